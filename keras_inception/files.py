@@ -1,0 +1,70 @@
+"""Writing that leaves nothing half done: beside, then renamed."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
+    """A path beside `path` to write to; on leaving without an error it takes the name `path`, else it is removed.
+
+    The temporary name ends like `path`, for writers that go by the ending.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=".writing-", suffix=path.name, dir=path.parent)
+    os.close(handle)
+    beside = Path(name)
+    try:
+        yield beside
+        with open(beside, "rb") as written:
+            os.fsync(written.fileno())
+        beside.chmod(0o666 & ~_umask())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write UTF-8 text under `path`, whole or not at all."""
+    with replacing(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | os.PathLike, value) -> None:
+    """Write `value` as indented JSON under `path`, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: str | os.PathLike):
+    """The value of a JSON file; ValueError naming the file if it is not JSON."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a JSON file: {error}") from None
+
+
+def write_labels(path: str | os.PathLike, labels: list[str] | tuple[str, ...]) -> None:
+    """Write one label a line, in the order of the classes."""
+    write_text(path, "".join(f"{label}\n" for label in labels))
+
+
+def read_labels(path: str | os.PathLike) -> tuple[str, ...]:
+    """The lines of a labels file; ValueError if there are none, or one is empty."""
+    try:
+        labels = tuple(Path(path).read_text(encoding="utf-8").splitlines())
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text: {error}") from None
+    if not labels or not all(label.strip() for label in labels):
+        raise ValueError(f"{path} must hold one label a line, none empty. Received: {len(labels)} lines")
+    return labels

@@ -1,0 +1,169 @@
+"""GoogLeNet, the first Inception network: Szegedy et al., Going Deeper with Convolutions, arXiv 1409.4842."""
+
+import os
+from functools import partial
+from typing import NamedTuple
+
+import keras
+from keras import layers
+
+from keras_inception.blocks import (
+    Filters,
+    auxiliary_head,
+    classifier,
+    conv,
+    inception,
+    inception_naive,
+    max_pool,
+)
+from keras_inception.layers import LocalResponseNormalization
+from keras_inception.models import options
+from keras_inception.weights import read_weights
+
+# Table 1 of the paper; a name's digit is its stage, a letter alone stands for the module in it.
+MODULES = {
+    "3a": Filters(64, 96, 128, 16, 32, 32),
+    "3b": Filters(128, 128, 192, 32, 96, 64),
+    "4a": Filters(192, 96, 208, 16, 48, 64),
+    "4b": Filters(160, 112, 224, 24, 64, 64),
+    "4c": Filters(128, 128, 256, 24, 64, 64),
+    "4d": Filters(112, 144, 288, 32, 64, 64),
+    "4e": Filters(256, 160, 320, 32, 128, 128),
+    "5a": Filters(256, 160, 320, 32, 128, 128),
+    "5b": Filters(384, 192, 384, 48, 128, 128),
+}
+AUXILIARY = ("4a", "4d")
+MIN_SIZE = 32
+MODULE_KINDS = {"reduced": inception, "naive": inception_naive}
+
+
+class Layout(NamedTuple):
+    """What differs between the GoogLeNets that were published with weights."""
+
+    normalization: str
+    five_kernel: int
+    padding: str = "same"  # or "symmetric": zeros as Caffe and torch put them
+    pool4_size: int = 3
+    adaptive_heads: bool = False
+
+
+LAYOUTS = {
+    "lrn": Layout("lrn", five_kernel=5),
+    "batch_norm": Layout("batch_norm", five_kernel=3),
+    "caffe": Layout("lrn", five_kernel=5, padding="symmetric"),
+    "torchvision": Layout("batch_norm", five_kernel=3, padding="symmetric", pool4_size=2, adaptive_heads=True),
+}
+
+
+def _lrn(x, name):
+    # The paper gives no figures: these are AlexNet's, as Caffe has them (alpha 1e-4, divided by the window of 5).
+    return LocalResponseNormalization(depth_radius=2, bias=1.0, alpha=2e-5, beta=0.75, name=name)(x)
+
+
+def GoogLeNet(
+    include_top: bool = True,
+    weights: str | os.PathLike | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: tuple[int | None, int | None, int] | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: str | None = "softmax",
+    *,
+    auxiliary: bool = False,
+    module: str = "reduced",
+    normalization: str | None = None,
+    five_kernel: int | None = None,
+    dropout: float = 0.4,
+    name: str = "googlenet",
+) -> keras.Model:
+    """GoogLeNet (Inception v1), Szegedy et al., Going Deeper with Convolutions, arXiv 1409.4842, Table 1.
+
+    Input: (batch, height, width, 3), sides of 32 or more, 224×224 in the paper, in the channel order and range that
+    the preprocessing of the training or of the weights' publisher yields (`keras_inception.Preprocessing`): nothing
+    in the graph rescales. Output: (batch, classes); with ``auxiliary=True`` a dict of three such, named
+    ``predictions``, ``aux_4a`` and ``aux_4d``. Stages are layers named ``conv1``, ``pool1``, ``conv2``, ``pool2``,
+    ``inception_3a`` and so on.
+
+    Args:
+        include_top: end in global average pooling, dropout and classifier. Without, the output is that of the last
+            module, (batch, height / 32, width / 32, 1024), and the sides of ``input_shape`` may be None.
+        weights: None for random ones, or the path of a ``.safetensors`` file with the tensor names of torchvision's
+            googlenet or of Caffe's (``layer/0``, ``layer/1``). The network is then built in its publisher's layout,
+            so that it gives its publisher's numbers. Tensors of a head or top that is not asked for are skipped.
+        input_tensor: a Keras tensor to build on in place of a new input.
+        input_shape: (height, width, 3); (224, 224, 3) if there is a top.
+        pooling: of the last map when there is no top: None, ``"avg"`` or ``"max"``; gives (batch, 1024).
+        classes: number of classes.
+        classifier_activation: of all classifiers, the heads' too; None gives logits.
+        auxiliary: with the two auxiliary classifiers, on 4a and 4d (section 5), for training.
+            `keras_inception.inference_model` takes them off. A head pools its 14×14 map to 4×4 (5×5, stride 3). On
+            smaller pictures there is less to pool: from 65 to 127 px a head sees one 5×5 window in the upper left of
+            the map, below that the average of all of it.
+        module: ``"reduced"`` (Fig. 2b) or ``"naive"`` (Fig. 2a: no 1×1 reductions, the pooling passes all on).
+        normalization: ``"lrn"`` (the paper) or ``"batch_norm"`` (torchvision, TF-slim: after every convolution, in
+            place of the bias). None is the layout of ``weights``, else ``"lrn"``.
+        five_kernel: kernel of the 5×5 branch, 5 or 3. None is 5 with LRN and 3 with batch norm, as published.
+        dropout: rate before the classifier (0.4 in Table 1). The heads' is 0.7.
+        name: of the model.
+
+    Returns:
+        A functional `keras.Model`.
+
+    Raises:
+        ValueError: an argument is not one of the above, contradicts the weights, or the input is too small; or the
+            file of weights is not understood, or does not fit.
+        OSError: the file of weights cannot be read.
+    """
+    options.check("module", module, tuple(MODULE_KINDS))
+    options.check("normalization", normalization, (None, "lrn", "batch_norm"))
+    options.check("five_kernel", five_kernel, (None, 3, 5))
+    options.check_classifier(include_top, pooling, classes, auxiliary)
+
+    checkpoint = None if weights is None else read_weights(weights, family="googlenet")
+    layout = LAYOUTS[checkpoint.publisher if checkpoint else normalization or "lrn"]
+    if checkpoint:
+        checkpoint.check_option("normalization", normalization, layout.normalization)
+        checkpoint.check_option("five_kernel", five_kernel, layout.five_kernel)
+        checkpoint.check_option("module", module, "reduced")
+    layout = layout._replace(five_kernel=five_kernel or layout.five_kernel)
+
+    inputs, x = options.image_input(
+        input_tensor, input_shape, default=(224, 224, 3) if include_top else (None, None, 3), min_size=MIN_SIZE
+    )
+    if auxiliary and None in x.shape[1:3]:
+        raise ValueError(f"`auxiliary=True` needs an `input_shape` of known height and width. Received: {x.shape[1:]}")
+    unit = partial(conv, padding=layout.padding, batch_norm=layout.normalization == "batch_norm")
+    pool = partial(max_pool, padding="same" if layout.padding == "same" else "ceil")
+    normalize = _lrn if layout.normalization == "lrn" else lambda x, name: x
+
+    x = unit(x, 64, 7, strides=2, name="conv1")  # 112×112×64
+    x = normalize(pool(x, name="pool1"), name="pool1_norm")  # 56×56×64
+    x = unit(x, 64, 1, name="conv2_reduce")
+    x = normalize(unit(x, 192, 3, name="conv2"), name="conv2_norm")  # 56×56×192
+    x = pool(x, name="pool2")  # 28×28×192
+    heads = {}
+    for key, filters in MODULES.items():
+        if key == "4a":
+            x = pool(x, name="pool3")  # 14×14×480
+        if key == "5a":
+            x = pool(x, layout.pool4_size, name="pool4")  # 7×7×832
+        x = MODULE_KINDS[module](x, filters, unit=unit, five_kernel=layout.five_kernel, name=f"inception_{key}")
+        if auxiliary and key in AUXILIARY:
+            heads[f"aux_{key}"] = auxiliary_head(
+                x,
+                classes,
+                unit=unit,
+                adaptive=layout.adaptive_heads,
+                activation=classifier_activation,
+                name=f"aux_{key}",
+            )
+
+    if include_top:
+        x = layers.GlobalAveragePooling2D(name="global_pool")(x)  # 1024
+        x = classifier(x, classes, dropout=dropout, activation=classifier_activation, name="predictions")
+    elif pooling:
+        x = options.POOLINGS[pooling](name="global_pool")(x)
+    model = keras.Model(inputs, {"predictions": x, **heads} if auxiliary else x, name=name)
+    if checkpoint:
+        checkpoint.load_into(model)
+    return model

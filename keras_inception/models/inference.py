@@ -1,0 +1,49 @@
+"""A trained network as it is used: one output, float32."""
+
+import keras
+
+
+def inference_model(model: keras.Model) -> keras.Model:
+    """A functional classifier cut to its predictions: without auxiliary heads, float32 throughout.
+
+    Works on any functional or sequential Keras model with one output, or with an output named ``predictions``. The
+    weights are copied and `model` is left as it is. A model made under mixed precision becomes one that TFLite can
+    convert.
+
+    Raises:
+        ValueError: the model is not functional, or has several outputs and none named ``predictions``.
+    """
+    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
+        raise ValueError(f"`model` must be a functional Keras model. Received: {type(model).__name__}")
+    if isinstance(model.output, dict) and "predictions" in model.output:
+        output = model.output["predictions"]
+    elif len(model.outputs) == 1:
+        output = model.outputs[0]
+    else:
+        received = list(model.output) if isinstance(model.output, dict) else f"{len(model.outputs)} outputs"
+        raise ValueError(f"`model` must have one output, or one named 'predictions'. Received: {received}")
+    trunk = keras.Model(model.inputs, output, name=model.name)
+    copy = keras.models.clone_model(trunk, clone_function=_in_float32)
+    copy.set_weights(trunk.get_weights())
+    return copy
+
+
+def _in_float32(layer: keras.layers.Layer) -> keras.layers.Layer:
+    return layer.__class__.from_config(_with_float32(layer.get_config()))
+
+
+def _with_float32(config):
+    """A layer's configuration with every floating-point policy in it replaced, those of layers inside layers too."""
+    if isinstance(config, dict):
+        return {
+            key: "float32" if key == "dtype" and _is_float_policy(value) else _with_float32(value)
+            for key, value in config.items()
+        }
+    if isinstance(config, list):
+        return [_with_float32(item) for item in config]
+    return config
+
+
+def _is_float_policy(value) -> bool:
+    name = value["config"].get("name", "") if isinstance(value, dict) and "config" in value else value
+    return isinstance(name, str) and "float" in name

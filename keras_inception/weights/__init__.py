@@ -1,0 +1,5 @@
+"""Other people's weights."""
+
+
+def read_weights(path, family):
+    raise ValueError
