@@ -1,0 +1,163 @@
+"""How good a classifier is on labelled pictures: top-1, top-5, class by class, and what it takes for what."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import keras
+
+Predict = Callable[..., np.ndarray]
+
+
+class ClassResult(NamedTuple):
+    """One class: its number of pictures, the share of them that was recognised (its recall), and the share of the
+    predictions of this class that were right. None where there is nothing to divide by."""
+
+    label: str
+    pictures: int
+    top1: float | None
+    precision: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a classifier did with labelled pictures. Shares are fractions of 1.
+
+    Attributes:
+        labels: names of the classes.
+        confusion: (classes, classes) numbers of pictures; the row is the truth, the column the prediction.
+        top5: share of the pictures whose class was among the five likeliest (among all, if there are fewer).
+        loss: mean cross-entropy in nats; a probability of 0 counts as 1e-7, as in Keras.
+    """
+
+    labels: tuple[str, ...]
+    confusion: np.ndarray
+    top5: float
+    loss: float
+
+    @property
+    def count(self) -> int:
+        """Number of pictures."""
+        return int(self.confusion.sum())
+
+    @property
+    def top1(self) -> float:
+        """Share of the pictures whose class was the likeliest."""
+        return int(np.trace(self.confusion)) / self.count
+
+    @property
+    def per_class(self) -> tuple[ClassResult, ...]:
+        """One row a class, in the order of the labels."""
+        right = np.diagonal(self.confusion).tolist()
+        pictures = self.confusion.sum(axis=1).tolist()
+        predicted = self.confusion.sum(axis=0).tolist()
+        return tuple(
+            ClassResult(label, n, r / n if n else None, r / p if p else None)
+            for label, n, r, p in zip(self.labels, pictures, right, predicted, strict=True)
+        )
+
+    def to_dict(self) -> dict:
+        """Everything as values that JSON has."""
+        return {
+            "top1": self.top1,
+            "top5": self.top5,
+            "loss": self.loss,
+            "count": self.count,
+            "per_class": [row._asdict() for row in self.per_class],
+            "labels": list(self.labels),
+            "confusion": self.confusion.tolist(),
+        }
+
+
+def top_k(probabilities: np.ndarray, k: int = 5) -> np.ndarray:
+    """Indices of the k likeliest classes, likeliest first: (..., classes) -> (..., min(k, classes)).
+
+    Equal probabilities, normal in the 256 steps of a uint8 softmax, come in the order of their indices.
+    """
+    if k < 1:
+        raise ValueError(f"`k` must be 1 or more. Received: k={k}")
+    # Unsigned integers have no negative to sort by.
+    return np.argsort(-np.asarray(probabilities, dtype=np.float64), axis=-1, kind="stable")[..., :k]
+
+
+def evaluate(
+    predict: Predict,
+    batches: Iterable[tuple],
+    labels: Sequence[str],
+    *,
+    on_batch: Callable[[int], None] | None = None,
+) -> Evaluation:
+    """Compare a classifier's predictions with the truth, batch by batch.
+
+    Args:
+        predict: function from a batch's inputs to probabilities, (batch, ...) -> (batch, classes), in [0, 1]; see
+            `keras_predictor`.
+        batches: pairs of inputs and class indices (batch,), arrays or tensors; a `tf.data.Dataset` is such.
+        labels: names of the classes.
+        on_batch: called after every batch with its number of pictures, for a progress bar.
+
+    Raises:
+        ValueError: a class index has no label, `predict` gives another number of classes or pictures, or what are
+            not probabilities, or there are no pictures at all.
+    """
+    classes = len(labels)
+    confusion = np.zeros((classes, classes), dtype=np.int64)
+    among_five, loss = 0, 0.0
+    for x, y in batches:
+        truth = _checked_truth(y, classes)
+        probabilities = _checked_probabilities(predict(x), (len(truth), classes))
+        best = top_k(probabilities)
+        np.add.at(confusion, (truth, best[:, 0]), 1)
+        among_five += int((best == truth[:, None]).sum())
+        of_truth = probabilities[np.arange(len(truth)), truth]
+        loss -= float(np.log(np.maximum(of_truth, 1e-7), dtype=np.float64).sum())
+        if on_batch:
+            on_batch(len(truth))
+    count = int(confusion.sum())
+    if not count:
+        raise ValueError("there is nothing to evaluate: `batches` holds no pictures")
+    return Evaluation(tuple(labels), confusion, among_five / count, loss / count)
+
+
+def keras_predictor(model: "keras.Model") -> Predict:
+    """Function from a batch of network input to probabilities, (batch, ...) -> (batch, classes), as NumPy arrays.
+
+    The network is what export would take: without auxiliary heads, in float32. It is compiled once: a batch smaller
+    than the largest so far, as the last one is, is filled up rather than traced anew.
+    """
+    from keras_inception.models.inference import inference_model
+
+    network = inference_model(model)
+    rows = 0
+
+    def predict(x) -> np.ndarray:
+        nonlocal rows
+        x = np.asarray(x)
+        rows = max(rows, len(x))
+        filled = np.pad(x, [(0, rows - len(x))] + [(0, 0)] * (x.ndim - 1))
+        return network.predict_on_batch(filled)[: len(x)]
+
+    return predict
+
+
+def _checked_truth(y, classes: int) -> np.ndarray:
+    truth = np.asarray(y)
+    if truth.ndim != 1 or not np.issubdtype(truth.dtype, np.integer):
+        raise ValueError(f"labels of a batch must be class indices, (batch,). Received: {truth.dtype} {truth.shape}")
+    outside = truth[(truth < 0) | (truth >= classes)]
+    if outside.size:
+        raise ValueError(f"a class index must be in 0 to {classes - 1}. Received: {outside[0]}")
+    return truth
+
+
+def _checked_probabilities(values, shape: tuple[int, int]) -> np.ndarray:
+    probabilities = np.asarray(values)
+    if probabilities.shape != shape:
+        raise ValueError(f"`predict` must give probabilities of shape {shape}. Received: {probabilities.shape}")
+    outside = probabilities[~((probabilities >= 0) & (probabilities <= 1 + 1e-3))]  # NaN is neither
+    if outside.size:
+        raise ValueError(f"`predict` must give probabilities, in [0, 1]. Received: {outside[0]}")
+    return probabilities

@@ -1,0 +1,162 @@
+import json
+import re
+from typing import ClassVar
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from keras_inception.evaluation import ClassResult, Evaluation, evaluate, keras_predictor, top_k
+
+# Six pictures of three classes; the classifier is a table lookup.
+PROBABILITIES = np.array(
+    [[0.7, 0.2, 0.1], [0.5, 0.4, 0.1], [0.1, 0.8, 0.1], [0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.3, 0.5, 0.2]]
+)
+TRUTH = np.array([0, 0, 1, 1, 1, 0])
+LABELS = ("cat", "dog", "unseen")
+
+
+def batches_of(truth, size):
+    return [(np.arange(start, min(start + size, len(truth))), truth[start : start + size])
+            for start in range(0, len(truth), size)]  # fmt: skip
+
+
+def test_a_hand_counted_evaluation():
+    result = evaluate(lambda x: PROBABILITIES[x], batches_of(TRUTH, 4), LABELS)
+    assert result.confusion.tolist() == [[2, 1, 0], [1, 2, 0], [0, 0, 0]]
+    assert (result.count, result.top1, result.top5) == (6, 4 / 6, 1.0)
+    assert result.loss == pytest.approx(-np.log([0.7, 0.5, 0.8, 0.3, 0.7, 0.3]).mean())
+    assert result.per_class == (
+        ClassResult("cat", 3, 2 / 3, 2 / 3),
+        ClassResult("dog", 3, 2 / 3, 2 / 3),
+        ClassResult("unseen", 0, None, None),
+    )
+
+
+def test_precision_and_top1_of_a_class_are_not_the_same():
+    result = Evaluation(("a", "b"), np.array([[3, 1], [2, 0]]), top5=1.0, loss=1.0)
+    assert result.per_class == (ClassResult("a", 4, 3 / 4, 3 / 5), ClassResult("b", 2, 0.0, 0.0))
+
+
+def test_top5_looks_at_five():
+    probabilities = np.array([[0.3, 0.2, 0.15, 0.12, 0.1, 0.08, 0.05]])
+    for truth, expected in [(0, 1.0), (4, 1.0), (5, 0.0), (6, 0.0)]:
+        result = evaluate(lambda x: probabilities, [(None, np.array([truth]))], "abcdefg")
+        assert result.top5 == expected
+
+
+def test_a_probability_of_zero_has_a_finite_loss():
+    result = evaluate(lambda x: np.array([[1.0, 0.0]]), [(None, [1])], "ab")
+    assert result.loss == pytest.approx(-np.log(1e-7))
+
+
+def test_on_batch_hears_of_every_picture():
+    heard = []
+    evaluate(lambda x: PROBABILITIES[x], batches_of(TRUTH, 4), LABELS, on_batch=heard.append)
+    assert heard == [4, 2]
+
+
+def test_to_dict_survives_json():
+    values = evaluate(lambda x: PROBABILITIES[x], batches_of(TRUTH, 6), LABELS).to_dict()
+    assert json.loads(json.dumps(values)) == values
+    assert values["per_class"][0] == {"label": "cat", "pictures": 3, "top1": 2 / 3, "precision": 2 / 3}
+    assert values["confusion"] == [[2, 1, 0], [1, 2, 0], [0, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "truth", "message"),
+    [
+        ([[0.5, 0.5]], [2], "a class index must be in 0 to 1. Received: 2"),
+        ([[0.5, 0.5]], [-1], "a class index must be in 0 to 1. Received: -1"),
+        ([[0.5, 0.5]], [[0, 1]], "must be class indices"),
+        ([[0.5, 0.5]], [0.0], "must be class indices"),
+        ([[0.4, 0.3, 0.3]], [0], "probabilities of shape (1, 2). Received: (1, 3)"),
+        ([[0.5, 0.5]], [0, 1], "probabilities of shape (2, 2). Received: (1, 2)"),
+        ([[4.5, -2.0]], [0], "in [0, 1]. Received: 4.5"),
+        ([[np.nan, 0.5]], [0], "in [0, 1]. Received: nan"),
+    ],
+)
+def test_what_is_wrong_is_said(probabilities, truth, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        evaluate(lambda x: np.array(probabilities), [(None, truth)], ("a", "b"))
+
+
+def test_no_pictures_is_an_error():
+    with pytest.raises(ValueError, match="holds no pictures"):
+        evaluate(lambda x: x, [], LABELS)
+
+
+@given(st.data())
+def test_properties_of_any_evaluation(data):
+    classes = data.draw(st.integers(1, 9))
+    count = data.draw(st.integers(1, 20))
+    levels = data.draw(hnp.arrays(np.uint8, (count, classes)))  # few levels, many ties
+    truth = data.draw(hnp.arrays(np.int32, count, elements=st.integers(0, classes - 1)))
+    size = data.draw(st.integers(1, count))
+    result = evaluate(lambda x: levels[x] / 255, batches_of(truth, size), [str(i) for i in range(classes)])
+    assert 0 <= result.top1 <= result.top5 <= 1
+    if classes <= 5:
+        assert result.top5 == 1
+    assert result.count == count
+    assert result.confusion.sum(axis=1).tolist() == np.bincount(truth, minlength=classes).tolist()
+    assert result.confusion.sum(axis=0).tolist() == np.bincount(levels.argmax(1), minlength=classes).tolist()
+
+
+def test_top_k_breaks_ties_by_index():
+    assert top_k(np.array([3, 9, 3, 0, 9], np.uint8), 4).tolist() == [1, 4, 0, 2]
+    assert top_k(np.array([[0.1, 0.1], [0.2, 0.8]])).tolist() == [[0, 1], [1, 0]]
+
+
+@given(hnp.arrays(np.uint8, (3, 7)), st.integers(1, 12))
+def test_top_k_is_the_head_of_a_sort(probabilities, k):
+    indices = top_k(probabilities, k)
+    for row, found in zip(probabilities.tolist(), indices.tolist(), strict=True):
+        assert found == sorted(range(7), key=lambda index: (-row[index], index))[:k]
+
+
+def test_top_k_of_none_is_an_error():
+    with pytest.raises(ValueError, match="`k` must be 1 or more"):
+        top_k(np.ones(3), 0)
+
+
+@pytest.fixture(scope="module")
+def two_outputs():
+    keras.utils.set_random_seed(0)
+    image = keras.Input((4, 4, 3))
+    flat = keras.layers.Flatten()(image)
+    outputs = {
+        "predictions": keras.layers.Dense(3, activation="softmax", name="predictions")(flat),
+        "aux": keras.layers.Dense(3, activation="softmax", name="aux")(flat),
+    }
+    return keras.Model(image, outputs)
+
+
+def test_keras_predictor_gives_the_predictions_output(two_outputs):
+    pictures = np.random.default_rng(0).random((5, 4, 4, 3), np.float32)
+    predict = keras_predictor(two_outputs)
+    whole = predict(pictures)
+    np.testing.assert_allclose(whole, two_outputs.predict_on_batch(pictures)["predictions"], rtol=1e-5)
+    np.testing.assert_allclose(predict(pictures[:2]), whole[:2], rtol=1e-5)
+
+
+class Traced(keras.layers.Layer):
+    """Passes its input on, and notes the shape whenever its Python code runs: when it is traced."""
+
+    shapes: ClassVar[list] = []
+
+    def call(self, inputs):
+        self.shapes.append(tuple(inputs.shape))
+        return inputs
+
+
+def test_a_last_partial_batch_is_not_traced_anew():
+    image = keras.Input((4, 4, 3))
+    model = keras.Model(image, keras.layers.Softmax()(keras.layers.Flatten()(Traced()(image))))
+    predict = keras_predictor(model)
+    Traced.shapes.clear()
+    sizes = [len(predict(np.zeros((size, 4, 4, 3), np.float32))) for size in (4, 4, 3, 1)]
+    assert sizes == [4, 4, 3, 1]
+    assert Traced.shapes == [(4, 4, 4, 3)]
