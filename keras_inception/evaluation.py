@@ -113,7 +113,7 @@ def evaluate(
         np.add.at(confusion, (truth, best[:, 0]), 1)
         among_five += int((best == truth[:, None]).sum())
         of_truth = probabilities[np.arange(len(truth)), truth]
-        loss -= float(np.log(np.maximum(of_truth, 1e-7), dtype=np.float64).sum())
+        loss -= float(np.log(np.maximum(of_truth, 1e-7)).sum())
         if on_batch:
             on_batch(len(truth))
     count = int(confusion.sum())
@@ -125,12 +125,12 @@ def evaluate(
 def keras_predictor(model: "keras.Model") -> Predict:
     """Function from a batch of network input to probabilities, (batch, ...) -> (batch, classes), as NumPy arrays.
 
-    The network is what export would take: without auxiliary heads, in float32. It is compiled once: a batch smaller
-    than the largest so far, as the last one is, is filled up rather than traced anew.
+    Auxiliary heads are left out. The network is compiled once: a batch smaller than the largest so far, as the last one
+    is, is filled up rather than traced anew.
     """
-    from keras_inception.models.inference import inference_model
+    from keras_inception.models.inference import without_heads
 
-    network = inference_model(model)
+    network = without_heads(model)
     rows = 0
 
     def predict(x) -> np.ndarray:
@@ -138,7 +138,7 @@ def keras_predictor(model: "keras.Model") -> Predict:
         x = np.asarray(x)
         rows = max(rows, len(x))
         filled = np.pad(x, [(0, rows - len(x))] + [(0, 0)] * (x.ndim - 1))
-        return network.predict_on_batch(filled)[: len(x)]
+        return model.predict_on_batch(filled)[: len(x)]
 
     return predict
 
@@ -154,7 +154,7 @@ def _checked_truth(y, classes: int) -> np.ndarray:
 
 
 def _checked_probabilities(values, shape: tuple[int, int]) -> np.ndarray:
-    probabilities = np.asarray(values)
+    probabilities = np.asarray(values, dtype=np.float64)
     if probabilities.shape != shape:
         raise ValueError(f"`predict` must give probabilities of shape {shape}. Received: {probabilities.shape}")
     outside = probabilities[~((probabilities >= 0) & (probabilities <= 1 + 1e-3))]  # NaN is neither

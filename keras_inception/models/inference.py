@@ -13,6 +13,14 @@ def inference_model(model: keras.Model) -> keras.Model:
     Raises:
         ValueError: the model is not functional, or has several outputs and none named ``predictions``.
     """
+    trunk = without_heads(model)
+    copy = keras.models.clone_model(trunk, clone_function=_in_float32)
+    copy.set_weights(trunk.get_weights())
+    return copy
+
+
+def without_heads(model: keras.Model) -> keras.Model:
+    """The same as `inference_model`, but made of the very layers of `model`, so that it goes on learning with it."""
     if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
         raise ValueError(f"`model` must be a functional Keras model. Received: {type(model).__name__}")
     if isinstance(model.output, dict) and "predictions" in model.output:
@@ -22,10 +30,7 @@ def inference_model(model: keras.Model) -> keras.Model:
     else:
         received = list(model.output) if isinstance(model.output, dict) else f"{len(model.outputs)} outputs"
         raise ValueError(f"`model` must have one output, or one named 'predictions'. Received: {received}")
-    trunk = keras.Model(model.inputs, output, name=model.name)
-    copy = keras.models.clone_model(trunk, clone_function=_in_float32)
-    copy.set_weights(trunk.get_weights())
-    return copy
+    return keras.Model(model.inputs, output, name=model.name)
 
 
 def _in_float32(layer: keras.layers.Layer) -> keras.layers.Layer:
