@@ -125,8 +125,11 @@ def evaluate(
 def keras_predictor(model: "keras.Model") -> Predict:
     """Function from a batch of network input to probabilities, (batch, ...) -> (batch, classes), as NumPy arrays.
 
-    Auxiliary heads are left out. The network is compiled once: a batch smaller than the largest so far, as the last one
-    is, is filled up rather than traced anew.
+    Auxiliary heads are left out, and weights that `model` is given later count. The network is compiled once: a batch
+    smaller than the largest so far, as the last one is, is filled up rather than traced anew.
+
+    Raises:
+        ValueError: the model is not functional, or has several outputs and none named ``predictions``.
     """
     from keras_inception.models.inference import without_heads
 
@@ -138,7 +141,7 @@ def keras_predictor(model: "keras.Model") -> Predict:
         x = np.asarray(x)
         rows = max(rows, len(x))
         filled = np.pad(x, [(0, rows - len(x))] + [(0, 0)] * (x.ndim - 1))
-        return model.predict_on_batch(filled)[: len(x)]
+        return network.predict_on_batch(filled)[: len(x)]
 
     return predict
 

@@ -142,6 +142,22 @@ def test_keras_predictor_gives_the_predictions_output(two_outputs):
     np.testing.assert_allclose(predict(pictures[:2]), whole[:2], rtol=1e-5)
 
 
+def test_keras_predictor_sees_weights_that_are_set_later(two_outputs):
+    model = keras.models.clone_model(two_outputs)
+    predict = keras_predictor(model)
+    pictures = np.ones((2, 4, 4, 3), np.float32)
+    before = predict(pictures)
+    model.set_weights([2 * weight for weight in model.get_weights()])
+    assert not np.allclose(predict(pictures), before)
+
+
+def test_several_outputs_without_predictions_are_an_error(two_outputs):
+    outputs = two_outputs.output
+    for nameless in ({"a": outputs["predictions"], "b": outputs["aux"]}, list(outputs.values())):
+        with pytest.raises(ValueError, match="one output, or one named 'predictions'"):
+            keras_predictor(keras.Model(two_outputs.inputs, nameless))
+
+
 class Traced(keras.layers.Layer):
     """Passes its input on, and notes the shape whenever its Python code runs: when it is traced."""
 
