@@ -88,6 +88,10 @@ class Preprocessing:
         """A copy with other values for the named fields."""
         return dataclasses.replace(self, **changes)
 
+    def without_normalization(self) -> "Preprocessing":
+        """The same crop and resize, but the input is RGB pixels as they are, 0 to 255."""
+        return self.replace(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), channels="RGB")
+
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self))
 

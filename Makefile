@@ -1,0 +1,40 @@
+# make demo    train, export and verify GoogLeNet on the bundled pictures (15 minutes on 2 cores)
+# make test    the tests (make soak: the long ones too)
+# make setup   the environment alone: .venv, exactly as requirements.lock has it
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python)
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: setup demo test soak check lock clean
+
+setup: $(VENV)/.installed
+
+demo: setup
+	$(BIN)/keras-inception demo --output demo
+
+test: setup
+	$(BIN)/python -m pytest -m "not slow"
+
+soak: setup
+	$(BIN)/python -m pytest
+
+# Lint, format and types.
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info[:2] == (3, 11) or sys.exit("requirements.lock is for Python 3.11, and $(PYTHON) is " + sys.version.split()[0] + ": call make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Needs uv. Written anew after a change of the dependencies in pyproject.toml.
+lock:
+	uv pip compile pyproject.toml --extra mobile --extra dev --universal --python-version 3.11 \
+	    --generate-hashes --no-header --quiet --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

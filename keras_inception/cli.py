@@ -1,0 +1,314 @@
+"""``keras-inception …``: argument parsing and printing only. What is heavy is imported by the commands that need it."""
+
+import json as jsonlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    import keras
+
+app = typer.Typer(
+    help="GoogLeNet, from a folder of pictures to a verified .tflite file.",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+PICTURES = "A folder of class folders, or of train/, validation/ and test/ with such."
+RUN_OR_FILE = "A run directory, or a .tflite file."
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else on standard output.")]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command. A user's mistake is one line on standard error and exit code 1 (2 for wrong usage)."""
+    try:
+        app(arguments, prog_name="keras-inception")
+    except KeyboardInterrupt:
+        _fail("interrupted", 130)
+    except (ValueError, OSError) as error:
+        if os.environ.get("KERAS_INCEPTION_TRACEBACK"):
+            raise
+        named = isinstance(error, OSError) and error.filename is not None and error.strerror
+        _fail(f"{error.filename}: {error.strerror}" if named else str(error), 1)
+
+
+@app.command()
+def train(
+    pictures: Annotated[Path | None, typer.Argument(help=PICTURES)] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The run directory to make.")] = Path("run"),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run at --output; give no PICTURES.")] = False,
+    recipe: Annotated[str, typer.Option(help="default (224 px), small (96 px), or a JSON file of a recipe.")] = "default",
+    size: Annotated[int | None, typer.Option(help="Side of the network's input in pixels.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the pictures.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Of training at most: fewer epochs if need be.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Pictures in a step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="The highest of the schedule.")] = None,
+    normalization: Annotated[str | None, typer.Option(help="batch_norm, or lrn as in the paper.")] = None,
+    auxiliary: Annotated[bool | None, typer.Option(help="Train with the auxiliary heads.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, float32, mixed_bfloat16 or mixed_float16.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of weights, order, augmentation and dropout.")] = None,
+    validation: Annotated[float, typer.Option(help="Share cut out of train/ if there is no validation/.")] = 0.15,
+    strict: Annotated[bool, typer.Option("--strict", help="A picture that cannot be read is an error.")] = False,
+) -> None:
+    """Train GoogLeNet on a folder of pictures."""
+    changes = {
+        "size": size,
+        "epochs": epochs,
+        "minutes": minutes,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "normalization": normalization,
+        "auxiliary": auxiliary,
+        "precision": precision,
+        "seed": seed,
+    }
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if resume and (pictures or changes):
+        raise ValueError(f"--resume takes the pictures and the recipe from {output}: give neither")
+    if not resume and pictures is None:
+        raise ValueError("PICTURES is missing: a folder of class folders to train on, or --resume to go on with a run")
+    if not resume and output.exists():
+        raise FileExistsError(f"{output} exists: go on with it by --resume, or name another folder by --output")
+    _import_tensorflow()
+    from keras_inception import training
+
+    run = training.train(
+        pictures,
+        output,
+        recipe=None if resume else training.named_recipe(recipe).replace(**changes),
+        resume=resume,
+        validation=validation,
+        strict=strict,
+    )
+    typer.echo(f"Run: {run.path}")
+
+
+@app.command()
+def evaluate(
+    source: Annotated[Path, typer.Argument(metavar="RUN|FILE.tflite", help=RUN_OR_FILE)],
+    pictures: Annotated[Path | None, typer.Argument(help="Class folders; a run knows its own held-out ones.")] = None,
+    confusion: Annotated[Path | None, typer.Option(help="Draw the confusion matrix into this PNG.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="A picture that cannot be read is an error.")] = False,
+    json: Json = False,
+) -> None:
+    """Top-1, top-5 and a table by class, on labelled pictures."""
+    from keras_inception.classifier import open_classifier
+
+    _import_tensorflow()
+    from keras_inception import datasets, evaluation, figures
+
+    classifier = open_classifier(source)
+    labelled, skipped = _labelled_pictures(source, pictures, classifier.labels, strict)
+    for path, reason in skipped:
+        typer.echo(f"left out {path}: {reason}", err=True)
+    with _progress("Classifying", len(labelled)) as advance:
+        result = evaluation.evaluate(
+            classifier.predict,
+            datasets.evaluation_batches(labelled, classifier.preprocessing.without_normalization(), 32),
+            classifier.labels,
+            on_batch=advance,
+        )
+    if confusion:
+        figures.confusion_picture(result, confusion)
+    if json:
+        typer.echo(jsonlib.dumps(result.to_dict(), ensure_ascii=False))
+        return
+    share = "{:.1%}".format
+    rows = [
+        [row.label, str(row.pictures), *("–" if value is None else share(value) for value in (row.top1, row.precision))]
+        for row in result.per_class
+    ]
+    _table(["class", "pictures", "top-1", "precision"], rows)
+    typer.echo(f"{result.count} pictures: top-1 {result.top1:.1%}, top-5 {result.top5:.1%}, loss {result.loss:.3f}")
+    if confusion:
+        typer.echo(f"Confusion picture: {confusion}")
+
+
+@app.command()
+def predict(
+    source: Annotated[Path, typer.Argument(metavar="RUN|FILE.tflite", help=RUN_OR_FILE)],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures to classify.")],
+    top: Annotated[int, typer.Option(min=1, help="Classes to name for each.")] = 5,
+    json: Json = False,
+) -> None:
+    """The likeliest classes of pictures."""
+    from keras_inception import datasets
+    from keras_inception.classifier import open_classifier
+
+    pictures = [datasets.read_picture(path) for path in images]
+    if source.is_dir():
+        _import_tensorflow()
+    from keras_inception.evaluation import top_k
+
+    classifier = open_classifier(source)
+    results = []
+    for path, picture in zip(images, pictures, strict=True):
+        probabilities = classifier.predict(classifier.preprocessing.fit(picture)[None])[0]
+        best = [(classifier.labels[index], float(probabilities[index])) for index in top_k(probabilities, top)]
+        results.append({"path": str(path), "top": [{"label": name, "probability": p} for name, p in best]})
+        if not json:
+            typer.echo(f"{path}: " + ", ".join(f"{name} {p:.1%}" for name, p in best))
+    if json:
+        typer.echo(jsonlib.dumps(results, ensure_ascii=False))
+
+
+@app.command()
+def export(
+    source: Annotated[Path | None, typer.Argument(metavar="[RUN|FILE.keras]", help="What to export.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write into.")] = Path("exported"),
+    quantize: Annotated[str, typer.Option(help="Variants, by commas.")] = "float32,float16,dynamic,int8",
+    name: Annotated[str | None, typer.Option(help="Files are named NAME_VARIANT.tflite.")] = None,
+    model: Annotated[str | None, typer.Option(help="In place of SOURCE: a network by name (GoogLeNet) …")] = None,
+    weights: Annotated[Path | None, typer.Option(help="… and the file of its weights.")] = None,
+    classes: Annotated[int, typer.Option(help="Number of classes of --weights.")] = 1000,
+    labels: Annotated[Path | None, typer.Option(help="A file of one label a line. A run has its own.")] = None,
+    preprocessing: Annotated[str | None, typer.Option(help="By name or a JSON file. A run has its own.")] = None,
+    calibration: Annotated[Path | None, typer.Option(help="Pictures to calibrate int8 on. A run has its own.")] = None,
+    test: Annotated[Path | None, typer.Option(help="Labelled pictures to verify on. A run has its own.")] = None,
+    description: Annotated[str | None, typer.Option(help="For the metadata.")] = None,
+    author: Annotated[str | None, typer.Option(help="For the metadata.")] = None,
+    licence: Annotated[str | None, typer.Option("--license", "--licence", help="For the metadata.")] = None,
+    min_agreement: Annotated[
+        float | None, typer.Option(help="Least top-1 agreement with Keras, 0 to 1; 0 switches the gate off.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an export of the same name.")] = False,
+    json: Json = False,
+) -> None:
+    """Export to .tflite files, each verified before it gets its name."""
+    if (source is None) == (model is None):
+        raise ValueError("name either a run directory or .keras file, or a network by --model")
+    if weights is not None and model is None:
+        raise ValueError("--weights goes with --model")
+    if source is not None and not source.exists():
+        raise FileNotFoundError(f"there is no run directory or .keras file at {source}")
+    variants = tuple(part.strip() for part in quantize.split(",") if part.strip())
+    _import_tensorflow()
+    from keras_inception import mobile, registry
+
+    report = mobile.export(
+        source or registry.create(model, weights=weights, classes=classes),
+        output,
+        quantize=variants,
+        name=name,
+        labels=labels,
+        preprocessing=preprocessing,
+        calibration=calibration,
+        test=test,
+        description=description,
+        author=author,
+        licence=licence,
+        min_agreement=min_agreement,
+        overwrite=overwrite,
+        on_step=lambda step: typer.echo(step, err=json),
+    )
+    _show_report(report, json)
+    typer.echo(f"Exported: {output}", err=json)
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="A new folder.")] = Path("demo"),
+    minutes: Annotated[float | None, typer.Option(help="Of training at most.")] = None,
+) -> None:
+    """The whole line on the bundled pictures: train, evaluate, export, verify, classify."""
+    _import_tensorflow()
+    from keras_inception import demo as demonstration
+
+    _show_report(demonstration.run(output, minutes=minutes or demonstration.MINUTES, say=typer.echo), json=False)
+    typer.echo(f"Report: {output / 'report.json'}")
+
+
+def _show_report(report: dict, json: bool) -> None:
+    """Print an export's report; exit with 1 if a variant was refused."""
+    if json:
+        typer.echo(jsonlib.dumps(report, ensure_ascii=False))
+    else:
+        kept = {variant: row for variant, row in report["variants"].items() if "refused" not in row}
+        rows = [
+            [
+                variant,
+                f"{row['mb']:.2f}",
+                "–" if row["top1"] is None else f"{row['top1']:.1%}",
+                f"{row['agreement']:.1%}",
+                f"{row['latency_ms']:.1f}",
+                ", ".join(row["outside_delegate"]) or "none",
+            ]
+            for variant, row in kept.items()
+        ]
+        _table(["variant", "MB", "top-1", "agreement with Keras", "latency ms", "outside the delegate"], rows)
+        if report["top1"] is not None:
+            typer.echo(f"Keras on the same pictures: top-1 {report['top1']:.1%}, top-5 {report['top5']:.1%}")
+    refused = {variant: row["refused"] for variant, row in report["variants"].items() if "refused" in row}
+    if refused:
+        _fail("\n".join(f"{variant} was not exported: {reason}" for variant, reason in refused.items()), 1)
+
+
+def _labelled_pictures(source: Path, pictures: Path | None, labels: tuple[str, ...], strict: bool):
+    """The pictures to evaluate on: those given, else the held-out ones of a run."""
+    from keras_inception import datasets
+    from keras_inception.runs import Run
+
+    if pictures is not None:
+        return datasets.open_labelled(pictures, labels, strict=strict)
+    if not source.is_dir():
+        raise ValueError(f"PICTURES is missing: {source} does not know where labelled pictures are")
+    splits = datasets.open_folder(**Run(source).data, strict=strict)
+    return splits.test or splits.validation, splits.skipped
+
+
+def _fail(message: str, code: int) -> None:
+    typer.echo(f"error: {message}", err=True)
+    raise SystemExit(code)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index in (0, len(columns) - 1) and len(columns) > 4 else "right")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+@contextmanager
+def _progress(text: str, total: int) -> Iterator:
+    """A progress bar on standard error; yields the function that advances it."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(text, total=total)
+        yield lambda count: bar.advance(task, count)
+
+
+def _import_tensorflow() -> None:
+    """Import TensorFlow without its thirteen lines of start-up, which only closing standard error keeps quiet."""
+    if "tensorflow" in sys.modules:
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nothing:
+        os.dup2(nothing.fileno(), 2)
+        try:
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+if __name__ == "__main__":
+    main()

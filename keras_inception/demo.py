@@ -1,0 +1,67 @@
+"""The main job from end to end, on the pictures that the package carries."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from keras_inception import files
+
+MINUTES = 8.0
+SHOWN = 12
+
+
+def run(output: str | os.PathLike, *, minutes: float = MINUTES, say: Callable[[str], None] = print) -> dict:
+    """Train GoogLeNet on the pictograms, export and verify every variant, and classify with an exported file.
+
+    Writes into the folder `output`: ``pictograms/``, ``run/``, ``exported/``, ``predictions.png``, ``confusion.png``
+    and ``report.json``, which is the report of `keras_inception.export` with the seconds of the whole. Where a run is there
+    already it goes on, or if it is complete it is exported again.
+
+    Args:
+        minutes: of training, by the clock, at most.
+        say: is told each step.
+
+    Returns:
+        The report.
+    """
+    output = Path(output)
+    from keras_inception import datasets, mobile
+    from keras_inception.training import RECIPES, train
+
+    began = time.monotonic()
+    pictures = datasets.pictograms(output / "pictograms")
+    say(f"Unpacked the pictograms: {pictures}")
+    if (output / "run").exists():
+        say(f"Going on with {output / 'run'}; to begin anew, remove {output}")
+        trained = train(None, output / "run", resume=True)
+    else:
+        trained = train(pictures, output / "run", recipe=RECIPES["small"].replace(minutes=minutes))
+    say(f"Trained in {(time.monotonic() - began) / 60:.1f} minutes: {trained.path}")
+    report = mobile.export(trained.path, output / "exported", name="googlenet", overwrite=True, on_step=say)
+    for row in report["variants"].values():
+        if "path" in row:
+            row["path"] = str((output / "exported" / row["path"]).resolve())
+    say(f"Classified test pictures by the exported file: {_classify(output, report, datasets.open_folder(pictures))}")
+    report["seconds"] = round(time.monotonic() - began, 1)
+    files.write_json(output / "report.json", report)
+    return report
+
+
+def _classify(output: Path, report: dict, splits) -> Path:
+    """Draw what the smallest exported file says of a dozen test pictures, one or none from a class."""
+    from keras_inception import datasets, figures
+    from keras_inception.mobile.classifier import TFLiteClassifier
+
+    exported = [row for row in report["variants"].values() if "path" in row]
+    classifier = TFLiteClassifier(min(exported, key=lambda row: row["mb"])["path"])
+    chosen = np.random.default_rng(0).permutation(len(splits.test))
+    first_of_class = {splits.test[index].label: splits.test[index] for index in reversed(chosen)}
+    shown = list(first_of_class.values())[:SHOWN]
+    pictures = np.stack([classifier.preprocessing.fit(datasets.read_picture(picture.path)) for picture in shown])
+    path = output / "predictions.png"
+    truth = [picture.label for picture in shown]
+    figures.prediction_picture(pictures, classifier.predict(pictures), classifier.labels, truth, path)
+    return path
