@@ -49,7 +49,7 @@ def read_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
         # The arrays are made here, because `safetensors.numpy` does not know bfloat16.
         return {
             name: np.frombuffer(tensor["data"], SAFETENSORS_DTYPES[tensor["dtype"]]).reshape(tensor["shape"])
-            for name, tensor in safetensors.deserialize(content)
+            for name, tensor in sorted(safetensors.deserialize(content))  # which come in any order
         }
     except KeyError as error:
         allowed = ", ".join(SAFETENSORS_DTYPES)

@@ -1,0 +1,65 @@
+"""The outputs of other people's networks, and files of the weights that gave them; see tests/golden/README.md."""
+
+import functools
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import save_file
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+sys.path.insert(0, str(GOLDEN))
+
+from draw import draw, draw_input  # noqa: E402
+
+
+class Golden:
+    """One publisher's network: drawn weights, a picture, and what came out."""
+
+    def __init__(self, name):
+        fixture = json.loads((GOLDEN / f"{name}.json").read_text())
+        self.parameters = fixture["weights"]["params"]
+        self.count = fixture["weights"]["count"]
+        self.variants = fixture["variants"]
+        self.salt = fixture["weights"]["salt"]
+
+    @functools.cached_property
+    def tensors(self):
+        return {name: draw(name, shape, kind, self.salt) for name, shape, kind in self.parameters}
+
+    @property
+    def weights(self):
+        """The tensors without torch's counters."""
+        return {name: self.tensors[name] for name, _, kind in self.parameters if kind != "counter"}
+
+
+@pytest.fixture(scope="session")
+def golden():
+    return functools.cache(Golden)
+
+
+@pytest.fixture(scope="session")
+def weight_file(golden, tmp_path_factory):
+    """Path of a safetensors file with the drawn weights of a golden network."""
+
+    @functools.cache
+    def write(name):
+        path = tmp_path_factory.mktemp("weights") / f"{name}.safetensors"
+        save_file(golden(name).tensors, path)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def pixels():
+    """The picture of a golden network, RGB, 0 to 255: (1, height, width, 3)."""
+    return lambda height, width: 255 * draw_input(height, width, seed=0)
+
+
+@pytest.fixture(scope="session")
+def sizes():
+    """Outputs at other sizes, by golden network; see tests/golden/README_SIZES.md."""
+    networks = json.loads((GOLDEN / "sizes.json").read_text())["networks"]
+    return {Path(network["weights_and_preprocess_of"]).stem: network["sizes"] for network in networks}
