@@ -6,12 +6,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, NoReturn
 
 import typer
-
-if TYPE_CHECKING:
-    import keras
 
 app = typer.Typer(
     help="GoogLeNet, from a folder of pictures to a verified .tflite file.",
@@ -35,8 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         if os.environ.get("KERAS_INCEPTION_TRACEBACK"):
             raise
-        named = isinstance(error, OSError) and error.filename is not None and error.strerror
-        _fail(f"{error.filename}: {error.strerror}" if named else str(error), 1)
+        if isinstance(error, OSError) and error.filename is not None and error.strerror:
+            _fail(f"{error.filename}: {error.strerror}", 1)
+        _fail(str(error), 1)
 
 
 @app.command()
@@ -44,7 +42,9 @@ def train(
     pictures: Annotated[Path | None, typer.Argument(help=PICTURES)] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The run directory to make.")] = Path("run"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run at --output; give no PICTURES.")] = False,
-    recipe: Annotated[str, typer.Option(help="default (224 px), small (96 px), or a JSON file of a recipe.")] = "default",
+    recipe: Annotated[
+        str, typer.Option(help="default (224 px), small (96 px), or a JSON file of a recipe.")
+    ] = "default",
     size: Annotated[int | None, typer.Option(help="Side of the network's input in pixels.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the pictures.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Of training at most: fewer epochs if need be.")] = None,
@@ -182,8 +182,6 @@ def export(
     json: Json = False,
 ) -> None:
     """Export to .tflite files, each verified before it gets its name."""
-    if (source is None) == (model is None):
-        raise ValueError("name either a run directory or .keras file, or a network by --model")
     if weights is not None and model is None:
         raise ValueError("--weights goes with --model")
     if source is not None and not source.exists():
@@ -192,8 +190,14 @@ def export(
     _import_tensorflow()
     from keras_inception import mobile, registry
 
+    if source is not None and model is None:
+        network = source
+    elif model is not None and source is None:
+        network = registry.create(model, weights=weights, classes=classes)
+    else:
+        raise ValueError("name either a run directory or .keras file, or a network by --model")
     report = mobile.export(
-        source or registry.create(model, weights=weights, classes=classes),
+        network,
         output,
         quantize=variants,
         name=name,
@@ -263,7 +267,7 @@ def _labelled_pictures(source: Path, pictures: Path | None, labels: tuple[str, .
     return splits.test or splits.validation, splits.skipped
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(message: str, code: int) -> NoReturn:
     typer.echo(f"error: {message}", err=True)
     raise SystemExit(code)
 

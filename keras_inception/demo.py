@@ -16,9 +16,9 @@ SHOWN = 12
 def run(output: str | os.PathLike, *, minutes: float = MINUTES, say: Callable[[str], None] = print) -> dict:
     """Train GoogLeNet on the pictograms, export and verify every variant, and classify with an exported file.
 
-    Writes into the folder `output`: ``pictograms/``, ``run/``, ``exported/``, ``predictions.png``, ``confusion.png``
-    and ``report.json``, which is the report of `keras_inception.export` with the seconds of the whole. Where a run is there
-    already it goes on, or if it is complete it is exported again.
+    Writes into the folder `output`: ``pictograms/``, ``run/``, ``exported/``, ``predictions.png`` and ``report.json``,
+    which is the report of `keras_inception.export` with the seconds of the whole. A run that is there already goes
+    on, or if it is complete is exported again.
 
     Args:
         minutes: of training, by the clock, at most.

@@ -5,6 +5,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -62,8 +63,10 @@ def train(
     else:
         if os.path.lexists(output):
             raise FileExistsError(f"{output} exists. Go on with it by resuming, or name another folder")
+        if pictures is None:
+            raise ValueError("`pictures` must be a folder, but on resuming. Received: None")
         recipe = recipe or Recipe()
-        data = {"path": os.path.abspath(os.fspath(pictures)), "validation": validation, "seed": recipe.seed}
+        data: dict[str, Any] = {"path": os.path.abspath(pictures), "validation": validation, "seed": recipe.seed}
         splits = datasets.open_folder(**data, strict=strict)
         run = _begin(Path(output), recipe.replace(precision=_precision(recipe.precision)), data, splits.labels)
     for path, reason in splits.skipped:
