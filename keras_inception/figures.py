@@ -1,0 +1,194 @@
+"""Pictures for people, as PNG files: a confusion matrix, predictions, an Inception module.
+
+They are drawn without a display and leave matplotlib's own state as it was. Labels may be in any script: what no
+installed font has is drawn as a box.
+"""
+
+import itertools
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from keras_inception import files
+from keras_inception.evaluation import Evaluation, top_k
+
+if TYPE_CHECKING:
+    import keras
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+RIGHT, WRONG, OTHER = "#2a8f5b", "#cf4446", "#b9c0c8"
+TRACK, INK = "#eef0f2", "#22272e"
+# The first of these that has a letter draws it; the latter ones are where Chinese, Japanese and Korean come from.
+FONTS = ("DejaVu Sans", "Noto Sans", "Noto Sans CJK JP", "Hiragino Sans", "Microsoft YaHei", "Malgun Gothic")
+COUNTED_CLASSES, NAMED_CLASSES = 30, 100
+
+
+def confusion_picture(evaluation: Evaluation, path: str | os.PathLike) -> None:
+    """Draw a confusion matrix: one row a true class, shaded by the share of its pictures taken for each class.
+
+    Up to 30 classes the numbers of pictures stand in the cells, up to 100 the classes are named.
+    """
+    confusion, classes = evaluation.confusion, len(evaluation.labels)
+    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    counted, named = classes <= COUNTED_CLASSES, classes <= NAMED_CLASSES
+    side = 3 + min(classes, NAMED_CLASSES) * (0.36 if counted else 0.14)
+    with _figure(path, side, side) as figure:
+        shares_right = f"top-1 {evaluation.top1:.1%}, top-5 {evaluation.top5:.1%}"
+        figure.suptitle(f"{shares_right}\n{evaluation.count:,} pictures", fontsize=11)
+        axes = figure.add_subplot()
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+        axes.set_xlabel("predicted")
+        axes.set_ylabel("truth (number of pictures)")
+        axes.spines[:].set_visible(False)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        if named:
+            size = 9 if counted else 6
+            columns = [_shortened(label) for label in evaluation.labels]
+            rows = [f"{_shortened(row.label)} ({row.pictures})" for row in evaluation.per_class]
+            axes.set_xticks(range(classes), columns, rotation=90, fontsize=size)
+            axes.set_yticks(range(classes), rows, fontsize=size)
+            axes.tick_params(length=0)
+        if counted:
+            for row, column in np.argwhere(confusion):
+                ink = "white" if shares[row, column] > 0.5 else INK
+                axes.text(column, row, confusion[row, column], color=ink, fontsize=8, ha="center", va="center_baseline")
+
+
+def prediction_picture(
+    pictures: Sequence[np.ndarray],
+    probabilities: np.ndarray,
+    labels: Sequence[str],
+    truth: Sequence[int],
+    path: str | os.PathLike,
+) -> None:
+    """Draw pictures, each beside its three likeliest classes: green what is right, red a wrong first guess.
+
+    Args:
+        pictures: uint8 (height, width, 3) each, RGB; a dozen fill the sheet nicely.
+        probabilities: (pictures, classes), in [0, 1].
+        labels: names of the classes.
+        truth: index of each picture's class.
+
+    Raises:
+        ValueError: there are no pictures, or the arguments are not of one length.
+    """
+    probabilities = np.asarray(probabilities)
+    if not len(pictures) or not len(pictures) == len(probabilities) == len(truth):
+        raise ValueError(
+            "`pictures`, `probabilities` and `truth` must be of one length, 1 or more. "
+            f"Received: {len(pictures)}, {len(probabilities)} and {len(truth)}"
+        )
+    columns = min(3, len(pictures))
+    rows = -(-len(pictures) // columns)
+    with _figure(path, 3.7 * columns, 1.75 * rows) as figure:
+        cells = figure.add_gridspec(rows, 2 * columns, width_ratios=[1, 1.25] * columns)
+        for index, (picture, values, true) in enumerate(zip(pictures, probabilities, truth, strict=True)):
+            row, column = divmod(index, columns)
+            guesses = top_k(values, 3)
+            colour = RIGHT if guesses[0] == true else WRONG
+
+            shown = figure.add_subplot(cells[row, 2 * column])
+            shown.imshow(picture)
+            shown.set_xticks([])
+            shown.set_yticks([])
+            shown.spines[:].set(color=colour, linewidth=2.5)
+            shown.set_title(_shortened(labels[true]), fontsize=9, color=INK)
+
+            bars = figure.add_subplot(cells[row, 2 * column + 1])
+            colours = [RIGHT if guess == true else OTHER for guess in guesses]
+            colours[0] = colour
+            bars.barh(range(len(guesses)), 1, height=0.3, color=TRACK)
+            bars.barh(range(len(guesses)), values[guesses], height=0.3, color=colours)
+            for place, guess in enumerate(guesses):
+                text = f"{_shortened(labels[guess])}  {values[guess]:.0%}"
+                bars.text(0, place - 0.25, text, fontsize=8.5, color=INK, va="bottom")
+            bars.set(xlim=(0, 1), ylim=(2.5, -0.8))
+            bars.axis("off")
+
+
+def module_picture(model: "keras.Model", name: str, path: str | os.PathLike) -> None:
+    """Draw the branches of an Inception module as the network has them, the input below as in the paper.
+
+    Args:
+        model: a network of this package.
+        name: of the module's output, such as ``"inception_4e"``.
+
+    Raises:
+        ValueError: the network has no module of that name.
+    """
+    import keras
+
+    module = next((layer for layer in model.layers if layer.name == name), None)
+    if not isinstance(module, keras.layers.Concatenate):
+        raise ValueError(f"`name` must be that of an Inception module of {model.name}. Received: name={name!r}")
+    branches = [_branch(model, tensor, f"{name}_") for tensor in module.input]
+    top, middle = 3.2, (len(branches) - 1) / 2
+    with _figure(path, 1.9 * len(branches), 3.8) as figure:
+        axes = figure.add_subplot(xlim=(-0.55, len(branches) - 0.45), ylim=(-0.4, top + 0.4))
+        axes.axis("off")
+        _box(axes, middle, 0, f"input\n{_size(branches[0][0].input)}", "white")
+        _box(axes, middle, top, f"{name}\n{_size(module.output)}", "white")
+        for column, branch in enumerate(branches):
+            drawn = [layer for layer in branch if hasattr(layer, "filters") or hasattr(layer, "pool_size")]
+            heights = [top / 2 + 0.85 * (step - (len(drawn) - 1) / 2) for step in range(len(drawn))]
+            for layer, height in zip(drawn, heights, strict=True):
+                _box(axes, column, height, *_described(layer))
+            places = [(middle, 0), *((column, height) for height in heights), (middle, top)]
+            for (x, y), (next_x, next_y) in itertools.pairwise(places):
+                arrow = {"arrowstyle": "-|>", "color": OTHER, "shrinkA": 0, "shrinkB": 0}
+                axes.annotate("", (next_x, next_y - 0.25), (x, y + 0.25), arrowprops=arrow)
+
+
+def _branch(model: "keras.Model", tensor: "keras.KerasTensor", prefix: str) -> list:
+    """The layers whose names begin with `prefix` on the way to `tensor`, first to last."""
+    made_by = {id(layer.output): layer for layer in model.layers}
+    branch = []
+    while (layer := made_by[id(tensor)]).name.startswith(prefix):
+        branch.append(layer)
+        tensor = layer.input
+    return branch[::-1]
+
+
+def _described(layer: "keras.Layer") -> tuple[str, str]:
+    """A layer's text and the colour of its box."""
+    if hasattr(layer, "pool_size"):
+        return "{}×{} max pool\nstride {}".format(*layer.pool_size, layer.strides[0]), "#f6d5d3"
+    height, width = layer.kernel_size
+    return f"{height}×{width} convolution\n{layer.filters} filters", "#fbeec2" if height * width == 1 else "#cfe3f7"
+
+
+def _box(axes: "Axes", x: float, y: float, text: str, colour: str) -> None:
+    style = {"boxstyle": "round,pad=0.5", "facecolor": colour, "edgecolor": OTHER}
+    axes.text(x, y, text, fontsize=9, color=INK, ha="center", va="center", linespacing=1.4, bbox=style)
+
+
+def _size(tensor: "keras.KerasTensor") -> str:
+    return "×".join(str(side) for side in tensor.shape[1:])
+
+
+def _shortened(label: str, length: int = 18) -> str:
+    return label if len(label) <= length else f"{label[: length - 1]}…"
+
+
+@contextmanager
+def _figure(path: str | os.PathLike, width: float, height: float) -> Iterator["Figure"]:
+    """A figure of so many inches to draw on; on leaving without an error it is written to `path`."""
+    import matplotlib
+    from matplotlib import font_manager
+    from matplotlib.figure import Figure
+
+    fonts = [font for font in FONTS if font in set(font_manager.get_font_names())]
+    # A label like "$5" is no formula.
+    style = matplotlib.rc_context({"font.family": fonts, "text.parse_math": False})
+    with style, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure
+        with files.replacing(path) as beside:
+            figure.savefig(beside, format="png", dpi=100)

@@ -1,0 +1,158 @@
+from functools import partial
+
+import keras
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib import pyplot
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from PIL import Image
+
+from keras_inception.blocks import Filters, conv, inception, inception_naive
+from keras_inception.evaluation import Evaluation
+from keras_inception.figures import RIGHT, WRONG, confusion_picture, module_picture, prediction_picture
+
+AWKWARD = ("$5 \\frac{", "日本語", "עברית", "🐱", "a label that goes on and on and on and on", "\\")
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that were saved, in order."""
+    figures = []
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *args, **kw: figures.append(self) or save(self, *args, **kw))
+    return figures
+
+
+def texts(axes):
+    return [text.get_text() for text in axes.texts]
+
+
+def pixels(path):
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        return np.asarray(image.convert("RGB")).astype(int)
+
+
+def share_of(colour, picture):
+    """Share of a picture's pixels that have a colour."""
+    return np.isclose(picture, np.multiply(to_rgb(colour), 255), atol=2).all(axis=-1).mean()
+
+
+def test_a_confusion_picture_shows_counts_totals_and_shares(drawn, tmp_path):
+    evaluation = Evaluation(("cat", "dog", "unseen"), np.array([[3, 1, 0], [2, 4, 0], [0, 0, 0]]), top5=1.0, loss=0.5)
+    confusion_picture(evaluation, tmp_path / "new" / "confusion.png")
+    (axes,) = drawn[0].axes
+    assert {(*text.get_position()[::-1], text.get_text()) for text in axes.texts} == {
+        (0, 0, "3"), (0, 1, "1"), (1, 0, "2"), (1, 1, "4"),
+    }  # fmt: skip
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["cat (4)", "dog (6)", "unseen (0)"]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["cat", "dog", "unseen"]
+    np.testing.assert_allclose(axes.images[0].get_array(), [[3 / 4, 1 / 4, 0], [1 / 3, 2 / 3, 0], [0, 0, 0]])
+    assert drawn[0].get_suptitle() == "top-1 70.0%, top-5 100.0%\n10 pictures"
+    assert pixels(tmp_path / "new" / "confusion.png").std() > 10
+
+
+@pytest.mark.parametrize(("classes", "counted", "named"), [(1, True, True), (31, False, True), (101, False, False)])
+def test_a_confusion_picture_of_any_size_can_be_read(drawn, tmp_path, classes, counted, named):
+    labels = tuple(f"class {i}" for i in range(classes))
+    confusion_picture(Evaluation(labels, np.eye(classes, dtype=int), top5=1.0, loss=0.0), tmp_path / "confusion.png")
+    (axes,) = drawn[0].axes
+    assert len(axes.texts) == (classes if counted else 0)
+    assert len(axes.get_xticklabels()) == (classes if named else 0)
+    height, width, _ = pixels(tmp_path / "confusion.png").shape
+    assert 200 < height == width < 2000
+
+
+def test_predictions_are_coloured_by_what_is_right(drawn, tmp_path):
+    labels = ("cat", "dog", "bird", "fish")
+    pictures = np.full((2, 32, 32, 3), 255, np.uint8)
+    probabilities = np.array([[0.6, 0.3, 0.1, 0.0], [0.2, 0.5, 0.0, 0.3]])
+    prediction_picture(pictures, probabilities, labels, [0, 0], tmp_path / "mixed.png")
+    right, right_bars, wrong, wrong_bars = drawn[0].axes
+    assert [right.get_title(), wrong.get_title()] == ["cat", "cat"]
+    assert texts(right_bars) == ["cat  60%", "dog  30%", "bird  10%"]
+    assert texts(wrong_bars) == ["dog  50%", "fish  30%", "cat  20%"]
+
+    shares = {}
+    for name, truth in [("right", 0), ("wrong", 3)]:
+        prediction_picture(pictures[:1], probabilities[:1], labels, [truth], tmp_path / f"{name}.png")
+        picture = pixels(tmp_path / f"{name}.png")
+        shares[name] = share_of(RIGHT, picture), share_of(WRONG, picture)
+    assert shares["right"][0] > 0.02
+    assert shares["right"][1] == 0
+    assert shares["wrong"][0] == 0
+    assert shares["wrong"][1] > 0.02
+
+
+def test_pictures_may_differ_in_size_and_classes_be_fewer_than_three(drawn, tmp_path):
+    pictures = [np.zeros((20, 40, 3), np.uint8), np.zeros((60, 30, 3), np.uint8)]
+    prediction_picture(pictures, np.array([[0.5, 0.5], [0.1, 0.9]]), ("a", "b"), [1, 1], tmp_path / "two.png")
+    assert texts(drawn[0].axes[1]) == ["a  50%", "b  50%"]
+    assert pixels(tmp_path / "two.png").std() > 10
+
+
+@pytest.mark.parametrize(("pictures", "probabilities", "truth"), [(0, 0, 0), (2, 1, 2), (2, 2, 1)])
+def test_predictions_that_do_not_match_are_an_error(tmp_path, pictures, probabilities, truth):
+    arguments = np.zeros((pictures, 8, 8, 3), np.uint8), np.ones((probabilities, 2)), ("a", "b"), [0] * truth
+    with pytest.raises(ValueError, match=f"Received: {pictures}, {probabilities} and {truth}"):
+        prediction_picture(*arguments, tmp_path / "none.png")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.filterwarnings("error")
+def test_labels_in_any_script_are_drawn_without_a_word(tmp_path):
+    classes = len(AWKWARD)
+    confusion_picture(Evaluation(AWKWARD, np.eye(classes, dtype=int), top5=1.0, loss=0.0), tmp_path / "confusion.png")
+    pictures = np.zeros((classes, 8, 8, 3), np.uint8)
+    prediction_picture(pictures, np.eye(classes), AWKWARD, list(range(classes)), tmp_path / "predictions.png")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["confusion.png", "predictions.png"]
+
+
+@pytest.fixture(scope="module")
+def modules():
+    """A network of a reduced module, named as one of GoogLeNet's, and a naive one upon it."""
+    inputs = keras.Input((16, 16, 8))
+    x = inception(inputs, Filters(1, 2, 3, 4, 5, 6), unit=partial(conv, batch_norm=True), name="inception_3a")
+    x = inception_naive(x, Filters(7, 0, 8, 0, 9, 0), unit=conv, five_kernel=3, name="inception_3b")
+    return keras.Model(inputs, x, name="two_modules")
+
+
+def test_a_module_is_drawn_as_it_is_built(drawn, modules, tmp_path):
+    module_picture(modules, "inception_3a", tmp_path / "reduced.png")
+    module_picture(modules, "inception_3b", tmp_path / "naive.png")
+    reduced, naive = (texts(figure.axes[0]) for figure in drawn)
+    assert [text for text in reduced if text] == [
+        "input\n16×16×8",
+        "inception_3a\n16×16×15",
+        "1×1 convolution\n1 filters",
+        "1×1 convolution\n2 filters",
+        "3×3 convolution\n3 filters",
+        "1×1 convolution\n4 filters",
+        "5×5 convolution\n5 filters",
+        "3×3 max pool\nstride 1",
+        "1×1 convolution\n6 filters",
+    ]
+    assert [text for text in naive if text] == [
+        "input\n16×16×15",
+        "inception_3b\n16×16×39",
+        "1×1 convolution\n7 filters",
+        "3×3 convolution\n8 filters",
+        "3×3 convolution\n9 filters",
+        "3×3 max pool\nstride 1",
+    ]
+    assert pixels(tmp_path / "reduced.png").std() > 10
+
+
+@pytest.mark.parametrize("name", ["inception_9z", "inception_3a_1x1"])
+def test_what_is_no_module_is_an_error(modules, tmp_path, name):
+    with pytest.raises(ValueError, match=f"an Inception module of two_modules. Received: name='{name}'"):
+        module_picture(modules, name, tmp_path / "none.png")
+
+
+def test_matplotlib_is_left_as_it_was(tmp_path):
+    before = dict(matplotlib.rcParams)
+    confusion_picture(Evaluation(("a",), np.array([[1]]), top5=1.0, loss=0.0), tmp_path / "confusion.png")
+    assert dict(matplotlib.rcParams) == before
+    assert not pyplot.get_fignums()
