@@ -1,0 +1,43 @@
+"""The pictograms that come with the package."""
+
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+
+ARCHIVE = Path(__file__).with_name("pictograms.zip")
+
+
+def pictograms(directory: str | os.PathLike) -> Path:
+    """Unpack the bundled pictograms under `directory`, unless they are there already.
+
+    5,849 pictures of 64×64 in 19 classes, in ``train/ validation/ test/``; ``README.md`` beside them names the artists
+    and licences.
+
+    Returns:
+        Their folder, ``directory/pictograms``, for `open_folder`.
+
+    Raises:
+        ValueError: there is such a folder, but it lacks some of the files.
+        OSError: `directory` cannot be written to.
+    """
+    root = Path(directory) / "pictograms"
+    with zipfile.ZipFile(ARCHIVE) as archive:
+        if not root.exists():
+            _unpack(archive, root)
+        missing = sum(not (root / name).exists() for name in archive.namelist())
+    if missing:
+        raise ValueError(f"{root} lacks {missing} files of the pictograms: remove it to have it unpacked anew")
+    return root
+
+
+def _unpack(archive: zipfile.ZipFile, root: Path) -> None:
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=root.parent) as beside:
+        whole = Path(beside) / root.name
+        archive.extractall(whole)  # never above `whole`: it takes ".." and roots off the names
+        try:
+            whole.rename(root)
+        except OSError:
+            if not root.is_dir():  # else another process was first
+                raise
