@@ -1,0 +1,98 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_inception import LocalResponseNormalization
+
+shapes = st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(1, 5), st.integers(1, 24))
+
+
+def picture(shape, scale=1.0, seed=0):
+    return (scale * np.random.default_rng(seed).normal(size=shape)).astype(np.float32)
+
+
+def exact(x, depth_radius, bias, alpha, beta):
+    """The formula in float64."""
+    x = x.astype(np.float64)
+    sums = [(x[..., max(0, c - depth_radius) : c + depth_radius + 1] ** 2).sum(-1) for c in range(x.shape[-1])]
+    return x / (bias + alpha * np.stack(sums, axis=-1)) ** beta
+
+
+@given(
+    shape=shapes,
+    scale=st.sampled_from([1e-3, 1.0, 50.0, 1000.0]),
+    depth_radius=st.integers(0, 7),
+    bias=st.floats(0.5, 3.0),
+    alpha=st.floats(1e-6, 1.0),
+    beta=st.just(0.75) | st.floats(0.1, 1.0),
+    seed=st.integers(0, 99),
+)
+@settings(deadline=None, max_examples=60)
+def test_lrn_is_its_formula_and_tensorflows(shape, scale, depth_radius, bias, alpha, beta, seed):
+    x = picture(shape, scale, seed)
+    arguments = {"depth_radius": depth_radius, "bias": bias, "alpha": alpha, "beta": beta}
+    y = LocalResponseNormalization(**arguments)(x)
+    np.testing.assert_allclose(y, exact(x, **arguments), rtol=1e-6, atol=1e-30)
+    # Where a sum is far above the bias, TensorFlow's own power is 1.6e-6 off.
+    np.testing.assert_allclose(y, tf.nn.local_response_normalization(x, **arguments), rtol=3e-6, atol=1e-30)
+
+
+@pytest.mark.parametrize("scale", [1.0, 40.0, 400.0])
+def test_lrn_of_googlenet_is_tensorflows(scale):
+    x = picture((2, 14, 14, 192), scale)
+    want = tf.nn.local_response_normalization(x, depth_radius=2, bias=1.0, alpha=2e-5, beta=0.75)
+    np.testing.assert_allclose(LocalResponseNormalization()(x), want, rtol=1e-6)
+
+
+def test_lrn_by_hand():
+    x = np.array([1.0, 2.0, 3.0, 4.0], np.float32).reshape(1, 1, 1, 4)
+    y = LocalResponseNormalization(depth_radius=1, bias=2.0, alpha=0.5, beta=1.0)(x)
+    sums = np.array([1 + 4, 1 + 4 + 9, 4 + 9 + 16, 9 + 16])
+    np.testing.assert_allclose(np.ravel(y), [1, 2, 3, 4] / (2 + 0.5 * sums), rtol=1e-6)
+
+
+def test_lrn_of_nothing_is_nothing():
+    np.testing.assert_array_equal(LocalResponseNormalization()(np.zeros((1, 2, 2, 8))), np.zeros((1, 2, 2, 8)))
+
+
+def test_lrn_comes_back_from_its_configuration():
+    layer = LocalResponseNormalization(depth_radius=3, bias=2.0, alpha=0.1, beta=0.5, name="norm")
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+    assert isinstance(again, LocalResponseNormalization)
+    assert again.get_config() == layer.get_config()
+    x = picture((2, 3, 3, 9))
+    np.testing.assert_array_equal(again(x), layer(x))
+
+
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
+def test_lrn_computes_in_float32_under_mixed_precision(dtype):
+    layer = LocalResponseNormalization(alpha=1.0, dtype=dtype)
+    x = keras.ops.cast(picture((1, 4, 4, 16), scale=300.0), layer.compute_dtype)  # whose squares float16 cannot hold
+    y = layer(x)
+    assert keras.backend.standardize_dtype(y.dtype) == layer.compute_dtype
+    want = keras.ops.cast(LocalResponseNormalization(alpha=1.0)(keras.ops.cast(x, "float32")), layer.compute_dtype)
+    np.testing.assert_array_equal(keras.ops.cast(y, "float32"), keras.ops.cast(want, "float32"))
+
+
+def test_lrn_takes_maps_of_unknown_size():
+    inputs = keras.Input((None, None, 6))
+    model = keras.Model(inputs, LocalResponseNormalization()(inputs))
+    assert model.output_shape == (None, None, None, 6)
+    for size in (3, 8):
+        assert model(picture((1, size, size + 1, 6))).shape == (1, size, size + 1, 6)
+
+
+@pytest.mark.parametrize(
+    ("argument", "match"),
+    [
+        ({"depth_radius": -1}, r"`depth_radius` must be 0 or more\. Received: depth_radius=-1"),
+        ({"bias": 0}, r"`bias` must be positive\. Received: bias=0"),
+        ({"bias": -1.0}, r"`bias` must be positive\. Received: bias=-1.0"),
+    ],
+)
+def test_lrn_refuses_what_would_divide_by_nothing(argument, match):
+    with pytest.raises(ValueError, match=match):
+        LocalResponseNormalization(**argument)
