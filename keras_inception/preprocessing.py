@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,10 +45,9 @@ class Preprocessing:
             value = getattr(self, field)
             if not isinstance(value, (tuple, list)) or len(value) != length or not all(_is_number(v) for v in value):
                 raise ValueError(f"`{field}` must be {length} numbers. Received: {field}={value!r}")
-            kind = int if field == "size" else float
-            object.__setattr__(self, field, tuple(kind(v) for v in value))
-        if min(self.size) < 1:
-            raise ValueError(f"`size` must be positive. Received: size={self.size}")
+            object.__setattr__(self, field, tuple(value) if field == "size" else tuple(map(float, value)))
+        if not all(isinstance(side, int) and side > 0 for side in self.size):
+            raise ValueError(f"`size` must be positive integers. Received: size={self.size}")
         if min(self.std) <= 0:
             raise ValueError(f"`std` must be positive. Received: std={self.std}")
         if self.channels not in ("RGB", "BGR"):
@@ -59,9 +59,9 @@ class Preprocessing:
             raise ValueError(f"`interpolation` must be one of {allowed}. Received: {self.interpolation!r}")
 
     def normalize(self, pixels):
-        """Network input from RGB pixels: (..., 3), 0 to 255, a NumPy array or a tensor of any backend, float32 out.
+        """Network input from RGB pixels: (..., 3), 0 to 255, float32 out.
 
-        The picture must already have the network's size.
+        `pixels` is a NumPy array, uint8 or float32, or a float32 tensor of any backend, already of the network's size.
         """
         pixels = pixels[..., ::-1] if self.channels == "BGR" else pixels
         return (pixels - np.float32(self.mean)) / np.float32(self.std)
@@ -74,9 +74,9 @@ class Preprocessing:
             picture = Image.fromarray(picture)
         height, width = self.size
         scale = self.crop * min(picture.width / width, picture.height / height)
-        left = (picture.width - width * scale) / 2
-        upper = (picture.height - height * scale) / 2
-        box = (left, upper, left + width * scale, upper + height * scale)
+        left = max(0.0, (picture.width - width * scale) / 2)  # rounding can leave it a hair below 0
+        upper = max(0.0, (picture.height - height * scale) / 2)
+        box = (left, upper, picture.width - left, picture.height - upper)
         resampling = Image.Resampling[self.interpolation.upper()]
         return np.asarray(picture.convert("RGB").resize((width, height), resampling, box=box))
 
@@ -132,7 +132,7 @@ class Preprocessing:
 
 
 def _is_number(value) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and bool(np.isfinite(value))
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 # What the publishers of weights feed their networks.
