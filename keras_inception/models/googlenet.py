@@ -103,7 +103,7 @@ def GoogLeNet(
         normalization: ``"lrn"`` (the paper) or ``"batch_norm"`` (torchvision, TF-slim: after every convolution, in
             place of the bias). None is the layout of ``weights``, else ``"lrn"``.
         five_kernel: kernel of the 5×5 branch, 5 or 3. None is 5 with LRN and 3 with batch norm, as published.
-        dropout: rate before the classifier (0.4 in Table 1). The heads' is 0.7.
+        dropout: rate before the classifier, in [0, 1); 0.4 in Table 1. The heads' is 0.7.
         name: of the model.
 
     Returns:
@@ -117,7 +117,7 @@ def GoogLeNet(
     options.check("module", module, tuple(MODULE_KINDS))
     options.check("normalization", normalization, (None, "lrn", "batch_norm"))
     options.check("five_kernel", five_kernel, (None, 3, 5))
-    options.check_classifier(include_top, pooling, classes, auxiliary)
+    options.check_classifier(include_top, pooling, classes, dropout, auxiliary)
 
     checkpoint = None if weights is None else read_weights(weights, family="googlenet")
     layout = LAYOUTS[checkpoint.publisher if checkpoint else normalization or "lrn"]

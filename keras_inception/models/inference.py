@@ -23,14 +23,15 @@ def without_heads(model: keras.Model) -> keras.Model:
     """The same as `inference_model`, but made of the very layers of `model`, so that it goes on learning with it."""
     if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
         raise ValueError(f"`model` must be a functional Keras model. Received: {type(model).__name__}")
-    if isinstance(model.output, dict) and "predictions" in model.output:
-        output = model.output["predictions"]
-    elif len(model.outputs) == 1:
+    if len(model.outputs) == 1:
         output = model.outputs[0]
+    elif isinstance(model.output, dict) and "predictions" in model.output:
+        output = model.output["predictions"]
     else:
         received = list(model.output) if isinstance(model.output, dict) else f"{len(model.outputs)} outputs"
         raise ValueError(f"`model` must have one output, or one named 'predictions'. Received: {received}")
-    return keras.Model(model.inputs, output, name=model.name)
+    inputs = model.inputs if len(model.inputs) > 1 else model.inputs[0]
+    return keras.Model(inputs, output, name=model.name)
 
 
 def _in_float32(layer: keras.layers.Layer) -> keras.layers.Layer:

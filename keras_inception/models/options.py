@@ -12,7 +12,7 @@ def check(argument: str, value, allowed: tuple) -> None:
         raise ValueError(f"`{argument}` must be one of {', '.join(map(repr, allowed))}. Received: {argument}={value!r}")
 
 
-def check_classifier(include_top: bool, pooling: str | None, classes: int, auxiliary: bool) -> None:
+def check_classifier(include_top: bool, pooling: str | None, classes: int, dropout: float, auxiliary: bool) -> None:
     """Raise ValueError if the arguments that shape the end of a network are wrong or contradict each other."""
     check("pooling", pooling, (None, *POOLINGS))
     if include_top and pooling:
@@ -23,6 +23,8 @@ def check_classifier(include_top: bool, pooling: str | None, classes: int, auxil
         )
     if not isinstance(classes, int) or classes < 1:
         raise ValueError(f"`classes` must be a positive integer. Received: classes={classes!r}")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"`dropout` must be in [0, 1). Received: dropout={dropout!r}")
 
 
 def image_input(

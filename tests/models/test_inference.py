@@ -1,0 +1,113 @@
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from keras_inception import GoogLeNet, LocalResponseNormalization, inference_model
+from keras_inception.models.inference import without_heads
+
+
+def picture(side, batch=4):
+    return np.random.default_rng(0).normal(size=(batch, side, side, 3)).astype(np.float32)
+
+
+def small_classifier():
+    """A functional network with a network inside, as fine-tuning makes them."""
+    body_input = keras.Input((None, None, 3))
+    x = layers.Conv2D(4, 3, activation="relu", name="conv")(body_input)
+    body = keras.Model(body_input, LocalResponseNormalization(alpha=1.0, name="norm")(x), name="body")
+    inputs = keras.Input((8, 8, 3))
+    x = layers.GlobalAveragePooling2D()(body(inputs))
+    x = layers.Dropout(0.5)(x)
+    return keras.Model(inputs, layers.Dense(3, activation="softmax", name="answer")(x))
+
+
+def policies(model):
+    """The policies of all layers that compute, those of networks inside the network too."""
+    idle = (keras.Model, layers.InputLayer)
+    return {layer.dtype_policy.name for layer in model._flatten_layers() if not isinstance(layer, idle)}
+
+
+@pytest.fixture(scope="module")
+def googlenet():
+    return GoogLeNet(auxiliary=True, input_shape=(32, 32, 3), classes=5)
+
+
+def test_heads_are_cut_off(googlenet):
+    model = inference_model(googlenet)
+    assert model.output_shape == (None, 5)
+    assert model.name == "googlenet"
+    assert not [layer.name for layer in model.layers if layer.name.startswith("aux")]
+    np.testing.assert_array_equal(model(picture(32)), googlenet(picture(32))["predictions"])
+
+
+def test_the_copy_has_weights_of_its_own():
+    model = small_classifier()
+    copy = inference_model(model)
+    before = model.get_weights()
+    copy.set_weights([weight + 1 for weight in copy.get_weights()])
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_without_heads_shares_the_weights(googlenet):
+    trunk = without_heads(googlenet)
+    assert trunk.get_layer("conv1") is googlenet.get_layer("conv1")
+    assert trunk.output_shape == (None, 5)
+
+
+def test_a_mixed_precision_googlenet_becomes_float32(mixed_bfloat16):
+    mixed = GoogLeNet(auxiliary=True, input_shape=(32, 32, 3), classes=5)
+    assert "mixed_bfloat16" in policies(mixed)
+    model = inference_model(mixed)
+    assert policies(model) == {"float32"}
+    want = mixed(picture(32))["predictions"]
+    np.testing.assert_allclose(model(picture(32)), want, atol=0.02)
+    assert np.asarray(model(picture(32))).dtype == np.float32
+
+
+def test_layers_inside_layers_become_float32_too(mixed_bfloat16):
+    mixed = small_classifier()
+    model = inference_model(mixed)
+    assert policies(model) == {"float32"}
+    np.testing.assert_allclose(model(picture(8)), keras.ops.cast(mixed(picture(8)), "float32"), atol=0.02)
+
+
+def test_any_functional_classifier_will_do():
+    model = small_classifier()
+    np.testing.assert_array_equal(inference_model(model)(picture(8)), model(picture(8)))
+
+
+def test_a_sequential_classifier_will_do():
+    model = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(3)])
+    np.testing.assert_array_equal(inference_model(model)(picture(8)), model(picture(8)))
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.dense = layers.Dense(3)
+
+    def call(self, inputs):
+        return self.dense(inputs)
+
+
+def two_outputs(wrap):
+    inputs = keras.Input((4,))
+    return keras.Model(inputs, wrap(layers.Dense(2)(inputs), layers.Dense(3)(inputs)))
+
+
+@pytest.mark.parametrize(
+    ("model", "match"),
+    [
+        (Subclassed, r"`model` must be a functional Keras model\. Received: Subclassed"),
+        (lambda: keras.Sequential([layers.Dense(3)]), r"must be a functional Keras model\. Received: Sequential"),
+        (lambda: "model.keras", r"must be a functional Keras model\. Received: str"),
+        (lambda: two_outputs(lambda a, b: [a, b]), r"one output, or one named 'predictions'\. Received: 2 outputs"),
+        (lambda: two_outputs(lambda a, b: {"a": a, "b": b}), r"one named 'predictions'\. Received: \['a', 'b'\]"),
+    ],
+    ids=["subclassed", "unbuilt", "no model", "list", "dict"],
+)
+def test_what_has_no_one_answer_is_refused(model, match):
+    with pytest.raises(ValueError, match=match):
+        inference_model(model())
