@@ -98,9 +98,9 @@ def open_folder(
     found, skipped = _scan(folders, names, strict, progress)
     splits = {split: found.get(split, ()) for split in ("train", "validation", "test")}
     if labels is None:
-        names, splits = _without_empty_classes(root, names, splits, skipped)
-    if not splits["train"]:
-        raise ValueError(f"{folders['train']} has no pictures{_examples(skipped)}")
+        names, splits = _without_empty_classes(names, splits)
+    if len({picture.label for picture in splits["train"]}) < 2:
+        raise ValueError(f"{folders['train']} must have pictures of two or more classes{_examples(skipped)}")
     if not splits["validation"]:
         splits["train"], splits["validation"] = cut(splits["train"], validation, seed, folders["train"])
     return Splits(root=root, labels=names, skipped=skipped, **splits)
@@ -198,9 +198,7 @@ def _class_names(folder: Path) -> tuple[str, ...]:
         if not name.strip() or len(name.splitlines()) != 1 or name.encode(errors="ignore").decode() != name:
             raise ValueError(f"{folder}: the name of a class folder must be a line of text. Received: {name!r}")
     if not names:
-        loose = bool(_loose_pictures(folder))
-        hint = "; its pictures lie loose, put those of each class into a folder of its own" if loose else ""
-        raise ValueError(f"{folder} has no class folders{hint}")
+        raise ValueError(f"{folder} has no class folders{_hint(folder)}")
     if len(names) == 1:
         raise ValueError(f"{folder} must have two or more class folders. Received: only {names[0]}")
     return names
@@ -220,10 +218,12 @@ def _scan(
     every_class = [each for split in classes.values() for each in split]
     files = [file for each in every_class for file in each.files]
     if not files:
-        raise ValueError(f"{', '.join(map(str, folders.values()))}: the class folders are empty")
+        first = next(iter(folders.values()))
+        raise ValueError(f"{first} has no class folders with files in them{_hint(first)}")
     readable, skipped = _examine(files, progress)
     skipped += [file for folder in folders.values() for file in _loose_pictures(folder)]
-    skipped += [Skipped(str(each.path), "no pictures") for each in every_class if not set(each.files) & set(readable)]
+    empty = (each.path for each in every_class if readable.keys().isdisjoint(each.files))
+    skipped += [Skipped(str(folder), "no pictures") for folder in empty]
     skipped.sort()
     if strict and skipped:
         listed = "\n".join(f"{path}: {reason}" for path, reason in skipped)
@@ -243,6 +243,11 @@ def _loose_pictures(folder: Path) -> list[Skipped]:
     return [Skipped(str(file), reason) for file in files if _ends_like_a_picture(file.name)]
 
 
+def _hint(folder: Path) -> str:
+    loose = "; its pictures lie loose: put those of each class into a folder of its own"
+    return loose if _loose_pictures(folder) else ""
+
+
 def _class_folders(folder: Path, labels: tuple[str, ...]) -> list[_ClassFolder]:
     exact = {_nfc(label): number for number, label in enumerate(labels)}
     folded = {_folded(label): number for number, label in enumerate(labels)}
@@ -257,20 +262,20 @@ def _class_folders(folder: Path, labels: tuple[str, ...]) -> list[_ClassFolder]:
     return found
 
 
-def _without_empty_classes(root, names, splits, skipped):
+def _without_empty_classes(
+    names: tuple[str, ...], splits: dict[str, tuple[Picture, ...]]
+) -> tuple[tuple[str, ...], dict[str, tuple[Picture, ...]]]:
     """Names and splits numbered anew, without the classes that have no training pictures."""
     kept = sorted({picture.label for picture in splits["train"]})
-    if len(kept) < 2:
-        raise ValueError(f"{root} must have training pictures of two or more classes{_examples(skipped)}")
-    for picture in splits["validation"] + splits["test"]:
-        if picture.label not in kept:
-            raise ValueError(f"{picture.path}: train has no pictures of the class {names[picture.label]!r}")
     number = {label: place for place, label in enumerate(kept)}
-    splits = {
+    for picture in splits["validation"] + splits["test"]:
+        if picture.label not in number:
+            raise ValueError(f"{picture.path}: train has no pictures of the class {names[picture.label]!r}")
+    numbered = {
         split: tuple(picture._replace(label=number[picture.label]) for picture in pictures)
         for split, pictures in splits.items()
     }
-    return tuple(names[label] for label in kept), splits
+    return tuple(names[label] for label in kept), numbered
 
 
 def _examine(files: list[str], progress: Progress | None) -> tuple[dict[str, bool], list[Skipped]]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 # Pillow would also take PostScript, which it hands to another program, and formats that are not photographs.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO", "JPEG2000", "PPM")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "PPM")
 
 JPEG_END = b"\xff\xd9"
 PNG_END = b"IEND\xaeB`\x82"

@@ -1,0 +1,147 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_inception.datasets import Augmentation
+from keras_inception.preprocessing import Preprocessing
+
+CROP_ONLY = {"flip": False, "brightness": 0, "contrast": 0, "saturation": 0, "hue": 0}
+UNTOUCHED = {"area": (1, 1), "aspect": (1, 1), **CROP_ONLY}
+
+
+def noise(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def smooth(height, width):
+    """Red grows to the right, green downwards, blue is constant."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack([255 * x / (width - 1), 255 * y / (height - 1), np.full_like(x, 99)], -1).round().astype(np.uint8)
+
+
+def augment(augmentation, picture, seed=0, size=(16, 16), preprocessing=None):
+    preprocessing = preprocessing or Preprocessing(size=size)
+    return augmentation.apply(picture, (seed, 1), size, preprocessing).numpy()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "allowed"),
+    [
+        ("area", (0, 1), "0 < low <= high <= 1"),
+        ("area", (0.5, 1.1), "0 < low <= high <= 1"),
+        ("area", (0.9, 0.5), "low <= high"),
+        ("area", 0.5, "two numbers"),
+        ("area", (0.1, 0.2, 0.3), "two numbers"),
+        ("area", ("a", "b"), "two numbers"),
+        ("aspect", (0, 1), "0 < low <= high"),
+        ("aspect", (1, float("inf")), "two numbers"),
+        ("flip", 1, "True or False"),
+        ("brightness", -0.1, r"\[0, 1\]"),
+        ("brightness", True, r"\[0, 1\]"),
+        ("contrast", 1.5, r"\[0, 1\]"),
+        ("saturation", float("nan"), r"\[0, 1\]"),
+        ("hue", 0.6, r"\[0, 0.5\]"),
+        ("hue", "much", r"\[0, 0.5\]"),
+    ],
+)
+def test_fields_out_of_range_are_refused(field, value, allowed):
+    with pytest.raises(ValueError, match=rf"`{field}` must be .*{allowed}.* Received: {field}="):
+        Augmentation(**{field: value})
+
+
+def test_it_survives_json():
+    augmentation = Augmentation(area=(0.5, 0.75), aspect=(1, 2), flip=False, hue=0.1)
+    assert Augmentation.from_dict(json.loads(json.dumps(augmentation.to_dict()))) == augmentation
+    assert Augmentation.from_dict({}) == Augmentation()
+
+
+@pytest.mark.parametrize("values", [{"rotation": 3}, ["area"], None])
+def test_what_is_not_an_augmentation_is_refused(values):
+    with pytest.raises(ValueError, match="`augmentation` must have the fields area, aspect, flip"):
+        Augmentation.from_dict(values)
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (40, 30), (45, 165), (1, 1)])
+@pytest.mark.parametrize("crop", [1.0, 0.5])
+def test_none_fits_as_the_preprocessing_does(shape, crop):
+    preprocessing = Preprocessing(size=(16, 12), crop=crop)
+    picture = smooth(*shape) if min(shape) > 1 else noise(*shape)
+    fitted = augment(Augmentation.none(), picture, size=(16, 12), preprocessing=preprocessing)
+    # The crop falls on whole pixels here, so it may lie a pixel off.
+    np.testing.assert_allclose(fitted, preprocessing.fit(picture).astype(np.float32), atol=1 + 255 / min(shape))
+
+
+def test_none_leaves_a_picture_of_the_right_size_alone():
+    np.testing.assert_allclose(augment(Augmentation.none(), noise(16, 16)), noise(16, 16), atol=1e-3)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**62))
+def test_any_picture_gives_the_asked_size_and_range(height, width, seed):
+    augmented = augment(Augmentation(), noise(height, width), seed, size=(12, 20))
+    assert augmented.shape == (12, 20, 3)
+    assert augmented.dtype == np.float32
+    assert augmented.min() >= 0
+    assert augmented.max() <= 255
+
+
+def test_the_seed_decides():
+    picture = noise(30, 30)
+    np.testing.assert_array_equal(augment(Augmentation(), picture, 5), augment(Augmentation(), picture, 5))
+    assert np.abs(augment(Augmentation(), picture, 5) - augment(Augmentation(), picture, 6)).max() > 10
+
+
+def test_crops_keep_to_area_and_aspect():
+    """Read off a picture whose red and green tell the place."""
+    augmentation = Augmentation(area=(0.25, 0.5), aspect=(0.5, 2.0), **CROP_ONLY)
+    spans = []
+    for seed in range(60):
+        crop = augment(augmentation, smooth(256, 256), seed, size=(32, 64))
+        spans.append((np.ptp(crop[..., 0]), np.ptp(crop[..., 1])))
+    # The mid-points of the outermost output pixels lie half a pixel inside of the crop.
+    widths, heights = np.array(spans).T * [[64 / 63], [32 / 31]]
+    areas, aspects = widths * heights / 255**2, widths / heights / (64 / 32)
+    assert 0.24 < areas.min() < 0.3
+    assert 0.45 < areas.max() < 0.51
+    assert 0.48 < aspects.min() < 0.8
+    assert 1.2 < aspects.max() < 2.05
+
+
+def test_half_of_the_pictures_are_mirrored():
+    augmentation = Augmentation(**{**UNTOUCHED, "flip": True})
+    picture = smooth(16, 16)
+    mirrored = [augment(augmentation, picture, seed)[0, 0, 0] > 128 for seed in range(60)]
+    assert 15 < sum(mirrored) < 45
+
+
+@pytest.mark.parametrize("field", ["brightness", "contrast", "saturation", "hue"])
+def test_colours_change_within_bounds(field):
+    augmentation = Augmentation(**{**UNTOUCHED, field: 0.2})
+    picture = np.full((16, 16, 3), (100, 120, 160), np.uint8)
+    picture[:8] = (110, 130, 100)
+    changed = np.stack([augment(augmentation, picture, seed) for seed in range(60)])
+    change = changed - picture
+    assert np.ptp(changed, axis=0).max() > 10
+    mean = picture.mean((0, 1))
+    if field == "brightness":
+        assert np.abs(change).max() <= 0.2 * 255 + 0.01
+        assert np.ptp(change, axis=(1, 2, 3)).max() < 0.01
+    elif field == "contrast":
+        assert (np.abs(change) <= 0.2 * np.abs(picture - mean) + 0.01).all()
+    elif field == "saturation":
+        np.testing.assert_allclose(changed.max(-1), np.broadcast_to(picture.max(-1), changed.shape[:3]), atol=0.01)
+        grey = picture.max(-1, keepdims=True).astype(float) - picture
+        assert (np.abs(change) <= 0.2 * grey + 0.01).all()
+    else:
+        np.testing.assert_allclose(changed.max(-1), np.broadcast_to(picture.max(-1), changed.shape[:3]), atol=0.01)
+        np.testing.assert_allclose(changed.min(-1), np.broadcast_to(picture.min(-1), changed.shape[:3]), atol=0.01)
+
+
+def test_shrinking_is_antialiased():
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[:, ::2] = 255
+    shrunk = augment(Augmentation.none(), stripes, size=(8, 8))
+    np.testing.assert_allclose(shrunk[:, 1:-1], 127.5, atol=3)

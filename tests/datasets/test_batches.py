@@ -1,0 +1,181 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from keras_inception.datasets import (
+    Augmentation,
+    evaluation_batches,
+    open_folder,
+    read_picture,
+    steps_per_epoch,
+    training_batches,
+)
+from keras_inception.datasets.batches import _decode
+from keras_inception.preprocessing import Preprocessing
+
+PREPROCESSING = Preprocessing(size=(16, 24), mean=(100, 110, 120), std=(50, 60, 70), channels="BGR")
+
+
+def photograph(seed, width=40, height=30):
+    noise = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    return Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Eleven pictures of two classes, three of which only Pillow reads; one has a name that is not UTF-8."""
+    root = tmp_path_factory.mktemp("pictures")
+    for label in ("a", "é"):
+        (root / label).mkdir()
+        for number in range(4):
+            photograph(number, width=40 + 9 * number).save(root / label / f"{number}.jpg")
+    photograph(4).save(root / "a" / "4.png")
+    photograph(5).convert("CMYK").save(root / "a" / "5.jpg")
+    photograph(6).quantize(16).save(root / "a" / "\udcff.gif")
+    pictures = open_folder(root, validation=0).train
+    assert [picture.plain for picture in pictures].count(False) == 2
+    return pictures
+
+
+def batches(pictures, first_epoch=0, epochs=3, **options):
+    options = {"batch_size": 4, "seed": 7, "augmentation": Augmentation()} | options
+    dataset = training_batches(pictures, PREPROCESSING, first_epoch=first_epoch, epochs=epochs, **options)
+    return [(x.numpy(), y.numpy()) for x, y in dataset]
+
+
+def assert_same(some, others):
+    assert len(some) == len(others)
+    for (x, y), (other_x, other_y) in zip(some, others, strict=True):
+        np.testing.assert_array_equal(x, other_x)
+        np.testing.assert_array_equal(y, other_y)
+
+
+def which(pictures, batch):
+    """The places in `pictures` of an unaugmented batch."""
+    fitted = np.stack([PREPROCESSING(read_picture(picture.path)) for picture in pictures])
+    return [int(np.abs(fitted - x).mean((1, 2, 3)).argmin()) for x in batch]
+
+
+def test_shapes_and_types(pictures):
+    dataset = training_batches(
+        pictures, PREPROCESSING, batch_size=4, seed=0, first_epoch=1, epochs=3, augmentation=Augmentation()
+    )
+    assert dataset.element_spec == (tf.TensorSpec((4, 16, 24, 3), tf.float32), tf.TensorSpec((4,), tf.int32))
+    assert len(dataset) == 2 * steps_per_epoch(pictures, 4) == 4
+
+
+def test_it_is_the_same_every_time(pictures):
+    assert_same(batches(pictures), batches(pictures))
+
+
+def test_seeds_differ(pictures):
+    assert not np.array_equal(batches(pictures)[0][0], batches(pictures, seed=8)[0][0])
+
+
+def test_a_resumed_run_sees_what_it_would_have_seen(pictures):
+    whole = batches(pictures, epochs=4)
+    assert_same(whole[2 * 2 :], batches(pictures, first_epoch=2, epochs=4))
+    assert_same(whole[: 2 * 3], batches(pictures, epochs=3))
+    assert batches(pictures, first_epoch=4, epochs=4) == []
+
+
+def test_an_epoch_is_a_shuffle(pictures):
+    eleven = [picture._replace(label=place) for place, picture in enumerate(pictures)]
+    epochs = [tuple(y) for _, y in batches(eleven, batch_size=11, epochs=20)]
+    assert all(sorted(order) == list(range(11)) for order in epochs)
+    assert len(set(epochs)) == 20
+    assert len({order[0] for order in epochs}) > 5
+    cut_to_whole_batches = batches(eleven, epochs=1)
+    assert len({label for _, y in cut_to_whole_batches for label in y}) == 8
+
+
+def test_labels_go_with_their_pictures(pictures):
+    alone = [picture._replace(label=place) for place, picture in enumerate(pictures[:4] + pictures[5:7])]
+    for x, y in batches(alone, batch_size=3, epochs=2, augmentation=Augmentation.none()):
+        assert which(alone, x) == list(y)
+
+
+def test_epochs_are_augmented_differently(pictures):
+    (x0, _), (x1, _) = batches(pictures[:1], epochs=2)
+    assert np.abs(x0 - x1).max() > 0.1
+
+
+def test_fewer_pictures_than_a_batch_are_one_batch(pictures):
+    assert steps_per_epoch(pictures, 64) == 1
+    assert [len(y) for _, y in batches(pictures, batch_size=64)] == [11, 11, 11]
+
+
+def test_an_epoch_is_whole_batches(pictures):
+    assert steps_per_epoch(pictures, 5) == 2
+    assert [len(y) for _, y in batches(pictures, batch_size=5, epochs=1)] == [5, 5]
+
+
+def test_sizes_by_epoch(pictures):
+    sizes = [(8, 8), (12, 16), (16, 24)]
+    options = {"batch_size": 5, "seed": 0, "augmentation": Augmentation(), "epochs": 3, "sizes": sizes}
+    dataset = training_batches(pictures, PREPROCESSING, first_epoch=1, **options)
+    assert dataset.element_spec[0] == tf.TensorSpec((5, None, None, 3), tf.float32)
+    assert [x.shape[1:3] for x, _ in dataset] == [(12, 16), (12, 16), (16, 24), (16, 24)]
+    assert_same(batches(pictures, **options)[2:], batches(pictures, first_epoch=1, **options))
+
+
+def test_pictures_are_normalized(pictures):
+    x = np.concatenate([x for x, _ in batches(pictures, epochs=1)])
+    lowest, highest = PREPROCESSING.normalize(np.float32([[0, 0, 0], [255, 255, 255]]))
+    assert (x.min((0, 1, 2)) >= lowest - 1e-5).all()
+    assert (x.max((0, 1, 2)) <= highest + 1e-5).all()
+    assert x.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "`batch_size` must be at least 1. Received: batch_size=0"),
+        ({"first_epoch": 4}, "`first_epoch` must be in .* Received: first_epoch=4, epochs=3"),
+        ({"first_epoch": -1}, "`first_epoch` must be in"),
+        ({"sizes": [(8, 8)]}, "one size for each of 3 epochs. Received: 1"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(pictures, options, message):
+    with pytest.raises(ValueError, match=message):
+        batches(pictures, **options)
+
+
+def test_no_pictures_are_refused():
+    with pytest.raises(ValueError, match="at least one picture"):
+        batches([])
+    with pytest.raises(ValueError, match="at least one picture"):
+        evaluation_batches([], PREPROCESSING, 4)
+
+
+def test_a_picture_that_went_bad_is_named(tmp_path, pictures):
+    (tmp_path / "bad.jpg").write_bytes(b"")
+    bad = pictures[0]._replace(path=str(tmp_path / "bad.jpg"), plain=False)
+    with pytest.raises(tf.errors.OpError, match=r"bad\.jpg: empty file"):
+        batches([bad])
+
+
+def test_evaluation_is_the_preprocessing(pictures):
+    found = list(evaluation_batches(pictures, PREPROCESSING, 4))
+    assert [x.shape for x, _ in found] == [(4, 16, 24, 3), (4, 16, 24, 3), (3, 16, 24, 3)]
+    expected = np.stack([PREPROCESSING(read_picture(picture.path)) for picture in pictures])
+    np.testing.assert_array_equal(np.concatenate([x for x, _ in found]), expected)
+    assert np.concatenate([y for _, y in found]).tolist() == [picture.label for picture in pictures]
+
+
+@pytest.mark.parametrize(
+    ("ending", "mode", "options"),
+    [
+        ("jpg", "RGB", {"quality": 75}),
+        ("jpg", "RGB", {"quality": 95, "subsampling": 0}),
+        ("jpg", "RGB", {"subsampling": 1, "progressive": True}),
+        ("jpg", "L", {}),
+        ("png", "RGB", {}),
+        ("png", "L", {}),
+    ],
+)
+def test_tensorflow_decodes_plain_pictures_as_pillow_does(tmp_path, ending, mode, options):
+    path = tmp_path / f"a.{ending}"
+    photograph(0, width=67, height=45).convert(mode).save(path, **options)
+    np.testing.assert_array_equal(_decode(str(path)), read_picture(path))

@@ -1,0 +1,105 @@
+import shutil
+import signal
+import subprocess
+import sys
+import zipfile
+from collections import Counter
+
+import pytest
+from PIL import Image
+
+from keras_inception.datasets import bundled, open_folder, pictograms
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return pictograms(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def small_archive(tmp_path, monkeypatch):
+    """An archive of two files in place of the bundled one."""
+    path = tmp_path / "small.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("README.md", "who drew them")
+        archive.writestr("train/a/a.jpg", "a picture")
+    monkeypatch.setattr(bundled, "ARCHIVE", path)
+    return path
+
+
+def test_the_pictograms_are_all_there(root):
+    splits = open_folder(root, strict=True)
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == (4067, 580, 1202)
+    assert len(splits.labels) == 19
+    assert all(picture.plain for picture in splits.train)
+    assert max(Counter(picture.label for picture in splits.test).values()) / 1202 < 0.12
+    with Image.open(splits.test[0].path) as picture:
+        assert picture.size == (64, 64)
+
+
+def test_they_come_with_their_attributions(root):
+    readme = (root / "README.md").read_text()
+    for artist in ("Noto Emoji", "Twemoji", "Fluent Emoji"):
+        assert artist in readme
+
+
+def test_a_second_call_reuses_them(small_archive, tmp_path):
+    root = pictograms(tmp_path / "data")
+    (root / "mine.txt").write_text("kept")
+    assert pictograms(tmp_path / "data") == root == tmp_path / "data" / "pictograms"
+    assert (root / "mine.txt").exists()
+    assert [path.name for path in root.parent.iterdir()] == ["pictograms"]
+
+
+def test_a_killed_unpacking_leaves_nothing_under_the_name(tmp_path):
+    program = (
+        "import os, signal, sys, zipfile\n"
+        "from keras_inception.datasets import pictograms\n"
+        "def part_of_it(archive, path):\n"
+        "    archive.extract('README.md', path)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "zipfile.ZipFile.extractall = part_of_it\n"
+        "pictograms(sys.argv[1])\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program, tmp_path], check=False)
+    assert ran.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.glob(".unpacking-*/pictograms/README.md"))) == 1
+    assert not (tmp_path / "pictograms").exists()
+    assert len(list(pictograms(tmp_path).glob("test/*/*.jpg"))) == 1202
+
+
+def test_an_interrupted_unpacking_cleans_up(small_archive, tmp_path, monkeypatch):
+    def interrupted(archive, path):
+        archive.extract("README.md", path)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(zipfile.ZipFile, "extractall", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pictograms(tmp_path / "data")
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_a_folder_that_lacks_files_is_not_taken_for_whole(small_archive, tmp_path):
+    root = pictograms(tmp_path / "data")
+    (root / "train" / "a" / "a.jpg").unlink()
+    with pytest.raises(ValueError, match=r"pictograms lacks 1 files of the pictograms: remove it"):
+        pictograms(tmp_path / "data")
+
+
+def test_another_process_may_be_first(small_archive, tmp_path, monkeypatch):
+    extractall = zipfile.ZipFile.extractall
+
+    def overtaken(archive, path):
+        extractall(archive, path)
+        shutil.copytree(path, tmp_path / "data" / "pictograms")
+
+    monkeypatch.setattr(zipfile.ZipFile, "extractall", overtaken)
+    assert (pictograms(tmp_path / "data") / "README.md").read_text() == "who drew them"
+
+
+def test_no_file_is_written_outside(small_archive, tmp_path):
+    with zipfile.ZipFile(small_archive, "a") as archive:
+        archive.writestr("../../outside.txt", "")
+    with pytest.raises(ValueError, match="lacks 1 files"):
+        pictograms(tmp_path / "deep" / "data")
+    assert list(tmp_path.glob("**/outside.txt")) == [tmp_path / "deep" / "data" / "pictograms" / "outside.txt"]

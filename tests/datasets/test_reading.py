@@ -1,0 +1,213 @@
+import struct
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from keras_inception.datasets import read_picture
+from keras_inception.datasets.reading import examine
+
+RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+# Four pixels that tell every turn and mirror image apart.
+CORNERS = np.array([[RED, GREEN], [BLUE, WHITE]], np.uint8)
+
+
+def photograph(width=40, height=30):
+    """Smooth noise, on which JPEG decoders can differ."""
+    noise = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    return Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def write(path, picture=None, **options):
+    (picture or photograph()).save(path, **options)
+    return path
+
+
+def one_colour(mode, colour):
+    return Image.new(mode, (20, 20), colour)
+
+
+def middle(path):
+    return read_picture(path)[10, 10].tolist()
+
+
+@pytest.mark.parametrize("ending", ["png", "bmp", "tiff", "webp", "ppm", "jp2"])
+def test_formats_are_read(tmp_path, ending):
+    options = {"lossless": True} if ending == "webp" else {}
+    picture = read_picture(write(tmp_path / f"a.{ending}", **options))
+    assert picture.dtype == np.uint8
+    np.testing.assert_array_equal(picture, np.asarray(photograph()))
+
+
+@pytest.mark.parametrize(
+    ("orientation", "stored"),
+    [
+        (1, CORNERS),
+        (2, CORNERS[:, ::-1]),
+        (3, CORNERS[::-1, ::-1]),
+        (4, CORNERS[::-1]),
+        (5, CORNERS.transpose(1, 0, 2)),
+        (6, np.rot90(CORNERS, 1)),  # the camera was held such that the scene must be turned clockwise
+        (7, CORNERS[::-1, ::-1].transpose(1, 0, 2)),
+        (8, np.rot90(CORNERS, -1)),
+    ],
+)
+@pytest.mark.parametrize("ending", ["jpg", "png", "tiff", "webp"])
+def test_exif_orientation_is_applied(tmp_path, orientation, stored, ending):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    big = Image.fromarray(np.repeat(np.repeat(stored, 16, 0), 16, 1))
+    options = {"jpg": {"quality": 95, "subsampling": 0}, "webp": {"lossless": True}}.get(ending, {})
+    path = write(tmp_path / f"a.{ending}", big, exif=exif, **options)
+    np.testing.assert_allclose(read_picture(path)[8::16, 8::16].astype(int), CORNERS, atol=3)
+    assert examine(path) == (orientation == 1 and ending in ("jpg", "png"))
+
+
+def test_orientation_of_a_picture_that_is_not_square(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert read_picture(write(tmp_path / "a.jpg", photograph(40, 30), exif=exif)).shape == (40, 30, 3)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_broken_exif_does_not_matter(tmp_path):
+    path = write(tmp_path / "a.jpg", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
+    assert read_picture(path).shape == (30, 40, 3)
+
+
+def test_cmyk_jpeg_has_its_colours(tmp_path):
+    path = write(tmp_path / "a.jpg", one_colour("CMYK", (0, 255, 255, 0)), quality=95)
+    np.testing.assert_allclose(middle(path), RED, atol=3)
+    assert not examine(path)
+
+
+def test_cmyk_tiff_has_its_colours(tmp_path):
+    assert middle(write(tmp_path / "a.tiff", one_colour("CMYK", (255, 255, 0, 0)))) == list(BLUE)
+
+
+def test_alpha_shows_white(tmp_path):
+    half = write(tmp_path / "half.png", one_colour("RGBA", (0, 0, 255, 128)))
+    clear = write(tmp_path / "clear.webp", one_colour("RGBA", (0, 0, 255, 0)), lossless=True)
+    grey = write(tmp_path / "grey.png", one_colour("LA", (0, 51)))
+    assert middle(half) == [127, 127, 255]
+    assert middle(clear) == list(WHITE)
+    assert middle(grey) == [204, 204, 204]
+    assert not examine(half)
+
+
+def test_a_transparent_colour_shows_white(tmp_path):
+    rgb = write(tmp_path / "rgb.png", one_colour("RGB", RED), transparency=RED)
+    grey = write(tmp_path / "grey.png", one_colour("L", 9), transparency=9)
+    assert middle(rgb) == middle(grey) == list(WHITE)
+    assert not examine(rgb)
+
+
+def test_palette(tmp_path):
+    picture = one_colour("P", 3)
+    picture.putpalette([0] * 9 + [10, 200, 30])
+    opaque = write(tmp_path / "opaque.png", picture)
+    transparent = write(tmp_path / "transparent.png", picture, transparency=3)
+    gif = write(tmp_path / "a.gif", picture)
+    assert middle(opaque) == middle(gif) == [10, 200, 30]
+    assert middle(transparent) == list(WHITE)
+    assert not examine(opaque)
+
+
+def test_the_first_frame_of_an_animation(tmp_path):
+    frames = [one_colour("RGB", RED), one_colour("RGB", BLUE)]
+    for ending in ("gif", "webp", "tiff", "png"):
+        path = write(tmp_path / f"a.{ending}", frames[0], save_all=True, append_images=frames[1:])
+        np.testing.assert_allclose(middle(path), RED, atol=3)
+
+
+@pytest.mark.parametrize("ending", ["png", "tiff"])
+def test_sixteen_bit_grey_is_scaled(tmp_path, ending):
+    ramp = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
+    path = write(tmp_path / f"a.{ending}", Image.fromarray(ramp))
+    np.testing.assert_array_equal(read_picture(path)[..., 0], np.arange(256).reshape(16, 16))
+    assert not examine(path)
+
+
+def test_grey_of_unknown_range_is_refused(tmp_path):
+    path = write(tmp_path / "a.tiff", Image.fromarray(np.full((4, 4), 0.5, np.float32)))
+    with pytest.raises(ValueError, match=r"a\.tiff: its grey levels"):
+        read_picture(path)
+
+
+def test_lab_has_its_colours(tmp_path):
+    to_lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
+    path = write(tmp_path / "a.tiff", ImageCms.applyTransform(one_colour("RGB", (200, 80, 40)), to_lab))
+    np.testing.assert_allclose(middle(path), (200, 80, 40), atol=4)
+
+
+def test_grey_and_bilevel(tmp_path):
+    assert middle(write(tmp_path / "l.png", one_colour("L", 77))) == [77, 77, 77]
+    bilevel = write(tmp_path / "1.png", one_colour("1", 1))
+    assert middle(bilevel) == list(WHITE)
+    assert not examine(bilevel)
+
+
+def test_what_cannot_be_read_is_told_with_its_path(tmp_path):
+    whole = write(tmp_path / "whole.jpg").read_bytes()
+    contents = {
+        "empty.jpg": (b"", "empty file"),
+        "text.jpg": (b"a shopping list", "not a picture that can be read"),
+        "half.jpg": (whole[: len(whole) // 2], "(?i)truncated"),
+        "program.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", "not a picture"),
+    }
+    for name, (content, reason) in contents.items():
+        path = tmp_path / name
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=reason) as refused:
+            read_picture(path)
+        assert str(refused.value).startswith(f"{path}: ")
+    with pytest.raises(ValueError, match=r"gone\.jpg: No such file"):
+        read_picture(tmp_path / "gone.jpg")
+    with pytest.raises(ValueError, match="not a file"):
+        read_picture(tmp_path)
+
+
+def test_decompression_bombs_are_refused(tmp_path):
+    path = write(tmp_path / "a.png")
+    contents = path.read_bytes()
+    header = b"IHDR" + struct.pack(">II", 60_000, 60_000) + contents[24:29]
+    path.write_bytes(contents[:12] + header + struct.pack(">I", zlib.crc32(header)) + contents[33:])
+    with pytest.raises(ValueError, match=r"a\.png: .*decompression bomb"):
+        read_picture(path)
+
+
+def test_what_pillow_alone_would_read_is_not_plain(tmp_path):
+    """TensorFlow refuses files without end marks, or with wrong checksums."""
+    jpeg = write(tmp_path / "whole.jpg").read_bytes()
+    png = write(tmp_path / "whole.png").read_bytes()
+    checksum = png.index(b"IEND") - 8  # of the pixels
+    contents = {
+        "trailing.jpg": jpeg + b"a camera's notes",
+        "no_end.png": png[: png.index(b"IEND") - 4],
+        "checksum.png": png[:checksum] + b"\0\0\0\0" + png[checksum + 4 :],
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+        assert read_picture(tmp_path / name).shape == (30, 40, 3)
+        assert not examine(tmp_path / name), name
+    assert examine(tmp_path / "whole.jpg")
+    assert examine(tmp_path / "whole.png")
+
+
+def test_pillow_does_not_warn(tmp_path):
+    path = write(tmp_path / "a.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0\x02\0\x12\x01\x03\0\xff\xff\xff\xff")
+    program = "import sys; from keras_inception.datasets import read_picture; print(read_picture(sys.argv[1]).shape)"
+    ran = subprocess.run(
+        [sys.executable, "-W", "always", "-c", program, path], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == "(30, 40, 3)\n"
+    assert ran.stderr == ""
+
+
+def test_importing_the_room_imports_nothing_heavy():
+    program = "import sys, keras_inception.datasets\nprint({'tensorflow', 'keras', 'PIL', 'numpy'} & set(sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout == "set()\n"
