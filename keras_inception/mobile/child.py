@@ -1,0 +1,46 @@
+"""Work in a process of its own: what leaks, what is noisy, and what cannot live beside TensorFlow."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from keras_inception import files
+
+
+class ChildError(RuntimeError):
+    """A process of our own failed; the message ends with the last lines that it printed."""
+
+
+def run_module(module: str, job: dict) -> None:
+    """Run ``python -m module JOB.json`` to its end; what it prints is shown only if it fails.
+
+    Raises:
+        ChildError: it ended with another exit code than 0.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "job.json"
+        files.write_json(path, job)
+        done = subprocess.run(
+            [sys.executable, "-m", module, str(path)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
+    if done.returncode:
+        last = [line for line in done.stdout.splitlines() if line.strip()][-3:]
+        raise ChildError(f"{module} ended with exit code {done.returncode}: {' / '.join(last) or 'no message'}")
+
+
+def answer(main: Callable[[dict], None]) -> None:
+    """What the child does: its job, and on an error one line in place of a traceback."""
+    try:
+        main(files.read_json(sys.argv[1]))
+    except Exception as error:
+        sys.exit(f"{type(error).__name__}: {error}")

@@ -1,0 +1,119 @@
+"""What lies beside the exported files: labels, preprocessing, a sample with its expected answers, a model card."""
+
+from pathlib import Path
+
+from PIL import Image
+
+from keras_inception import files
+from keras_inception.evaluation import top_k
+from keras_inception.mobile.classifier import TFLiteClassifier
+from keras_inception.mobile.metadata import About
+from keras_inception.mobile.verify import Reference
+from keras_inception.preprocessing import Preprocessing
+from keras_inception.runs import LABELS, PREPROCESSING
+
+CARD, SAMPLE, ANSWERS = "README.md", "sample.png", "sample.json"
+NAMES = (LABELS, PREPROCESSING, CARD, SAMPLE, ANSWERS)
+
+
+def write_companions(
+    folder: Path,
+    labels: tuple[str, ...],
+    given: Preprocessing,
+    reference: Reference,
+    about: About,
+    report: dict,
+    command: str,
+) -> None:
+    """Write everything but the files themselves and the report.
+
+    Args:
+        given: what a float input is to be fed (`graph.input_of`).
+        report: as `export` returns it.
+        command: what made the export, for the card.
+    """
+    files.write_labels(folder / LABELS, labels)
+    given.save(folder / PREPROCESSING)
+    _write_sample(folder, reference, report)
+    files.write_text(folder / CARD, model_card(about, labels, given, report, command))
+
+
+def _write_sample(folder: Path, reference: Reference, report: dict) -> None:
+    """The picture that Keras is surest of, and rightly so where that is known, in the network's very size."""
+    confidence = reference.probabilities.max(axis=1)
+    if reference.truth is not None:
+        confidence = confidence * (reference.probabilities.argmax(axis=1) == reference.truth)
+    picture = reference.pictures[confidence.argmax()]
+    answers = {}
+    for variant, row in report["variants"].items():
+        if "path" in row:
+            classifier = TFLiteClassifier(folder / row["path"])
+            (probabilities,) = classifier.predict(picture[None])
+            best = top_k(probabilities, 5)
+            answers[variant] = [{"label": classifier.labels[i], "probability": float(probabilities[i])} for i in best]
+    with files.replacing(folder / SAMPLE) as beside:
+        Image.fromarray(picture).save(beside)
+    files.write_json(folder / ANSWERS, {"picture": SAMPLE, "top5": answers})
+
+
+def model_card(about: About, labels: tuple[str, ...], given: Preprocessing, report: dict, command: str) -> str:
+    """The model card in Markdown; arguments as of `write_companions`."""
+    height, width = given.size
+    variants = report["variants"].items()
+    table = "\n".join(_table_row(variant, row) for variant, row in variants if "path" in row)
+    refused = "".join(f"\n{variant} was refused: {row['refused']}.\n" for variant, row in variants if "refused" in row)
+    pictures = f"{report['pictures']} held-out pictures" if report["pictures"] else "noise, for lack of pictures"
+    return f"""# {about["name"]}
+
+{about["description"]}
+
+- Input `image`: one RGB picture, (1, {height}, {width}, 3), crop {given.crop:g}, {given.interpolation} interpolation
+  (`{PREPROCESSING}`).
+  - float32: (pixel - mean) / std with mean {given.mean} and std {given.std}.
+  - uint8 (int8 files): the pixels as they are.
+- Output `probabilities`: (1, {len(labels)}), one for each line of `{LABELS}`. uint8 output is in steps of 1/256.
+- Author: {about["author"] or "not stated"}. Licence: {about["license"] or "not stated"}.
+
+## Files
+
+| variant | file | MB | top-1 | top-5 | agreement with Keras | latency, ms | outside the XNNPACK delegate |
+|---|---|---|---|---|---|---|---|
+{table}
+{refused}
+Measured on {pictures}. Keras itself: top-1 {_percent(report["top1"])}, top-5 {_percent(report["top5"])}. Latency is the
+median on the machine that exported, not on a phone. Every figure is in `report.json`.
+
+## Use
+
+Each file carries its labels and its preprocessing; where it has TFLite metadata the Task Library and MediaPipe need
+nothing else. On Android with LiteRT 1 (`com.google.ai.edge.litert:litert` and `:litert-support`), a float file:
+
+```kotlin
+val interpreter = Interpreter(FileUtil.loadMappedFile(context, "{about["name"]}_float32.tflite"))
+val image = TensorBuffer.createFixedSize(intArrayOf(1, {height}, {width}, 3), DataType.FLOAT32) // normalised as above
+val probabilities = Array(1) {{ FloatArray({len(labels)}) }}
+interpreter.run(image.buffer, probabilities)
+```
+
+An app is right if `{SAMPLE}`, which has the size of the input, gives the answers in `{ANSWERS}`.
+
+Made by `{command}`.
+"""
+
+
+def _table_row(variant: str, row: dict) -> str:
+    cells = (
+        variant,
+        f"`{row['path']}`",
+        f"{row['mb']:.2f}",
+        _percent(row["top1"]),
+        _percent(row["top5"]),
+        _percent(row["agreement"]),
+        f"{row['latency_ms']:.2f}",
+        ", ".join(row["outside_delegate"]) or "none",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1%}"

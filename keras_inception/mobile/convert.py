@@ -1,0 +1,57 @@
+"""SavedModel to .tflite, in a process of its own: the converter leaks memory and prints hundreds of lines.
+
+The job: ``saved_model`` (folder), ``variant``, ``output`` (file), and for int8 ``calibration`` (.npy file of uint8 RGB
+pictures, (n, height, width, 3)) with ``given`` (JSON of the `Preprocessing` from those to the model's input).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from keras_inception.mobile.child import answer, run_module
+from keras_inception.preprocessing import Preprocessing
+
+
+def convert(saved_model: Path, variant: str, output: Path, calibration: Path, given: Preprocessing) -> None:
+    """Convert in a process of its own; ChildError if that fails."""
+    job = {
+        "saved_model": str(saved_model),
+        "variant": variant,
+        "output": str(output),
+        "calibration": str(calibration),
+        "given": given.to_json(),
+    }
+    run_module(__name__, job)
+
+
+def main(job: dict) -> None:
+    import tensorflow as tf
+
+    variant = job["variant"]
+    converter = tf.lite.TFLiteConverter.from_saved_model(job["saved_model"])
+    if variant != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if variant == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if variant == "int8":
+        given = Preprocessing.from_json(job["given"])
+        converter.representative_dataset = lambda: representative(np.load(job["calibration"]), given)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = tf.uint8
+    Path(job["output"]).write_bytes(converter.convert())
+
+
+def representative(pictures: np.ndarray, given: Preprocessing) -> Iterator[list[np.ndarray]]:
+    """The model's inputs for the calibration pictures.
+
+    The first picture gets a black and a white pixel, so that the input's range, and with it the meaning of the uint8
+    input, is exactly that of pixels from 0 to 255.
+    """
+    pictures[0, 0, 0], pictures[0, -1, -1] = 0, 255
+    for picture in pictures:
+        yield [given.normalize(picture[None].astype(np.float32))]
+
+
+if __name__ == "__main__":
+    answer(main)

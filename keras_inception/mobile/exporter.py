@@ -1,0 +1,208 @@
+"""`export`: convert, describe and verify each variant, and write the folder that goes to the phone."""
+
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from keras_inception import __version__, files
+from keras_inception.mobile import VARIANTS, metadata
+from keras_inception.mobile.child import ChildError
+from keras_inception.mobile.companions import NAMES, write_companions
+from keras_inception.mobile.convert import convert
+from keras_inception.mobile.graph import deployed, input_of, save
+from keras_inception.mobile.source import Source, is_run, open_source
+from keras_inception.mobile.verify import MIN_AGREEMENT, Reference, accuracy, verify
+from keras_inception.preprocessing import Preprocessing
+from keras_inception.runs import LABELS, PREPROCESSING
+
+if TYPE_CHECKING:
+    import keras
+
+REPORT = "report.json"
+
+
+def export(
+    source: "str | os.PathLike | keras.Model",
+    output: str | os.PathLike,
+    *,
+    quantize: Sequence[str] = VARIANTS,
+    name: str | None = None,
+    labels: str | os.PathLike | Sequence[str] | None = None,
+    preprocessing: str | os.PathLike | Preprocessing | None = None,
+    calibration: str | os.PathLike | None = None,
+    test: str | os.PathLike | None = None,
+    description: str | None = None,
+    author: str | None = None,
+    licence: str | None = None,
+    min_agreement: float | None = None,
+    overwrite: bool = False,
+    threads: int = 1,
+    on_step: Callable[[str], None] | None = None,
+) -> dict:
+    """Export a classifier of pictures to verified .tflite files.
+
+    A file gets its name, ``NAME_VARIANT.tflite``, only when it has been proven to run in LiteRT, to agree with Keras on
+    held-out pictures, and, where tflite-support is installed, to give the same scores in the phone's Task Library.
+    Beside the files are ``labels.txt``, ``preprocessing.json`` (of a float input; a uint8 input takes raw pixels),
+    ``report.json``, ``sample.png`` with its expected answers in ``sample.json``, and a model card, ``README.md``.
+
+    Args:
+        source: a run directory, which needs nothing else; a ``.keras`` file; or a functional Keras model. Of several
+            outputs the one named ``predictions`` is taken; logits get a softmax.
+        output: the folder, made if need be.
+        quantize: any of float32, float16 (weights), dynamic (8-bit weights), int8 (full integer, uint8 in and out).
+        name: of the files; by default the model's.
+        labels: names of the classes, or a file of one a line; else a run's own, else numbers.
+        preprocessing: a `Preprocessing`, the name of one, or its JSON file; else a run's own, else
+            (x - 127.5) / 127.5 at the model's input size.
+        calibration: folder of pictures like those it will see, for int8; else a run's training pictures. Up to 200.
+        test: folder to verify on, of class folders if there are labels; else a run's test or validation pictures, else
+            a part of the calibration pictures that is not calibrated with, else noise. Up to 2000.
+        description, author, licence: for the metadata and the card.
+        min_agreement: least share of the pictures on which a file must name the class that Keras names. By default
+            0.99 for float32 and float16 and 0.95 for dynamic and int8; 0 switches this gate off.
+        overwrite: replace an export in `output`.
+        threads: of the interpreter.
+        on_step: called with a line of text at each step.
+
+    Returns:
+        What ``report.json`` holds. A variant that fell short has ``refused`` with the reason, no ``path``, and no file.
+
+    Raises:
+        ValueError: an argument is not as above, or `source` is not a classifier of pictures.
+        FileExistsError: `output` already holds such files, and not `overwrite`.
+        FileNotFoundError: `source` does not exist.
+    """
+    began = time.monotonic()
+    say = on_step or (lambda line: None)
+    _check_arguments(quantize, name, min_agreement)
+    if "int8" in quantize and calibration is None and not is_run(source):
+        raise ValueError("int8 needs `calibration`, a folder of pictures such as it will see. Received: none")
+    folder = Path(output)
+    _check_folder(folder, source, name, overwrite)
+    opened = open_source(
+        source, labels=labels, preprocessing=preprocessing, calibration=calibration, test=test, say=say
+    )
+    if opened.noise:
+        say("no pictures were given: the files are verified on noise")
+    missing = metadata.unavailable()
+    if missing:
+        say(f"the files get no metadata and are not tried in the Task Library: {missing}")
+    about = metadata.About(
+        name=name or re.sub(r"[^\w.-]", "_", opened.model.name),
+        version=f"keras-inception {__version__}",
+        description=description or f"Classifies pictures into {len(opened.labels)} classes.",
+        author=author or "",
+        license=licence or "",
+    )
+    reference = _ask_keras(opened)
+    rows = {}
+    with tempfile.TemporaryDirectory(prefix="keras-inception-") as temporary:
+        workshop = _Workshop(Path(temporary), opened, about)
+        for variant in quantize:
+            say(f"{variant}: converting and verifying")
+            least = MIN_AGREEMENT[variant] if min_agreement is None else min_agreement
+            path, row = workshop.make(variant, reference, least, threads)
+            target = folder / f"{about['name']}_{variant}.tflite"
+            if "refused" not in row:
+                with files.replacing(target) as beside:
+                    shutil.copyfile(path, beside)
+                row["path"] = target.name
+            rows[variant] = row
+            say(f"{variant}: {_in_short(row)}")
+    for variant in VARIANTS:
+        if "path" not in rows.get(variant, {}):
+            (folder / f"{about['name']}_{variant}.tflite").unlink(missing_ok=True)
+    report = {
+        **accuracy(reference.probabilities, reference.truth),
+        "seconds": round(time.monotonic() - began, 1),
+        "pictures": 0 if opened.noise else len(opened.test),
+        "variants": rows,
+    }
+    command = "keras_inception.export(...)"
+    if isinstance(source, (str, os.PathLike)):
+        command = f"keras-inception export {source} --output {output}"
+    given = input_of(opened.preprocessing, "float32")
+    write_companions(folder, opened.labels, given, reference, about, report, command)
+    files.write_json(folder / REPORT, report)
+    return report
+
+
+class _Workshop:
+    """A folder where files are made, described and proven, before they get their names."""
+
+    def __init__(self, folder: Path, opened: Source, about: metadata.About):
+        self._folder = folder
+        self._opened = opened
+        self._about = about
+        self._calibration = folder / "calibration.npy"
+        np.save(self._calibration, opened.calibration)
+        self._saved_models: dict[Preprocessing, Path] = {}
+
+    def make(self, variant: str, reference: Reference, min_agreement: float, threads: int) -> tuple[Path, dict]:
+        """The file of one variant, and its row of the report, which has ``refused`` if it must not be used."""
+        folder = self._folder / variant
+        folder.mkdir()
+        path = folder / "model.tflite"
+        given = input_of(self._opened.preprocessing, variant)
+        try:
+            convert(self._saved_model(given), variant, path, self._calibration, given)
+            self._describe(path, given)
+            row = verify(path, variant, given, reference, min_agreement=min_agreement, threads=threads)
+        except (ChildError, ValueError) as error:
+            row = {"refused": str(error)}
+        return path, row
+
+    def _saved_model(self, given: Preprocessing) -> Path:
+        """The SavedModel whose input means `given`: most variants share one."""
+        if given not in self._saved_models:
+            path = self._folder / f"saved_model_{len(self._saved_models)}"
+            save(deployed(self._opened.model, self._opened.preprocessing, given), path)
+            self._saved_models[given] = path
+        return self._saved_models[given]
+
+    def _describe(self, path: Path, given: Preprocessing) -> None:
+        labels, preprocessing = path.with_name(LABELS), path.with_name(PREPROCESSING)
+        files.write_labels(labels, self._opened.labels)
+        given.save(preprocessing)
+        if not metadata.unavailable():
+            metadata.write(path, self._about, given, labels)
+        metadata.pack(path, labels, preprocessing)
+
+
+def _check_arguments(quantize: Sequence[str], name: str | None, min_agreement: float | None) -> None:
+    if isinstance(quantize, str) or not quantize or not set(quantize) <= set(VARIANTS):
+        raise ValueError(f"`quantize` must be some of {', '.join(VARIANTS)}. Received: {quantize!r}")
+    if name is not None and not re.fullmatch(r"[\w.-]+", name):
+        raise ValueError(f"`name` must be of letters, digits, '_', '-' and '.'. Received: name={name!r}")
+    if min_agreement is not None and not min_agreement >= 0:
+        raise ValueError(f"`min_agreement` must be a share, 0 or more. Received: min_agreement={min_agreement}")
+
+
+def _check_folder(folder: Path, source: "str | os.PathLike | keras.Model", name: str | None, overwrite: bool) -> None:
+    if is_run(source) and folder.resolve() == Path(source).resolve():  # type: ignore[arg-type]
+        raise ValueError(f"`output` must be another folder than the run's. Received: {folder}")
+    patterns = (REPORT, *NAMES, *(f"{name or '*'}_{variant}.tflite" for variant in VARIANTS))
+    present = sorted(path.name for pattern in patterns for path in folder.glob(pattern))
+    if present and not overwrite:
+        raise FileExistsError(f"{folder} already holds {', '.join(present)}: name another folder, or overwrite them")
+
+
+def _ask_keras(opened: Source) -> Reference:
+    batches = np.array_split(opened.test, -(-len(opened.test) // 32))
+    normalize = opened.preprocessing.normalize
+    predicted = [opened.model.predict_on_batch(normalize(batch.astype(np.float32))) for batch in batches]
+    return Reference(opened.test, np.concatenate(predicted), opened.truth)
+
+
+def _in_short(row: dict) -> str:
+    if "refused" in row:
+        return f"refused, {row['refused']}"
+    return f"{row['mb']:.2f} MB, agrees with Keras on {row['agreement']:.1%}, {row['latency_ms']:.1f} ms"

@@ -1,0 +1,106 @@
+"""The graph that is converted: one softmax output, and an input whose meaning a phone can be told.
+
+A rewrite of the graph for speed is a function from model to model, and its place is before `deployed`.
+"""
+
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from keras_inception.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    import keras
+
+
+def probability_model(model: "keras.Model", preprocessing: Preprocessing) -> "keras.Model":
+    """`inference_model` of a classifier, with a softmax added if it gives logits.
+
+    Whether it does is seen from what it says of noise: outputs that are not negative and sum to 1 are probabilities,
+    however the network came by them. Anything else is taken for logits, unless the last layer has an activation.
+
+    Raises:
+        ValueError: not a classifier of RGB pictures of the size in `preprocessing` into two classes or more; its
+            outputs are neither probabilities nor logits, or not numbers.
+    """
+    import keras
+
+    from keras_inception.models.inference import inference_model
+
+    if keras.backend.backend() != "tensorflow":
+        received = keras.backend.backend()
+        raise ValueError(f"`KERAS_BACKEND` must be tensorflow, of which TFLite files are made. Received: {received}")
+    if isinstance(model, keras.Sequential) and model.built:
+        model = keras.Model(model.inputs, model.outputs[0], name=model.name)  # a Sequential model has no `output`
+    model = inference_model(model)
+    if len(model.inputs) != 1 or not _takes(model.inputs[0].shape, preprocessing.size):
+        expected = "(batch, {}, {}, 3)".format(*preprocessing.size)
+        shapes = [tuple(tensor.shape) for tensor in model.inputs]
+        raise ValueError(f"`model` must take pictures, {expected}. Received: a model that takes {shapes}")
+    if len(model.output.shape) != 2 or (model.output.shape[1] or 0) < 2:
+        raise ValueError(
+            f"`model` must give (batch, classes), two classes or more. Received: {tuple(model.output.shape)}"
+        )
+    noise = np.random.default_rng(0).integers(0, 256, (4, *preprocessing.size, 3))
+    outputs = np.asarray(model(preprocessing.normalize(noise), training=False))
+    if not np.isfinite(outputs).all():
+        raise ValueError("`model` gives NaN or infinity on a picture of noise: its weights are broken")
+    if (outputs >= 0).all() and np.allclose(outputs.sum(axis=-1), 1, atol=1e-3):
+        return model
+    activation = getattr(model.operations[-1], "activation", keras.activations.linear)
+    if activation is not keras.activations.linear:
+        raise ValueError(f"`model` must end in softmax or in logits. Received: a model that ends in {activation}")
+    return keras.Model(model.inputs, keras.layers.Softmax()(model.output), name=model.name)
+
+
+def _takes(shape: tuple[int | None, ...], size: tuple[int, int]) -> bool:
+    wanted = (None, *size, 3)
+    return len(shape) == 4 and all(got in (None, want) for got, want in zip(shape, wanted, strict=True))
+
+
+def input_of(preprocessing: Preprocessing, variant: str) -> Preprocessing:
+    """What the input tensor of a file means: RGB pixels by ``(pixel - mean) / std``.
+
+    Metadata cannot say BGR, so this is RGB for every network. A phone gives the uint8 input of an int8 file raw pixels.
+    As a quantised tensor they mean ``(pixel - zero_point) * scale``, which is the normalisation if all channels share
+    a mean and a deviation (up to half a pixel: a zero point is a whole number). If they do not, the input is the pixels
+    themselves, and the normalisation goes into the graph.
+    """
+    mean, std = preprocessing.mean, preprocessing.std
+    shared = len(set(mean)) == len(set(std)) == 1 and 0 <= mean[0] <= 255
+    if variant == "int8" and not shared:
+        return preprocessing.without_normalization()
+    if preprocessing.channels == "BGR":
+        return preprocessing.replace(channels="RGB", mean=mean[::-1], std=std[::-1])
+    return preprocessing
+
+
+def deployed(model: "keras.Model", preprocessing: Preprocessing, given: Preprocessing) -> "keras.Model":
+    """`model`, which takes what `preprocessing` yields, as a graph that takes what `given` yields.
+
+    Channel order, mean and deviation are one 1×1 convolution, which every delegate runs, and whose weights are
+    quantised channel by channel. The input is named ``image``, the output ``probabilities``.
+    """
+    import keras
+
+    order = [2, 1, 0] if preprocessing.channels == "BGR" else [0, 1, 2]
+    mean, std = np.array(preprocessing.mean), np.array(preprocessing.std)
+    kernel = np.zeros((3, 3))
+    kernel[order, range(3)] = np.array(given.std)[order] / std
+    bias = (np.array(given.mean)[order] - mean) / std
+    image = x = keras.Input((*preprocessing.size, 3), name="image")
+    if not (np.array_equal(kernel, np.eye(3)) and not bias.any()):
+        normalization = keras.layers.Conv2D(3, 1, name="normalization")
+        x = normalization(x)
+        normalization.set_weights([kernel[None, None], bias])
+    return keras.Model(image, {"probabilities": model(x)}, name=model.name)
+
+
+def save(model: "keras.Model", folder: str | os.PathLike) -> None:
+    """Write a `deployed` model as a SavedModel of batch 1 with one signature, ``serving_default``."""
+    import tensorflow as tf
+
+    height, width, channels = model.inputs[0].shape[1:]
+    signature = [tf.TensorSpec((1, height, width, channels), tf.float32, name="image")]
+    model.export(str(folder), format="tf_saved_model", verbose=False, input_signature=signature)

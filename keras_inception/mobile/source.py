@@ -1,0 +1,203 @@
+"""What is exported: a network, its labels, its preprocessing, and pictures to calibrate and to verify it with."""
+
+import itertools
+import os
+import random
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from keras_inception import files
+from keras_inception.mobile.classifier import numbered
+from keras_inception.mobile.graph import probability_model
+from keras_inception.preprocessing import DEFAULT, Preprocessing
+from keras_inception.runs import Run, load
+
+if TYPE_CHECKING:
+    import keras
+
+    from keras_inception.datasets import Skipped, Splits
+
+CALIBRATION_PICTURES = 200
+TEST_PICTURES = 2000
+NOISE_PICTURES = 50
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A classifier and its pictures, which are uint8 RGB, (n, height, width, 3) of the network's size.
+
+    Attributes:
+        model: one float32 output of probabilities.
+        labels: names of the classes.
+        preprocessing: from a picture to the input of `model`.
+        calibration: pictures whose range of activations int8 is to cover; possibly none.
+        test: pictures to verify the files on.
+        truth: the class of each of `test` by number; None if they are not known.
+        noise: whether `test` is noise, for lack of pictures.
+    """
+
+    model: "keras.Model"
+    labels: tuple[str, ...]
+    preprocessing: Preprocessing
+    calibration: np.ndarray
+    test: np.ndarray
+    truth: np.ndarray | None
+    noise: bool
+
+
+class _Labelled(NamedTuple):
+    path: str
+    label: int | None
+
+
+def is_run(source: "str | os.PathLike | keras.Model") -> bool:
+    return isinstance(source, (str, os.PathLike)) and Path(source).is_dir()
+
+
+def open_source(
+    source: "str | os.PathLike | keras.Model",
+    *,
+    labels: str | os.PathLike | Sequence[str] | None,
+    preprocessing: str | os.PathLike | Preprocessing | None,
+    calibration: str | os.PathLike | None,
+    test: str | os.PathLike | None,
+    say: Say,
+) -> Source:
+    """Open a run directory, a ``.keras`` file or a model; what is given goes before what a run knows itself.
+
+    Raises:
+        ValueError: the model is no classifier of pictures (`graph.probability_model`), `labels` are not as many as its
+            classes, or pictures are not where they should be.
+    """
+    model = load(source) if isinstance(source, (str, os.PathLike)) else source
+    run = Run(Path(source)) if is_run(source) else None  # type: ignore[arg-type]
+    preprocessing = _preprocessing(preprocessing, run, model)
+    model = probability_model(model, preprocessing)
+    names = _labels(labels, run)
+    classes = model.output.shape[1]
+    if names and len(names) != classes:
+        raise ValueError(f"`labels` must be {classes}, one for each output. Received: {len(names)} labels")
+    pool, held_out = _pictures(run, calibration, test, names, say)
+    say(f"Reading {len(pool)} pictures to calibrate with and {len(held_out)} to verify on")
+    truth = [picture.label for picture in held_out]
+    return Source(
+        model,
+        names or numbered(classes),
+        preprocessing,
+        calibration=_read(pool, preprocessing),
+        test=_read([picture.path for picture in held_out], preprocessing) if held_out else _noise(preprocessing.size),
+        truth=np.array(truth) if held_out and None not in truth else None,
+        noise=not held_out,
+    )
+
+
+def _preprocessing(
+    given: str | os.PathLike | Preprocessing | None, run: Run | None, model: "keras.Model"
+) -> Preprocessing:
+    if isinstance(given, Preprocessing):
+        return given
+    if given is None and run:
+        return run.preprocessing
+    shape = tuple(getattr(model, "input_shape", ()))
+    size = shape[1:3] if len(shape) == 4 and all(shape[1:3]) else DEFAULT.size
+    return DEFAULT.replace(size=size) if given is None else Preprocessing.named(str(given), size)
+
+
+def _labels(given: str | os.PathLike | Sequence[str] | None, run: Run | None) -> tuple[str, ...]:
+    if isinstance(given, (str, os.PathLike)):
+        return files.read_labels(given)
+    if given is None:
+        return run.labels if run else ()
+    if any(not label.strip() or len(label.splitlines()) != 1 for label in given):
+        raise ValueError(f"each of `labels` must be a line of text. Received: {given!r:.200}")
+    return tuple(given)
+
+
+def _pictures(
+    run: Run | None,
+    calibration: str | os.PathLike | None,
+    test: str | os.PathLike | None,
+    labels: tuple[str, ...],
+    say: Say,
+) -> tuple[list[str], list[_Labelled]]:
+    """Files to calibrate with and files to verify on, possibly none."""
+    from keras_inception import datasets
+
+    splits = None
+    if run and (calibration is None or test is None):
+        splits = datasets.open_folder(**{**run.data, "labels": run.labels})
+    pool = _to_calibrate(calibration, splits, say)
+    if test is not None:
+        held_out = _to_verify(test, labels, say)
+    elif splits:
+        held_out = [_Labelled(picture.path, picture.label) for picture in splits.test or splits.validation]
+    else:
+        count = min(CALIBRATION_PICTURES, max(1, len(pool) * 4 // 5))
+        pool, held_out = pool[:count], [_Labelled(path, None) for path in pool[count:]]
+    if len(held_out) > TEST_PICTURES:
+        held_out = random.Random(0).sample(held_out, TEST_PICTURES)
+    return pool[:CALIBRATION_PICTURES], held_out
+
+
+def _to_calibrate(folder: str | os.PathLike | None, splits: "Splits | None", say: Say) -> list[str]:
+    """Shuffled files, of which any beginning has as many of each class, or of each folder, as can be."""
+    if folder is not None:
+        groups: Iterable[tuple[str, Hashable]] = [(path, os.path.dirname(path)) for path in _listed(folder, say)]
+    else:
+        groups = [(picture.path, picture.label) for picture in splits.train] if splits else []
+    chance = random.Random(0)
+    members = defaultdict(list)
+    for path, group in groups:
+        members[group].append(path)
+    for paths in members.values():
+        chance.shuffle(paths)
+    rounds = [[path for path in each if path] for each in itertools.zip_longest(*members.values())]
+    for each in rounds:
+        chance.shuffle(each)
+    return [path for each in rounds for path in each]
+
+
+def _to_verify(folder: str | os.PathLike, labels: tuple[str, ...], say: Say) -> list[_Labelled]:
+    from keras_inception import datasets
+
+    if not labels:
+        return [_Labelled(path, None) for path in _listed(folder, say)]
+    pictures, skipped = datasets.open_labelled(folder, labels)
+    _tell(skipped, say)
+    return [_Labelled(picture.path, picture.label) for picture in pictures]
+
+
+def _listed(folder: str | os.PathLike, say: Say) -> tuple[str, ...]:
+    from keras_inception import datasets
+
+    paths, skipped = datasets.list_pictures(folder)
+    _tell(skipped, say)
+    return paths
+
+
+def _tell(skipped: "Iterable[Skipped]", say: Say) -> None:
+    for path, reason in skipped:
+        say(f"left out {path}: {reason}")
+
+
+def _read(paths: Sequence[str], preprocessing: Preprocessing) -> np.ndarray:
+    from keras_inception import datasets
+
+    pictures = np.empty((len(paths), *preprocessing.size, 3), np.uint8)
+    with ThreadPoolExecutor() as pool:
+        fitted = pool.map(lambda path: preprocessing.fit(datasets.read_picture(path)), paths)
+        for index, picture in enumerate(fitted):
+            pictures[index] = picture
+    return pictures
+
+
+def _noise(size: tuple[int, int]) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (NOISE_PICTURES, *size, 3), np.uint8)
