@@ -24,6 +24,7 @@ preprocessings = st.builds(
 
 
 @given(preprocessings)
+@settings(deadline=None)
 def test_it_comes_back_from_json(preprocessing):
     assert Preprocessing.from_json(preprocessing.to_json()) == preprocessing
 

@@ -1,0 +1,34 @@
+"""The public face of the package."""
+
+import subprocess
+import sys
+
+import pytest
+
+import keras_inception
+
+
+def python(code):
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+
+
+def test_nothing_heavy_is_imported_before_it_is_used():
+    heavy = {"tensorflow", "keras", "tf_keras", "PIL", "matplotlib"}
+    code = "import sys, keras_inception; dir(keras_inception); print(*{name.split('.')[0] for name in sys.modules})"
+    assert not heavy & set(python(code).split())
+
+
+def test_preprocessing_needs_no_tensorflow():
+    code = "import sys; from keras_inception import Preprocessing; print(*sys.modules)"
+    assert not {"tensorflow", "keras"} & set(python(code).split())
+
+
+@pytest.mark.parametrize("name", keras_inception.__all__)
+def test_every_public_name_is_there(name):
+    assert name in dir(keras_inception)
+    assert getattr(keras_inception, name) is not None
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'keras_inception' has no attribute 'AlexNet'"):
+        keras_inception.AlexNet  # noqa: B018

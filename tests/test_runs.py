@@ -1,0 +1,84 @@
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from keras_inception import LocalResponseNormalization, Preprocessing, files, load
+from keras_inception.runs import DATA, LABELS, MODEL, PREPROCESSING, RECIPE, Run
+
+PICTURE = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32)
+
+
+@pytest.fixture
+def model():
+    inputs = keras.Input((8, 8, 3))
+    x = LocalResponseNormalization(depth_radius=1, alpha=0.5)(layers.Conv2D(4, 3)(inputs))
+    return keras.Model(inputs, layers.Dense(2, activation="softmax")(layers.Flatten()(x)))
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run whose training has not finished an epoch."""
+    files.write_labels(tmp_path / LABELS, ["cat", "dog"])
+    Preprocessing(size=(8, 8)).save(tmp_path / PREPROCESSING)
+    files.write_json(tmp_path / RECIPE, {})
+    files.write_json(tmp_path / DATA, {"path": "pictures"})
+    return Run(tmp_path)
+
+
+def test_a_run_tells_what_training_wrote(run):
+    assert run.labels == ("cat", "dog")
+    assert run.preprocessing == Preprocessing(size=(8, 8))
+    assert run.data == {"path": "pictures"}
+
+
+@pytest.mark.parametrize("missing", [LABELS, PREPROCESSING, RECIPE, DATA])
+def test_a_folder_that_is_no_run_is_named_with_what_it_lacks(run, missing):
+    (run.path / missing).unlink()
+    with pytest.raises(ValueError, match=rf"{run.path} is not a run directory: it has no {missing}$"):
+        Run(run.path)
+    with pytest.raises(ValueError, match="is not a run directory"):
+        load(run.path)
+
+
+def test_a_run_without_a_network_says_so(run):
+    with pytest.raises(ValueError, match=rf"{run.path} has no {MODEL} yet: no epoch of its training has ended"):
+        load(run.path)
+
+
+@pytest.mark.parametrize("as_type", [str, lambda path: path])
+def test_load_opens_a_run_and_its_file(run, model, as_type):
+    model.save(run.path / MODEL)
+    want = model(PICTURE)
+    np.testing.assert_array_equal(load(as_type(run.path))(PICTURE), want)
+    np.testing.assert_array_equal(load(as_type(run.path / MODEL))(PICTURE), want)
+
+
+def test_load_of_nothing_is_an_os_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no run directory or \.keras file at .*nowhere"):
+        load(tmp_path / "nowhere")
+
+
+def truncated(content):
+    return content[: len(content) // 2]
+
+
+def bit_flipped(content):
+    return content[:200] + bytes(byte ^ 0xFF for byte in content[200:400]) + content[400:]
+
+
+@pytest.mark.parametrize("damage", [truncated, bit_flipped, lambda _: b"", lambda _: b"not a network"])
+@pytest.mark.parametrize("name", ["network.keras", "network.h5", "network"])
+def test_a_file_that_is_no_network_is_named(tmp_path, model, damage, name):
+    model.save(tmp_path / "whole.keras")
+    path = tmp_path / name
+    path.write_bytes(damage((tmp_path / "whole.keras").read_bytes()))
+    with pytest.raises(ValueError, match=rf"{name} is not a Keras file that can be opened"):
+        load(path)
+
+
+def test_code_in_a_file_is_not_run(tmp_path):
+    inputs = keras.Input((2,))
+    keras.Model(inputs, layers.Lambda(lambda x: x * 2)(inputs)).save(tmp_path / "lambda.keras")
+    with pytest.raises(ValueError, match=r"lambda\.keras is not a Keras file that can be opened: .*[Ll]ambda"):
+        load(tmp_path / "lambda.keras")
