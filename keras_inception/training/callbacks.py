@@ -42,7 +42,7 @@ class CosineSchedule(keras.callbacks.Callback):
         """Share of the highest learning rate, 0 to 1, after so many epochs."""
         warmup = min(self.recipe.warmup_epochs, self.epochs)
         if done < warmup:
-            return (done + 1 / self.steps) / warmup
+            return min(1.0, (done + 1 / self.steps) / warmup)
         return 0.5 * (1 + math.cos(math.pi * min(1.0, (done - warmup) / max(self.epochs - warmup, 1e-9))))
 
     def on_epoch_begin(self, epoch, logs=None):

@@ -109,6 +109,7 @@ def _fit(run: Run, splits: datasets.Splits, verbose: int | str) -> None:
     recipe = Recipe.load(run.path / RECIPE)
     classes = len(splits.labels)
     keras.utils.set_random_seed(recipe.seed)
+    tf.config.experimental.enable_op_determinism()  # or sums would depend on which thread is done first
     network = build(recipe, classes, recipe.size, "float32")
     trainee = fuse_batch_norm(build(recipe, classes, recipe.training_size or recipe.size, recipe.precision))
     _copy_weights(network, trainee)

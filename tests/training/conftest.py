@@ -1,0 +1,19 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+COLOURS = {"blue": (30, 40, 220), "green": (30, 200, 40), "red": (220, 30, 40)}
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory):
+    """Three classes of 36 px pictures, told apart by their colour: eight a class to train on, four to test on."""
+    root = tmp_path_factory.mktemp("colours")
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 8), ("test", 4)):
+        for name, colour in COLOURS.items():
+            (root / split / name).mkdir(parents=True)
+            for index in range(count):
+                noisy = np.clip(np.array(colour) + rng.normal(0, 25, (36, 36, 3)), 0, 255)
+                Image.fromarray(noisy.astype(np.uint8)).save(root / split / name / f"{index}.png")
+    return root
