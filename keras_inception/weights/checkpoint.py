@@ -95,5 +95,5 @@ def _in_keras_layout(tensor: np.ndarray, rank: int, flattened: tuple[int, ...] |
         height, width, channels = flattened
         if tensor.shape[1] == height * width * channels:
             tensor = tensor.reshape(len(tensor), channels, height, width).transpose(2, 3, 1, 0)
-            return tensor.reshape(-1, tensor.shape[-1])
+            return tensor.reshape(height * width * channels, tensor.shape[-1])
     return tensor.transpose(2, 3, 1, 0) if tensor.ndim == 4 else tensor.T

@@ -102,10 +102,15 @@ def test_another_number_of_classes_shows_both_shapes(checkpoint, tensors):
     refused(checkpoint, small_model(classes=7), tensors, match)
 
 
-@pytest.mark.parametrize("shape", [(2, 3, 3, 5), (2, 3, 9), (1, 2, 3, 3, 3, 1), ()])
+@pytest.mark.parametrize("shape", [(2, 3, 3, 5), (2, 3, 9), (1, 2, 3, 3, 3, 1), (0, 3, 3, 3), ()])
 def test_a_kernel_of_another_shape_is_refused(checkpoint, tensors, shape):
     tensors["conv1/7x7_s2/0"] = np.ones(shape, np.float32)
     refused(checkpoint, small_model(), tensors, r"of another shape: conv1/7x7_s2/0")
+
+
+def test_a_dense_kernel_without_outputs_is_refused(checkpoint, tensors):
+    tensors["loss3/classifier/0"] = np.ones((0, 48), np.float32)
+    refused(checkpoint, small_model(), tensors, r"of another shape: loss3/classifier/0 \(0, 48\) for predictions")
 
 
 def test_two_tensors_for_one_variable_are_refused(checkpoint):
