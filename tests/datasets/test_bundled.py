@@ -13,7 +13,7 @@ from keras_inception.datasets import bundled, open_folder, pictograms
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    return pictograms(tmp_path_factory.mktemp("data"))
+    return pictograms(tmp_path_factory.mktemp("data") / "pictograms")
 
 
 @pytest.fixture
@@ -44,11 +44,16 @@ def test_they_come_with_their_attributions(root):
 
 
 def test_a_second_call_reuses_them(small_archive, tmp_path):
-    root = pictograms(tmp_path / "data")
+    root = pictograms(tmp_path / "data" / "pictograms")
     (root / "mine.txt").write_text("kept")
-    assert pictograms(tmp_path / "data") == root == tmp_path / "data" / "pictograms"
+    assert pictograms(root) == root
     assert (root / "mine.txt").exists()
     assert [path.name for path in root.parent.iterdir()] == ["pictograms"]
+
+
+def test_an_empty_folder_is_filled(small_archive, tmp_path):
+    (tmp_path / "pictograms").mkdir()
+    assert (pictograms(tmp_path / "pictograms") / "README.md").exists()
 
 
 def test_a_killed_unpacking_leaves_nothing_under_the_name(tmp_path):
@@ -61,11 +66,12 @@ def test_a_killed_unpacking_leaves_nothing_under_the_name(tmp_path):
         "zipfile.ZipFile.extractall = part_of_it\n"
         "pictograms(sys.argv[1])\n"
     )
-    ran = subprocess.run([sys.executable, "-c", program, tmp_path], check=False)
+    root = tmp_path / "here"
+    ran = subprocess.run([sys.executable, "-c", program, root], check=False)
     assert ran.returncode == -signal.SIGKILL
     assert len(list(tmp_path.glob(".unpacking-*/pictograms/README.md"))) == 1
-    assert not (tmp_path / "pictograms").exists()
-    assert len(list(pictograms(tmp_path).glob("test/*/*.jpg"))) == 1202
+    assert not root.exists()
+    assert len(list(pictograms(root).glob("test/*/*.jpg"))) == 1202
 
 
 def test_an_interrupted_unpacking_cleans_up(small_archive, tmp_path, monkeypatch):
@@ -75,31 +81,33 @@ def test_an_interrupted_unpacking_cleans_up(small_archive, tmp_path, monkeypatch
 
     monkeypatch.setattr(zipfile.ZipFile, "extractall", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        pictograms(tmp_path / "data")
+        pictograms(tmp_path / "data" / "pictograms")
     assert list((tmp_path / "data").iterdir()) == []
 
 
 def test_a_folder_that_lacks_files_is_not_taken_for_whole(small_archive, tmp_path):
-    root = pictograms(tmp_path / "data")
+    root = pictograms(tmp_path / "pictograms")
     (root / "train" / "a" / "a.jpg").unlink()
-    with pytest.raises(ValueError, match=r"pictograms lacks 1 files of the pictograms: remove it"):
-        pictograms(tmp_path / "data")
+    with pytest.raises(ValueError, match=r"pictograms is not empty and lacks 1 files of the pictograms: remove it"):
+        pictograms(root)
 
 
 def test_another_process_may_be_first(small_archive, tmp_path, monkeypatch):
+    root = tmp_path / "pictograms"
     extractall = zipfile.ZipFile.extractall
 
     def overtaken(archive, path):
         extractall(archive, path)
-        shutil.copytree(path, tmp_path / "data" / "pictograms")
+        shutil.copytree(path, root)
 
     monkeypatch.setattr(zipfile.ZipFile, "extractall", overtaken)
-    assert (pictograms(tmp_path / "data") / "README.md").read_text() == "who drew them"
+    assert (pictograms(root) / "README.md").read_text() == "who drew them"
 
 
 def test_no_file_is_written_outside(small_archive, tmp_path):
     with zipfile.ZipFile(small_archive, "a") as archive:
         archive.writestr("../../outside.txt", "")
+    root = tmp_path / "deep" / "pictograms"
     with pytest.raises(ValueError, match="lacks 1 files"):
-        pictograms(tmp_path / "deep" / "data")
-    assert list(tmp_path.glob("**/outside.txt")) == [tmp_path / "deep" / "data" / "pictograms" / "outside.txt"]
+        pictograms(root)
+    assert list(tmp_path.glob("**/outside.txt")) == [root / "outside.txt"]
