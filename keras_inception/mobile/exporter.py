@@ -187,7 +187,7 @@ def _check_arguments(quantize: Sequence[str], name: str | None, min_agreement: f
 
 
 def _check_folder(folder: Path, source: "str | os.PathLike | keras.Model", name: str | None, overwrite: bool) -> None:
-    if is_run(source) and folder.resolve() == Path(source).resolve():  # type: ignore[arg-type]
+    if is_run(source) and folder.resolve() == Path(source).resolve():
         raise ValueError(f"`output` must be another folder than the run's. Received: {folder}")
     patterns = (REPORT, *NAMES, *(f"{name or '*'}_{variant}.tflite" for variant in VARIANTS))
     present = sorted(path.name for pattern in patterns for path in folder.glob(pattern))

@@ -32,7 +32,7 @@ def probability_model(model: "keras.Model", preprocessing: Preprocessing) -> "ke
         received = keras.backend.backend()
         raise ValueError(f"`KERAS_BACKEND` must be tensorflow, of which TFLite files are made. Received: {received}")
     if isinstance(model, keras.Sequential) and model.built:
-        model = keras.Model(model.inputs, model.outputs[0], name=model.name)  # a Sequential model has no `output`
+        model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)  # a Sequential model has no `output`
     model = inference_model(model)
     if len(model.inputs) != 1 or not _takes(model.inputs[0].shape, preprocessing.size):
         expected = "(batch, {}, {}, 3)".format(*preprocessing.size)
@@ -51,7 +51,7 @@ def probability_model(model: "keras.Model", preprocessing: Preprocessing) -> "ke
     activation = getattr(model.operations[-1], "activation", keras.activations.linear)
     if activation is not keras.activations.linear:
         raise ValueError(f"`model` must end in softmax or in logits. Received: a model that ends in {activation}")
-    return keras.Model(model.inputs, keras.layers.Softmax()(model.output), name=model.name)
+    return keras.Model(model.inputs[0], keras.layers.Softmax()(model.output), name=model.name)
 
 
 def _takes(shape: tuple[int | None, ...], size: tuple[int, int]) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 import numpy as np
 
@@ -58,7 +58,8 @@ class _Labelled(NamedTuple):
     label: int | None
 
 
-def is_run(source: "str | os.PathLike | keras.Model") -> bool:
+def is_run(source: "str | os.PathLike | keras.Model") -> TypeGuard[str | os.PathLike]:
+    """Whether `source` is a directory, which is to be a run."""
     return isinstance(source, (str, os.PathLike)) and Path(source).is_dir()
 
 
@@ -78,7 +79,7 @@ def open_source(
             classes, or pictures are not where they should be.
     """
     model = load(source) if isinstance(source, (str, os.PathLike)) else source
-    run = Run(Path(source)) if is_run(source) else None  # type: ignore[arg-type]
+    run = Run(Path(source)) if is_run(source) else None
     preprocessing = _preprocessing(preprocessing, run, model)
     model = probability_model(model, preprocessing)
     names = _labels(labels, run)

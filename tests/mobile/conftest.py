@@ -1,0 +1,54 @@
+"""One tiny classifier and one export of it, shared by the tests of this folder."""
+
+from pathlib import Path
+
+import pytest
+from colours import LABELS, SIDE, save_pictures, trained
+
+from keras_inception import files
+from keras_inception.preprocessing import DEFAULT
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory) -> Path:
+    """A folder of ``train``, ``validation`` and ``test``."""
+    root = tmp_path_factory.mktemp("pictures")
+    for seed, (split, count) in enumerate({"train": 20, "validation": 5, "test": 30}.items()):
+        save_pictures(root / split, count, seed)
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny_model():
+    return trained(DEFAULT)
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory, pictures, tiny_model) -> Path:
+    """A run directory as training writes it."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    files.write_labels(folder / "labels.txt", LABELS)
+    DEFAULT.replace(size=(SIDE, SIDE)).save(folder / "preprocessing.json")
+    files.write_json(folder / "recipe.json", {})
+    files.write_json(folder / "data.json", {"path": str(pictures), "validation": 0.15, "seed": 0})
+    tiny_model.save(folder / "model.keras")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory, run):
+    """The folder of an export of `run` in every variant, and what the export said on the way."""
+    from keras_inception import mobile
+
+    folder = tmp_path_factory.mktemp("exports") / "all"
+    said: list[str] = []
+    mobile.export(
+        run,
+        folder,
+        name="colours",
+        description="Tells «colours» apart.",
+        author="Zoë",
+        licence="CC0-1.0",
+        on_step=said.append,
+    )
+    return folder, said

@@ -1,0 +1,255 @@
+import sys
+
+import numpy as np
+import pytest
+from colours import LABELS, SIDE, colour_pictures, trained, without_archive
+from PIL import Image
+
+from keras_inception import files, mobile
+from keras_inception.mobile import exporter, metadata
+from keras_inception.mobile.child import ChildError
+from keras_inception.mobile.classifier import TFLiteClassifier
+from keras_inception.preprocessing import DEFAULT, NAMED, Preprocessing
+
+SIZE = (SIDE, SIDE)
+
+
+@pytest.fixture
+def no_converter(exported, monkeypatch):
+    """The converter's place is taken by the model in the session's float32 file."""
+    folder, _ = exported
+
+    def copy(saved_model, variant, output, calibration, given):
+        output.write_bytes(without_archive(folder / "colours_float32.tflite"))
+
+    monkeypatch.setattr(exporter, "convert", copy)
+
+
+def test_every_variant_of_a_run_is_written_and_reported(exported):
+    folder, said = exported
+    report = files.read_json(folder / "report.json")
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        ["README.md", "labels.txt", "preprocessing.json", "report.json", "sample.json", "sample.png"]
+        + [f"colours_{variant}.tflite" for variant in mobile.VARIANTS]
+    )
+    assert list(report["variants"]) == list(mobile.VARIANTS)
+    assert report["pictures"] == 90
+    assert 0.6 < report["top1"] < 1
+    assert report["top5"] == 1
+    for variant, row in report["variants"].items():
+        assert row["path"] == f"colours_{variant}.tflite"
+        assert row["mb"] == (folder / row["path"]).stat().st_size / 1e6
+        assert row["top1"] == pytest.approx(report["top1"], abs=0.05)
+        assert row["agreement"] >= 0.95
+        assert row["latency_ms"] > 0
+    rows = report["variants"]
+    assert rows["float32"]["max_difference"] < 1e-5
+    assert rows["float16"]["max_difference"] < 1e-2
+    assert rows["int8"]["max_difference"] < 0.1
+    assert rows["float32"]["outside_delegate"] == []
+    assert rows["int8"]["outside_delegate"] == ["QUANTIZE", "SOFTMAX", "QUANTIZE"]
+    for variant in mobile.VARIANTS:
+        assert sum(line.startswith(f"{variant}: ") for line in said) == 2
+
+
+def test_the_task_library_gives_the_same_scores(exported):
+    rows = files.read_json(exported[0] / "report.json")["variants"]
+    for variant in ("float32", "float16", "int8"):
+        assert rows[variant]["task_library"] <= 0.02
+    assert rows["dynamic"]["task_library"] is None
+    assert "dynamic range" in rows["dynamic"]["task_library_reason"]
+
+
+def test_int8_takes_raw_pixels_and_gives_bytes(exported):
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(exported[0] / "colours_int8.tflite"))
+    (given,), (taken,) = interpreter.get_input_details(), interpreter.get_output_details()
+    assert given["dtype"] == taken["dtype"] == np.uint8
+    assert given["shape"].tolist() == [1, SIDE, SIDE, 3]
+    assert given["quantization"][0] == pytest.approx(1 / 127.5, rel=1e-4)
+    assert given["quantization"][1] in (127, 128)
+    assert interpreter.get_signature_list() == {"serving_default": {"inputs": ["image"], "outputs": ["probabilities"]}}
+
+
+def test_metadata_says_what_the_caller_said(exported):
+    found = metadata.read(exported[0] / "colours_float32.tflite")
+    assert (found["name"], found["description"]) == ("colours", "Tells «colours» apart.")
+    assert (found["author"], found["license"]) == ("Zoë", "CC0-1.0")
+    assert metadata.normalization_of(found) == ((127.5,) * 3, (127.5,) * 3)
+    (output,) = found["subgraph_metadata"][0]["output_tensor_metadata"]
+    assert [file["name"] for file in output["associated_files"]] == ["labels.txt"]
+
+
+def test_the_sample_has_the_answers_that_each_file_gives(exported):
+    folder, _ = exported
+    answers = files.read_json(folder / "sample.json")
+    picture = np.asarray(Image.open(folder / answers["picture"]))
+    assert set(answers["top5"]) == set(mobile.VARIANTS)
+    for variant, top5 in answers["top5"].items():
+        (probabilities,) = TFLiteClassifier(folder / f"colours_{variant}.tflite").predict(picture[None])
+        assert [row["probability"] for row in top5] == sorted(probabilities.tolist(), reverse=True)
+        assert top5[0]["label"] == LABELS[probabilities.argmax()]
+
+
+def test_the_card_names_files_figures_and_rights(exported):
+    card = (exported[0] / "README.md").read_text(encoding="utf-8")
+    for text in (
+        "# colours",
+        "Tells «colours» apart.",
+        "Zoë",
+        "CC0-1.0",
+        "colours_int8.tflite",
+        "keras-inception export",
+    ):
+        assert text in card
+
+
+@pytest.mark.parametrize(
+    "preprocessing",
+    [
+        NAMED["torchvision"].replace(crop=1.0, size=SIZE),
+        Preprocessing(size=SIZE, mean=(104, 117, 123), std=(1, 2, 4), channels="BGR"),
+    ],
+    ids=["imagenet", "wide and unequal BGR"],
+)
+def test_normalisation_that_a_uint8_input_cannot_express_goes_into_the_graph(preprocessing, pictures, tmp_path):
+    model = trained(preprocessing)
+    report = mobile.export(
+        model,
+        tmp_path,
+        labels=LABELS,
+        preprocessing=preprocessing,
+        calibration=pictures / "train",
+        test=pictures / "test",
+        quantize=["float32", "int8"],
+    )
+    float32, int8 = report["variants"]["float32"], report["variants"]["int8"]
+    assert float32["max_difference"] < 1e-5
+    assert int8["agreement"] >= 0.95
+    assert float32["task_library"] < 1e-5
+    assert int8["task_library"] <= 0.02
+    assert int8["outside_delegate"] == ["QUANTIZE", "SOFTMAX", "QUANTIZE"]
+    classifier = TFLiteClassifier(tmp_path / int8["path"])
+    assert classifier.quantization == (1.0, 0)
+    held_out, _ = colour_pictures(20, seed=7)
+    expected = model.predict(preprocessing.normalize(held_out.astype(np.float32)), verbose=0)
+    assert np.abs(classifier.predict(held_out) - expected).max() < 0.12
+
+
+def test_a_network_of_heads_lrn_and_mixed_precision_stays_in_the_delegate(tmp_path, pictures):
+    import keras
+
+    from keras_inception import GoogLeNet
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = GoogLeNet(input_shape=(64, 64, 3), classes=3, normalization="lrn", auxiliary=True)
+    finally:
+        keras.config.set_dtype_policy(before)
+    report = mobile.export(
+        model, tmp_path, quantize=["float32", "int8"], calibration=pictures / "validation", min_agreement=0
+    )
+    rows = report["variants"]
+    assert rows["float32"]["outside_delegate"] == []
+    assert rows["int8"]["outside_delegate"] == ["QUANTIZE", "SOFTMAX", "QUANTIZE"]
+    assert rows["float32"]["max_difference"] < 1e-4
+    assert report["top1"] is None
+    assert rows["float32"]["path"] == "googlenet_float32.tflite"
+
+
+def test_a_sequential_network_of_logits_gets_a_softmax_and_numbered_labels(tmp_path):
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((8, 12, 3)), layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(6)])
+    said: list[str] = []
+    report = mobile.export(model, tmp_path, quantize=["float32"], on_step=said.append)
+    assert any("noise" in line for line in said)
+    assert report["pictures"] == 0
+    classifier = TFLiteClassifier(tmp_path / report["variants"]["float32"]["path"])
+    assert classifier.size == (8, 12)
+    assert classifier.labels == tuple(f"class {index}" for index in range(6))
+    noise = np.random.default_rng(1).integers(0, 256, (4, 8, 12, 3), dtype=np.uint8)
+    logits = model.predict(DEFAULT.normalize(noise.astype(np.float32)), verbose=0)
+    np.testing.assert_allclose(classifier.predict(noise), keras.ops.softmax(logits), atol=1e-5)
+
+
+def test_a_file_that_falls_short_is_refused_and_an_older_one_removed(run, tmp_path, no_converter):
+    stale = tmp_path / "colours_float16.tflite"
+    stale.write_bytes(b"old")
+    report = mobile.export(run, tmp_path, name="colours", quantize=["float16"], min_agreement=1.01, overwrite=True)
+    row = report["variants"]["float16"]
+    assert "path" not in row
+    assert "agrees with Keras on 100.0% of 90 pictures, and 101.0% are asked for" in row["refused"]
+    assert not list(tmp_path.glob("*.tflite"))
+    assert files.read_json(tmp_path / "report.json") == report
+    assert "float16 was refused" in (tmp_path / "README.md").read_text(encoding="utf-8")
+
+
+def test_one_variant_that_fails_leaves_the_others(run, tmp_path, no_converter, monkeypatch):
+    copy = exporter.convert
+
+    def failing(saved_model, variant, *others):
+        if variant == "int8":
+            raise ChildError("the converter ended with exit code -11: out of luck")
+        copy(saved_model, variant, *others)
+
+    monkeypatch.setattr(exporter, "convert", failing)
+    report = mobile.export(run, tmp_path, name="colours", quantize=["int8", "float32"])
+    assert report["variants"]["int8"] == {"refused": "the converter ended with exit code -11: out of luck"}
+    assert [path.name for path in tmp_path.glob("*.tflite")] == ["colours_float32.tflite"]
+
+
+def test_without_tflite_support_the_files_are_exported_and_one_line_says_so(run, tmp_path, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("tensorflow_lite_support")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "tensorflow_lite_support", None)
+    said: list[str] = []
+    report = mobile.export(run, tmp_path, name="colours", quantize=["float32"], on_step=said.append)
+    assert sum("tflite-support" in line for line in said) == 1
+    row = report["variants"]["float32"]
+    assert row["task_library"] is None
+    assert "tflite-support" in row["task_library_reason"]
+    alone = TFLiteClassifier(tmp_path / row["path"])
+    assert alone.labels == LABELS
+    assert alone.preprocessing == DEFAULT.replace(size=SIZE)
+    monkeypatch.undo()
+    assert metadata.read(tmp_path / row["path"]) is None
+
+
+def test_an_export_is_not_overwritten_unasked(exported, run):
+    with pytest.raises(FileExistsError, match=r"already holds .*report\.json"):
+        mobile.export(run, exported[0], quantize=["float32"])
+
+
+def test_a_run_is_not_exported_into_itself(run):
+    with pytest.raises(ValueError, match="another folder than the run's"):
+        mobile.export(run, run, overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"quantize": ["int4"]}, r"`quantize` must be some of float32, float16, dynamic, int8. Received: \['int4'\]"),
+        ({"quantize": "int8"}, "Received: 'int8'"),
+        ({"quantize": []}, r"Received: \[\]"),
+        ({"name": "../x"}, "`name` must be of letters"),
+        ({"min_agreement": float("nan")}, "`min_agreement` must be a share"),
+        ({"labels": ["one"]}, "`labels` must be 3, one for each output. Received: 1 labels"),
+        ({"labels": ["a", "b\nc", "d"]}, "each of `labels` must be a line of text"),
+        ({"preprocessing": "resnet"}, "`preprocessing` must be one of"),
+        ({"preprocessing": DEFAULT}, r"must take pictures, \(batch, 224, 224, 3\)"),
+    ],
+)
+def test_wrong_arguments_are_named(run, tmp_path, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        mobile.export(run, tmp_path / "new", **arguments)
+    assert not (tmp_path / "new").exists()
+
+
+def test_int8_needs_pictures_to_calibrate_with(tiny_model, tmp_path):
+    with pytest.raises(ValueError, match="int8 needs `calibration`"):
+        mobile.export(tiny_model, tmp_path)
