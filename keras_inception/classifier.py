@@ -20,7 +20,7 @@ class Classifier(Protocol):
     preprocessing: Preprocessing
 
     def predict(self, pictures: np.ndarray) -> np.ndarray:
-        """Probabilities, (n, classes), of pictures that `preprocessing.fit` has made: (n, height, width, 3), 0 to 255."""
+        """Probabilities, (n, classes), of RGB pictures that `preprocessing.fit` has made, (n, height, width, 3)."""
 
 
 class KerasClassifier:

@@ -1,10 +1,10 @@
 """``keras-inception …``: argument parsing and printing only. What is heavy is imported by the commands that need it."""
 
+import itertools
 import json as jsonlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -18,6 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+BATCH = 32  # pictures evaluated at a time
 PICTURES = "A folder of class folders, or of train/, validation/ and test/ with such."
 RUN_OR_FILE = "A run directory, or a .tflite file."
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else on standard output.")]
@@ -76,16 +77,18 @@ def train(
         raise ValueError("PICTURES is missing: a folder of class folders to train on, or --resume to go on with a run")
     if not resume and output.exists():
         raise FileExistsError(f"{output} exists: go on with it by --resume, or name another folder by --output")
-    _import_tensorflow()
     from keras_inception import training
 
+    chosen = None if resume else training.named_recipe(recipe).replace(**changes)
+    _import_tensorflow()
     run = training.train(
         pictures,
         output,
-        recipe=None if resume else training.named_recipe(recipe).replace(**changes),
+        recipe=chosen,
         resume=resume,
         validation=validation,
         strict=strict,
+        on_scan=_progress("Looking at the pictures"),
     )
     typer.echo(f"Run: {run.path}")
 
@@ -108,13 +111,14 @@ def evaluate(
     labelled, skipped = _labelled_pictures(source, pictures, classifier.labels, strict)
     for path, reason in skipped:
         typer.echo(f"left out {path}: {reason}", err=True)
-    with _progress("Classifying", len(labelled)) as advance:
-        result = evaluation.evaluate(
-            classifier.predict,
-            datasets.evaluation_batches(labelled, classifier.preprocessing.without_normalization(), 32),
-            classifier.labels,
-            on_batch=advance,
-        )
+    show = _progress("Classifying")
+    seen = itertools.count(BATCH, BATCH)
+    result = evaluation.evaluate(
+        classifier.predict,
+        datasets.evaluation_batches(labelled, classifier.preprocessing.without_normalization(), BATCH),
+        classifier.labels,
+        on_batch=lambda _: show(min(next(seen), len(labelled)), len(labelled)),
+    )
     if confusion:
         figures.confusion_picture(result, confusion)
     if json:
@@ -259,11 +263,12 @@ def _labelled_pictures(source: Path, pictures: Path | None, labels: tuple[str, .
     from keras_inception import datasets
     from keras_inception.runs import Run
 
+    scan = _progress("Looking at the pictures")
     if pictures is not None:
-        return datasets.open_labelled(pictures, labels, strict=strict)
+        return datasets.open_labelled(pictures, labels, strict=strict, progress=scan)
     if not source.is_dir():
         raise ValueError(f"PICTURES is missing: {source} does not know where labelled pictures are")
-    splits = datasets.open_folder(**Run(source).data, strict=strict)
+    splits = datasets.open_folder(**Run(source).data, strict=strict, progress=scan)
     return splits.test or splits.validation, splits.skipped
 
 
@@ -285,15 +290,22 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     Console().print(table)
 
 
-@contextmanager
-def _progress(text: str, total: int) -> Iterator:
-    """A progress bar on standard error; yields the function that advances it."""
+def _progress(text: str) -> Callable[[int, int], None]:
+    """A progress bar on standard error, if that is a terminal: call it with what is done and how much there is."""
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(text, total=total)
-        yield lambda count: bar.advance(task, count)
+    bar = Progress(console=Console(stderr=True), transient=True)
+    task = bar.add_task(text)
+
+    def show(done: int, total: int) -> None:
+        bar.update(task, completed=done, total=total)
+        if done >= total:
+            bar.stop()
+        elif not bar.live.is_started:
+            bar.start()
+
+    return show
 
 
 def _import_tensorflow() -> None:

@@ -116,7 +116,18 @@ class Recipe:
 RECIPES = {
     # Photographs of any size; not run here.
     "default": Recipe(),
-    "small": Recipe(size=96, training_size=80, crop=1.0, epochs=16, batch_size=64, validate_every=4),
+    # Small pictures, small data, little time: the demo's.
+    "small": Recipe(
+        size=96,
+        training_size=80,
+        crop=1.0,
+        epochs=30,
+        batch_size=64,
+        learning_rate=2e-3,
+        warmup_epochs=1.0,
+        ema=0.99,
+        validate_every=5,
+    ),
 }
 
 

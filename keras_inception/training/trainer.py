@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def train(
     validation: float = 0.15,
     strict: bool = False,
     verbose: int | str = "auto",
+    on_scan: Callable[[int, int], None] | None = None,
 ) -> Run:
     """Train GoogLeNet on a folder of pictures and keep everything in a run directory.
 
@@ -45,6 +47,7 @@ def train(
         validation: share of the training pictures that is cut out if there is no validation split.
         strict: a picture that cannot be read is an error; else it is logged and left out.
         verbose: as in `model.fit`; "auto" is a progress bar on a terminal and a line an epoch elsewhere.
+        on_scan: called with the numbers of pictures looked at so far and in all, for a progress bar.
 
     Returns:
         The `keras_inception.runs.Run`, whose ``model()`` is the network with the best averaged weights.
@@ -57,7 +60,7 @@ def train(
         run = Run(Path(output))
         if pictures is not None or recipe is not None:
             raise ValueError(f"{output} knows its pictures and its recipe: on resuming, give neither")
-        splits = datasets.open_folder(**run.data, strict=strict)
+        splits = datasets.open_folder(**run.data, strict=strict, progress=on_scan)
         if splits.labels != run.labels:
             raise ValueError(f"{run.data['path']} has changed since: its classes are not those of {run.path / LABELS}")
     else:
@@ -67,7 +70,9 @@ def train(
             raise ValueError("`pictures` must be a folder, but on resuming. Received: None")
         recipe = recipe or Recipe()
         data: dict[str, Any] = {"path": os.path.abspath(pictures), "validation": validation, "seed": recipe.seed}
-        splits = datasets.open_folder(**data, strict=strict)
+        splits = datasets.open_folder(**data, strict=strict, progress=on_scan)
+        if not splits.validation:
+            raise ValueError(f"{pictures} leaves no pictures to validate with. Received: validation={validation}")
         run = _begin(Path(output), recipe.replace(precision=_precision(recipe.precision)), data, splits.labels)
     for path, reason in splits.skipped:
         log.warning("left out %s: %s", path, reason)

@@ -69,7 +69,7 @@ def test_metrics_have_a_row_an_epoch_and_validation_when_asked(run):
 
 def test_a_run_that_exists_is_not_overwritten(run, pictures):
     before = (run.path / "model.keras").read_bytes()
-    with pytest.raises(FileExistsError, match="exists. Go on with it by resuming"):
+    with pytest.raises(FileExistsError, match=r"exists\. Go on with it by resuming"):
         train(pictures, run.path, recipe=RECIPE)
     assert (run.path / "model.keras").read_bytes() == before
 
@@ -134,7 +134,7 @@ def test_a_checkpoint_that_is_damaged_gives_way_to_the_one_before(run, pictures,
 
 
 def test_heads_must_fit_both_sizes(pictures, tmp_path):
-    with pytest.raises(ValueError, match="maps of the same size.*training_size=96, size=224"):
+    with pytest.raises(ValueError, match=r"maps of the same size.*training_size=96, size=224"):
         train(pictures, tmp_path / "run", recipe=RECIPE.replace(size=224, training_size=96))
 
 
