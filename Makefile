@@ -1,11 +1,12 @@
 # make demo    train, export and verify GoogLeNet on the bundled pictures (15 minutes on 2 cores)
 # make test    the tests (make soak: the long ones too)
 # make setup   the environment alone: .venv, exactly as requirements.lock has it
+# make test-latest   the tests on the newest TensorFlow, where there is no tflite-support
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test soak check lock clean
+.PHONY: setup demo test test-latest soak check lock clean
 
 setup: $(VENV)/.installed
 
@@ -17,6 +18,13 @@ test: setup
 
 soak: setup
 	$(BIN)/python -m pytest
+
+# Not from the lock file: whatever is newest and fits. LATEST=python3.12 takes another Python.
+LATEST ?= $(PYTHON)
+test-latest:
+	$(LATEST) -m venv .venv-latest
+	.venv-latest/bin/python -m pip install --quiet --disable-pip-version-check --upgrade --editable ".[dev]" "tensorflow==2.21.*"
+	.venv-latest/bin/python -m pytest -m "not slow"
 
 # Lint, format and types.
 check: setup
@@ -37,4 +45,4 @@ lock:
 	    --generate-hashes --no-header --quiet --output-file requirements.lock
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) .venv-latest build dist *.egg-info
