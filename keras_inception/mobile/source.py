@@ -87,7 +87,8 @@ def open_source(
     if names and len(names) != classes:
         raise ValueError(f"`labels` must be {classes}, one for each output. Received: {len(names)} labels")
     pool, held_out = _pictures(run, calibration, test, names, say)
-    say(f"Reading {len(pool)} pictures to calibrate with and {len(held_out)} to verify on")
+    if pool or held_out:
+        say(f"Reading {len(pool)} pictures to calibrate with and {len(held_out)} to verify on")
     truth = [picture.label for picture in held_out]
     return Source(
         model,
