@@ -10,6 +10,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from keras_inception.quiet import silenced
+
 app = typer.Typer(
     help="GoogLeNet, from a folder of pictures to a verified .tflite file.",
     add_completion=False,
@@ -309,21 +311,14 @@ def _progress(text: str) -> Callable[[int, int], None]:
 
 
 def _import_tensorflow() -> None:
-    """Import TensorFlow without its thirteen lines of start-up, which only closing standard error keeps quiet."""
+    """Import TensorFlow without the thirteen lines it prints on starting up."""
     if "tensorflow" in sys.modules:
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "w") as nothing:
-        os.dup2(nothing.fileno(), 2)
-        try:
-            import tensorflow as tf
+    with silenced():
+        import tensorflow as tf
 
-            tf.config.list_physical_devices()
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+        tf.config.list_physical_devices()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_inception.mobile import metadata
 from keras_inception.preprocessing import DEFAULT, Preprocessing
+from keras_inception.quiet import silenced
 from keras_inception.runs import LABELS, PREPROCESSING
 
 
@@ -43,8 +44,9 @@ class TFLiteClassifier:
         if not self.path.is_file():
             raise FileNotFoundError(f"there is no .tflite file at {self.path}")
         try:
-            self._interpreter = Interpreter(str(self.path), num_threads=threads)
-            self._interpreter.allocate_tensors()
+            with silenced():  # LiteRT tells of its delegate
+                self._interpreter = Interpreter(str(self.path), num_threads=threads)
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ValueError(f"{self.path} is not a TFLite model that can be run: {error}") from None
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()

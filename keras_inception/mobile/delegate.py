@@ -2,6 +2,8 @@
 
 import os
 
+from keras_inception.quiet import silenced
+
 
 def outside_delegate(path: str | os.PathLike) -> list[str]:
     """The operations that the interpreter runs itself, in the order of the graph, such as ``["SOFTMAX"]``."""
@@ -9,8 +11,9 @@ def outside_delegate(path: str | os.PathLike) -> list[str]:
 
     plain = Interpreter(str(path), experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
     plain.allocate_tensors()
-    delegated = Interpreter(str(path))
-    delegated.allocate_tensors()
+    with silenced():
+        delegated = Interpreter(str(path))
+        delegated.allocate_tensors()
     nodes = plain._get_ops_details()
     producer = {tensor: position for position, node in enumerate(nodes) for tensor in node["outputs"]}
     inside: set[int] = set()

@@ -31,8 +31,6 @@ def probability_model(model: "keras.Model", preprocessing: Preprocessing) -> "ke
     if keras.backend.backend() != "tensorflow":
         received = keras.backend.backend()
         raise ValueError(f"`KERAS_BACKEND` must be tensorflow, of which TFLite files are made. Received: {received}")
-    if isinstance(model, keras.Sequential) and model.built:
-        model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)  # a Sequential model has no `output`
     model = inference_model(model)
     if len(model.inputs) != 1 or not _takes(model.inputs[0].shape, preprocessing.size):
         expected = "(batch, {}, {}, 3)".format(*preprocessing.size)
