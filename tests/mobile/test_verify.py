@@ -34,6 +34,7 @@ def test_raw_pixels_are_told_from_a_range_that_calibration_missed(scale, zero_po
     assert takes_raw_pixels((scale, zero_point), DEFAULT) is right
 
 
+@pytest.mark.tflite_support
 def test_metadata_that_misleads_the_phone_is_refused(exported, tmp_path):
     folder, _ = exported
     path = tmp_path / "model.tflite"
