@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 
 BATCH = 32  # pictures evaluated at a time
+TEXT_COLUMNS = ("class", "variant", "outside the delegate")
 PICTURES = "A folder of class folders, or of train/, validation/ and test/ with such."
 RUN_OR_FILE = "A run directory, or a .tflite file."
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else on standard output.")]
@@ -252,9 +253,9 @@ def _show_report(report: dict, json: bool) -> None:
             ]
             for variant, row in kept.items()
         ]
-        _table(["variant", "MB", "top-1", "agreement with Keras", "latency ms", "outside the delegate"], rows)
+        _table(["variant", "MB", "top-1", "agreement", "latency ms", "outside the delegate"], rows)
         if report["top1"] is not None:
-            typer.echo(f"Keras on the same pictures: top-1 {report['top1']:.1%}, top-5 {report['top5']:.1%}")
+            typer.echo(f"Keras, with which they agree: top-1 {report['top1']:.1%}, top-5 {report['top5']:.1%}")
     refused = {variant: row["refused"] for variant, row in report["variants"].items() if "refused" in row}
     if refused:
         _fail("\n".join(f"{variant} was not exported: {reason}" for variant, reason in refused.items()), 1)
@@ -284,9 +285,9 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD)
-    for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index in (0, len(columns) - 1) and len(columns) > 4 else "right")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in columns:
+        table.add_column(column, justify="left" if column in TEXT_COLUMNS else "right")
     for row in rows:
         table.add_row(*row)
     Console().print(table)

@@ -40,7 +40,10 @@ def run(output: str | os.PathLike, *, minutes: float = MINUTES, say: Callable[[s
     else:
         trained = train(pictures, output / "run", recipe=RECIPES["small"].replace(minutes=minutes))
     say(f"Trained in {(time.monotonic() - began) / 60:.1f} minutes: {trained.path}")
-    report = mobile.export(trained.path, output / "exported", name="googlenet", overwrite=True, on_step=say)
+    about = "Says which of 19 kinds of things a pictogram shows."
+    report = mobile.export(
+        trained.path, output / "exported", name="googlenet", description=about, overwrite=True, on_step=say
+    )
     for row in report["variants"].values():
         if "path" in row:
             row["path"] = str((output / "exported" / row["path"]).resolve())
