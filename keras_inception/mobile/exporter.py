@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,10 +107,12 @@ def export(
     rows = {}
     with tempfile.TemporaryDirectory(prefix="keras-inception-") as temporary:
         workshop = _Workshop(Path(temporary), opened, about)
+        say(f"Converting to {', '.join(quantize)}")
+        workshop.convert(quantize)
         for variant in quantize:
-            say(f"{variant}: converting and verifying")
+            say(f"{variant}: verifying")
             least = MIN_AGREEMENT[variant] if min_agreement is None else min_agreement
-            path, row = workshop.make(variant, reference, least, threads)
+            path, row = workshop.prove(variant, reference, least, threads)
             target = folder / f"{about['name']}_{variant}.tflite"
             if "refused" not in row:
                 with files.replacing(target) as beside:
@@ -145,20 +148,39 @@ class _Workshop:
         self._calibration = folder / "calibration.npy"
         np.save(self._calibration, opened.calibration)
         self._saved_models: dict[Preprocessing, Path] = {}
+        self._failures: dict[str, str] = {}
 
-    def make(self, variant: str, reference: Reference, min_agreement: float, threads: int) -> tuple[Path, dict]:
+    def convert(self, variants: Sequence[str]) -> None:
+        """Make the files of all variants, as many at a time as there are processors."""
+        saved_models = [self._saved_model(self._given(variant)) for variant in variants]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(self._convert, variants, saved_models))
+
+    def prove(self, variant: str, reference: Reference, min_agreement: float, threads: int) -> tuple[Path, dict]:
         """The file of one variant, and its row of the report, which has ``refused`` if it must not be used."""
-        folder = self._folder / variant
-        folder.mkdir()
-        path = folder / "model.tflite"
-        given = input_of(self._opened.preprocessing, variant)
+        path, given = self._path(variant), self._given(variant)
+        if variant in self._failures:
+            return path, {"refused": self._failures[variant]}
         try:
-            convert(self._saved_model(given), variant, path, self._calibration, given)
             self._describe(path, given)
             row = verify(path, variant, given, reference, min_agreement=min_agreement, threads=threads)
         except (ChildError, ValueError) as error:
             row = {"refused": str(error)}
         return path, row
+
+    def _convert(self, variant: str, saved_model: Path) -> None:
+        path = self._path(variant)
+        path.parent.mkdir()
+        try:
+            convert(saved_model, variant, path, self._calibration, self._given(variant))
+        except ChildError as error:
+            self._failures[variant] = str(error)
+
+    def _path(self, variant: str) -> Path:
+        return self._folder / variant / "model.tflite"
+
+    def _given(self, variant: str) -> Preprocessing:
+        return input_of(self._opened.preprocessing, variant)
 
     def _saved_model(self, given: Preprocessing) -> Path:
         """The SavedModel whose input means `given`: most variants share one."""

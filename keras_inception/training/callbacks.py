@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import re
+import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +36,7 @@ class CosineSchedule(keras.callbacks.Callback):
         if self.recipe.minutes is None or not seconds:
             return
         left = self.recipe.minutes * 60 - sum(seconds)
-        an_epoch = max(seconds[1:] or seconds)  # the first builds the graph, and says little of the others
+        an_epoch = statistics.mean(seconds[1:] or [seconds[0] / 2])  # half of the first goes into building the graph
         self.epochs = min(self.recipe.epochs, len(seconds) + max(0, int(left / an_epoch)))
 
     def factor(self, done: float) -> float:

@@ -33,10 +33,11 @@ def test_the_rate_is_a_share_of_the_highest(epochs, warmup, steps, done):
     [
         (None, [1000.0], 20),
         (2, [], 20),  # nothing measured yet
-        (2, [60.0], 2),
-        (2, [60.0, 10.0], 7),  # what the first one cost beyond the others was the graph
-        (2, [60.0, 10.0, 20.0], 4),  # the slowest counts
-        (2, [60.0, 10.0, 55.0], 3),  # no more fits: this was the last
+        (2, [60.0], 3),  # half of the first was the graph
+        (2, [60.0, 10.0], 7),
+        (2, [60.0, 10.0, 20.0], 5),
+        (2, [60.0, 10.0, 45.0], 3),  # no more fits: this was the last
+        (2, [150.0], 1),
         (60, [60.0, 10.0], 20),
     ],
 )
