@@ -7,9 +7,9 @@ import tensorflow as tf
 class FusedBatchNormalization(keras.layers.BatchNormalization):
     """Keras' batch norm, trained by TensorFlow's fused kernel.
 
-    Keras spells the statistics out in a dozen operations, each a pass over the map: a GoogLeNet spends half its
-    training step there on a CPU. The weights and the inference are Keras' own. The one difference is that the kernel
-    takes the moving variance from the unbiased estimate.
+    Keras spells the statistics out in a dozen operations, each a pass over the map, which on a CPU is a good part of
+    GoogLeNet's training step. The weights and the inference are Keras' own. The one difference is that the kernel takes
+    the moving variance from the unbiased estimate.
     """
 
     def call(self, inputs, training=None, mask=None):
