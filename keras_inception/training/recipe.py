@@ -119,11 +119,11 @@ RECIPES = {
     # Small pictures, small data, little time: the demo's.
     "small": Recipe(
         size=96,
-        training_size=72,
+        training_size=80,
         crop=1.0,
         epochs=30,
-        batch_size=32,
-        learning_rate=1.5e-3,
+        batch_size=64,
+        learning_rate=2e-3,
         warmup_epochs=1.0,
         ema=0.99,
         validate_every=5,
