@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_inception import __version__, files
+from keras_inception.evaluation import keras_predictor
 from keras_inception.mobile import VARIANTS, metadata
 from keras_inception.mobile.child import ChildError
 from keras_inception.mobile.companions import NAMES, write_companions
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import keras
 
 REPORT = "report.json"
+BATCH = 32  # pictures that Keras is asked about at a time
 
 
 def export(
@@ -218,10 +220,11 @@ def _check_folder(folder: Path, source: "str | os.PathLike | keras.Model", name:
 
 
 def _ask_keras(opened: Source) -> Reference:
-    batches = np.array_split(opened.test, -(-len(opened.test) // 32))
+    predict = keras_predictor(opened.model)
     normalize = opened.preprocessing.normalize
-    predicted = [opened.model.predict_on_batch(normalize(batch.astype(np.float32))) for batch in batches]
-    return Reference(opened.test, np.concatenate(predicted), opened.truth)
+    batches = (opened.test[start : start + BATCH] for start in range(0, len(opened.test), BATCH))
+    probabilities = np.concatenate([predict(normalize(batch.astype(np.float32))) for batch in batches])
+    return Reference(opened.test, probabilities, opened.truth)
 
 
 def _in_short(row: dict) -> str:

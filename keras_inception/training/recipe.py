@@ -28,7 +28,8 @@ class Recipe:
         learning_rate: the highest, reached at the end of the warm-up.
         warmup_epochs: in which the learning rate rises from zero.
         weight_decay: decoupled from the gradient, as AdamW has it.
-        ema: momentum of the average of the weights that is evaluated and saved; 0 keeps none.
+        ema: momentum of the average of the weights that is evaluated and saved, which spans a tenth of the steps at
+            most; 0 keeps none.
         label_smoothing: share of the target spread over all classes (1512.00567, section 7).
         validate_every: epochs between two looks at the validation pictures; the last epoch always looks.
         augmentation: of the training pictures.

@@ -118,7 +118,8 @@ def _fit(run: Run, splits: datasets.Splits, verbose: int | str) -> None:
     network = build(recipe, classes, recipe.size, "float32")
     trainee = fuse_batch_norm(build(recipe, classes, recipe.training_size or recipe.size, recipe.precision))
     _copy_weights(network, trainee)
-    _compile(trainee, recipe)
+    steps = datasets.steps_per_epoch(splits.train, recipe.batch_size)
+    _compile(trainee, recipe, steps)
     done = _restore(trainee, run)
 
     predict = evaluation.keras_predictor(network)
@@ -128,7 +129,6 @@ def _fit(run: Run, splits: datasets.Splits, verbose: int | str) -> None:
         result = evaluation.evaluate(predict, held_out, splits.labels)
         return {"top1": result.top1, "top5": result.top5, "loss": result.loss}
 
-    steps = datasets.steps_per_epoch(splits.train, recipe.batch_size)
     schedule = CosineSchedule(recipe, steps)
     keeper = Keeper(run.path, network, validate, schedule, read_rows(run.path / METRICS, done))
     if done >= schedule.epochs:
@@ -164,7 +164,7 @@ def _batches(splits: datasets.Splits, run: Run, recipe: Recipe, done: int, model
     return batches.map(for_each_output)
 
 
-def _compile(model: keras.Model, recipe: Recipe) -> None:
+def _compile(model: keras.Model, recipe: Recipe, steps: int) -> None:
     def loss():
         return keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
 
@@ -175,7 +175,8 @@ def _compile(model: keras.Model, recipe: Recipe) -> None:
             recipe.learning_rate,
             weight_decay=recipe.weight_decay,
             use_ema=recipe.ema > 0,
-            ema_momentum=recipe.ema or 0.99,
+            # Keras' average begins with the first weights: it must be short enough to forget them.
+            ema_momentum=max(0.0, min(recipe.ema, 1 - 10 / (recipe.epochs * steps))),
         ),
         loss={name: loss() for name in ("predictions", *heads)} if heads else loss(),
         loss_weights={"predictions": 1.0, **dict.fromkeys(heads, recipe.auxiliary_weight)} if heads else None,

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import keras_inception
 from keras_inception.datasets import Augmentation
 from keras_inception.runs import Run
 from keras_inception.training import Recipe, train
-from keras_inception.training.trainer import build
+from keras_inception.training.trainer import _compile, _restore, build
 
 RECIPE = Recipe(
     size=36,
@@ -119,16 +120,12 @@ def test_a_complete_run_is_left_as_it_is(run):
 
 
 def test_a_checkpoint_that_is_damaged_gives_way_to_the_one_before(run, pictures, tmp_path, caplog):
-    import shutil
-
-    from keras_inception.training.trainer import _compile, _restore
-
     copy = tmp_path / "run"
     shutil.copytree(run.path, copy)
     last = copy / "checkpoints" / "epoch-4.weights.h5"
     os.truncate(last, last.stat().st_size // 2)
     model = build(RECIPE, 3, 32, "float32")
-    _compile(model, RECIPE)
+    _compile(model, RECIPE, steps=3)
     assert _restore(model, Run(copy)) == 3
     assert "epoch-4.weights.h5 cannot be read" in caplog.text
 
@@ -136,6 +133,13 @@ def test_a_checkpoint_that_is_damaged_gives_way_to_the_one_before(run, pictures,
 def test_heads_must_fit_both_sizes(pictures, tmp_path):
     with pytest.raises(ValueError, match=r"maps of the same size.*training_size=96, size=224"):
         train(pictures, tmp_path / "run", recipe=RECIPE.replace(size=224, training_size=96))
+
+
+def test_the_average_is_short_enough_for_a_short_run():
+    model = build(RECIPE.replace(auxiliary=False), 3, 32, "float32")
+    for ema, epochs, momentum in ((0.999, 100, 1 - 10 / 300), (0.9, 100, 0.9), (0.999, 2, 0)):
+        _compile(model, RECIPE.replace(auxiliary=False, ema=ema, epochs=epochs), steps=3)
+        assert model.optimizer.ema_momentum == pytest.approx(momentum)
 
 
 def test_a_network_trained_in_mixed_precision_exports_as_float32(pictures, tmp_path):
