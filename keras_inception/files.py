@@ -57,7 +57,7 @@ def read_json(path: str | os.PathLike):
 def write_labels(path: str | os.PathLike, labels: list[str] | tuple[str, ...]) -> None:
     """Write one label a line, in the order of the classes; ValueError if one has more lines, or none."""
     for label in labels:
-        if not label.strip() or "\n" in label:
+        if not label.strip() or {"\n", "\r"} & set(label):
             raise ValueError(f"a label must be one line of text. Received: {label!r}")
     write_text(path, "".join(f"{label}\n" for label in labels))
 
@@ -65,9 +65,10 @@ def write_labels(path: str | os.PathLike, labels: list[str] | tuple[str, ...]) -
 def read_labels(path: str | os.PathLike) -> tuple[str, ...]:
     """The lines of a labels file; ValueError if there are none, or one is empty."""
     try:
-        labels = tuple(Path(path).read_text(encoding="utf-8").removesuffix("\n").split("\n"))
+        text = Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text: {error}") from None
+    labels = tuple(text.removesuffix("\n").split("\n")) if text else ()
     if not labels or not all(label.strip() for label in labels):
         raise ValueError(f"{path} must hold one label a line, none empty. Received: {len(labels)} lines")
     return labels

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from keras_inception import files
 
-# Class names as folders have them: any script, no line breaks or other control characters, not blank.
-labels = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1).filter(str.strip)
+# Any script, and whatever Python takes for the end of a line but is none in a text file; not blank.
+labels = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r"), min_size=1).filter(str.strip)
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
@@ -86,6 +86,13 @@ def test_labels_come_back(tmp_path_factory, labels):
     path = tmp_path_factory.getbasetemp() / "labels.txt"
     files.write_labels(path, labels)
     assert files.read_labels(path) == tuple(labels)
+
+
+@pytest.mark.parametrize("label", ["", "  ", "cat\ndog", "cat\r"])
+def test_what_is_no_line_is_no_label(tmp_path, label):
+    with pytest.raises(ValueError, match="a label must be one line of text"):
+        files.write_labels(tmp_path / "labels.txt", ["fish", label])
+    assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize(

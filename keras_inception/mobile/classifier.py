@@ -64,7 +64,7 @@ class TFLiteClassifier:
             raise ValueError(f"{self.path} must give [1, classes]. Received: {shape}")
         self.classes: int = shape[1]
         labels = metadata.unpack(self.path, LABELS)
-        self.labels = numbered(self.classes) if labels is None else tuple(labels.splitlines())
+        self.labels = numbered(self.classes) if labels is None else tuple(labels.removesuffix("\n").split("\n"))
         if len(self.labels) != self.classes:
             raise ValueError(f"{self.path} must hold {self.classes} labels. Received: {len(self.labels)}")
         packed = metadata.unpack(self.path, PREPROCESSING)
