@@ -132,6 +132,6 @@ def unpack(path: str | os.PathLike, name: str) -> str | None:
     """A text file from the archive at the end of a .tflite file; None if it is not there."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return archive.read(name).decode("utf-8", errors="replace")
+            return archive.read(name).decode("utf-8", errors="replace").replace("\r\n", "\n")
     except (zipfile.BadZipFile, KeyError):
         return None
