@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from keras_inception import files
 from keras_inception.runs import CHECKPOINTS, METRICS, MODEL
@@ -57,12 +58,26 @@ class CosineSchedule(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
+class DropoutSeeds(keras.callbacks.Callback):
+    """Draws the dropout of an epoch from the run's seed and the epoch alone: Keras' checkpoints leave its state out."""
+
+    def __init__(self, seed: int):
+        super().__init__()
+        self.seed = seed
+
+    def on_epoch_begin(self, epoch, logs=None):
+        dropouts = [layer for layer in self.model.layers if isinstance(layer, keras.layers.Dropout)]
+        for place, layer in enumerate(dropouts):
+            state = np.random.default_rng([self.seed, epoch, place]).integers(2**32, size=2, dtype=np.uint32)
+            layer.seed_generator.state.assign(state)
+
+
 class Keeper(keras.callbacks.Callback):
     """Keeps, at the end of an epoch: the metrics, the best network so far, and all it takes to go on from here.
 
     ``metrics.csv`` has a row an epoch. ``model.keras`` holds the averaged weights that did best on the validation
-    pictures. ``checkpoints/epoch-N.weights.h5`` holds the state after N epochs, with the optimizer's and the dropout's;
-    it is written last, so that a run killed at any moment goes on from where all three agree.
+    pictures. ``checkpoints/epoch-N.weights.h5`` holds the state after N epochs, the optimizer's too; it is written
+    last, so that a run killed at any moment goes on from where all three agree.
     """
 
     def __init__(

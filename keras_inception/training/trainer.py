@@ -15,7 +15,7 @@ from keras_inception import datasets, evaluation, files
 from keras_inception.models import GoogLeNet
 from keras_inception.preprocessing import DEFAULT
 from keras_inception.runs import CHECKPOINTS, DATA, LABELS, METRICS, PREPROCESSING, RECIPE, Run
-from keras_inception.training.callbacks import CosineSchedule, Keeper, checkpoints, read_rows
+from keras_inception.training.callbacks import CosineSchedule, DropoutSeeds, Keeper, checkpoints, read_rows
 from keras_inception.training.fused import fuse_batch_norm
 from keras_inception.training.recipe import Recipe
 
@@ -139,7 +139,7 @@ def _fit(run: Run, splits: datasets.Splits, verbose: int | str) -> None:
         steps_per_epoch=steps,
         initial_epoch=done,
         epochs=recipe.epochs,
-        callbacks=[keeper, schedule],
+        callbacks=[DropoutSeeds(recipe.seed), keeper, schedule],
         shuffle=False,
         verbose=(1 if sys.stdout.isatty() else 2) if verbose == "auto" else verbose,
     )
