@@ -66,10 +66,10 @@ class DropoutSeeds(keras.callbacks.Callback):
         self.seed = seed
 
     def on_epoch_begin(self, epoch, logs=None):
-        dropouts = [layer for layer in self.model.layers if isinstance(layer, keras.layers.Dropout)]
-        for place, layer in enumerate(dropouts):
+        generators = (getattr(layer, "seed_generator", None) for layer in self.model.layers)  # none at a rate of 0
+        for place, generator in enumerate(filter(None, generators)):
             state = np.random.default_rng([self.seed, epoch, place]).integers(2**32, size=2, dtype=np.uint32)
-            layer.seed_generator.state.assign(state)
+            generator.state.assign(state)
 
 
 class Keeper(keras.callbacks.Callback):
