@@ -140,7 +140,9 @@ def test_normalisation_that_a_uint8_input_cannot_express_goes_into_the_graph(pre
     assert np.abs(classifier.predict(held_out) - expected).max() < 0.12
 
 
-def test_a_network_of_heads_lrn_and_mixed_precision_stays_in_the_delegate(tmp_path, pictures):
+@pytest.fixture(scope="module")
+def of_the_paper(tmp_path_factory, pictures):
+    """The report of a GoogLeNet with LRN and heads, made under mixed precision."""
     import keras
 
     from keras_inception import GoogLeNet
@@ -151,15 +153,23 @@ def test_a_network_of_heads_lrn_and_mixed_precision_stays_in_the_delegate(tmp_pa
         model = GoogLeNet(input_shape=(64, 64, 3), classes=3, normalization="lrn", auxiliary=True)
     finally:
         keras.config.set_dtype_policy(before)
-    report = mobile.export(
-        model, tmp_path, quantize=["float32", "int8"], calibration=pictures / "validation", min_agreement=0
+    folder = tmp_path_factory.mktemp("paper")
+    return mobile.export(
+        model, folder, quantize=["float32", "int8"], calibration=pictures / "validation", min_agreement=0
     )
-    rows = report["variants"]
-    assert rows["float32"]["outside_delegate"] == []
-    assert rows["int8"]["outside_delegate"] == ["QUANTIZE", "SOFTMAX", "QUANTIZE"]
-    assert rows["float32"]["max_difference"] < 1e-4
-    assert report["top1"] is None
-    assert rows["float32"]["path"] == "googlenet_float32.tflite"
+
+
+def test_a_network_of_heads_lrn_and_mixed_precision_is_exported(of_the_paper):
+    row = of_the_paper["variants"]["float32"]
+    assert row["outside_delegate"] == []
+    assert row["max_difference"] < 1e-4
+    assert row["path"] == "googlenet_float32.tflite"
+    assert of_the_paper["top1"] is None
+
+
+@pytest.mark.locked
+def test_lrn_in_int8_stays_in_the_delegate(of_the_paper):
+    assert of_the_paper["variants"]["int8"]["outside_delegate"] == ["QUANTIZE", "SOFTMAX", "QUANTIZE"]
 
 
 def test_a_sequential_network_of_logits_gets_a_softmax_and_numbered_labels(tmp_path):
