@@ -109,7 +109,7 @@ class Recipe:
             unknown = sorted(set(values) - names) if isinstance(values, dict) else values
             raise ValueError(f"{path} is not a recipe; its fields are {', '.join(sorted(names))}. Received: {unknown}")
         try:
-            return cls(**{**values, "augmentation": Augmentation(**values.get("augmentation", {}))})
+            return cls(**{**values, "augmentation": Augmentation.from_dict(values.get("augmentation", {}))})
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path} is not a recipe: {error}") from None
 
