@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_inception import files
 
-MINUTES = 8.6
+MINUTES = 8.2
 SHOWN = 12
 
 

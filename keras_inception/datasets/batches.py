@@ -28,7 +28,6 @@ def training_batches(
     first_epoch: int,
     epochs: int,
     augmentation: Augmentation,
-    sizes: Sequence[tuple[int, int]] | None = None,
 ) -> "tf.data.Dataset":
     """One dataset of all epochs from `first_epoch` to `epochs` - 1, `steps_per_epoch` batches each.
 
@@ -37,16 +36,14 @@ def training_batches(
 
     Args:
         pictures: what to train on; their order matters as said.
-        preprocessing: gives the normalisation and, without `sizes`, the size.
+        preprocessing: gives the size and the normalisation.
         batch_size: pictures in a batch. If there are fewer, all of them are the batch.
         seed: any integer of 64 bits.
         first_epoch, epochs: counted from 0.
         augmentation: what is done to each picture.
-        sizes: (height, width) for each of the epochs from 0, for progressive resizing (2104.00298, section 4).
 
     Returns:
-        Batches of x, float32 (batch, height, width, 3), normalised, and y, int32 (batch,). With `sizes` the static
-        shape of x is (batch, None, None, 3).
+        Batches of x, float32 (batch, height, width, 3), normalised, and y, int32 (batch,).
 
     Raises:
         ValueError: no pictures, or an argument is out of range.
@@ -56,25 +53,22 @@ def training_batches(
     _check(pictures, batch_size)
     if not 0 <= first_epoch <= epochs:
         raise ValueError(f"`first_epoch` must be in [0, epochs]. Received: {first_epoch=}, {epochs=}")
-    if sizes is not None and len(sizes) != epochs:
-        raise ValueError(f"`sizes` must have one size for each of {epochs} epochs. Received: {len(sizes)}")
     batch = min(batch_size, len(pictures))
     epoch_length = steps_per_epoch(pictures, batch_size) * batch
     last = tf.constant(len(pictures) - 1, tf.int64)
     paths, labels = _columns(pictures)
-    plain = tf.constant([picture.plain for picture in pictures])
-    sizes_by_epoch = None if sizes is None else tf.constant(sizes, tf.int32, shape=(epochs, 2))
-    static_size = preprocessing.size if sizes is None else (None, None)
+    plain = tf.constant(_decodable(pictures))
 
     def example(position):
         epoch = position // epoch_length
         epoch_seed = tf.stack([seed, epoch])
         index = tf.random.experimental.index_shuffle(position % epoch_length, epoch_seed, last)
         picture_seed = tf.random.fold_in(epoch_seed, index)
-        size = tf.constant(preprocessing.size) if sizes_by_epoch is None else sizes_by_epoch[epoch]
         picture = tf.cond(plain[index], lambda: _decode(paths[index]), lambda: _decode_by_pillow(paths[index]))
-        x = preprocessing.normalize(augmentation.apply(picture, picture_seed, size, preprocessing))
-        return tf.ensure_shape(x, (*static_size, 3)), labels[index]
+        x = preprocessing.normalize(
+            augmentation.apply(picture, picture_seed, tf.constant(preprocessing.size), preprocessing)
+        )
+        return tf.ensure_shape(x, (*preprocessing.size, 3)), labels[index]
 
     positions = tf.data.Dataset.range(first_epoch * epoch_length, epochs * epoch_length)
     examples = positions.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
@@ -121,6 +115,21 @@ def _columns(pictures: Sequence[Picture]) -> "tuple[tf.Tensor, tf.Tensor]":
 
     paths = tf.constant([os.fsencode(picture.path) for picture in pictures])
     return paths, tf.constant([picture.label for picture in pictures], tf.int32)
+
+
+def _decodable(pictures: Sequence[Picture]) -> list[bool]:
+    """Whether TensorFlow decodes each picture. Some that look plain it refuses, and one such would end the training."""
+    import tensorflow as tf
+
+    plain = [index for index, picture in enumerate(pictures) if picture.plain]
+    if not plain:
+        return [False] * len(pictures)
+
+    paths = tf.constant([os.fsencode(pictures[index].path) for index in plain])
+    indices = tf.data.Dataset.from_tensor_slices((plain, paths))
+    heights = indices.map(lambda index, path: (index, tf.shape(_decode(path))[0]), num_parallel_calls=tf.data.AUTOTUNE)
+    good = {index for index, _ in heights.ignore_errors().as_numpy_iterator()}
+    return [index in good for index in range(len(pictures))]
 
 
 def _decode(path: "tf.Tensor") -> "tf.Tensor":

@@ -111,15 +111,6 @@ def test_an_epoch_is_whole_batches(pictures):
     assert [len(y) for _, y in batches(pictures, batch_size=5, epochs=1)] == [5, 5]
 
 
-def test_sizes_by_epoch(pictures):
-    sizes = [(8, 8), (12, 16), (16, 24)]
-    options = {"batch_size": 5, "seed": 0, "augmentation": Augmentation(), "epochs": 3, "sizes": sizes}
-    dataset = training_batches(pictures, PREPROCESSING, first_epoch=1, **options)
-    assert dataset.element_spec[0] == tf.TensorSpec((5, None, None, 3), tf.float32)
-    assert [x.shape[1:3] for x, _ in dataset] == [(12, 16), (12, 16), (16, 24), (16, 24)]
-    assert_same(batches(pictures, **options)[2:], batches(pictures, first_epoch=1, **options))
-
-
 def test_pictures_are_normalized(pictures):
     x = np.concatenate([x for x, _ in batches(pictures, epochs=1)])
     lowest, highest = PREPROCESSING.normalize(np.float32([[0, 0, 0], [255, 255, 255]]))
@@ -134,7 +125,6 @@ def test_pictures_are_normalized(pictures):
         ({"batch_size": 0}, "`batch_size` must be at least 1. Received: batch_size=0"),
         ({"first_epoch": 4}, "`first_epoch` must be in .* Received: first_epoch=4, epochs=3"),
         ({"first_epoch": -1}, "`first_epoch` must be in"),
-        ({"sizes": [(8, 8)]}, "one size for each of 3 epochs. Received: 1"),
     ],
 )
 def test_arguments_out_of_range_are_refused(pictures, options, message):
@@ -154,6 +144,12 @@ def test_a_picture_that_went_bad_is_named(tmp_path, pictures):
     bad = pictures[0]._replace(path=str(tmp_path / "bad.jpg"), plain=False)
     with pytest.raises(tf.errors.OpError, match=r"bad\.jpg: empty file"):
         batches([bad])
+
+
+def test_a_picture_that_tensorflow_refuses_is_read_by_pillow(tmp_path, pictures):
+    photograph(0).save(tmp_path / "a.webp", lossless=True)
+    odd = pictures[0]._replace(path=str(tmp_path / "a.webp"), plain=True)
+    assert_same(batches([odd, *pictures]), batches([odd._replace(plain=False), *pictures]))
 
 
 def test_evaluation_is_the_preprocessing(pictures):
