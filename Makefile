@@ -1,30 +1,40 @@
 # make demo    train, export and verify GoogLeNet on the bundled pictures (15 minutes on 2 cores)
 # make test    the tests (make soak: the long ones too)
 # make setup   the environment alone: .venv, exactly as requirements.lock has it
+# make test-backends   the networks on JAX and torch
 # make test-latest   the tests on the newest TensorFlow, where there is no tflite-support
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-latest soak check lock clean
+.PHONY: setup demo test test-latest test-backends soak check lock clean
 
 setup: $(VENV)/.installed
 
 demo: setup
 	$(BIN)/keras-inception demo --output demo
 
+# A file of tests is one worker's, for the networks and exports that its tests share.
+PYTEST := python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
 test: setup
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/$(PYTEST)
 
 soak: setup
-	$(BIN)/python -m pytest
+	$(BIN)/$(PYTEST) -m "not backends"
 
 # Not from the lock file: whatever is newest and fits. LATEST=python3.12 takes another Python.
 LATEST ?= $(PYTHON)
 test-latest:
 	$(LATEST) -m venv .venv-latest
 	.venv-latest/bin/python -m pip install --quiet --disable-pip-version-check --upgrade --editable ".[dev]" "tensorflow==2.21.*"
-	.venv-latest/bin/python -m pytest -m "not slow and not tflite_support and not locked"
+	.venv-latest/bin/$(PYTEST) -m "not slow and not backends and not tflite_support and not locked"
+
+# The networks on JAX and torch under Keras, beside TensorFlow.
+test-backends:
+	$(PYTHON) -m venv .venv-backends
+	.venv-backends/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,backends]"
+	.venv-backends/bin/python -m pytest -m backends
 
 # Lint, format and types.
 check: setup
@@ -45,4 +55,4 @@ lock:
 	    --generate-hashes --no-header --quiet --output-file requirements.lock
 
 clean:
-	rm -rf $(VENV) .venv-latest build dist *.egg-info
+	rm -rf $(VENV) .venv-latest .venv-backends build dist *.egg-info

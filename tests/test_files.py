@@ -61,7 +61,7 @@ def test_a_file_has_the_permissions_of_any_new_file(tmp_path, umask):
 
 
 @given(values)
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_json_comes_back(tmp_path_factory, value):
     path = tmp_path_factory.getbasetemp() / "value.json"
     files.write_json(path, value)
@@ -81,7 +81,7 @@ def test_what_is_not_json_is_named(tmp_path, content):
 
 
 @given(st.lists(labels, min_size=1))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_labels_come_back(tmp_path_factory, labels):
     path = tmp_path_factory.getbasetemp() / "labels.txt"
     files.write_labels(path, labels)

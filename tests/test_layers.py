@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_inception import LocalResponseNormalization
+from keras_inception.layers import ZeroPaddingShortcut
 
 shapes = st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(1, 5), st.integers(1, 24))
 
@@ -30,7 +31,7 @@ def exact(x, depth_radius, bias, alpha, beta):
     beta=st.just(0.75) | st.floats(0.1, 1.0),
     seed=st.integers(0, 99),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_lrn_is_its_formula_and_tensorflows(shape, scale, depth_radius, bias, alpha, beta, seed):
     x = picture(shape, scale, seed)
     arguments = {"depth_radius": depth_radius, "bias": bias, "alpha": alpha, "beta": beta}
@@ -96,3 +97,38 @@ def test_lrn_takes_maps_of_unknown_size():
 def test_lrn_refuses_what_would_divide_by_nothing(argument, match):
     with pytest.raises(ValueError, match=match):
         LocalResponseNormalization(**argument)
+
+
+@given(shape=shapes, extra=st.integers(0, 9), strides=st.integers(1, 3))
+@settings(deadline=None, max_examples=40)
+def test_the_zero_padding_shortcut_is_its_definition(shape, extra, strides):
+    x = picture(shape)
+    layer = ZeroPaddingShortcut(shape[-1] + extra, strides)
+    y = np.asarray(layer(x))
+    want = x[:, ::strides, ::strides]
+    np.testing.assert_array_equal(y[..., : shape[-1]], want)
+    assert y.shape == (*want.shape[:3], shape[-1] + extra) == layer.compute_output_shape(shape)
+    assert not y[..., shape[-1] :].any()
+
+
+def test_the_zero_padding_shortcut_takes_maps_of_unknown_size_and_comes_back():
+    inputs = keras.Input((None, None, 4))
+    model = keras.Model(inputs, ZeroPaddingShortcut(6, strides=2, name="shortcut")(inputs))
+    assert model.output_shape == (None, None, None, 6)
+    again = keras.Model.from_config(model.get_config())
+    assert again.get_layer("shortcut").get_config() == model.get_layer("shortcut").get_config()
+    x = picture((2, 5, 8, 4))
+    assert again(x).shape == (2, 3, 4, 6)
+    np.testing.assert_array_equal(again(x), model(x))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"filters": 3}, r"`filters` must be 4 or more, as many as come in\. Received: filters=3"),
+        ({"filters": 4, "strides": 0}, r"`strides` must be 1 or more\. Received: strides=0"),
+    ],
+)
+def test_the_zero_padding_shortcut_refuses_what_it_cannot_do(arguments, match):
+    with pytest.raises(ValueError, match=match):
+        ZeroPaddingShortcut(**arguments)(picture((1, 2, 2, 4)))

@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -24,7 +24,6 @@ preprocessings = st.builds(
 
 
 @given(preprocessings)
-@settings(deadline=None)
 def test_it_comes_back_from_json(preprocessing):
     assert Preprocessing.from_json(preprocessing.to_json()) == preprocessing
 
@@ -135,7 +134,6 @@ def test_without_normalization_pixels_stay_what_they_are(pixels):
 
 
 @given(preprocessings, sides, sides)
-@settings(deadline=None)
 def test_any_picture_fits(preprocessing, height, width):
     fitted = preprocessing.fit(Image.new("RGB", (width, height), (10, 20, 30)))
     assert fitted.dtype == np.uint8

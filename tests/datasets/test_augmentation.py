@@ -78,7 +78,7 @@ def test_none_leaves_a_picture_of_the_right_size_alone():
     np.testing.assert_allclose(augment(Augmentation.none(), noise(16, 16)), noise(16, 16), atol=1e-3)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**62))
 def test_any_picture_gives_the_asked_size_and_range(height, width, seed):
     augmented = augment(Augmentation(), noise(height, width), seed, size=(12, 20))

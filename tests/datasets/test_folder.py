@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -344,7 +344,6 @@ paths = st.lists(
 ).map(lambda found: [Picture(f"/data/{label}/{name}.jpg", label, True) for label, name in found])
 
 
-@settings(deadline=None)
 @given(paths, st.floats(0, 0.99), st.integers(0, 9))
 def test_the_cut_is_disjoint_complete_and_stratified(pictures, share, seed):
     rest, chosen = cut(pictures, share, seed, "/data")
@@ -357,7 +356,6 @@ def test_the_cut_is_disjoint_complete_and_stratified(pictures, share, seed):
         assert abs(cut_out - share * count) <= 1
 
 
-@settings(deadline=None)
 @given(paths, st.floats(0.1, 0.9), st.randoms())
 def test_the_cut_goes_neither_by_the_order_nor_by_the_place(pictures, share, random):
     shuffled = [each._replace(path=f"/moved{each.path}") for each in pictures]

@@ -17,7 +17,7 @@ preprocessings = st.builds(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(preprocessing=preprocessings, variant=st.sampled_from(["float32", "int8"]))
 def test_the_deployed_graph_takes_what_the_input_means_to_what_the_network_takes(preprocessing, variant):
     import keras
