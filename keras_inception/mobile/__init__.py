@@ -3,8 +3,9 @@
 Works on any functional Keras classifier of pictures. Nothing heavy is imported until it is used.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from keras_inception import lazy
 
 if TYPE_CHECKING:
     from keras_inception.mobile.classifier import TFLiteClassifier as TFLiteClassifier
@@ -12,14 +13,5 @@ if TYPE_CHECKING:
 
 VARIANTS = ("float32", "float16", "dynamic", "int8")
 
-_HOMES = {"TFLiteClassifier": "classifier", "export": "exporter"}
-
 __all__ = ["VARIANTS", "TFLiteClassifier", "export"]
-
-
-def __getattr__(name: str):
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__ = lazy.attach(__name__, {"TFLiteClassifier": "classifier", "export": "exporter"})

@@ -2,17 +2,11 @@
 
 from typing import TYPE_CHECKING
 
+from keras_inception import lazy
 from keras_inception.training.recipe import RECIPES, Recipe, named_recipe
 
 if TYPE_CHECKING:
     from keras_inception.training.trainer import train as train
 
 __all__ = ["RECIPES", "Recipe", "named_recipe", "train"]
-
-
-def __getattr__(name: str):
-    if name != "train":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from keras_inception.training.trainer import train  # imports TensorFlow
-
-    return train
+__getattr__, __dir__ = lazy.attach(__name__, {"train": "trainer"})  # which imports TensorFlow

@@ -16,7 +16,7 @@ from keras_inception.models import GoogLeNet
 from keras_inception.preprocessing import DEFAULT
 from keras_inception.runs import CHECKPOINTS, DATA, LABELS, METRICS, PREPROCESSING, RECIPE, Run
 from keras_inception.training.callbacks import CosineSchedule, DropoutSeeds, Keeper, checkpoints, read_rows
-from keras_inception.training.fused import fuse_batch_norm
+from keras_inception.training.fused import FusedAdamW, fuse_batch_norm
 from keras_inception.training.recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -170,13 +170,15 @@ def _compile(model: keras.Model, recipe: Recipe, steps: int) -> None:
 
     heads = [name for name in model.output if name != "predictions"] if isinstance(model.output, dict) else []
     metrics = [keras.metrics.CategoricalAccuracy(name="top1")]
+    total = recipe.epochs * steps
     model.compile(
-        keras.optimizers.AdamW(
+        FusedAdamW(
             recipe.learning_rate,
             weight_decay=recipe.weight_decay,
             use_ema=recipe.ema > 0,
             # Keras' average begins with the first weights: it must be short enough to forget them.
-            ema_momentum=max(0.0, min(recipe.ema, 1 - 10 / (recipe.epochs * steps))),
+            ema_momentum=max(0.0, min(recipe.ema, 1 - 10 / total)),
+            average_every=max(1, min(8, total // 100)),
         ),
         loss={name: loss() for name in ("predictions", *heads)} if heads else loss(),
         loss_weights={"predictions": 1.0, **dict.fromkeys(heads, recipe.auxiliary_weight)} if heads else None,

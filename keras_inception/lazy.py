@@ -1,0 +1,26 @@
+"""Public names that are imported when they are first used."""
+
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+
+
+def attach(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
+    """``__getattr__`` and ``__dir__`` of a package whose public names live in modules that are heavy to import.
+
+    Args:
+        package: the package's ``__name__``.
+        homes: public name -> the module below the package that has it.
+    """
+
+    def __getattr__(name: str):  # noqa: N807
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{package}.{homes[name]}"), name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    def __dir__() -> list[str]:  # noqa: N807
+        return sorted({*vars(sys.modules[package]), *homes})
+
+    return __getattr__, __dir__
