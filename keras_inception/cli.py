@@ -6,11 +6,15 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from keras_inception.quiet import silenced
+
+if TYPE_CHECKING:
+    from keras_inception.analysis import Cost
+    from keras_inception.weights.published import Published
 
 app = typer.Typer(
     help="GoogLeNet, from a folder of pictures to a verified .tflite file.",
@@ -21,7 +25,7 @@ app = typer.Typer(
 )
 
 BATCH = 32  # pictures evaluated at a time
-TEXT_COLUMNS = ("class", "variant", "outside the delegate")
+TEXT_COLUMNS = ("class", "variant", "outside the delegate", "network", "ImageNet top-1 / top-5")
 PICTURES = "A folder of class folders, or of train/, validation/ and test/ with such."
 RUN_OR_FILE = "A run directory, or a .tflite file."
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else on standard output.")]
@@ -234,6 +238,130 @@ def demo(
 
     _show_report(demonstration.run(output, minutes=minutes or demonstration.MINUTES, say=typer.echo), json=False)
     typer.echo(f"Report: {output / 'report.json'}")
+
+
+@app.command("list")
+def list_networks(json: Json = False) -> None:
+    """The networks, what they cost, and what their published weights reach."""
+    from keras_inception import registry
+    from keras_inception.weights import published
+
+    if json:
+        networks = [
+            {
+                "name": name,
+                "input": [figures.size, figures.size, 3],
+                "parameters": figures.parameters,
+                "macs": figures.macs,
+                "weights": [
+                    {key: value for key, value in entry._asdict().items() if key not in ("network", "preprocessing")}
+                    for entry in published.of(name)
+                ],
+            }
+            for name, figures in registry.FIGURES.items()
+        ]
+        typer.echo(jsonlib.dumps(networks, ensure_ascii=False))
+        return
+    rows = [
+        [
+            name,
+            str(figures.size),
+            f"{figures.parameters / 1e6:.2f} M",
+            f"{figures.macs / 1e9:.2f} G",
+            "\n".join(map(_accuracy, published.of(name))) or "none published",
+        ]
+        for name, figures in registry.FIGURES.items()
+    ]
+    _table(["network", "input", "parameters", "MACs", "ImageNet top-1 / top-5"], rows)
+    typer.echo("Build one by keras_inception.create(NAME, weights=…): None, imagenet, imagenet:WEIGHTS or a file.")
+    typer.echo("Weights marked * could not be checked against an installed package: imagenet does not choose them.")
+
+
+@app.command()
+def cost(
+    model: Annotated[str, typer.Argument(metavar="NETWORK|RUN|FILE.keras", help="A network's name, or a path.")],
+    size: Annotated[int | None, typer.Option(min=1, help="Side of the input in pixels.")] = None,
+    classes: Annotated[int | None, typer.Option(help="Number of classes of a network by name.")] = None,
+    budget: Annotated[
+        float | None, typer.Option(help="Multiply-adds, such as 1.5e9; a network that takes more is exit code 1.")
+    ] = None,
+    by: Annotated[str, typer.Option(help="One line for each of the layers, modules or stages.")] = "modules",
+    plot: Annotated[Path | None, typer.Option(help="Draw the modules into this PNG.")] = None,
+    json: Json = False,
+) -> None:
+    """Parameters, multiply-adds and memory, and whether a budget holds.
+
+    With --budget the exit code is 1 if the network takes more multiply-adds.
+    """
+    result = _cost(model, size, classes)
+    kept = None if budget is None else result.within(budget)
+    table = result.table(by)
+    if plot:
+        result.plot(plot)
+    if json:
+        report = {**result.to_dict(), "budget": None if kept is None else kept.to_dict()}
+        typer.echo(jsonlib.dumps(report, ensure_ascii=False))
+    else:
+        typer.echo(table if kept is None else f"{table}\n{kept}")
+        if plot:
+            typer.echo(f"Plot: {plot}")
+    if kept is not None and not kept:
+        raise SystemExit(1)
+
+
+@app.command("convert-weights")
+def convert_weights(
+    source: Annotated[str, typer.Argument(metavar="IN", help="A file of weights, a run directory, or imagenet.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="A .keras or .safetensors file to write.")],
+    model: Annotated[str | None, typer.Option(help="The network, if its tensors' names do not tell.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
+    json: Json = False,
+) -> None:
+    """Write anybody's weights as a .keras file, or as a .safetensors file for weights=."""
+    _import_tensorflow()
+    from keras_inception import weights
+
+    converted = weights.convert(source, target, model=model, overwrite=overwrite)
+    preprocessing = jsonlib.loads(converted.preprocessing.to_json())
+    if json:
+        result = {**converted._asdict(), "path": str(target), "preprocessing": preprocessing}
+        typer.echo(jsonlib.dumps(result, ensure_ascii=False))
+        return
+    classes = "no classifier" if converted.classes is None else f"{converted.classes} classes"
+    typer.echo(f"{converted.network} of {converted.publisher}: {converted.tensors} tensors, {classes}")
+    typer.echo(f"Preprocessing: {jsonlib.dumps(preprocessing)}")
+    typer.echo(f"Written: {target}")
+
+
+def _accuracy(entry: "Published") -> str:
+    """One row of published weights, in per cent."""
+    top5 = "–" if entry.top5 is None else f"{entry.top5:.1f}"
+    return f"{entry.publisher} {entry.top1:.1f} / {top5}{'' if entry.verified else ' *'}"
+
+
+def _cost(model: str, size: int | None, classes: int | None) -> "Cost":
+    """What a network by name, a run's or a file's costs. What is there as a path goes before a name."""
+    from keras_inception import registry, runs
+
+    path = Path(model)
+    is_path = path.exists() or path.suffix == ".keras" or path.name != model
+    if is_path and not path.exists():
+        raise FileNotFoundError(f"there is no run directory or .keras file at {model}")
+    if is_path and classes is not None:
+        raise ValueError(f"--classes goes with the name of a network, and {model} is there as a path")
+    shape = None if size is None else (size, size, 3)
+    name = model if is_path else registry.resolve(model)
+    _import_tensorflow()
+    import keras
+
+    from keras_inception import analysis
+
+    if is_path:
+        return analysis.cost(runs.load(path), input_shape=shape)
+    options = {"classes": classes, "input_shape": shape}
+    with keras.StatelessScope(initialize_variables=False):  # only the shapes: VGG-19's weights are 575 MB
+        network = registry.create(name, **{key: value for key, value in options.items() if value is not None})
+    return analysis.cost(network)
 
 
 def _show_report(report: dict, json: bool) -> None:

@@ -1,4 +1,4 @@
-"""Pictures for people, as PNG files: a confusion matrix, predictions, an Inception module.
+"""Pictures for people, as PNG files: a confusion matrix, predictions, an Inception module, what a network costs.
 
 They are drawn without a display and leave matplotlib's own state as it was. Labels may be in any script: what no
 installed font has is drawn as a box.
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from keras_inception.analysis import Cost
+
 RIGHT, WRONG, OTHER = "#2a8f5b", "#cf4446", "#b9c0c8"
 TRACK, INK = "#eef0f2", "#22272e"
+STAGES = ("#4f7fb5", "#9dbbdc")  # by turns
 # The first of these that has a letter draws it; the latter ones are where Chinese, Japanese and Korean come from.
 FONTS = ("DejaVu Sans", "Noto Sans", "Noto Sans CJK JP", "Hiragino Sans", "Microsoft YaHei", "Malgun Gothic")
 COUNTED_CLASSES, NAMED_CLASSES = 30, 100
@@ -143,6 +146,35 @@ def module_picture(model: "keras.Model", name: str, path: str | os.PathLike) -> 
             for (x, y), (next_x, next_y) in itertools.pairwise(places):
                 arrow = {"arrowstyle": "-|>", "color": OTHER, "shrinkA": 0, "shrinkB": 0}
                 axes.annotate("", (next_x, next_y - 0.25), (x, y + 0.25), arrowprops=arrow)
+
+
+def cost_picture(cost: "Cost", path: str | os.PathLike) -> None:
+    """Draw the multiply-adds and the parameters of each module, first to last; where the shade changes a stage ends."""
+    modules = [module for module in cost.modules if module.macs or module.parameters]
+    stages = itertools.groupby(modules, key=lambda module: module.stage)
+    colours = [STAGES[index % 2] for index, (_, members) in enumerate(stages) for _ in members]
+    with _figure(path, 8, 1.4 + 0.26 * len(modules)) as figure:
+        figure.suptitle(f"{cost.name}, input {'×'.join(map(str, cost.input_shape))}", fontsize=11)
+        axes = figure.subplots(1, 2, sharey=True)
+        for drawn, amount, total in zip(axes, ("macs", "parameters"), (cost.macs, cost.parameters), strict=True):
+            amounts = [getattr(module, amount) for module in modules]
+            bars = drawn.barh(range(len(modules)), amounts, height=0.7, color=colours)
+            drawn.bar_label(bars, [_rounded(value) for value in amounts], padding=3, fontsize=7.5, color=INK)
+            drawn.set_title(f"{total:,} {'MACs' if amount == 'macs' else amount}", fontsize=9.5, color=INK)
+            drawn.set_xlim(0, 1.18 * max(amounts, default=1) or 1)
+            drawn.set_xticks([])
+            drawn.spines[:].set_visible(False)
+            drawn.tick_params(length=0)
+        axes[0].set_yticks(range(len(modules)), [module.name for module in modules], fontsize=8.5)
+        axes[0].invert_yaxis()
+
+
+def _rounded(value: int) -> str:
+    """A number to about three digits: 118 M."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("K", 1e3)):
+        if value >= size:
+            return f"{value / size:.{2 - (value >= 10 * size) - (value >= 100 * size)}f} {unit}"
+    return str(value)
 
 
 def _branch(model: "keras.Model", tensor: "keras.KerasTensor", prefix: str) -> list:

@@ -59,3 +59,86 @@ class LocalResponseNormalization(keras.layers.Layer):
     def get_config(self):
         own = {"depth_radius": self.depth_radius, "bias": self.bias, "alpha": self.alpha, "beta": self.beta}
         return {**super().get_config(), **own}
+
+
+@keras.saving.register_keras_serializable(package="keras_inception")
+class ZeroPaddingShortcut(keras.layers.Layer):
+    """A residual network's shortcut without parameters where the shape changes (1512.03385, section 3.3, option A).
+
+    (batch, h, w, c) -> (batch, ceil(h / strides), ceil(w / strides), filters), channels last: every pixel in `strides`,
+    and zeros for the channels from c on.
+
+    Args:
+        filters: channels of the output, c or more.
+        strides: 1 or more.
+
+    Raises:
+        ValueError: an argument is not as above.
+    """
+
+    def __init__(self, filters, strides=2, **kwargs):
+        super().__init__(**kwargs)
+        if strides < 1:
+            raise ValueError(f"`strides` must be 1 or more. Received: strides={strides}")
+        self.filters = filters
+        self.strides = strides
+
+    def build(self, input_shape):
+        if input_shape[-1] > self.filters:
+            raise ValueError(
+                f"`filters` must be {input_shape[-1]} or more, as many as come in. Received: filters={self.filters}"
+            )
+
+    def call(self, inputs):
+        x = inputs[:, :: self.strides, :: self.strides]
+        return ops.pad(x, ((0, 0), (0, 0), (0, 0), (0, self.filters - inputs.shape[-1])))
+
+    def compute_output_shape(self, input_shape):
+        batch, *sides, _ = input_shape
+        return (batch, *(side and -(-side // self.strides) for side in sides), self.filters)
+
+    def get_config(self):
+        return {**super().get_config(), "filters": self.filters, "strides": self.strides}
+
+
+@keras.saving.register_keras_serializable(package="keras_inception")
+class CeilAveragePooling2D(keras.layers.Layer):
+    """Average pooling as Caffe has it: windows from the first pixel on, their number rounded up.
+
+    A window that goes over the lower or right border is the average of what it sees of the map. On an even side, 3×3/2
+    is Keras' "same", which Keras 3.15 gets wrong on torch; on an odd one "same" would start a pixel earlier.
+
+    (batch, h, w, c) -> (batch, ceil((h - pool_size) / strides) + 1, ceil((w - pool_size) / strides) + 1, c), channels
+    last.
+
+    Args:
+        pool_size: side of a window, `strides` or more.
+        strides: 1 or more.
+
+    Raises:
+        ValueError: an argument is not as above.
+    """
+
+    def __init__(self, pool_size=3, strides=2, **kwargs):
+        super().__init__(**kwargs)
+        if not 1 <= strides <= pool_size:
+            raise ValueError(f"`strides` must be from 1 to `pool_size`, {pool_size}. Received: strides={strides}")
+        self.pool_size = pool_size
+        self.strides = strides
+
+    def call(self, inputs):
+        inside = ops.ones_like(inputs[:1, :, :, :1])
+        return self._pool(inputs) / self._pool(inside)
+
+    def _pool(self, x):
+        # The rows and columns that a window more would need, and that "valid" leaves out if there is none.
+        border = (0, self.strides - 1)
+        x = ops.pad(x, ((0, 0), border, border, (0, 0)))
+        return ops.average_pool(x, self.pool_size, self.strides, "valid", data_format="channels_last")
+
+    def compute_output_shape(self, input_shape):
+        batch, *sides, channels = input_shape
+        return (batch, *(side and -((self.pool_size - side) // self.strides) + 1 for side in sides), channels)
+
+    def get_config(self):
+        return {**super().get_config(), "pool_size": self.pool_size, "strides": self.strides}

@@ -10,13 +10,14 @@ def attach(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], obje
 
     Args:
         package: the package's ``__name__``.
-        homes: public name -> the module below the package that has it.
+        homes: public name -> the module below the package that has it; a module's own name stands for the module.
     """
 
     def __getattr__(name: str):  # noqa: N807
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(import_module(f"{package}.{homes[name]}"), name)
+        home = import_module(f"{package}.{homes[name]}")
+        value = home if homes[name] == name else getattr(home, name)
         setattr(sys.modules[package], name, value)
         return value
 

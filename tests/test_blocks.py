@@ -53,7 +53,7 @@ def model_of(block, shape, **arguments):
 @given(
     height=sides, width=sides, size=st.sampled_from([1, 3, 5, 7]), strides=st.sampled_from([1, 2]), known=st.booleans()
 )
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_symmetric_convolution_is_torchs(height, width, size, strides, known):
     shape = (height, width, 3) if known else (None, None, 3)
     model = model_of(blocks.conv, shape, filters=4, size=size, strides=strides, padding="symmetric", name="conv")
@@ -65,7 +65,7 @@ def test_symmetric_convolution_is_torchs(height, width, size, strides, known):
 
 
 @given(height=sides, width=sides, size=st.sampled_from([2, 3]), known=st.booleans())
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_ceil_pooling_is_torchs(height, width, size, known):
     shape = (height, width, 3) if known else (None, None, 3)
     model = model_of(blocks.max_pool, shape, size=size, padding="ceil", name="pool")
@@ -84,12 +84,30 @@ def test_same_pooling_of_an_odd_map_starts_a_pixel_earlier_than_ceil_pooling():
 
 def test_batch_norm_takes_the_place_of_the_bias():
     plain = model_of(blocks.conv, (8, 8, 3), filters=4, size=3, name="conv")
-    normed = model_of(blocks.conv, (8, 8, 3), filters=4, size=3, batch_norm=True, name="conv")
+    normed = model_of(blocks.conv, (8, 8, 3), filters=4, size=3, batch_norm=blocks.BatchNorm(), name="conv")
     assert [layer.name for layer in plain.layers[1:]] == ["conv", "conv_relu"]
     assert [layer.name for layer in normed.layers[1:]] == ["conv", "conv_bn", "conv_relu"]
     assert plain.get_layer("conv").use_bias
     assert not normed.get_layer("conv").use_bias
     assert normed.get_layer("conv_bn").epsilon == 1e-3
+
+
+def test_a_branch_reduces_and_then_convolves():
+    assert blocks.reduced("3x3", 64, (96, 3)) == [blocks.Conv("3x3_reduce", 64), blocks.Conv("3x3", 96, 3)]
+    assert blocks.reduced("7x7", 64, (80, (1, 7)), (96, (7, 1)), strides=2, padding="valid") == [
+        blocks.Conv("7x7_reduce", 64),
+        blocks.Conv("7x7_1", 80, (1, 7)),
+        blocks.Conv("7x7_2", 96, (7, 1), 2, "valid"),
+    ]
+
+
+def test_a_grid_reduction_halves_the_map_and_passes_its_input_on():
+    branches = blocks.grid_reduction(2, 3, 4, 5)
+    model = model_of(blocks.module, (35, 9, 6), branches=branches, unit=blocks.conv, name="mixed_6a")
+    assert model.output_shape == (None, 17, 4, 5 + 4 + 6)
+    filters = {layer.name: layer.filters for layer in model.layers if isinstance(layer, keras.layers.Conv2D)}
+    places = {"3x3": 5, "double_3x3_reduce": 2, "double_3x3_1": 3, "double_3x3_2": 4}
+    assert filters == {f"mixed_6a_{name}": count for name, count in places.items()}
 
 
 FILTERS = blocks.Filters(one=1, three_reduce=7, three=2, five_reduce=8, five=3, pool=4)

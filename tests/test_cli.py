@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import keras_inception
 from keras_inception.cli import main
+from keras_inception.registry import NETWORKS
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
@@ -27,7 +30,10 @@ def failure(capsys, *arguments: str) -> tuple[int, str]:
     return stop.value.code, capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [(), ("train",), ("evaluate",), ("predict",), ("export",), ("demo",)])
+COMMANDS = ("train", "evaluate", "predict", "export", "demo", "list", "convert-weights", "cost")
+
+
+@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)])
 def test_help_imports_nothing_heavy(command):
     code = (
         "import sys\n"
@@ -69,10 +75,27 @@ def test_wrong_usage_is_exit_code_2(capsys):
         (["export", "--model", "GoogLeNut"], "Did you mean GoogLeNet?"),
         (["export", "{tmp}", "--weights", "file"], "--weights goes with --model"),
         (["export", "{tmp}", "--quantize", "int4"], "int4"),
+        (["cost", "googlenut"], "Did you mean GoogLeNet?"),
+        (["cost", "no/such/run"], "there is no run directory or .keras file at no/such/run"),
+        (["cost", "no-such.keras"], "no-such.keras"),
+        (["cost", "{tmp}"], "is not a run directory"),
+        (["cost", "{tmp}/text.tflite"], "text.tflite is not a Keras file"),
+        (["cost", "{tmp}", "--classes", "5"], "--classes goes with the name of a network"),
+        (["cost", "googlenet", "--size", "16"], "`input_shape` must be at least 32 on each side"),
+        (["cost", "googlenet", "--size", "32", "--budget", "-1"], "`budget` must be a positive number"),
+        (["cost", "googlenet", "--size", "32", "--by", "module"], "`by` must be one of layers, modules, stages"),
+        (["convert-weights", "no/such.pth", "{tmp}/out.keras"], "no/such.pth: No such file"),
+        (["convert-weights", "{tmp}/text.tflite", "{tmp}/out.keras"], "text.tflite"),
+        (["convert-weights", "{tmp}", "{tmp}/out.keras"], "is not a run directory"),
+        (["convert-weights", "weights.pth", "out.h5"], "must end in .keras or .safetensors. Received: 'out.h5'"),
+        (["convert-weights", "weights.pth", "{tmp}/there.keras"], "there.keras exists: replace it by"),
+        (["convert-weights", "imagenet", "{tmp}/out.keras"], "`model` must name the network"),
+        (["convert-weights", "imagenet", "{tmp}/out.keras", "--model", "plain34"], "no ImageNet weights of plain34"),
     ],
 )
 def test_a_mistake_is_one_clear_line(arguments, says, tmp_path, capfd):
     (tmp_path / "text.tflite").write_text("this is not a model")
+    (tmp_path / "there.keras").touch()
     code, message = failure(capfd, *(argument.format(tmp=tmp_path) for argument in arguments))
     assert code == 1
     assert says in message
@@ -146,6 +169,109 @@ def test_export_then_the_file_in_place_of_the_run(trained, pictures, tmp_path, c
     (result,) = json.loads(capsys.readouterr().out)
     expected = json.loads((folder / "sample.json").read_text())["top5"]["float32"]
     assert [guess["label"] for guess in result["top"]] == [guess["label"] for guess in expected]
+
+
+def test_list_shows_every_network_with_its_published_weights(capsys):
+    command("list")
+    table = capsys.readouterr().out
+    command("list", "--json")
+    networks = {network["name"]: network for network in json.loads(capsys.readouterr().out)}
+    assert list(networks) == list(NETWORKS)
+    for name, network in networks.items():
+        (row,) = (line for line in table.splitlines() if line.split()[:1] == [name])
+        assert f"{network['parameters'] / 1e6:.2f} M" in row
+        assert f"{network['macs'] / 1e9:.2f} G" in row
+        assert all(f"{entry['publisher']} {entry['top1']:.1f} / " in table for entry in network["weights"])
+    assert networks["googlenet"]["parameters"] == 6_998_552
+    assert [entry["top1"] for entry in networks["googlenet"]["weights"]] == [69.778, 68.7, 69.8]
+    assert networks["plain34"]["weights"] == []
+    assert "caffe 68.7 / 88.9 *" in table  # unverified
+
+
+def test_list_imports_nothing_heavy():
+    code = (
+        "import sys\n"
+        "from keras_inception.cli import main\n"
+        "try: main(['list'])\n"
+        "except SystemExit as stop: assert not stop.code\n"
+        "heavy = {'tensorflow', 'keras', 'PIL', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_cost_of_a_run_of_its_file_and_of_the_network_by_name(trained, capsys):
+    reports = []
+    for source in ([trained], [trained / "model.keras"], ["GoogLeNet", "--size", 32, "--classes", 3]):
+        command("cost", *source, "--json")
+        reports.append(json.loads(capsys.readouterr().out))
+    run_, file, network = reports
+    assert run_ == file
+    assert run_["budget"] is None
+    assert run_["input_shape"] == network["input_shape"] == [32, 32, 3]
+    assert run_["output_shape"] == network["output_shape"] == [3]
+    assert network["lrn_macs"] > run_["lrn_macs"] == 0, "training's default is batch norm"
+    assert "inception_4e" in [module["name"] for module in run_["modules"]]
+
+    command("cost", trained, "--size", 64, "--json")
+    bigger = json.loads(capsys.readouterr().out)
+    assert bigger["parameters"] == run_["parameters"]
+    classifier = 1024 * 3
+    assert bigger["macs"] - classifier == 4 * (run_["macs"] - classifier)
+
+
+def test_cost_says_whether_a_budget_holds(capsys, tmp_path):
+    googlenet = ("cost", "googlenet", "--size", 32, "--classes", 3)
+    command(*googlenet, "--budget", "1e9", "--plot", tmp_path / "cost.png")
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == "googlenet, input 32×32×3"
+    assert printed[-3].startswith("Within the budget: ")
+    assert printed[-2].startswith("by stage: ")
+    assert printed[-1] == f"Plot: {tmp_path / 'cost.png'}"
+    assert (tmp_path / "cost.png").stat().st_size > 1000
+
+    code, output = failure_with_output(capsys, *googlenet, "--budget", "1e6", "--by", "stages")
+    assert code == 1
+    assert "Over the budget: " in output.out
+    assert output.err == "", "not a mistake"
+    code, output = failure_with_output(capsys, *googlenet, "--budget", "1e6", "--json")
+    assert code == 1
+    assert json.loads(output.out)["budget"]["holds"] is False
+
+
+def failure_with_output(capsys, *arguments):
+    """Exit code and both outputs of a command that ends with another code than 0."""
+    with pytest.raises(SystemExit) as stop:
+        main(list(map(str, arguments)))
+    return stop.value.code, capsys.readouterr()
+
+
+def test_cost_in_a_process_of_its_own_is_silent_of_tensorflow():
+    done = run("cost", "googlenet", "--budget", "1.5e9")
+    assert done.stderr == ""
+    assert "Over the budget: 1,582,671,872 of 1,500,000,000 MACs, 105.5% of it" in done.stdout
+    assert done.returncode == 1
+
+
+def test_a_run_is_converted_and_built_anew(trained, tmp_path, capsys):
+    out = tmp_path / "out.safetensors"
+    command("convert-weights", trained, out, "--json")
+    result = json.loads(capsys.readouterr().out)
+    assert result["path"] == str(out)
+    assert (result["network"], result["publisher"], result["classes"]) == ("googlenet", "keras_inception", 3)
+    assert result["preprocessing"] == json.loads((trained / "preprocessing.json").read_text())
+    x = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype(np.float32)
+    expected = keras_inception.load(trained)(x)
+    network = keras_inception.GoogLeNet(weights=out, classes=3, input_shape=(32, 32, 3))
+    np.testing.assert_allclose(network(x), expected, atol=1e-6)
+
+    code, message = failure(capsys, "convert-weights", trained, out)
+    assert code == 1
+    assert "out.safetensors exists: replace it by overwrite=True, --overwrite" in message
+    command("convert-weights", trained, tmp_path / "out.keras", "--model", "GoogLeNet")
+    assert f"googlenet of keras_inception: {result['tensors']} tensors, 3 classes\n" in capsys.readouterr().out
+    np.testing.assert_allclose(keras_inception.load(tmp_path / "out.keras")(x), expected, atol=1e-6)
 
 
 def test_a_refused_variant_is_exit_code_1(trained, tmp_path, capsys):

@@ -9,9 +9,10 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from keras_inception.blocks import Filters, conv, inception, inception_naive
+from keras_inception.analysis import cost
+from keras_inception.blocks import BatchNorm, Filters, conv, inception, inception_naive
 from keras_inception.evaluation import Evaluation
-from keras_inception.figures import RIGHT, WRONG, confusion_picture, module_picture, prediction_picture
+from keras_inception.figures import RIGHT, WRONG, _rounded, confusion_picture, module_picture, prediction_picture
 
 AWKWARD = ("$5 \\frac{", "日本語", "עברית", "🐱", "a label that goes on and on and on and on", "\\")
 
@@ -114,7 +115,7 @@ def test_labels_in_any_script_are_drawn_without_a_word(tmp_path):
 def modules():
     """A network of a reduced module, named as one of GoogLeNet's, and a naive one upon it."""
     inputs = keras.Input((16, 16, 8))
-    x = inception(inputs, Filters(1, 2, 3, 4, 5, 6), unit=partial(conv, batch_norm=True), name="inception_3a")
+    x = inception(inputs, Filters(1, 2, 3, 4, 5, 6), unit=partial(conv, batch_norm=BatchNorm()), name="inception_3a")
     x = inception_naive(x, Filters(7, 0, 8, 0, 9, 0), unit=conv, five_kernel=3, name="inception_3b")
     return keras.Model(inputs, x, name="two_modules")
 
@@ -149,6 +150,41 @@ def test_a_module_is_drawn_as_it_is_built(drawn, modules, tmp_path):
 def test_what_is_no_module_is_an_error(modules, tmp_path, name):
     with pytest.raises(ValueError, match=f"an Inception module of two_modules. Received: name='{name}'"):
         module_picture(modules, name, tmp_path / "none.png")
+
+
+def test_a_cost_is_drawn_by_module(drawn, modules, tmp_path):
+    counted = cost(modules)
+    counted.plot(tmp_path / "cost.png")
+    macs, parameters = drawn[0].axes
+    assert [tick.get_text() for tick in macs.get_yticklabels()] == ["inception_3a", "inception_3b"]
+    assert [bar.get_width() for bar in macs.patches] == [module.macs for module in counted.modules]
+    assert [bar.get_width() for bar in parameters.patches] == [module.parameters for module in counted.modules]
+    assert macs.get_title() == f"{counted.macs:,} MACs"
+    assert parameters.get_title() == f"{counted.parameters:,} parameters"
+    assert texts(parameters)[0] == f"{counted.modules[0].parameters:,}"
+    assert drawn[0].get_suptitle() == "two_modules, input 16×16×8"
+    assert pixels(tmp_path / "cost.png").std() > 10
+
+
+def test_a_network_without_weights_can_be_drawn(tmp_path):
+    inputs = keras.Input((8, 8, 3))
+    cost(keras.Model(inputs, keras.layers.MaxPooling2D()(inputs))).plot(tmp_path / "cost.png")
+    assert pixels(tmp_path / "cost.png").std() > 1
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (999, "999"),
+        (9_472, "9.47 K"),
+        (118_013_952, "118 M"),
+        (15_470_264_320, "15.5 G"),
+        (999_600, "1000 K"),
+    ],
+)
+def test_a_number_is_rounded_to_three_digits(value, text):
+    assert _rounded(value) == text
 
 
 def test_matplotlib_is_left_as_it_was(tmp_path):

@@ -2,11 +2,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from keras_inception import LocalResponseNormalization
-from keras_inception.layers import ZeroPaddingShortcut
+from keras_inception.layers import CeilAveragePooling2D, ZeroPaddingShortcut
 
 shapes = st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(1, 5), st.integers(1, 24))
 
@@ -132,3 +132,41 @@ def test_the_zero_padding_shortcut_takes_maps_of_unknown_size_and_comes_back():
 def test_the_zero_padding_shortcut_refuses_what_it_cannot_do(arguments, match):
     with pytest.raises(ValueError, match=match):
         ZeroPaddingShortcut(**arguments)(picture((1, 2, 2, 4)))
+
+
+@given(side=st.tuples(st.integers(4, 9), st.integers(4, 9)), size=st.integers(1, 4), strides=st.integers(1, 4))
+@settings(deadline=None, max_examples=40)
+def test_ceil_pooling_averages_what_its_windows_see(side, size, strides):
+    assume(strides <= size)
+    x = picture((2, *side, 3))
+    rows, columns = (-((size - n) // strides) + 1 for n in side)
+    want = np.empty((2, rows, columns, 3))
+    for row in range(rows):
+        for column in range(columns):
+            y, z = row * strides, column * strides
+            want[:, row, column] = x[:, y : y + size, z : z + size].mean((1, 2))
+    layer = CeilAveragePooling2D(size, strides)
+    np.testing.assert_allclose(layer(x), want, rtol=1e-4, atol=1e-6)
+    assert layer.compute_output_shape(x.shape) == want.shape
+
+
+def test_ceil_pooling_takes_maps_of_unknown_size_and_comes_back():
+    inputs = keras.Input((None, None, 4))
+    model = keras.Model(inputs, CeilAveragePooling2D(name="pool")(inputs))
+    assert model.output_shape == (None, None, None, 4)
+    again = keras.Model.from_config(model.get_config())
+    assert again.get_layer("pool").get_config() == model.get_layer("pool").get_config()
+    x = picture((2, 7, 8, 4))
+    assert again(x).shape == (2, 3, 4, 4)
+    np.testing.assert_array_equal(again(x), model(x))
+
+
+def test_ceil_pooling_is_same_pooling_on_even_sides():
+    x = picture((2, 8, 6, 4))
+    np.testing.assert_allclose(CeilAveragePooling2D()(x), tf.nn.avg_pool2d(x, 3, 2, "SAME"), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("strides", [0, 4])
+def test_ceil_pooling_refuses_strides_that_leave_pixels_out(strides):
+    with pytest.raises(ValueError, match=rf"`strides` must be from 1 to `pool_size`, 3\. Received: strides={strides}"):
+        CeilAveragePooling2D(3, strides)

@@ -30,5 +30,5 @@ def test_every_public_name_is_there(name):
 
 
 def test_an_unknown_name_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="module 'keras_inception' has no attribute 'AlexNet'"):
-        keras_inception.AlexNet  # noqa: B018
+    with pytest.raises(AttributeError, match="module 'keras_inception' has no attribute 'LeNet'"):
+        keras_inception.LeNet  # noqa: B018

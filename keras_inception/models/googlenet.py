@@ -5,20 +5,19 @@ from functools import partial
 from typing import NamedTuple
 
 import keras
-from keras import layers
 
 from keras_inception.blocks import (
+    BatchNorm,
     Filters,
     auxiliary_head,
-    classifier,
     conv,
     inception,
     inception_naive,
     max_pool,
 )
 from keras_inception.layers import LocalResponseNormalization
-from keras_inception.models import options
-from keras_inception.weights import read_weights
+from keras_inception.models.options import Options, check
+from keras_inception.weights import Checkpoint
 
 # Table 1 of the paper; a name's digit is its stage, a letter alone stands for the module in it.
 MODULES = {
@@ -40,18 +39,23 @@ MODULE_KINDS = {"reduced": inception, "naive": inception_naive}
 class Layout(NamedTuple):
     """What differs between the GoogLeNets that were published with weights."""
 
-    normalization: str
+    batch_norm: BatchNorm | None
     five_kernel: int
     padding: str = "same"  # or "symmetric": zeros as Caffe and torch put them
     pool4_size: int = 3
     adaptive_heads: bool = False
 
+    @property
+    def normalization(self) -> str:
+        return "batch_norm" if self.batch_norm else "lrn"
+
 
 LAYOUTS = {
-    "lrn": Layout("lrn", five_kernel=5),
-    "batch_norm": Layout("batch_norm", five_kernel=3),
-    "caffe": Layout("lrn", five_kernel=5, padding="symmetric"),
-    "torchvision": Layout("batch_norm", five_kernel=3, padding="symmetric", pool4_size=2, adaptive_heads=True),
+    "lrn": Layout(None, five_kernel=5),
+    "batch_norm": Layout(BatchNorm(), five_kernel=3),
+    "caffe": Layout(None, five_kernel=5, padding="symmetric"),
+    "torchvision": Layout(BatchNorm(), five_kernel=3, padding="symmetric", pool4_size=2, adaptive_heads=True),
+    "tf_slim": Layout(BatchNorm(scale=False), five_kernel=3, pool4_size=2),
 }
 
 
@@ -74,6 +78,8 @@ def GoogLeNet(
     normalization: str | None = None,
     five_kernel: int | None = None,
     dropout: float = 0.4,
+    transform_input: bool = False,
+    skip_mismatch: bool = False,
     name: str = "googlenet",
 ) -> keras.Model:
     """GoogLeNet (Inception v1), Szegedy et al., Going Deeper with Convolutions, arXiv 1409.4842, Table 1.
@@ -87,9 +93,12 @@ def GoogLeNet(
     Args:
         include_top: end in global average pooling, dropout and classifier. Without, the output is that of the last
             module, (batch, height / 32, width / 32, 1024), and the sides of ``input_shape`` may be None.
-        weights: None for random ones, or the path of a ``.safetensors`` file with the tensor names of torchvision's
-            googlenet or of Caffe's (``layer/0``, ``layer/1``). The network is then built in its publisher's layout,
-            so that it gives its publisher's numbers. Tensors of a head or top that is not asked for are skipped.
+        weights: None for random ones, ``"imagenet"`` (torchvision's), or the path of a file with the tensors of
+            torchvision's googlenet, Caffe's bvlc_googlenet or TF-slim's inception_v1, in any format that
+            `keras_inception.weights.read_tensors` knows. The network is then built in its publisher's layout, so that
+            it gives its publisher's numbers, and its attribute ``preprocessing`` is the publisher's. Tensors of a head
+            or top that is not asked for are skipped. TF-slim's 1001 classes begin with "background": with
+            ``classes=1000`` it is left out.
         input_tensor: a Keras tensor to build on in place of a new input.
         input_shape: (height, width, 3); (224, 224, 3) if there is a top.
         pooling: of the last map when there is no top: None, ``"avg"`` or ``"max"``; gives (batch, 1024).
@@ -104,6 +113,10 @@ def GoogLeNet(
             place of the bias). None is the layout of ``weights``, else ``"lrn"``.
         five_kernel: kernel of the 5×5 branch, 5 or 3. None is 5 with LRN and 3 with batch norm, as published.
         dropout: rate before the classifier, in [0, 1); 0.4 in Table 1. The heads' is 0.7.
+        transform_input: torchvision's argument of that name, composed into ``preprocessing``: False normalises by
+            ImageNet's mean and deviation, True to -1 … 1, as its published weights want it and ``"imagenet"`` has it.
+        skip_mismatch: leave out tensors that are missing, left over or of another shape, a classifier's of another
+            number of classes, say, instead of raising.
         name: of the model.
 
     Returns:
@@ -114,27 +127,33 @@ def GoogLeNet(
             file of weights is not understood, or does not fit.
         OSError: the file of weights cannot be read.
     """
-    options.check("module", module, tuple(MODULE_KINDS))
-    options.check("normalization", normalization, (None, "lrn", "batch_norm"))
-    options.check("five_kernel", five_kernel, (None, 3, 5))
-    options.check_classifier(include_top, pooling, classes, dropout, auxiliary)
-
-    checkpoint = None if weights is None else read_weights(weights, family="googlenet")
-    layout = LAYOUTS[checkpoint.publisher if checkpoint else normalization or "lrn"]
-    if checkpoint:
-        checkpoint.check_option("normalization", normalization, layout.normalization)
+    check("module", module, tuple(MODULE_KINDS))
+    check("normalization", normalization, (None, "lrn", "batch_norm"))
+    check("five_kernel", five_kernel, (None, 3, 5))
+    options = Options(
+        include_top,
+        weights,
+        input_tensor,
+        input_shape,
+        pooling,
+        classes,
+        classifier_activation,
+        auxiliary,
+        dropout,
+        skip_mismatch,
+        name,
+    )
+    checkpoint = options.read_weights("googlenet", transform_input=transform_input)
+    layout = _layout(checkpoint, normalization)
+    if checkpoint and checkpoint.publisher != "keras_inception":
         checkpoint.check_option("five_kernel", five_kernel, layout.five_kernel)
         checkpoint.check_option("module", module, "reduced")
     layout = layout._replace(five_kernel=five_kernel or layout.five_kernel)
 
-    inputs, x = options.image_input(
-        input_tensor, input_shape, default=(224, 224, 3) if include_top else (None, None, 3), min_size=MIN_SIZE
-    )
-    if auxiliary and None in x.shape[1:3]:
-        raise ValueError(f"`auxiliary=True` needs an `input_shape` of known height and width. Received: {x.shape[1:]}")
-    unit = partial(conv, padding=layout.padding, batch_norm=layout.normalization == "batch_norm")
+    inputs, x = options.image_input(224, MIN_SIZE)
+    unit = partial(conv, padding=layout.padding, batch_norm=layout.batch_norm)
     pool = partial(max_pool, padding="same" if layout.padding == "same" else "ceil")
-    normalize = _lrn if layout.normalization == "lrn" else lambda x, name: x
+    normalize = (lambda x, name: x) if layout.batch_norm else _lrn
 
     x = unit(x, 64, 7, strides=2, name="conv1")  # 112×112×64
     x = normalize(pool(x, name="pool1"), name="pool1_norm")  # 56×56×64
@@ -158,12 +177,16 @@ def GoogLeNet(
                 name=f"aux_{key}",
             )
 
-    if include_top:
-        x = layers.GlobalAveragePooling2D(name="global_pool")(x)  # 1024
-        x = classifier(x, classes, dropout=dropout, activation=classifier_activation, name="predictions")
-    elif pooling:
-        x = options.POOLINGS[pooling](name="global_pool")(x)
-    model = keras.Model(inputs, {"predictions": x, **heads} if auxiliary else x, name=name)
-    if checkpoint:
-        checkpoint.load_into(model)
-    return model
+    return options.model(inputs, x, checkpoint, heads=heads)
+
+
+def _layout(checkpoint: Checkpoint | None, normalization: str | None) -> Layout:
+    """The layout of the weights, else of the argument; ValueError if they contradict each other."""
+    if checkpoint is None:
+        return LAYOUTS[normalization or "lrn"]
+    if checkpoint.publisher == "keras_inception":
+        layout = LAYOUTS["batch_norm" if "conv1_bn/beta" in checkpoint.tensors else "lrn"]
+    else:
+        layout = LAYOUTS[checkpoint.publisher]
+    checkpoint.check_option("normalization", normalization, layout.normalization)
+    return layout

@@ -1,4 +1,7 @@
-"""A trained network as it is used: one output, float32."""
+"""A network as it is used: one output, float32; or the maps of some stages."""
+
+import difflib
+from collections.abc import Sequence
 
 import keras
 
@@ -32,6 +35,31 @@ def without_heads(model: keras.Model) -> keras.Model:
         raise ValueError(f"`model` must have one output, or one named 'predictions'. Received: {received}")
     inputs = model.inputs if len(model.inputs) > 1 else model.inputs[0]
     return keras.Model(inputs, output, name=model.name)
+
+
+def features(model: keras.Model, stages: Sequence[str]) -> keras.Model:
+    """The maps of the named stages as one model, made of the very layers of `model`.
+
+    ``features(GoogLeNet(), ["inception_3b", "inception_4e"])`` gives a dict of these two names. A stage is any layer;
+    where a convolution's name is given, it is what follows its batch norm and ReLU. Layers that no stage needs, the
+    classifier say, are left out.
+
+    Raises:
+        ValueError: `model` is not functional, or has no such layer.
+    """
+    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
+        raise ValueError(f"`model` must be a functional Keras model. Received: {type(model).__name__}")
+    known = {layer.name: layer for layer in model.layers}
+    if not stages:
+        raise ValueError("`stages` must name at least one layer. Received: none")
+    for stage in stages:
+        if stage not in known:
+            near = difflib.get_close_matches(stage, known, n=3)
+            hint = f" Did you mean {', '.join(near)}?" if near else ""
+            raise ValueError(f"`stages` must be layers of {model.name}.{hint} Received: {stage!r}")
+    inputs = model.inputs if len(model.inputs) > 1 else model.inputs[0]
+    ends = {stage: known.get(f"{stage}_relu") or known.get(f"{stage}_bn") or known[stage] for stage in stages}
+    return keras.Model(inputs, {stage: layer.output for stage, layer in ends.items()}, name=f"{model.name}_features")
 
 
 def _in_float32(layer: keras.layers.Layer) -> keras.layers.Layer:

@@ -1,29 +1,24 @@
-"""Other people's weights: readers of their files, and the maps from their names to ours."""
+"""Other people's weights: readers of their files, the maps from their names to ours, and where published ones lie.
 
-import os
+What reads them is imported when it is first used; `published` and `names` are light.
+"""
 
-from keras_inception.weights.checkpoint import Checkpoint
-from keras_inception.weights.names import publisher_of
-from keras_inception.weights.readers import read_tensors
+from typing import TYPE_CHECKING
 
-__all__ = ["Checkpoint", "read_weights"]
+from keras_inception import lazy
 
+if TYPE_CHECKING:
+    from keras_inception.weights.checkpoint import Checkpoint as Checkpoint
+    from keras_inception.weights.checkpoint import read_weights as read_weights
+    from keras_inception.weights.conversion import convert as convert
+    from keras_inception.weights.readers import read_tensors as read_tensors
 
-def read_weights(path: str | os.PathLike, family: str) -> Checkpoint:
-    """Read a file of weights and tell by its tensors' names who published them.
+_HOMES = {
+    "Checkpoint": "checkpoint",
+    "convert": "conversion",
+    "read_tensors": "readers",
+    "read_weights": "checkpoint",
+}
 
-    Args:
-        path: a file of a kind that `read_tensors` knows, by its content.
-        family: the network that the weights are meant for, a key of `names.PUBLISHERS`.
-
-    Raises:
-        ValueError: the file is damaged or of an unknown kind, a weight is not finite, or no publisher of the family
-            names its tensors so.
-        OSError: the file cannot be read.
-    """
-    tensors = read_tensors(path)
-    try:
-        publisher = publisher_of(tensors, family)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    return Checkpoint(path, family, publisher, tensors)
+__all__ = list(_HOMES)
+__getattr__, __dir__ = lazy.attach(__name__, _HOMES)

@@ -5,8 +5,9 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from writers import published
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 sys.path.insert(0, str(GOLDEN))
@@ -26,7 +27,10 @@ class Golden:
 
     @functools.cached_property
     def tensors(self):
-        return {name: draw(name, shape, kind, self.salt) for name, shape, kind in self.parameters}
+        return {
+            name: np.array(0) if kind == "counter" else draw(name, shape, kind, self.salt)
+            for name, shape, kind in self.parameters
+        }
 
     @property
     def weights(self):
@@ -41,12 +45,12 @@ def golden():
 
 @pytest.fixture(scope="session")
 def weight_file(golden, tmp_path_factory):
-    """Path of a safetensors file with the drawn weights of a golden network."""
+    """Path of a file with the drawn weights of a golden network, of the kind that the publisher's were published in."""
 
     @functools.cache
     def write(name):
-        path = tmp_path_factory.mktemp("weights") / f"{name}.safetensors"
-        save_file(golden(name).tensors, path)
+        path = tmp_path_factory.mktemp("weights") / name
+        published(name.partition("_")[0], path, golden(name).tensors)
         return path
 
     return write

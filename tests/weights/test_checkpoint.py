@@ -121,7 +121,9 @@ def test_two_tensors_for_one_variable_are_refused(checkpoint):
 
 
 def test_unknown_names_are_shown_with_the_publishers_that_are_understood(checkpoint):
-    match = r"names of googlenet as of torchvision, caffe\. Received: blocks\.0\.attn, fc\.bias$"
+    match = (
+        r"names of googlenet as of torchvision, caffe, tf_slim, keras_inception\. Received: blocks\.0\.attn, fc\.bias$"
+    )
     with pytest.raises(ValueError, match=match):
         checkpoint({"blocks.0.attn": np.ones(3, np.float32), "fc.bias": np.ones(3, np.float32)})
 
@@ -129,6 +131,46 @@ def test_unknown_names_are_shown_with_the_publishers_that_are_understood(checkpo
 def test_a_file_without_tensors_is_refused(checkpoint):
     with pytest.raises(ValueError, match="Received: none"):
         checkpoint({})
+
+
+def test_skip_mismatch_sets_what_fits_and_logs_the_rest(checkpoint, tensors, caplog):
+    """Another number of classes: the convolution is set, the classifier stays as it was."""
+    model, whole = small_model(classes=7), small_model()
+    before = model.get_layer("predictions").get_weights()
+    checkpoint(tensors).load_into(whole)
+    with caplog.at_level(logging.WARNING, logger="keras_inception"):
+        checkpoint(tensors).load_into(model, skip_mismatch=True)
+    for got, want in zip(model.get_layer("conv1").get_weights(), whole.get_layer("conv1").get_weights(), strict=True):
+        np.testing.assert_array_equal(got, want)
+    for got, want in zip(model.get_layer("predictions").get_weights(), before, strict=True):
+        np.testing.assert_array_equal(got, want)
+    [record] = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "weights.safetensors does not fit the network everywhere, and was loaded in part" in record.message
+    assert "loss3/classifier/0 (5, 48) for predictions/kernel (48, 7)" in record.message
+    assert "missing" not in record.message
+
+
+def test_skip_mismatch_takes_missing_and_left_over_tensors_too(checkpoint, tensors, caplog):
+    del tensors["conv1/7x7_s2/1"]
+    tensors["inception_3a/1x1/0"] = np.ones((1, 1, 1, 1), np.float32)
+    model = small_model()
+    bias = np.array([3.0, 4.0], np.float32)
+    model.get_layer("conv1").bias.assign(bias)
+    checkpoint(tensors).load_into(model, skip_mismatch=True)
+    kernel, got = model.get_layer("conv1").get_weights()
+    np.testing.assert_array_equal(kernel, tensors["conv1/7x7_s2/0"].transpose(2, 3, 1, 0))
+    np.testing.assert_array_equal(got, bias)
+    assert "missing: conv1/bias; left over: inception_3a/1x1/0" in caplog.text
+
+
+def test_skip_mismatch_says_nothing_if_all_fits(checkpoint, tensors, caplog):
+    model, plain = small_model(), small_model()
+    checkpoint(tensors).load_into(model, skip_mismatch=True)
+    checkpoint(tensors).load_into(plain)
+    for one, other in zip(model.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("name", ["tv_googlenet", "caffe_googlenet"])

@@ -1,10 +1,14 @@
 """Our networks with their publishers' weights give their publishers' numbers."""
 
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
+from writers import caffemodel, torch_stream, torch_zip
 
 from keras_inception import GoogLeNet, Preprocessing
+from keras_inception.weights import read_tensors
 
 TOLERANCE = 1e-4  # of the largest output, as tests/golden/README.md has it
 
@@ -12,6 +16,8 @@ OUTPUTS = {
     "tv_googlenet": {"predictions": "logits", "aux_4a": "aux1", "aux_4d": "aux2"},
     "caffe_googlenet": {"predictions": "logits", "aux_4a": "loss1", "aux_4d": "loss2"},
 }
+# Files as the publishers' tools write them, beside those of `weight_file`.
+FORMS = {"tv_googlenet": [torch_zip, torch_stream], "caffe_googlenet": [caffemodel, partial(caffemodel, v1=True)]}
 MODULES = ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
 STAGES = {
     "tv_googlenet": {
@@ -53,6 +59,15 @@ def name(request):
 @pytest.fixture(scope="module")
 def network(name, weight_file):
     return GoogLeNet(weights=weight_file(name), auxiliary=True, classifier_activation=None)
+
+
+def test_every_form_of_the_publishers_files_holds_the_same(name, golden, tmp_path):
+    for write in FORMS[name]:
+        (tmp_path / "file").write_bytes(write(golden(name).tensors))
+        tensors = read_tensors(tmp_path / "file")
+        assert list(tensors) == list(golden(name).weights)
+        for key, values in golden(name).weights.items():
+            np.testing.assert_array_equal(tensors[key], values)
 
 
 def test_the_logits_and_both_heads_are_the_publishers(name, network, golden, pixels):

@@ -1,0 +1,32 @@
+"""What a network costs, beside what its paper says.
+
+Works on any functional Keras network. Nothing heavy is imported until it is used.
+"""
+
+from typing import TYPE_CHECKING
+
+from keras_inception import lazy
+
+if TYPE_CHECKING:
+    from keras_inception.analysis.costs import Budget as Budget
+    from keras_inception.analysis.costs import Cost as Cost
+    from keras_inception.analysis.costs import cost as cost
+    from keras_inception.analysis.published import Table1 as Table1
+    from keras_inception.analysis.published import table1 as table1
+    from keras_inception.analysis.walk import multiply_adds as multiply_adds
+    from keras_inception.analysis.worked import CORRECTIONS as CORRECTIONS
+    from keras_inception.analysis.worked import WORKED as WORKED
+
+_HOMES = {
+    "Budget": "costs",
+    "CORRECTIONS": "worked",
+    "Cost": "costs",
+    "Table1": "published",
+    "WORKED": "worked",
+    "cost": "costs",
+    "multiply_adds": "walk",
+    "table1": "published",
+}
+
+__all__ = list(_HOMES)
+__getattr__, __dir__ = lazy.attach(__name__, _HOMES)

@@ -1,0 +1,293 @@
+"""What a network costs: parameters, multiply-adds, activations and memory, by layer, module and stage."""
+
+import dataclasses
+import itertools
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import keras
+
+from keras_inception.analysis.grouping import Group, modules
+from keras_inception.analysis.walk import Walk, walk
+
+BYTES = {"float32": 4, "float16": 2, "int8": 1}
+HEAD = "head"
+
+
+class Memory(NamedTuple):
+    """Bytes of the weights, and of the activations where most of them are in memory at once."""
+
+    weights: int
+    activations: int
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """What a part of a network costs, for one picture.
+
+    Attributes:
+        name: of the part.
+        output_shape: without the batch.
+        parameters: all weights, the moving statistics of batch norm too.
+        trainable: those of them that training changes.
+        macs: multiply-adds of convolution and dense layers; LRN, pooling, batch norm and bias are not counted.
+        lrn_macs: multiply-adds of the banded convolutions in our LRN, which are not in `macs`.
+        activations: output values of convolution and dense layers, as Radosavovic et al. count them (2003.13678).
+        peak: activations of any layer that are in memory at once, at most. Batch norm, ReLU and the like take no
+            room of their own, and all else is in the order of Keras. Runtimes may do better, or need scratch memory.
+        depth: convolution and dense layers on the longest way from the input to the part's end.
+    """
+
+    name: str
+    output_shape: tuple[int, ...]
+    parameters: int
+    trainable: int
+    macs: int
+    lrn_macs: int
+    activations: int
+    peak: int
+    depth: int
+
+    def memory(self, dtype: str = "float32") -> Memory:
+        """Bytes if all weights and activations are ``"float32"``, ``"float16"`` or ``"int8"``."""
+        if dtype not in BYTES:
+            raise ValueError(f"`dtype` must be one of {', '.join(BYTES)}. Received: dtype={dtype!r}")
+        return Memory(self.parameters * BYTES[dtype], self.peak * BYTES[dtype])
+
+
+@dataclass(frozen=True)
+class Layer(Amounts):
+    """A layer, as often as it is used; shared weights are counted the first time.
+
+    Attributes:
+        kind: name of its class.
+        module, stage: the parts that it belongs to.
+    """
+
+    kind: str
+    module: str
+    stage: str
+
+
+@dataclass(frozen=True)
+class Module(Amounts):
+    """Layers that belong together (`keras_inception.analysis.grouping`): ``inception_4e``, ``conv1``, ``block1``."""
+
+    layers: tuple[str, ...]
+    stage: str
+
+
+@dataclass(frozen=True)
+class Stage(Amounts):
+    """Modules in a row whose outputs are of one height and width, ``14×14`` say.
+
+    What comes after the last map is the stage ``head``; every auxiliary classifier is a stage of its own.
+    """
+
+    modules: tuple[str, ...]
+
+
+class Share(NamedTuple):
+    """A stage's part of all multiply-adds; `share` is a fraction of 1."""
+
+    stage: str
+    macs: int
+    share: float
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Whether a network's multiply-adds stay within a budget, and where they go. True if they do.
+
+    Attributes:
+        budget, macs: what may be, and what is.
+        stages: the most costly first.
+    """
+
+    budget: float
+    macs: int
+    stages: tuple[Share, ...]
+
+    @property
+    def holds(self) -> bool:
+        return self.macs <= self.budget
+
+    def __bool__(self) -> bool:
+        return self.holds
+
+    def __str__(self) -> str:
+        verdict = "Within the budget" if self.holds else "Over the budget"
+        where = ", ".join(f"{stage} {share:.1%}" for stage, macs, share in self.stages if macs)
+        return (
+            f"{verdict}: {self.macs:,} of {self.budget:,.0f} MACs, {self.macs / self.budget:.1%} of it\n"
+            f"by stage: {where or 'none'}"
+        )
+
+    def to_dict(self) -> dict:
+        """Everything as values that JSON has."""
+        return {**dataclasses.asdict(self), "holds": self.holds, "stages": [share._asdict() for share in self.stages]}
+
+
+@dataclass(frozen=True)
+class Cost(Amounts):
+    """What a network costs; printed, a table by module.
+
+    Attributes:
+        input_shape: of the first input, without the batch.
+        layers: in the order in which Keras runs them.
+        modules, stages: in the order of the network, auxiliary classifiers last. Their figures add up to the
+            network's, but for `peak` and `depth`, whose greatest are the network's.
+        uncounted: layers whose multiply-adds are not known and not in `macs`: neither convolution nor dense, and
+            with weights to multiply by.
+    """
+
+    input_shape: tuple[int, ...]
+    layers: tuple[Layer, ...] = field(repr=False)
+    modules: tuple[Module, ...] = field(repr=False)
+    stages: tuple[Stage, ...] = field(repr=False)
+    uncounted: tuple[str, ...]
+
+    def within(self, budget: float) -> Budget:
+        """Whether at most `budget` multiply-adds are needed, and which stages take how much of them.
+
+        Raises:
+            ValueError: `budget` is not a positive number.
+        """
+        if not isinstance(budget, (int, float)) or not 0 < budget < math.inf:
+            raise ValueError(f"`budget` must be a positive number of multiply-adds. Received: budget={budget!r}")
+        shares = (Share(stage.name, stage.macs, _share(stage.macs, self.macs)) for stage in self.stages)
+        return Budget(budget, self.macs, tuple(sorted(shares, key=lambda share: -share.macs)))
+
+    def table(self, by: str = "modules") -> str:
+        """The figures as text, one line for each of the ``"layers"``, ``"modules"`` or ``"stages"``."""
+        if by not in ("layers", "modules", "stages"):
+            raise ValueError(f"`by` must be one of layers, modules, stages. Received: by={by!r}")
+        header = (by[:-1], "output", "parameters", "MACs", "share", "activations", "peak")
+        lines = [self._line(part, part.name) for part in getattr(self, by)]
+        table = aligned([header, *lines, self._line(self, "all")])
+        return "\n".join([f"{self.name}, input {sides(self.input_shape)}", table, *self._notes()])
+
+    def plot(self, path: str | os.PathLike) -> None:
+        """Draw multiply-adds and parameters by module into a PNG file."""
+        from keras_inception import figures
+
+        figures.cost_picture(self, path)
+
+    def to_dict(self) -> dict:
+        """Everything as values that JSON has, and the memory in bytes by type."""
+        return {**dataclasses.asdict(self), "memory": {dtype: self.memory(dtype)._asdict() for dtype in BYTES}}
+
+    def __str__(self) -> str:
+        return self.table()
+
+    def _line(self, part: Amounts, name: str) -> tuple[str, ...]:
+        counts = (part.activations, part.peak)
+        macs = (f"{part.macs:,}", f"{_share(part.macs, self.macs):.1%}")
+        return (name, sides(part.output_shape), f"{part.parameters:,}", *macs, *(f"{count:,}" for count in counts))
+
+    def _notes(self) -> Iterator[str]:
+        yield f"{self.depth} convolution and dense layers deep; {self.trainable:,} of the parameters are trainable"
+        for dtype in ("float32", "int8"):
+            weights, activations = self.memory(dtype)
+            yield f"memory in {dtype}: {weights / 1e6:.1f} MB of weights, {activations / 1e6:.1f} MB of activations"
+        if self.lrn_macs:
+            yield f"not counted: {self.lrn_macs:,} MACs of LRN's banded convolutions"
+        if self.uncounted:
+            yield f"not counted, since unknown: the MACs of {', '.join(self.uncounted)}"
+
+
+def cost(model: keras.Model, *, input_shape: Sequence[int] | None = None) -> Cost:
+    """Count what a functional or sequential Keras model costs for one picture, layer by layer.
+
+    Layers of models inside the model are counted one by one too, as ``{model}/{layer}``.
+
+    Args:
+        input_shape: (height, width, channels) of the picture; None is the model's own input.
+
+    Raises:
+        ValueError: `model` is not functional; or its input has no known sides and `input_shape` is not given; or it
+            cannot take `input_shape`.
+    """
+    path = walk(model, input_shape)
+    groups = modules(path)
+    stages = [_stage(group) for group in groups]
+    places = {
+        id(step): (group.name, stage) for group, stage in zip(groups, stages, strict=True) for step in group.steps
+    }
+    layers = dict(zip(map(id, path.steps), _layers(path, places), strict=True))
+
+    parts = []
+    for group, stage in zip(groups, stages, strict=True):
+        members = [layers[id(step)] for step in group.steps]
+        parts.append(Module(**_sum(group.name, members), layers=tuple(part.name for part in members), stage=stage))
+    rows = [list(row) for _, row in itertools.groupby(parts, key=lambda part: part.stage)]
+    heads = sum(group.head for group in groups)
+    return Cost(
+        **_sum(model.name, parts[len(parts) - heads :] + parts[: len(parts) - heads]),  # ends in the main output
+        input_shape=tuple(path.inputs[0].shape[1:]),
+        layers=tuple(layers.values()),
+        modules=tuple(parts),
+        stages=tuple(Stage(**_sum(row[0].stage, row), modules=tuple(part.name for part in row)) for row in rows),
+        uncounted=tuple(step.name for step in path.steps if step.macs is None),
+    )
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of text as a table under the first of them; columns stand right, the first one left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def sides(shape: Sequence[int]) -> str:
+    """A shape as text: ``28×28×192``."""
+    return "×".join(map(str, shape))
+
+
+def _layers(path: Walk, places: Mapping[int, tuple[str, str]]) -> Iterator[Layer]:
+    depths = {id(x): 0 for x in path.inputs}
+    for step, peak in zip(path.steps, path.peaks(), strict=True):
+        macs = step.macs or 0
+        depth = max(depths[id(x)] for x in step.inputs) + (macs > 0)
+        depths.update((id(x), depth) for x in step.outputs)
+        module, stage = places[id(step)]
+        yield Layer(
+            name=step.name,
+            output_shape=tuple(step.outputs[0].shape[1:]),
+            parameters=step.parameters,
+            trainable=step.trainable,
+            macs=macs,
+            lrn_macs=step.lrn_macs,
+            activations=step.values if macs else 0,
+            peak=peak,
+            depth=depth,
+            kind=step.kind,
+            module=module,
+            stage=stage,
+        )
+
+
+def _stage(group: Group) -> str:
+    if group.head:
+        return group.name
+    shape = group.steps[-1].outputs[0].shape[1:]
+    height_width = shape[1:] if keras.config.image_data_format() == "channels_first" else shape[:-1]
+    return HEAD if all(side == 1 for side in height_width) else sides(height_width)
+
+
+def _sum(name: str, parts: Sequence[Amounts]) -> dict:
+    """The `Amounts` of parts together."""
+    added = ("parameters", "trainable", "macs", "lrn_macs", "activations")
+    return {
+        "name": name,
+        "output_shape": parts[-1].output_shape,
+        **{figure: sum(getattr(part, figure) for part in parts) for figure in added},
+        **{figure: max(getattr(part, figure) for part in parts) for figure in ("peak", "depth")},
+    }
+
+
+def _share(macs: int, of: int) -> float:
+    return macs / of if of else 0.0

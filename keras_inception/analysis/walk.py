@@ -1,0 +1,246 @@
+"""A network's layers in the order in which Keras runs them, for one picture: shapes, multiply-adds, what is in memory.
+
+Nothing is computed and no weight is read: the shapes are enough.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import keras
+from keras import layers
+
+from keras_inception.layers import LocalResponseNormalization
+
+CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.DepthwiseConv1D, layers.DepthwiseConv2D)
+TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
+SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
+# Operations without weights of their own, as of `keras.ops.matmul`, that multiply and add all the same.
+MULTIPLYING = {"Conv", "ConvTranspose", "DepthwiseConv", "Dot", "Einsum", "Matmul", "SeparableConv", "Tensordot"}
+# What a runtime fuses into the layer before, or does where its input lies.
+IN_PLACE = (
+    layers.Activation,
+    layers.BatchNormalization,
+    layers.Dropout,
+    layers.ELU,
+    layers.Flatten,
+    layers.LeakyReLU,
+    layers.PReLU,
+    layers.ReLU,
+    layers.Rescaling,
+    layers.Reshape,
+    layers.Softmax,
+    layers.SpatialDropout2D,
+)
+
+
+def multiply_adds(positions: Sequence[int], kernel: Sequence[int]) -> int:
+    """MACs of a kernel at every position: a 5×5 convolution of 192 channels to 32 on a 28×28 map is
+    ``multiply_adds((28, 28), (5, 5, 192, 32))``, and a dense layer ``multiply_adds((), (inputs, outputs))``.
+
+    Args:
+        positions: height and width of the output map.
+        kernel: (height, width, input channels of a group, output channels).
+    """
+    return math.prod(positions) * math.prod(kernel)
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One layer at work; a layer that is used twice is two steps.
+
+    Attributes:
+        name: of the layer; in a model inside the model ``{model}/{layer}``.
+        operation: a Keras layer, or an operation such as ``x + y``.
+        inputs, outputs: tensors of a batch of 1.
+        parameters, trainable: numbers of weights; 0 if a step before has the same.
+    """
+
+    name: str
+    operation: keras.Operation
+    inputs: tuple[keras.KerasTensor, ...]
+    outputs: tuple[keras.KerasTensor, ...]
+    parameters: int
+    trainable: int
+
+    @property
+    def kind(self) -> str:
+        """Name of the layer's class."""
+        return type(self.operation).__name__
+
+    @property
+    def values(self) -> int:
+        """Number of values that it puts out."""
+        return sum(map(size, self.outputs))
+
+    @property
+    def macs(self) -> int | None:
+        """Multiply-adds of a convolution or dense layer, 0 of a layer without, None if that is not known."""
+        layer = self.operation
+        if isinstance(layer, layers.Dense):
+            return multiply_adds(self.outputs[0].shape[:-1], layer.kernel.shape)
+        if isinstance(layer, CONVOLUTIONS):
+            return multiply_adds(_positions(layer, self.outputs[0]), layer.kernel.shape)
+        if isinstance(layer, TRANSPOSED):
+            return multiply_adds(_positions(layer, self.inputs[0]), layer.kernel.shape)
+        if isinstance(layer, SEPARABLE):
+            kernels = layer.depthwise_kernel, layer.pointwise_kernel
+            return sum(multiply_adds(_positions(layer, self.outputs[0]), kernel.shape) for kernel in kernels)
+        weights = () if isinstance(layer, IN_PLACE) else getattr(layer, "weights", ())
+        return None if self.kind in MULTIPLYING or any(len(weight.shape) > 1 for weight in weights) else 0
+
+    @property
+    def lrn_macs(self) -> int:
+        """Multiply-adds of the banded 1×1 convolution in our LRN, zeros and all, as a phone runs it."""
+        if not isinstance(self.operation, LocalResponseNormalization):
+            return 0
+        *positions, channels = self.outputs[0].shape
+        return multiply_adds(positions, (channels, channels))
+
+
+@dataclass(frozen=True, eq=False)
+class Walk:
+    """All steps of a network, its inputs and its outputs."""
+
+    steps: tuple[Step, ...]
+    inputs: tuple[keras.KerasTensor, ...]
+    outputs: tuple[keras.KerasTensor, ...]
+
+    def peaks(self) -> list[int]:
+        """At each step the number of values that are in memory: its input and output, and what is read later on.
+
+        What can be done in place is, if nobody else reads the input; scratch memory inside a layer is not counted.
+        """
+        readers = Counter(id(x) for step in self.steps for x in step.inputs)
+        readers.update(map(id, self.outputs))
+        alive = {id(x): size(x) for x in self.inputs}
+        peaks = []
+        for step in self.steps:
+            first = step.inputs[0]
+            if isinstance(step.operation, IN_PLACE) and readers[id(first)] == 1 and size(first) == step.values:
+                del alive[id(first)]
+            alive.update((id(x), size(x)) for x in step.outputs)
+            peaks.append(sum(alive.values()))
+            readers.subtract(id(x) for x in step.inputs)
+            for x in (*step.inputs, *step.outputs):
+                if not readers[id(x)]:
+                    alive.pop(id(x), None)
+        return peaks
+
+
+def walk(model: keras.Model, input_shape: Sequence[int] | None = None) -> Walk:
+    """Go through a functional or sequential model, and through models inside it, in the order of Keras.
+
+    Args:
+        input_shape: (height, width, channels) to go through it at; None is the model's own.
+
+    Raises:
+        ValueError: the model is not functional, its sides are not known and `input_shape` is not given, or it cannot
+            take `input_shape`.
+    """
+    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
+        raise ValueError(f"`model` must be a functional Keras model. Received: {type(model).__name__}")
+    shapes = _shapes(model, input_shape)
+    inputs = [keras.KerasTensor((1, *shape), x.dtype) for shape, x in zip(shapes, model.inputs, strict=True)]
+    recorder = _Recorder(input_shape)
+    outputs = recorder.run(model, inputs)
+    if not recorder.steps:
+        raise ValueError(f"`model` must have at least one layer. Received: {model.name}, which has none")
+    return Walk(tuple(recorder.steps), tuple(inputs), tuple(keras.tree.flatten(outputs)))
+
+
+def size(x: keras.KerasTensor) -> int:
+    """Number of a tensor's values."""
+    return math.prod(x.shape)
+
+
+class _Recorder:
+    """Runs models on tensors without values, and writes down the steps."""
+
+    def __init__(self, input_shape: Sequence[int] | None):
+        self.input_shape = input_shape
+        self.steps: list[Step] = []
+        self._seen: set[int] = set()
+
+    def run(self, model: keras.Model, inputs, prefix: str = ""):
+        """The list of the model's outputs."""
+        graph = keras.Function(model.inputs, model.outputs)
+        return graph._run_through_graph(inputs, operation_fn=lambda operation: self._recorded(operation, prefix))
+
+    def _recorded(self, operation: keras.Operation, prefix: str):
+        name = prefix + operation.name
+
+        def call(*args, **kwargs):
+            if isinstance(operation, keras.Model) and getattr(operation, "inputs", None):
+                return self.run(operation, args[0], f"{name}/")
+            inputs = [x for x in keras.tree.flatten((args, kwargs)) if isinstance(x, keras.KerasTensor)]
+            outputs = self._outputs(operation, name, args, kwargs)
+            first = id(operation) not in self._seen
+            self._seen.add(id(operation))
+            parameters = _count(operation, "weights") if first else 0
+            trainable = _count(operation, "trainable_weights") if first else 0
+            produced = tuple(keras.tree.flatten(outputs))
+            self.steps.append(Step(name, operation, tuple(inputs), produced, parameters, trainable))
+            return outputs
+
+        return call
+
+    def _outputs(self, operation: keras.Operation, name: str, args, kwargs):
+        try:
+            if isinstance(operation, layers.Dense) and args[0].shape[-1] != operation.kernel.shape[0]:
+                raise ValueError(f"it takes {operation.kernel.shape[0]} inputs and would get {args[0].shape[-1]}")
+            outputs = _known(operation, args)
+            if outputs is None:
+                outputs = operation.compute_output_spec(*args, **kwargs)
+            # A new object each, since some give back the one they took.
+            outputs = keras.tree.map_structure(lambda x: keras.KerasTensor(x.shape, x.dtype), outputs)
+            if any((side or 0) < 1 for x in keras.tree.flatten(outputs) for side in x.shape):
+                raise ValueError(f"nothing is left of {args[0].shape[1:]}")
+        except ValueError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ValueError(
+                f"`input_shape` must be one that {name} can work with: {reason}. "
+                f"Received: input_shape={self.input_shape}"
+            ) from None
+        return outputs
+
+
+def _known(operation: keras.Operation, args: tuple) -> keras.KerasTensor | None:
+    """The output of a layer that was built for this very shape: some layers take long to compute it."""
+    if not isinstance(operation, layers.Layer) or not isinstance(operation.output, keras.KerasTensor):
+        return None
+    built_for, given = (keras.tree.flatten(x) for x in (operation.input, args))
+    if [x.shape[1:] for x in built_for] != [getattr(x, "shape", ())[1:] for x in given]:
+        return None
+    return keras.KerasTensor((1, *operation.output.shape[1:]), operation.output.dtype)
+
+
+def _shapes(model: keras.Model, input_shape: Sequence[int] | None) -> list[tuple[int, ...]]:
+    own = [tuple(x.shape[1:]) for x in model.inputs]
+    if input_shape is not None:
+        given = tuple(input_shape)
+        if len(own) != 1:
+            raise ValueError(
+                f"`input_shape` is for models of one input: {model.name} has {len(own)}. Received: {given}"
+            )
+        if len(given) != len(own[0]) or not all(isinstance(side, int) and side > 0 for side in given):
+            raise ValueError(f"`input_shape` must be {len(own[0])} positive integers. Received: input_shape={given}")
+        if own[0][-1] not in (None, given[-1]):
+            raise ValueError(f"`input_shape` must end in {own[0][-1]} channels. Received: input_shape={given}")
+        return [given]
+    for shape in own:
+        if None in shape:
+            raise ValueError(
+                f"`input_shape` must be given, (height, width, channels): {model.name} takes any, {shape}. "
+                "Received: input_shape=None"
+            )
+    return own
+
+
+def _positions(layer: layers.Layer, x: keras.KerasTensor) -> tuple[int, ...]:
+    return x.shape[2:] if layer.data_format == "channels_first" else x.shape[1:-1]
+
+
+def _count(operation: keras.Operation, weights: str) -> int:
+    return sum(math.prod(weight.shape) for weight in getattr(operation, weights, ()))

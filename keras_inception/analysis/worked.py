@@ -1,0 +1,98 @@
+"""Worked examples: what a convolution costs, and what becomes of it in the shapes of the Inception papers.
+
+`CORRECTIONS` are about what is often repeated, and wrong.
+"""
+
+from typing import NamedTuple
+
+from keras_inception.analysis.walk import multiply_adds
+
+
+class Kernel(NamedTuple):
+    """A kernel at every position of a map, as `multiply_adds` takes it; no positions for its weights alone."""
+
+    positions: tuple[int, ...]
+    shape: tuple[int, ...]
+
+    @property
+    def macs(self) -> int:
+        return multiply_adds(self.positions, self.shape)
+
+
+class Worked(NamedTuple):
+    """The same connection made in two ways."""
+
+    what: str
+    directly: Kernel
+    instead: tuple[Kernel, ...]
+
+    @property
+    def macs(self) -> int:
+        """Of what stands in place of the direct way."""
+        return sum(kernel.macs for kernel in self.instead)
+
+    @property
+    def saving(self) -> float:
+        """Share of the multiply-adds that is saved, in [0, 1]."""
+        return 1 - self.macs / self.directly.macs
+
+
+class Correction(NamedTuple):
+    """What is often said of these networks, and how it is."""
+
+    said: str
+    counted: str
+
+
+def _weights(*shapes: tuple[int, ...]) -> tuple[Kernel, ...]:
+    return tuple(Kernel((), shape) for shape in shapes)
+
+
+WORKED = (
+    Worked(
+        "5×5 convolution of 28×28×192 to 32 channels, through a 1×1 reduction to 16 (1409.4842, module 3a)",
+        Kernel((28, 28), (5, 5, 192, 32)),
+        (Kernel((28, 28), (1, 1, 192, 16)), Kernel((28, 28), (5, 5, 16, 32))),
+    ),
+    Worked(
+        "5×5 convolution of 14×14×480 to 48 channels, through a 1×1 reduction to 16 (1409.4842, module 4a)",
+        Kernel((14, 14), (5, 5, 480, 48)),
+        (Kernel((14, 14), (1, 1, 480, 16)), Kernel((14, 14), (5, 5, 16, 48))),
+    ),
+    Worked("5×5 as two 3×3 (1512.00567, section 3.1)", Kernel((), (5, 5)), _weights((3, 3), (3, 3))),
+    Worked("3×3 as 3×1 and 1×3 (1512.00567, section 3.2)", Kernel((), (3, 3)), _weights((3, 1), (1, 3))),
+    Worked("3×3 as two 2×2 (1512.00567, section 3.2)", Kernel((), (3, 3)), _weights((2, 2), (2, 2))),
+    Worked("7×7 as 1×7 and 7×1 (1512.00567, Fig. 6)", Kernel((), (7, 7)), _weights((1, 7), (7, 1))),
+    Worked(
+        "10,000 units to 10,000 others, through a bottleneck of 100",
+        Kernel((), (10_000, 10_000)),
+        _weights((10_000, 100), (100, 10_000)),
+    ),
+    Worked(
+        "7×7×1024 to a vector of 1,024: a dense layer, and global average pooling in its place",
+        Kernel((), (7 * 7 * 1024, 1024)),
+        (),
+    ),
+)
+
+CORRECTIONS = (
+    Correction(
+        "A 5×5 convolution of 28×28×192 to 32 channels takes 1.2 billion multiply-adds.",
+        "120,422,400: 120 million.",
+    ),
+    Correction("Inception v3 won ImageNet 2014.", "GoogLeNet, that is Inception v1, did; v3 is of December 2015."),
+    Correction(
+        "Inception v2 costs as much as VGG-19.",
+        "A quarter: 5,299,886,272 multiply-adds at 299×299, and VGG-19 19,632,062,464 at 224×224.",
+    ),
+    Correction("VGG has two dense layers.", "Three, the output is one; they hold 86.1 % of VGG-19's parameters."),
+    Correction(
+        "GoogLeNet has 12 times fewer parameters than AlexNet.",
+        "8.6 times by count: 60 million, as AlexNet's authors give it, and 6,998,552.",
+    ),
+    Correction(
+        "GoogLeNet keeps to its budget of 1.5 billion multiply-adds.",
+        "1,582,671,872: its Table 1 sums to 1.5 billion because the first convolution stands there with 34 million "
+        "instead of 118,013,952.",
+    ),
+)

@@ -1,0 +1,94 @@
+"""ImageNet's 1000 classes (ILSVRC 2012), in the order in which all publishers' networks have them.
+
+``imagenet_classes.txt`` has a line for each: the id of its synset in WordNet 3.0 and the synset's first word. Two words
+stand for two synsets each, the bird among the cranes and the suit among the maillots say so. Order and words are
+torchvision's and timm's, which agree. WordNet is of Princeton University, under its own licence, which allows any use.
+"""
+
+import functools
+from importlib import resources
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from keras_inception import registry
+from keras_inception.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    import keras
+
+CLASSES = 1000
+
+
+@functools.cache
+def classes() -> tuple[tuple[str, str], ...]:
+    """WordNet id and name of each class."""
+    text = resources.files("keras_inception").joinpath("imagenet_classes.txt").read_text(encoding="utf-8")
+    lines = [line.partition(" ") for line in text.splitlines()]
+    return tuple((wnid, name) for wnid, _, name in lines)
+
+
+def decode_predictions(predictions, top: int = 5) -> list[list[tuple[str, str, float]]]:
+    """The likeliest classes of each picture, likeliest first: (WordNet id, name, score).
+
+    Args:
+        predictions: array or tensor, (batch, 1000), or (batch, 1001) with a class "background" first, as TF-slim has
+            it, which is left out. Probabilities or logits.
+        top: classes to name for each picture.
+
+    Raises:
+        ValueError: of another shape, or not numbers; or `top` is not from 1 to 1000.
+    """
+    if isinstance(predictions, dict):
+        raise ValueError(f"`predictions` must be an array: take one of the outputs. Received: {list(predictions)}")
+    if not isinstance(predictions, (np.ndarray, list, tuple)):
+        import keras
+
+        predictions = keras.ops.convert_to_numpy(predictions)
+    scores = np.asarray(predictions)
+    if scores.ndim != 2 or scores.shape[1] not in (CLASSES, CLASSES + 1):
+        raise ValueError(
+            f"`predictions` must be (batch, {CLASSES}), or (batch, {CLASSES + 1}) with a background class first. "
+            f"Received: {scores.shape}"
+        )
+    if not np.issubdtype(scores.dtype, np.number) or np.isnan(scores).any():
+        raise ValueError(f"`predictions` must be numbers. Received: {scores.dtype}, with NaN or without numbers")
+    if not isinstance(top, int) or not 1 <= top <= CLASSES:
+        raise ValueError(f"`top` must be an integer from 1 to {CLASSES}. Received: top={top!r}")
+    from keras_inception.evaluation import top_k
+
+    scores = scores[:, -CLASSES:]
+    return [[(*classes()[index], float(row[index])) for index in top_k(row, top)] for row in scores]
+
+
+def preprocess_input(x, model: "str | keras.Model" = "googlenet", weights: str = "imagenet"):
+    """A network's input from RGB pixels, 0 to 255: (..., height, width, 3), float32 out.
+
+    Args:
+        x: array, uint8 or float32, or float32 tensor of any backend, already of the network's size.
+            `Preprocessing.__call__` crops and resizes too.
+        model: a network's name; or a network built with weights, which carries its `preprocessing`.
+        weights: ``"imagenet"`` or ``"imagenet:PUBLISHER"``, whose weights the network has.
+
+    Raises:
+        ValueError: no such network or weights, the network carries no preprocessing, or `x` is not RGB pixels.
+    """
+    preprocessing = (
+        preprocessing_of(model, weights) if isinstance(model, str) else getattr(model, "preprocessing", None)
+    )
+    if not isinstance(preprocessing, Preprocessing):
+        raise ValueError(
+            "`model` must be a network's name, or a network that was built with weights and carries their "
+            f"preprocessing. Received: {model!r}"
+        )
+    if not hasattr(x, "shape") or len(x.shape) < 3 or x.shape[-1] != 3:
+        received = tuple(x.shape) if hasattr(x, "shape") else type(x).__name__
+        raise ValueError(f"`x` must be an array of RGB pixels, (..., height, width, 3). Received: {received}")
+    return preprocessing.normalize(x)
+
+
+def preprocessing_of(model: str, weights: str = "imagenet") -> Preprocessing:
+    """What the published weights of a network want; ValueError if there are none."""
+    from keras_inception.weights import published
+
+    return published.find(weights, registry.resolve(model)).preprocessing

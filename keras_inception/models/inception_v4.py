@@ -1,0 +1,272 @@
+"""Inception v4 and Inception-ResNet v2: Szegedy et al., Inception-v4, Inception-ResNet and the Impact of Residual
+Connections on Learning, arXiv 1602.07261.
+"""
+
+import os
+from functools import partial
+from typing import NamedTuple
+
+import keras
+from keras import KerasTensor, layers
+
+from keras_inception.blocks import (
+    GRID,
+    STEM,
+    BatchNorm,
+    Branches,
+    Conv,
+    Pool,
+    Split,
+    Unit,
+    branch,
+    conv,
+    fork,
+    grid_reduction,
+    max_pool,
+    module,
+    projected,
+    reduced,
+)
+from keras_inception.models.options import Options
+from keras_inception.weights import Checkpoint
+
+MIN_SIZE = 75  # the last grid reduction then makes 1×1 of 3×3
+
+INCEPTION_A: Branches = [  # Fig. 4
+    [Conv("1x1", 96)],
+    reduced("3x3", 64, (96, 3)),
+    reduced("double_3x3", 64, (96, 3), (96, 3)),
+    projected("average", 96),
+]
+INCEPTION_B: Branches = [  # Fig. 5
+    [Conv("1x1", 384)],
+    reduced("7x7", 192, (224, (1, 7)), (256, (7, 1))),
+    reduced("double_7x7", 192, (192, (7, 1)), (224, (1, 7)), (224, (7, 1)), (256, (1, 7))),
+    projected("average", 128),
+]
+INCEPTION_C: Branches = [  # Fig. 6
+    [Conv("1x1", 256)],
+    [Conv("3x3_reduce", 384), fork("3x3", 256)],
+    [*reduced("double_3x3", 384, (448, (3, 1)), (512, (1, 3))), fork("double_3x3_3", 256)],
+    projected("average", 256),
+]
+V4_MODULES: dict[str, Branches] = {
+    "mixed_3a": [[Pool("max", **GRID)], [Conv("3x3", 96, 3, **GRID)]],  # 73×73×160
+    "mixed_4a": [
+        reduced("3x3", 64, (96, 3), padding="valid"),
+        reduced("7x7", 64, (64, (1, 7)), (64, (7, 1)), (96, 3), padding="valid"),
+    ],  # 71×71×192
+    "mixed_5a": [[Conv("3x3", 192, 3, **GRID)], [Pool("max", **GRID)]],  # 35×35×384
+    **dict.fromkeys(("mixed_5b", "mixed_5c", "mixed_5d", "mixed_5e"), INCEPTION_A),
+    "mixed_6a": grid_reduction(192, 224, 256, 384),  # 17×17×1024
+    **dict.fromkeys((f"mixed_6{letter}" for letter in "bcdefgh"), INCEPTION_B),
+    "mixed_7a": [  # Fig. 8
+        reduced("3x3", 192, (192, 3), **GRID),
+        reduced("7x7", 256, (256, (1, 7)), (320, (7, 1)), (320, 3), **GRID),
+        [Pool("max", **GRID)],
+    ],  # 8×8×1536
+    **dict.fromkeys(("mixed_7b", "mixed_7c", "mixed_7d"), INCEPTION_C),
+}
+
+
+class Residual(NamedTuple):
+    """A block whose branches, scaled down, are added to its input (section 3.3)."""
+
+    branches: Branches
+    scale: float
+    relu: bool = True
+
+
+BLOCK35 = [  # Fig. 16
+    [Conv("1x1", 32)],
+    reduced("3x3", 32, (32, 3)),
+    reduced("double_3x3", 32, (48, 3), (64, 3)),
+]
+BLOCK17 = [[Conv("1x1", 192)], reduced("7x7", 128, (160, (1, 7)), (192, (7, 1)))]  # Fig. 17
+BLOCK8 = [[Conv("1x1", 192)], reduced("3x3", 192, (224, (1, 3)), (256, (3, 1)))]  # Fig. 19
+# As published, which is not quite the paper's: the stem is v3's, and the first module has a 5×5 branch.
+RESNET_MODULES: dict[str, Branches | Residual] = {
+    "mixed_5b": [
+        [Conv("1x1", 96)],
+        reduced("5x5", 48, (64, 5)),
+        reduced("double_3x3", 64, (96, 3), (96, 3)),
+        projected("average", 64),
+    ],  # 35×35×320
+    **{f"block35_{i}": Residual(BLOCK35, 0.17) for i in range(1, 11)},
+    "mixed_6a": grid_reduction(256, 256, 384, 384),  # 17×17×1088
+    **{f"block17_{i}": Residual(BLOCK17, 0.10) for i in range(1, 21)},
+    "mixed_7a": [  # Fig. 18
+        reduced("3x3_a", 256, (384, 3), **GRID),
+        reduced("3x3_b", 256, (288, 3), **GRID),
+        reduced("double_3x3", 256, (288, 3), (320, 3), **GRID),
+        [Pool("max", **GRID)],
+    ],  # 8×8×2080
+    **{f"block8_{i}": Residual(BLOCK8, 0.20) for i in range(1, 10)},
+    "block8_10": Residual(BLOCK8, 1.0, relu=False),
+}
+
+
+def InceptionV4(
+    include_top: bool = True,
+    weights: str | os.PathLike | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: tuple[int | None, int | None, int] | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: str | None = "softmax",
+    *,
+    auxiliary: bool = False,
+    dropout: float = 0.2,
+    skip_mismatch: bool = False,
+    name: str = "inception_v4",
+) -> keras.Model:
+    """Inception v4, Szegedy et al., arXiv 1602.07261, Fig. 9.
+
+    Input: (batch, height, width, 3), sides of 75 or more, 299×299 in the paper, in the channel order and range that
+    the preprocessing of the training or of the weights' publisher yields (`keras_inception.Preprocessing`). Output:
+    (batch, classes). Stages are layers named by the published end points: ``conv2d_1a``, ``conv2d_2a``,
+    ``conv2d_2b``, ``mixed_3a``, ``mixed_4a``, ``mixed_5a`` to ``mixed_5e``, ``mixed_6a`` to ``mixed_6h``,
+    ``mixed_7a`` to ``mixed_7d``.
+
+    Args:
+        include_top: end in global average pooling, dropout and classifier. Without, the output is that of the last
+            module, 8×8×1536 of 299×299, and the sides of ``input_shape`` may be None.
+        weights: None for random ones, ``"imagenet"`` for published ones, or the path of a file with the tensors of
+            timm's inception_v4, in any format that `keras_inception.weights.read_tensors` knows. The attribute
+            ``preprocessing`` is then the publisher's.
+        input_tensor: a Keras tensor to build on in place of a new input.
+        input_shape: (height, width, 3); (299, 299, 3) if there is a top.
+        pooling: of the last map when there is no top: None, ``"avg"`` or ``"max"``; gives (batch, 1536).
+        classes: number of classes.
+        classifier_activation: None gives logits.
+        auxiliary: must be False; the network has no auxiliary classifiers here.
+        dropout: rate before the classifier, in [0, 1); the paper keeps 0.8.
+        skip_mismatch: leave out tensors that are missing, left over or of another shape instead of raising.
+        name: of the model.
+
+    Returns:
+        A functional `keras.Model`.
+
+    Raises:
+        ValueError: an argument is not one of the above, or the input is too small; or the file of weights is not
+            understood, or does not fit.
+        OSError: the file of weights cannot be read.
+    """
+    options = Options(
+        include_top,
+        weights,
+        input_tensor,
+        input_shape,
+        pooling,
+        classes,
+        classifier_activation,
+        auxiliary,
+        dropout,
+        skip_mismatch,
+        name,
+    )
+    options.refuse_auxiliary()
+    checkpoint = options.read_weights("inception_v4")
+    inputs, x = options.image_input(299, MIN_SIZE)
+    unit = partial(conv, batch_norm=BatchNorm())
+
+    x = branch(x, STEM, unit=unit, name="conv2d")  # 147×147×64
+    for stage, branches in V4_MODULES.items():
+        x = module(x, branches, unit=unit, name=stage)
+    return options.model(inputs, x, checkpoint)
+
+
+def InceptionResNetV2(
+    include_top: bool = True,
+    weights: str | os.PathLike | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: tuple[int | None, int | None, int] | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: str | None = "softmax",
+    *,
+    auxiliary: bool = False,
+    dropout: float = 0.2,
+    skip_mismatch: bool = False,
+    name: str = "inception_resnet_v2",
+) -> keras.Model:
+    """Inception-ResNet v2, Szegedy et al., arXiv 1602.07261, Fig. 15, as published by its authors.
+
+    Input: (batch, height, width, 3), sides of 75 or more, 299×299 in the paper, in the channel order and range that
+    the preprocessing of the training or of the weights' publisher yields (`keras_inception.Preprocessing`). Output:
+    (batch, classes). Stages are layers named by the published end points: ``conv2d_1a`` to ``conv2d_4a``,
+    ``maxpool_3a``, ``maxpool_5a``, ``mixed_5b``, ``mixed_6a``, ``mixed_7a``, ``conv2d_7b``; and the
+    residual blocks ``block35_1`` to ``block35_10``, ``block17_1`` to ``block17_20``, ``block8_1`` to ``block8_10``.
+
+    Args:
+        include_top: end in global average pooling, dropout and classifier. Without, the output is that of
+            ``conv2d_7b``, 8×8×1536 of 299×299, and the sides of ``input_shape`` may be None.
+        weights: None for random ones, ``"imagenet"`` for published ones, or the path of a file with the tensors of
+            inception_resnet_v2 of timm or of keras.applications (whose batch norm has no scale), in any format that
+            `keras_inception.weights.read_tensors` knows. The network is then built in its publisher's layout, and its
+            attribute ``preprocessing`` is the publisher's.
+        input_tensor: a Keras tensor to build on in place of a new input.
+        input_shape: (height, width, 3); (299, 299, 3) if there is a top.
+        pooling: of the last map when there is no top: None, ``"avg"`` or ``"max"``; gives (batch, 1536).
+        classes: number of classes.
+        classifier_activation: None gives logits.
+        auxiliary: must be False; the network has no auxiliary classifiers here.
+        dropout: rate before the classifier, in [0, 1); the paper keeps 0.8.
+        skip_mismatch: leave out tensors that are missing, left over or of another shape instead of raising.
+        name: of the model.
+
+    Returns:
+        A functional `keras.Model`.
+
+    Raises:
+        ValueError: an argument is not one of the above, or the input is too small; or the file of weights is not
+            understood, or does not fit.
+        OSError: the file of weights cannot be read.
+    """
+    options = Options(
+        include_top,
+        weights,
+        input_tensor,
+        input_shape,
+        pooling,
+        classes,
+        classifier_activation,
+        auxiliary,
+        dropout,
+        skip_mismatch,
+        name,
+    )
+    options.refuse_auxiliary()
+    checkpoint = options.read_weights("inception_resnet_v2")
+    inputs, x = options.image_input(299, MIN_SIZE)
+    unit = partial(conv, batch_norm=BatchNorm(scale=_has_scale(checkpoint)))
+
+    x = branch(x, STEM, unit=unit, name="conv2d")  # 147×147×64
+    x = max_pool(x, padding="valid", name="maxpool_3a")  # 73×73×64
+    x = unit(x, 80, 1, name="conv2d_3b")
+    x = unit(x, 192, 3, padding="valid", name="conv2d_4a")  # 71×71×192
+    x = max_pool(x, padding="valid", name="maxpool_5a")  # 35×35×192
+    for stage, row in RESNET_MODULES.items():
+        if isinstance(row, Residual):
+            x = _residual(x, row, unit=unit, name=stage)
+        else:
+            x = module(x, row, unit=unit, name=stage)
+    x = unit(x, 1536, 1, name="conv2d_7b")  # 8×8×1536
+    return options.model(inputs, x, checkpoint)
+
+
+def _residual(x: KerasTensor, block: Residual, *, unit: Unit, name: str) -> KerasTensor:
+    """Residual block: (batch, h, w, c) -> (batch, h, w, c). Its sum is ``{name}``, and the ReLU ``{name}_relu``."""
+    y = branch(x, [Split("mixed", block.branches)], unit=unit, name=name)
+    y = conv(y, x.shape[-1], 1, relu=False, name=f"{name}_conv")  # has a bias, and neither batch norm nor ReLU
+    if block.scale != 1:
+        y = layers.Rescaling(block.scale, name=f"{name}_scale")(y)
+    x = layers.Add(name=name)([x, y])
+    return layers.ReLU(name=f"{name}_relu")(x) if block.relu else x
+
+
+def _has_scale(checkpoint: Checkpoint | None) -> bool:
+    """Whether batch norm scales: keras.applications' does not, nor does what was loaded from there and saved anew."""
+    if checkpoint is None or checkpoint.publisher == "timm":
+        return True
+    return checkpoint.publisher == "keras_inception" and "conv2d_1a_bn/gamma" in checkpoint.tensors

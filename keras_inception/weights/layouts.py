@@ -1,0 +1,221 @@
+"""What tells the layout of weights that have our own names, which are the same in every layout.
+
+A publisher's names say how its network is padded, pooled and so on. A network of ours that was built in a publisher's
+layout and saved has names of ours. A ``.keras`` file holds the network's layers beside the weights, and so does an old
+``.h5`` of a whole model; a ``.weights.h5`` holds their names. The ``.safetensors`` that `convert` writes hold a record.
+"""
+
+import json
+import operator
+import os
+import struct
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import safetensors
+
+from keras_inception.preprocessing import Preprocessing
+from keras_inception.weights.readers import hdf5
+from keras_inception.weights.readers.archives import Archive
+
+KEY = "keras_inception"
+CONFIG = "config.json"
+# What a description that is not as Keras writes it raises where it is taken apart.
+STRANGE = (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError, struct.error)
+
+# The settings of a layer that change what it computes, and that its weights do not show.
+SETTINGS = (
+    *("strides", "padding", "kernel_size", "pool_size", "dilation_rate", "groups"),  # convolutions and poolings
+    *("epsilon", "scale", "offset"),  # batch norm, rescaling
+    *("depth_radius", "bias", "alpha", "beta"),  # LRN
+    *("negative_slope", "max_value", "threshold"),  # ReLU
+)
+# What has no part in the layout: inputs; dropout, which is no more than its rate; and what a top does with any map.
+INDIFFERENT = ("InputLayer", "Dropout", "Flatten", "GlobalAveragePooling2D", "GlobalMaxPooling2D")
+
+
+class Layer(NamedTuple):
+    """A layer of a network: its class, `SETTINGS` as JSON has them, and the layers that it reads."""
+
+    kind: str
+    settings: Mapping[str, object]
+    inputs: frozenset[str]
+
+
+class Description(NamedTuple):
+    """A network that Keras has written.
+
+    Attributes:
+        layers: by name; None for a layer of which no more is known than that it is there.
+        name: of the network, and
+        input_shape: of a picture, (height, width, channels), if there is more than the names of the layers.
+    """
+
+    layers: Mapping[str, Layer | None]
+    name: str | None = None
+    input_shape: tuple[int | None, ...] | None = None
+
+
+class Record(NamedTuple):
+    """What a ``.safetensors`` of ours says of its tensors.
+
+    Attributes:
+        network, publisher: keys of `names.PUBLISHERS`; the publisher is that of the layout.
+        preprocessing: what the network takes.
+    """
+
+    network: str
+    publisher: str
+    preprocessing: Preprocessing
+
+    def metadata(self) -> dict[str, str]:
+        """As the metadata of a ``.safetensors``."""
+        record = {**self._asdict(), "preprocessing": json.loads(self.preprocessing.to_json())}
+        return {KEY: json.dumps(record)}
+
+
+def record_of(path: str | os.PathLike) -> Record | None:
+    """The record in a file of weights; None if it has none.
+
+    Raises:
+        ValueError: the record is damaged.
+    """
+    if not os.path.isfile(path):  # TF-slim's checkpoints are named by what their files begin with
+        return None
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            text = (file.metadata() or {}).get(KEY)
+    except safetensors.SafetensorError:  # another kind of file
+        return None
+    if text is None:
+        return None
+    try:
+        values = json.loads(text)
+        preprocessing = Preprocessing.from_json(json.dumps(values["preprocessing"]))
+        return Record(str(values["network"]), str(values["publisher"]), preprocessing)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ValueError(f"{path} has a damaged record of its network: {error}") from None
+
+
+def description_of(path: str | os.PathLike) -> Description | None:
+    """The network that a Keras file describes; None if it describes none, as other files.
+
+    Raises:
+        ValueError: it describes something else than a functional network.
+    """
+    if not os.path.isfile(path):
+        return None
+    with open(path, "rb") as file:
+        head = file.read(len(hdf5.SIGNATURE))
+    try:
+        if head.startswith(b"PK"):
+            with Archive(path) as archive:
+                return _of_config(json.loads(archive.read(CONFIG))) if CONFIG in archive else None
+        return _of_hdf5(hdf5.read(Path(path).read_bytes())) if head == hdf5.SIGNATURE else None
+    except STRANGE as error:
+        raise ValueError(f"{path} does not describe a functional network as Keras does: {error!r:.200}") from None
+
+
+def description_of_model(model: keras.Model) -> Description:
+    """The same of a network that is built."""
+    return _of_config(json.loads(model.to_json()))
+
+
+def differences(one: Description, other: Description, *, ignored: tuple[str, ...] = ()) -> list[str]:
+    """Layers that both networks have but that compute different things, or read different ones of these layers.
+
+    Args:
+        ignored: what the names of layers begin with that do not matter.
+    """
+    names = {name for name in (*one.layers, *other.layers) if not name.startswith(ignored)}
+    both = {name for name in names if name in one.layers and name in other.layers}
+    found = []
+    for name in sorted(both):
+        ours, theirs = one.layers[name], other.layers[name]
+        if ours is None or theirs is None:
+            # What a convolution or pooling has before or after it in one of them only, zeros or a ReLU.
+            only = sorted(other for other in names - both if other.rpartition("_")[0] == name)
+            found += only if not _rounds(ours or theirs) else [other for other in only if other != f"{name}_pad"]
+        elif {ours.kind, theirs.kind} & {*INDIFFERENT}:
+            continue
+        elif ours.kind != theirs.kind or any(
+            ours.settings[key] != theirs.settings[key] for key in ours.settings.keys() & theirs.settings.keys()
+        ):
+            found.append(name)
+        else:
+            known = {each for each in both if _matters(one.layers[each]) and _matters(other.layers[each])}
+            if ours.inputs & known != theirs.inputs & known:
+                found.append(name)
+    return found
+
+
+def _rounds(layer: Layer | None) -> bool:
+    """Whether a layer is a pooling that goes with or without zeros, by the size of its map."""
+    return layer is not None and layer.kind == "MaxPooling2D" and layer.settings.get("padding") == "same"
+
+
+def _matters(layer: Layer | None) -> bool:
+    return layer is not None and layer.kind not in INDIFFERENT
+
+
+def _of_hdf5(root: hdf5.Node) -> Description | None:
+    if config := root.strings("model_config"):
+        return _of_config(json.loads(config[0]))
+    layers: dict[str, Layer | None] = dict.fromkeys(_names(root))
+    return Description(layers) if layers else None  # Keras 2's weights alone do not name layers without weights
+
+
+def _names(group: hdf5.Node) -> Iterator[str]:
+    """The names of the layers in Keras 3's groups, those of models in the model too."""
+    for name in group.members:
+        if name == "vars":
+            yield from group[name].strings("name") or ()
+        elif group[name].is_group:
+            yield from _names(group[name])
+
+
+def _of_config(config) -> Description:
+    """The description of a functional network from its Keras configuration."""
+    rows = config["config"]["layers"]
+    (shape,) = (row["config"]["batch_shape"][1:] for row in rows if row["class_name"] == "InputLayer")
+    sides = tuple(side if side is None else operator.index(side) for side in shape)
+    return Description(dict(_rounding_alike(dict(_layers(rows)))), str(config["config"]["name"]), sides)
+
+
+def _layers(rows: list) -> Iterator[tuple[str, Layer]]:
+    """The layers of a network, those of models in it too."""
+    for row in rows:
+        config = row["config"]
+        if "layers" in config:
+            yield from _layers(config["layers"])
+        settings = {key: config[key] for key in SETTINGS if key in config}
+        inputs = frozenset(_sources(row["inbound_nodes"]))
+        yield str(config["name"]), Layer(str(row["class_name"]), settings, inputs)
+
+
+def _rounding_alike(layers: Mapping[str, Layer]) -> Iterator[tuple[str, Layer]]:
+    """The layers without the zeros that `blocks.max_pool` puts below and right of odd maps, and others, to round up.
+
+    Whether they are there goes by the size of the picture. No two layouts of ours differ in nothing else.
+    """
+    rounds = {name: layers.get(f"{name}_pad") for name in layers}
+    rounds = {name: pad for name, pad in rounds.items() if pad and pad.settings.get("padding") == [[0, 1], [0, 1]]}
+    for name, layer in layers.items():
+        if pad := rounds.get(name):
+            yield name, Layer(layer.kind, {**layer.settings, "padding": "same"}, pad.inputs)
+        elif name.removesuffix("_pad") not in rounds:
+            yield name, layer
+
+
+def _sources(value) -> Iterator[str]:
+    """The names of the layers whose tensors are anywhere in a layer's ``inbound_nodes``."""
+    if isinstance(value, dict):
+        if "keras_history" in value:
+            yield value["keras_history"][0]
+        for item in value.values():
+            yield from _sources(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _sources(item)

@@ -1,0 +1,33 @@
+"""What the readers share: numbers that a file has, in the shape that it claims."""
+
+import math
+import os
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+import numpy as np
+
+MAX_AXES = 8
+
+
+def shaped(values: np.ndarray, shape: Iterable[int]) -> np.ndarray:
+    """The `values` in a `shape` that a file gives; ValueError unless it is that of so many numbers."""
+    shape = tuple(islice(shape, MAX_AXES + 1))
+    if len(shape) > MAX_AXES:
+        raise ValueError(f"a tensor has more than {MAX_AXES} axes")
+    if min(shape, default=0) < 0 or math.prod(shape) != values.size:
+        raise ValueError(f"a tensor of shape {shape} has {values.size} numbers")
+    return values.reshape(shape)
+
+
+def distinct(tensors: Iterable[tuple[str, np.ndarray]], path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
+    """The `tensors` of a file that lets them share their numbers; ValueError if they have more than the file has bytes.
+
+    So that a small file cannot give one block of numbers a thousand names.
+    """
+    left = os.path.getsize(path)
+    for name, tensor in tensors:
+        left -= tensor.size
+        if left < 0:
+            raise ValueError("its tensors have more numbers than the file has bytes")
+        yield name, tensor

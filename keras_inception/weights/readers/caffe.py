@@ -1,0 +1,44 @@
+"""Caffe's .caffemodel: a NetParameter of caffe.proto in protocol buffers' wire format."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from keras_inception.weights.readers import wire
+from keras_inception.weights.readers.arrays import shaped
+
+# The field of NetParameter that holds the layers, and a layer's fields: name, blobs. The second is V1LayerParameter,
+# which the files of 2014 have.
+LAYERS = {100: (1, 7), 2: (4, 6)}
+# The fields of BlobProto: older files have four sizes where newer ones have a shape.
+SIZES = (1, 2, 3, 4)
+DATA, SHAPE, DOUBLE_DATA = 5, 7, 8
+
+
+def begins(head: bytes) -> bool:
+    """Whether a file may be a NetParameter: it begins with the net's name or a layer. There is no other mark."""
+    return head.startswith((b"\x0a", b"\x12", b"\xa2\x06"))
+
+
+def read(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
+    """The blobs of the layers: ``layer/0`` is the kernel, ``layer/1`` the bias."""
+    net = memoryview(Path(path).read_bytes())
+    found = False
+    for field, (name, blobs) in LAYERS.items():
+        for layer in wire.parts(net, field):
+            for index, blob in enumerate(wire.parts(layer, blobs)):
+                found = True
+                yield f"{wire.text(layer, name)}/{index}", _array(blob)
+    if not found:
+        raise ValueError("no layer in it has weights")
+
+
+def _array(blob: memoryview) -> np.ndarray:
+    values = np.frombuffer(wire.numbers(blob, DATA), "<f4")
+    if not values.size:
+        values = np.frombuffer(wire.numbers(blob, DOUBLE_DATA), "<f8")
+    if any(True for _ in wire.parts(blob, SHAPE)):
+        return shaped(values, wire.integers(wire.part(blob, SHAPE), 1))
+    return shaped(values, (wire.integer(blob, size) for size in SIZES))

@@ -1,0 +1,181 @@
+"""The pickles of state dicts, read without unpickling: nothing that a file names is imported, and nothing is called.
+
+`pickletools` tells the steps of a pickle apart; of these only the few are known here that torch.save writes, and each
+thing that a pickle would import is looked up in a table.
+"""
+
+import pickletools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, BinaryIO
+
+# More than ten times what the largest of our networks takes with its optimizer. It bounds the memory.
+MAX_STEPS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Function:
+    """What a pickle may call: a function of this project that stands for the one it names."""
+
+    call: Callable
+
+
+def load(file: BinaryIO, names: Mapping[str, object], persistent: Callable[[object], object]) -> object:
+    """What the pickle that begins where `file` stands holds; the file then stands behind it.
+
+    Args:
+        file: with any number of pickles, and anything after them.
+        names: what the pickle may name, ``module.name``, and what it gets: a `Function` can be called.
+        persistent: gives the thing for a persistent id.
+
+    Raises:
+        ValueError: the pickle is damaged, or has a name that is not one of `names` or a step that no state dict needs.
+    """
+    machine = _Machine(names, persistent)
+    for step, argument, _ in islice(pickletools.genops(file), MAX_STEPS):
+        if step.name == "STOP":
+            return machine.pop()
+        if step.name not in STEPS:
+            raise ValueError(f"the pickle in it has the step {step.name}, which no state dict needs")
+        STEPS[step.name](machine, argument)
+    raise ValueError(f"the pickle in it has more than {MAX_STEPS} steps")
+
+
+class _Machine:
+    def __init__(self, names: Mapping[str, object], persistent: Callable[[object], object]):
+        self.names = names
+        self.persistent = persistent
+        self.stack: list = []
+        self.marks: list[int] = []
+        self.memo: dict[int, object] = {}
+
+    def push(self, value) -> None:
+        self.stack.append(value)
+
+    def pop(self):
+        if not self.stack:
+            raise ValueError("the pickle in it takes more than it has given")
+        return self.stack.pop()
+
+    def pop_last(self, count: int) -> tuple:
+        return tuple(reversed([self.pop() for _ in range(count)]))
+
+    def mark(self) -> None:
+        self.marks.append(len(self.stack))
+
+    def pop_marked(self) -> list:
+        if not self.marks:
+            raise ValueError("the pickle in it ends a list that it has not begun")
+        begin = self.marks.pop()
+        values = self.stack[begin:]
+        del self.stack[begin:]
+        return values
+
+    def put(self, index: int | None) -> None:
+        value = self.pop()
+        self.memo[len(self.memo) if index is None else index] = value
+        self.push(value)
+
+    def get(self, index: int) -> None:
+        if index not in self.memo:
+            raise ValueError(f"the pickle in it asks for thing {index}, which it has not named")
+        self.push(self.memo[index])
+
+    def name(self, module: object, name: object) -> None:
+        full = f"{module}.{name}" if isinstance(module, str) and isinstance(name, str) else "no name"
+        if full not in self.names:
+            raise ValueError(
+                "a torch file may name only what state dicts are made of, tensors and OrderedDict, as "
+                f"torch.save(model.state_dict(), path) does. Received: {full:.200}"
+            )
+        self.push(self.names[full])
+
+    def reduce(self) -> None:
+        function, arguments = self.pop_last(2)
+        if not isinstance(function, Function) or not isinstance(arguments, tuple):
+            raise ValueError("the pickle in it calls what is no function")
+        self.push(function.call(*arguments))
+
+    def build(self) -> None:
+        """The attributes of a state dict are left out: no tensors are in them."""
+        target, _ = self.pop_last(2)
+        self._check(target, dict)
+        self.push(target)
+
+    def append(self, values: list) -> None:
+        target = self.pop()
+        self._check(target, list)
+        target.extend(values)
+        self.push(target)
+
+    def set_items(self, values: list) -> None:
+        target = self.pop()
+        self._check(target, dict)
+        for key, value in zip(values[::2], values[1::2], strict=True):
+            set_item(target, key, value)
+        self.push(target)
+
+    @staticmethod
+    def _check(target, kind: type) -> None:
+        if not isinstance(target, kind):
+            raise ValueError(f"the pickle in it takes a {type(target).__name__} for a {kind.__name__}")
+
+
+def set_item(target: dict, key: object, value: object) -> None:
+    """Only text and numbers are keys: Python takes the hash of nested tuples on the stack of C, which overflows."""
+    if not isinstance(key, str | int | float):
+        raise ValueError(f"a key in the pickle must be text or a number. Received: {type(key).__name__}")
+    target[key] = value
+
+
+def _ordered_dict(*arguments: object) -> dict:
+    """Python 2 gave the items as a list of pairs. It is emptied, or a pickle could have it copied without end."""
+    result: dict = {}
+    pairs = arguments[0] if arguments else []
+    if not isinstance(pairs, list):
+        raise ValueError("the pickle in it makes an OrderedDict of what is no list")
+    for pair in pairs:
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
+            raise ValueError("the pickle in it makes an OrderedDict of what are no pairs")
+        set_item(result, *pair)
+    pairs.clear()
+    return result
+
+
+ORDERED_DICT = {"collections.OrderedDict": Function(_ordered_dict)}
+
+# Numbers and text stand in the step itself. Python 2 wrote text as BINSTRING.
+_VALUES = (
+    *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
+    *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINSTRING", "SHORT_BINSTRING"),
+)
+STEPS: dict[str, Callable[[_Machine, Any], None]] = {
+    "PROTO": lambda machine, version: None,
+    "FRAME": lambda machine, size: None,
+    **dict.fromkeys(_VALUES, _Machine.push),
+    "NONE": lambda machine, _: machine.push(None),
+    "NEWTRUE": lambda machine, _: machine.push(True),
+    "NEWFALSE": lambda machine, _: machine.push(False),
+    "EMPTY_DICT": lambda machine, _: machine.push({}),
+    "EMPTY_LIST": lambda machine, _: machine.push([]),
+    "EMPTY_TUPLE": lambda machine, _: machine.push(()),
+    "TUPLE1": lambda machine, _: machine.push(machine.pop_last(1)),
+    "TUPLE2": lambda machine, _: machine.push(machine.pop_last(2)),
+    "TUPLE3": lambda machine, _: machine.push(machine.pop_last(3)),
+    "TUPLE": lambda machine, _: machine.push(tuple(machine.pop_marked())),
+    "MARK": lambda machine, _: machine.mark(),
+    "MEMOIZE": lambda machine, _: machine.put(None),
+    **dict.fromkeys(("BINPUT", "LONG_BINPUT"), _Machine.put),
+    **dict.fromkeys(("BINGET", "LONG_BINGET"), _Machine.get),
+    "APPEND": lambda machine, _: machine.append([machine.pop()]),
+    "APPENDS": lambda machine, _: machine.append(machine.pop_marked()),
+    "SETITEM": lambda machine, _: machine.set_items(list(machine.pop_last(2))),
+    "SETITEMS": lambda machine, _: machine.set_items(machine.pop_marked()),
+    "GLOBAL": lambda machine, both: machine.name(*both.split(" ", 1)),
+    "INST": lambda machine, both: machine.name(*both.split(" ", 1)),
+    "STACK_GLOBAL": lambda machine, _: machine.name(*machine.pop_last(2)),
+    "REDUCE": lambda machine, _: machine.reduce(),
+    "BUILD": lambda machine, _: machine.build(),
+    "BINPERSID": lambda machine, _: machine.push(machine.persistent(machine.pop())),
+}

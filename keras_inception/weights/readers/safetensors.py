@@ -1,0 +1,31 @@
+"""Files of safetensors: https://github.com/huggingface/safetensors#format."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import safetensors
+
+# By safetensors' codes. The integers are of torch's counters, which are no weights.
+DTYPES = {
+    "F64": np.float64,
+    "F32": np.float32,
+    "F16": np.float16,
+    "BF16": ml_dtypes.bfloat16,
+    "I64": np.int64,
+}
+
+
+def read(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
+    """The tensors, in the types that they are stored in."""
+    try:
+        tensors = safetensors.deserialize(Path(path).read_bytes())
+    except safetensors.SafetensorError as error:
+        raise ValueError(str(error)) from None
+    # The arrays are made here, because `safetensors.numpy` does not know bfloat16.
+    for name, tensor in sorted(tensors):  # which come in any order
+        if tensor["dtype"] not in DTYPES:
+            raise ValueError(f"the type of {name} must be one of {', '.join(DTYPES)}. Received: {tensor['dtype']}")
+        yield name, np.frombuffer(tensor["data"], DTYPES[tensor["dtype"]]).reshape(tensor["shape"])

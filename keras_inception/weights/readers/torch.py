@@ -1,0 +1,171 @@
+"""Files of torch.save, read without torch: a pickle of the state dict, and the numbers beside it.
+
+Two forms: the zip file of torch 1.6 and later, and the stream of pickles before that, which torchvision's early files
+are.
+"""
+
+import math
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+
+from keras_inception.weights.readers.archives import Archive
+from keras_inception.weights.readers.arrays import MAX_AXES, distinct
+from keras_inception.weights.readers.pickles import ORDERED_DICT, Function, load
+
+STREAM_MAGIC = 0x1950A86A20F9469CFC6C
+STREAM_PROTOCOL = 1001
+
+STORAGES = {
+    "torch.FloatStorage": np.dtype("<f4"),
+    "torch.DoubleStorage": np.dtype("<f8"),
+    "torch.HalfStorage": np.dtype("<f2"),
+    "torch.BFloat16Storage": np.dtype(ml_dtypes.bfloat16),
+    "torch.LongStorage": np.dtype("<i8"),
+    "torch.IntStorage": np.dtype("<i4"),
+    "torch.ShortStorage": np.dtype("<i2"),
+    "torch.CharStorage": np.dtype("i1"),
+    "torch.ByteStorage": np.dtype("u1"),
+    "torch.BoolStorage": np.dtype("?"),
+}
+# Under these a training script keeps its state dict, beside its optimizer and its counters.
+WRAPPERS = ("state_dict", "model")
+PARALLEL = "module."
+
+
+@dataclass(frozen=True)
+class Storage:
+    dtype: np.dtype
+    key: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A view of a storage; offset and strides count numbers."""
+
+    storage: Storage
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+def _tensor(*arguments: object) -> Tensor:
+    match arguments:
+        case [Storage() as storage, int() as offset, tuple() as shape, tuple() as strides, *_] if (
+            all(isinstance(number, int) and number >= 0 for number in (offset, *shape, *strides))
+            and len(shape) == len(strides) <= MAX_AXES
+        ):
+            return Tensor(storage, offset, shape, strides)
+    raise ValueError("a tensor in it is not made of a storage, an offset, a shape and strides")
+
+
+def _parameter(*arguments: object) -> Tensor:
+    if not arguments or not isinstance(arguments[0], Tensor):
+        raise ValueError("a parameter in it is not made of a tensor")
+    return arguments[0]
+
+
+NAMES = {
+    **ORDERED_DICT,
+    **STORAGES,
+    "torch._utils._rebuild_tensor": Function(_tensor),
+    "torch._utils._rebuild_tensor_v2": Function(_tensor),
+    "torch._utils._rebuild_parameter": Function(_parameter),
+}
+
+
+def read_zip(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
+    """The tensors of a zip file: ``data.pkl`` and the storages, ``data/0`` and so on, in a folder of any name."""
+    with Archive(path) as archive:
+        pickles = [name for name in archive.names if name.rpartition("/")[2] == "data.pkl"]
+        if len(pickles) != 1:
+            raise ValueError(f"it must have one entry data.pkl. Received: {len(pickles)}")
+        folder = pickles[0].removesuffix("data.pkl")
+        big_endian = f"{folder}byteorder" in archive and archive.read(f"{folder}byteorder") == b"big"
+        storages: dict[str, Storage] = {}
+        content = load(BytesIO(archive.read(pickles[0])), NAMES, _remembering(storages))
+        arrays = {
+            key: _array(memoryview(archive.read(f"{folder}data/{key}")), storage, big_endian)
+            for key, storage in storages.items()
+        }
+    yield from distinct(_tensors(content, arrays), path)
+
+
+def read_stream(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
+    """The tensors of the older form: five pickles, then of each storage the count and the numbers."""
+    whole = Path(path).read_bytes()
+    file = BytesIO(whole)
+    storages: dict[str, Storage] = {}
+    if load(file, NAMES, _remembering(storages)) != STREAM_MAGIC:
+        raise ValueError("it is a pickle, but not one of torch.save")
+    protocol, system, content, keys = (load(file, NAMES, _remembering(storages)) for _ in range(4))
+    if protocol != STREAM_PROTOCOL or not isinstance(system, dict):
+        raise ValueError(f"its protocol must be {STREAM_PROTOCOL}. Received: {protocol!s:.20}")
+    if not isinstance(keys, list) or not all(isinstance(key, str) and key in storages for key in keys):
+        raise ValueError("its list of storages is not of those that the tensors have")
+    rest, arrays = memoryview(whole)[file.tell() :], {}
+    for key in keys:
+        storage = storages[key]
+        size = 8 + storage.count * storage.dtype.itemsize
+        if int.from_bytes(rest[:8], "little") != storage.count:
+            raise ValueError(f"the storage {key:.200} must have {storage.count} numbers")
+        arrays[key] = _array(rest[8:size], storage, not system.get("little_endian", True))
+        rest = rest[size:]
+    yield from distinct(_tensors(content, arrays), path)
+
+
+def _remembering(storages: dict[str, Storage]) -> Callable[[object], Storage]:
+    """A function of persistent ids that gathers what they stand for in `storages`."""
+
+    def storage(persistent_id: object) -> Storage:
+        match persistent_id:
+            case ("storage", np.dtype() as dtype, str() as key, _, int() as count, *view) if count >= 0 and view in (
+                [],
+                [None],
+            ):
+                found = Storage(dtype, key, count)
+                if storages.setdefault(key, found) == found:
+                    return found
+        raise ValueError("a storage in it has no type, key, place and count, or two of them")
+
+    return storage
+
+
+def _array(data: memoryview, storage: Storage, big_endian: bool) -> np.ndarray:
+    if len(data) != storage.count * storage.dtype.itemsize:
+        raise ValueError(f"the storage {storage.key:.200} of {storage.count} {storage.dtype} has {len(data)} bytes")
+    if big_endian:
+        return np.frombuffer(data, f"u{storage.dtype.itemsize}").byteswap().view(storage.dtype)
+    return np.frombuffer(data, storage.dtype)
+
+
+def _tensors(content: object, arrays: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
+    state = content
+    if isinstance(content, dict):
+        state = next((content[key] for key in WRAPPERS if isinstance(content.get(key), dict)), content)
+    if not isinstance(state, dict):
+        raise ValueError(f"it must hold a state dict. Received: a {type(state).__name__}")
+    parallel = all(isinstance(name, str) and name.startswith(PARALLEL) for name in state)
+    for name, tensor in state.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            raise ValueError(
+                f"a state dict must hold tensors by name. Received: {name!s:.200} with a {type(tensor).__name__}"
+            )
+        yield name.removeprefix(PARALLEL) if parallel else name, _view(tensor, arrays)
+
+
+def _view(tensor: Tensor, arrays: dict[str, np.ndarray]) -> np.ndarray:
+    values, count = arrays.get(tensor.storage.key), math.prod(tensor.shape)
+    last = tensor.offset + sum((size - 1) * step for size, step in zip(tensor.shape, tensor.strides, strict=True))
+    if values is None or (count and last >= values.size):
+        raise ValueError(f"a tensor of shape {tensor.shape} reaches beyond its storage")
+    if not count:
+        return np.zeros(tensor.shape, values.dtype)
+    strides = [step * values.itemsize for step in tensor.strides]
+    return np.lib.stride_tricks.as_strided(values[tensor.offset :], tensor.shape, strides, writeable=False)

@@ -1,0 +1,99 @@
+"""Protocol buffers' wire format: https://protobuf.dev/programming-guides/encoding.
+
+Fields are read by number, without the schemas that Caffe and TensorFlow compile. Whatever a message claims, no more
+is read than it holds: ValueError if it claims more.
+"""
+
+from collections.abc import Iterator
+
+VARINT, BYTES = 0, 2
+FIXED = {1: 8, 5: 4}  # bytes, by wire type
+
+
+def varint(data: memoryview, at: int) -> tuple[int, int]:
+    """The integer that begins at `at`, seven bits a byte, and where the next thing begins."""
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= len(data):
+            raise ValueError("it ends within an integer")
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    raise ValueError("an integer has more than ten bytes")
+
+
+def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """The fields of a message: number, and an integer (varints) or bytes (all others)."""
+    at = 0
+    while at < len(message):
+        tag, at = varint(message, at)
+        number, kind = tag >> 3, tag & 7
+        if kind == VARINT:
+            value, at = varint(message, at)
+            yield number, value
+            continue
+        if kind == BYTES:
+            size, at = varint(message, at)
+        elif kind in FIXED:
+            size = FIXED[kind]
+        else:
+            raise ValueError(f"a field has the unknown wire type {kind}")
+        if size > len(message) - at:
+            raise ValueError(f"a field of {size} bytes stands where {len(message) - at} are left")
+        yield number, message[at : at + size]
+        at += size
+
+
+def parts(message: memoryview, wanted: int) -> Iterator[memoryview]:
+    """The values of a repeated field that is no integer."""
+    for number, value in fields(message):
+        if number == wanted:
+            if isinstance(value, int):
+                raise ValueError(f"field {wanted} is an integer where it must not be")
+            yield value
+
+
+def part(message: memoryview, wanted: int) -> memoryview:
+    """The last value of such a field; no bytes if there is none."""
+    value = memoryview(b"")
+    for value in parts(message, wanted):  # noqa: B007
+        pass
+    return value
+
+
+def text(message: memoryview, wanted: int) -> str:
+    return str(part(message, wanted), "utf-8")
+
+
+def integers(message: memoryview, wanted: int) -> Iterator[int]:
+    """The values of a repeated field of integers, packed or not."""
+    for number, value in fields(message):
+        if number == wanted:
+            if isinstance(value, int):
+                yield value
+                continue
+            at = 0
+            while at < len(value):
+                item, at = varint(value, at)
+                yield item
+
+
+def integer(message: memoryview, wanted: int) -> int:
+    """The last value of a field of integers; 0 if there is none, as protocol buffers have it."""
+    value = 0
+    for value in integers(message, wanted):  # noqa: B007
+        pass
+    return value
+
+
+def numbers(message: memoryview, wanted: int) -> memoryview | bytearray:
+    """The bytes of a repeated field of floats or doubles, packed or not, one after another."""
+    chunks = parts(message, wanted)
+    whole: memoryview | bytearray = next(chunks, memoryview(b""))
+    for chunk in chunks:
+        if isinstance(whole, memoryview):
+            whole = bytearray(whole)
+        whole += chunk
+    return whole

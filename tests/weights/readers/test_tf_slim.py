@@ -1,0 +1,191 @@
+"""Checkpoints as TensorFlow writes them."""
+
+import shutil
+
+import ml_dtypes
+import numpy as np
+import pytest
+import tensorflow as tf
+from writers import slim_checkpoint
+
+from keras_inception.weights import read_tensors
+from keras_inception.weights.readers.checksums import crc32c
+
+v1 = tf.compat.v1
+RNG = np.random.default_rng(2)
+TENSORS = {
+    f"InceptionV1/{name}": RNG.normal(size=shape).astype(np.float32)
+    for name, shape in {
+        "Conv2d_1a_7x7/weights": (7, 7, 3, 4),
+        "Conv2d_1a_7x7/BatchNorm/beta": (4,),
+        "Conv2d_1a_7x7/BatchNorm/moving_mean": (4,),
+        "Conv2d_1a_7x7/BatchNorm/moving_variance": (4,),
+        "Logits/Conv2d_0c_1x1/weights": (1, 1, 4, 6),
+        "Logits/Conv2d_0c_1x1/biases": (6,),
+    }.items()
+}
+
+
+def assert_equal(got, want):
+    assert sorted(got) == sorted(want)
+    for name, values in want.items():
+        np.testing.assert_array_equal(got[name], values)
+
+
+@pytest.fixture(params=[1, 2])
+def version(request):
+    return request.param
+
+
+def test_both_versions(version, tmp_path):
+    slim_checkpoint(tmp_path / "model.ckpt", TENSORS, version)
+    assert_equal(read_tensors(tmp_path / "model.ckpt"), TENSORS)
+
+
+@pytest.mark.parametrize("name", ["model.ckpt", "model.ckpt.index", "model.ckpt.data-00000-of-00001"])
+def test_a_checkpoint_of_version_2_is_named_by_any_of_its_files(name, tmp_path):
+    slim_checkpoint(tmp_path / "model.ckpt", TENSORS, version=2)
+    assert_equal(read_tensors(str(tmp_path / name)), TENSORS)
+
+
+@pytest.mark.parametrize("optimizer", ["Adam", "RMSProp", "Momentum"])
+def test_what_belongs_to_training_is_left_out(version, optimizer, tmp_path):
+    with tf.Graph().as_default(), v1.Session() as session:
+        variables = [v1.get_variable(name, initializer=values) for name, values in TENSORS.items()]
+        step = v1.train.get_or_create_global_step()
+        options = {"momentum": 0.9} if optimizer == "Momentum" else {}
+        loss = tf.add_n([tf.reduce_sum(variable) for variable in variables])
+        getattr(v1.train, f"{optimizer}Optimizer")(0.1, **options).minimize(loss, global_step=step)
+        session.run(v1.global_variables_initializer())
+        assert len(v1.global_variables()) > 2 * len(TENSORS)
+        v1.train.Saver(write_version=version).save(session, str(tmp_path / "model.ckpt"), write_meta_graph=False)
+    assert_equal(read_tensors(tmp_path / "model.ckpt"), TENSORS)
+
+
+def test_moving_averages_of_weights_are_preferred(version, tmp_path):
+    averages = {
+        f"{name}/ExponentialMovingAverage": values + 1 for name, values in TENSORS.items() if "moving_" not in name
+    }
+    want = {name: averages.get(f"{name}/ExponentialMovingAverage", values) for name, values in TENSORS.items()}
+    slim_checkpoint(tmp_path / "training.ckpt", TENSORS | averages, version)
+    assert_equal(read_tensors(tmp_path / "training.ckpt"), want)
+    slim_checkpoint(tmp_path / "averages.ckpt", averages, version)
+    assert_equal(read_tensors(tmp_path / "averages.ckpt"), {name: want[name] for name in want if "moving_" not in name})
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float64])
+def test_variables_of_other_floating_types_are_read(dtype, tmp_path):
+    values = np.array([[1.5, -2.25, 3.0]]).astype(dtype)
+    slim_checkpoint(tmp_path / "model.ckpt", {"a": values}, version=2)
+    assert_equal(read_tensors(tmp_path / "model.ckpt"), {"a": values.astype(np.float32)})
+    if dtype == np.float64:
+        slim_checkpoint(tmp_path / "one.ckpt", {"a": values}, version=1)
+        assert_equal(read_tensors(tmp_path / "one.ckpt"), {"a": values.astype(np.float32)})
+
+
+def test_several_files_of_data_are_read(tmp_path):
+    parts = [f"{tmp_path}/part{index}" for index in range(3)]
+    for index, part in enumerate(parts):
+        names = list(TENSORS)[index::3]
+        tf.raw_ops.SaveV2(
+            prefix=part, tensor_names=names, shape_and_slices=[""] * len(names), tensors=[TENSORS[n] for n in names]
+        )
+    tf.raw_ops.MergeV2Checkpoints(checkpoint_prefixes=parts, destination_prefix=f"{tmp_path}/model.ckpt")
+    assert len(list(tmp_path.glob("model.ckpt.data-*-of-00003"))) == 3
+    assert_equal(read_tensors(tmp_path / "model.ckpt"), TENSORS)
+
+
+def test_a_table_of_many_blocks_is_read(version, tmp_path):
+    tensors = {f"{'scope/' * 20}layer_{index}/weights": np.full(3, index, np.float32) for index in range(2000)}
+    save = {"tensor_names": list(tensors), "shape_and_slices": [""] * len(tensors)} if version == 2 else None
+    if save:
+        tf.raw_ops.SaveV2(prefix=f"{tmp_path}/model.ckpt", tensors=list(tensors.values()), **save)
+    else:
+        tf.raw_ops.Save(
+            filename=f"{tmp_path}/model.ckpt", tensor_names=list(tensors), data=[*map(tf.constant, tensors.values())]
+        )
+    assert_equal(read_tensors(tmp_path / "model.ckpt"), tensors)
+
+
+def test_slices_of_variables_are_refused(version, tmp_path):
+    with tf.Graph().as_default(), v1.Session() as session:
+        split = v1.fixed_size_partitioner(2)
+        v1.get_variable("a", shape=(4, 3), partitioner=split, use_resource=False)
+        session.run(v1.global_variables_initializer())
+        v1.train.Saver(write_version=version).save(session, str(tmp_path / "model.ckpt"), write_meta_graph=False)
+    with pytest.raises(ValueError, match="stored in slices, which are not read"):
+        read_tensors(tmp_path / "model.ckpt")
+
+
+def test_text_is_refused(tmp_path):
+    tf.raw_ops.SaveV2(
+        prefix=f"{tmp_path}/model.ckpt", tensor_names=["a"], shape_and_slices=[""], tensors=[tf.constant("text")]
+    )
+    with pytest.raises(ValueError, match=r"a must be of floating-point numbers\. Received: TensorFlow's type 7"):
+        read_tensors(tmp_path / "model.ckpt")
+
+
+def test_a_missing_file_of_data_is_an_os_error(tmp_path):
+    slim_checkpoint(tmp_path / "model.ckpt", TENSORS, version=2)
+    (tmp_path / "model.ckpt.data-00000-of-00001").unlink()
+    with pytest.raises(FileNotFoundError, match="data-00000-of-00001"):
+        read_tensors(tmp_path / "model.ckpt")
+    with pytest.raises(FileNotFoundError):
+        read_tensors(tmp_path / "nothing.ckpt")
+
+
+def test_every_flipped_bit_of_the_data_is_noticed(tmp_path):
+    slim_checkpoint(tmp_path / "model.ckpt", {"a": np.arange(8, dtype=np.float32)}, version=2)
+    path = tmp_path / "model.ckpt.data-00000-of-00001"
+    data = path.read_bytes()
+    for bit in range(8 * len(data)):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        with pytest.raises(ValueError, match="the data of a are damaged: they do not have their checksum"):
+            read_tensors(tmp_path / "model.ckpt")
+    path.write_bytes(data[:-1])
+    with pytest.raises(ValueError, match="larger than the file of data has room for"):
+        read_tensors(tmp_path / "model.ckpt")
+
+
+def test_every_flipped_bit_of_the_index_is_noticed(tmp_path):
+    slim_checkpoint(tmp_path / "model.ckpt", {"a": np.arange(8, dtype=np.float32)}, version=2)
+    path = tmp_path / "model.ckpt.index"
+    whole = path.read_bytes()
+    quiet = 0
+    for bit in range(8 * len(whole)):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        try:
+            assert_equal(read_tensors(path), {"a": np.arange(8)})
+            quiet += 1
+        except ValueError:
+            pass
+    assert quiet <= 8 * 52  # the footer's padding, and the block that lists other things: they are not read
+
+
+def test_version_1_is_read_from_a_file_of_any_name(tmp_path):
+    slim_checkpoint(tmp_path / "model.ckpt", TENSORS, version=1)
+    shutil.move(tmp_path / "model.ckpt", tmp_path / "inception_v1")
+    assert_equal(read_tensors(tmp_path / "inception_v1"), TENSORS)
+
+
+@pytest.mark.parametrize(
+    ("data", "checksum"),
+    [(b"", 0), (b"123456789", 0xE3069283), (bytes(32), 0x8A9136AA), (b"\xff" * 32, 0x62A8AB43)],
+)
+def test_checksums_are_those_of_rfc_3720(data, checksum):
+    assert crc32c(data) == checksum
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 5, 255, 256, 257, 4095, 70_001])
+def test_checksums_of_any_length(length):
+    data = np.random.default_rng(length).bytes(length)
+    register = 0xFFFFFFFF
+    for byte in data:
+        register ^= byte
+        for _ in range(8):
+            register = register >> 1 ^ (0x82F63B78 if register & 1 else 0)
+    assert crc32c(data) == register ^ 0xFFFFFFFF
