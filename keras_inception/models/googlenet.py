@@ -93,11 +93,11 @@ def GoogLeNet(
     Args:
         include_top: end in global average pooling, dropout and classifier. Without, the output is that of the last
             module, (batch, height / 32, width / 32, 1024), and the sides of ``input_shape`` may be None.
-        weights: None for random ones, ``"imagenet"`` (torchvision's), or the path of a file with the tensors of
-            torchvision's googlenet, Caffe's bvlc_googlenet or TF-slim's inception_v1, in any format that
-            `keras_inception.weights.read_tensors` knows. The network is then built in its publisher's layout, so that
-            it gives its publisher's numbers, and its attribute ``preprocessing`` is the publisher's. Tensors of a head
-            or top that is not asked for are skipped. TF-slim's 1001 classes begin with "background": with
+        weights: None for random ones, ``"imagenet"`` (torchvision's) or ``"imagenet:caffe"``, or the path of a file
+            with the tensors of torchvision's googlenet, Caffe's bvlc_googlenet or TF-slim's inception_v1, in any format
+            that `keras_inception.weights.read_tensors` knows. The network is then built in its publisher's layout, so
+            that it gives its publisher's numbers, and its attribute ``preprocessing`` is the publisher's. Tensors of a
+            head or top that is not asked for are skipped. TF-slim's 1001 classes begin with "background": with
             ``classes=1000`` it is left out.
         input_tensor: a Keras tensor to build on in place of a new input.
         input_shape: (height, width, 3); (224, 224, 3) if there is a top.

@@ -44,8 +44,7 @@ FORMS = {
 }
 POOLS = {"max": max_pool, "average": average_pool}
 SIZES = {"cifar": 32, "imagenet": 224}
-MIN_POOLS = {"max": max_pool, "average": average_pool}
-SIZES = {"cifar": 8, "imagenet": 39}  # 39 is the least that leaves a pixel of pool3
+MIN_SIZES = {"cifar": 8, "imagenet": 39}  # 39 is the least that leaves a pixel of pool3
 
 
 def NetworkInNetwork(

@@ -33,7 +33,8 @@ class Converted(NamedTuple):
         network, publisher: whose weights they are: keys of `names.PUBLISHERS`.
         classes: number of classes; None without a classifier.
         tensors: number of arrays of weights.
-        preprocessing: what the network takes.
+        preprocessing: what the network takes, by its run, its record or its publisher; a network of our own layout
+            does not tell.
     """
 
     path: Path
@@ -50,8 +51,8 @@ def convert(
     """Write weights as a ``.keras`` or a ``.safetensors`` file, float32.
 
     A ``.keras`` file is a network in its publisher's layout, without auxiliary heads; open it by
-    `keras_inception.load`. A ``.safetensors`` has all tensors, by the names of the source, and says which layout they
-    are of, so that a network's ``weights=`` builds it again.
+    `keras_inception.load`. A ``.safetensors`` has all tensors as they are, by the names of the source, and says which
+    layout they are of, so that a network's ``weights=`` builds it again.
 
     Args:
         source: a file of any kind that `keras_inception.weights.read_tensors` knows, a run directory, or

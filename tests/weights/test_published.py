@@ -153,7 +153,8 @@ def test_a_silent_server_is_given_up(server, home, monkeypatch):
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
 def test_a_download_that_is_killed_leaves_nothing_under_the_final_name(end, server, home):
     code = (
-        "import pathlib, sys; from keras_inception.weights import published; "
+        "import pathlib, signal, sys; from keras_inception.weights import published; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "  # which a shell's background process ignores
         "published.download(sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3])"
     )
     arguments = [sys.executable, "-c", code, server.address("slow"), str(home / "slow"), HASH]

@@ -25,9 +25,9 @@ DAMAGE = (IndexError, OverflowError, UnicodeDecodeError, struct.error)
 def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """The weights in a file by name, float32. The kind of file is told by its content.
 
-    The names are the publisher's: torch's and safetensors' without the ``module.`` of a parallel model, Caffe's
-    ``layer/0`` and ``layer/1``, Keras' ``layer/kernel``, TF-slim's as they are. torch's counters are left out. Of a
-    TensorFlow checkpoint of version 2 the path may be the prefix, the index or a file of data.
+    The names are the publisher's: torch's, without the ``module.`` of a parallel model; Caffe's ``layer/0`` and
+    ``layer/1``; Keras' ``layer/kernel``; TF-slim's. torch's counters are left out, and so is the state of a training.
+    Of a TensorFlow checkpoint of version 2 the path may be the prefix, the index or a file of data.
 
     Nothing that a file names is run, and no memory is taken for what a file claims but does not hold.
 

@@ -67,10 +67,13 @@ class _File:
     def at(self, address: int, size: int) -> memoryview:
         if address + size > len(self._content):
             raise ValueError(f"it points to {size} bytes at {address}, and ends at {len(self._content)}")
+        self.count(size)
+        return self._content[address : address + size]
+
+    def count(self, size: int) -> None:
         self._left -= size
         if self._left < 0:
             raise ValueError("its parts lead back to themselves, or lap over each other")
-        return self._content[address : address + size]
 
     def unpack(self, form: str, address: int) -> tuple:
         return struct.unpack("<" + form, self.at(address, struct.calcsize("<" + form)))
@@ -245,6 +248,7 @@ def _strings(file: _File, datatype: memoryview, shape: tuple[int, ...], data: me
             objects = file.heap(heap) if length else {}
             if length and index not in objects:
                 raise ValueError(f"a text of an attribute is not at {heap}")
+            file.count(length)
             yield bytes(objects[index][:length]).decode() if length else ""
     else:
         raise ValueError("an attribute is no text")

@@ -88,7 +88,9 @@ def _weights(root: hdf5.Node, config: bytes) -> Iterator[tuple[str, np.ndarray]]
         if layer is None:
             names = _names(config) if names is None else names
             if path not in names:
-                raise ValueError("it does not hold the layers' names, as those of Keras 3.5 and before: save as .keras")
+                raise ValueError(
+                    "it lacks the layers' names, as a .weights.h5 of Keras 3.5 and before does: save .keras"
+                )
             layer = [names[path]]
         kind = re.sub(r"_\d+$", "", path.rpartition("/")[2])
         count = len(group.members)

@@ -125,10 +125,7 @@ def _remembering(storages: dict[str, Storage]) -> Callable[[object], Storage]:
 
     def storage(persistent_id: object) -> Storage:
         match persistent_id:
-            case ("storage", np.dtype() as dtype, str() as key, _, int() as count, *view) if count >= 0 and view in (
-                [],
-                [None],
-            ):
+            case ("storage", np.dtype() as dtype, str() as key, _, int() as count, *view) if view in ([], [None]):
                 found = Storage(dtype, key, count)
                 if storages.setdefault(key, found) == found:
                     return found

@@ -155,7 +155,7 @@ def test_damage(case, file_of, folder, changes, end):
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 @given(changes=edits, end=ends)
-@settings(quick, max_examples=4000)
+@settings(quick, max_examples=1500)
 def test_much_damage(case, file_of, folder, changes, end):
     check(case, file_of, folder, changes, end)
 

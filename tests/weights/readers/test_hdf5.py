@@ -1,5 +1,7 @@
 """What HDF5 can do and Keras does not is refused; what Keras does is in test_keras.py."""
 
+import struct
+
 import h5py
 import numpy as np
 import pytest
@@ -56,6 +58,16 @@ def test_texts_of_fixed_and_variable_length(written, text, fixed):
         text = ["x" * 60_000]
     values = np.array([each.encode() for each in text]) if fixed else text
     assert written(lambda file: file.attrs.__setitem__("names", values)).strings("names") == text
+
+
+def test_one_long_text_is_not_read_a_thousand_times(tmp_path):
+    with h5py.File(tmp_path / "file.h5", "w") as file:
+        file.attrs["names"] = ["x" * 60_000, *("y" for _ in range(3000))]
+    content = (tmp_path / "file.h5").read_bytes()
+    at = content.index(struct.pack("<I", 60_000))  # then the address and the index in its heap
+    root = hdf5.read(content[:at] + content[at : at + 16] * 3001 + content[at + 16 * 3001 :])
+    with pytest.raises(ValueError, match="lap over each other"):
+        root.strings("names")
 
 
 def test_one_text_and_many_attributes(written):
