@@ -148,7 +148,6 @@ def test_it_builds_under_mixed_precision(factory, mixed_bfloat16):
         (ResNet34, {"auxiliary": True}, r"`auxiliary` must be False: resnet34 has no auxiliary classifiers"),
         (Plain34, {"auxiliary": True}, r"`auxiliary` must be False: plain34 has no auxiliary classifiers"),
     ],
-    ids=str,
 )
 def test_a_bad_argument_is_named(factory, arguments, match):
     with pytest.raises(ValueError, match=match):
