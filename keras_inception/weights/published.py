@@ -228,7 +228,7 @@ PUBLISHED = (
         "network_in_network",
         "caffe",
         "https://www.dropbox.com/s/0cidxafrb2wuwxw/nin_imagenet.caffemodel?dl=1",
-        "sha1:8e89c8fcd46e02780e16c867a5308e7bb7af0803",
+        "sha1:8e89c8fcd46e02780e16c867a5308e7bb7af0803",  # which nin_cifar10's readme gives too: one of them is wrong
         29,
         "non-commercial",
         NAMED["caffe"],
