@@ -34,12 +34,13 @@ def run(output: str | os.PathLike, *, minutes: float = MINUTES, say: Callable[[s
     began = time.monotonic()
     pictures = datasets.pictograms(output / "pictograms")
     say(f"Unpacked the pictograms: {pictures}")
+    training_began = time.monotonic()
     if (output / "run").exists():
         say(f"Going on with {output / 'run'}; to begin anew, remove {output}")
         trained = train(None, output / "run", resume=True)
     else:
         trained = train(pictures, output / "run", recipe=RECIPES["small"].replace(minutes=minutes))
-    say(f"Trained in {(time.monotonic() - began) / 60:.1f} minutes: {trained.path}")
+    say(f"Trained in {(time.monotonic() - training_began) / 60:.1f} minutes: {trained.path}")
     about = "Says which of 19 kinds of things a pictogram shows."
     report = mobile.export(
         trained.path, output / "exported", name="googlenet", description=about, overwrite=True, on_step=say
