@@ -14,8 +14,8 @@ setup: $(VENV)/.installed
 demo: setup
 	$(BIN)/keras-inception demo --output demo
 
-# A file of tests is one worker's, for the networks and exports that its tests share.
-PYTEST := python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+# A file of tests is one worker's, for the networks and exports that its tests share; the longest are not the last.
+PYTEST := python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: setup
 	$(BIN)/$(PYTEST)
