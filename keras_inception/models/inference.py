@@ -24,8 +24,7 @@ def inference_model(model: keras.Model) -> keras.Model:
 
 def without_heads(model: keras.Model) -> keras.Model:
     """The same as `inference_model`, but made of the very layers of `model`, so that it goes on learning with it."""
-    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
-        raise ValueError(f"`model` must be a functional Keras model. Received: {type(model).__name__}")
+    inputs = _inputs(model)
     if len(model.outputs) == 1:
         output = model.outputs[0]
     elif isinstance(model.output, dict) and "predictions" in model.output:
@@ -33,7 +32,6 @@ def without_heads(model: keras.Model) -> keras.Model:
     else:
         received = list(model.output) if isinstance(model.output, dict) else f"{len(model.outputs)} outputs"
         raise ValueError(f"`model` must have one output, or one named 'predictions'. Received: {received}")
-    inputs = model.inputs if len(model.inputs) > 1 else model.inputs[0]
     return keras.Model(inputs, output, name=model.name)
 
 
@@ -47,8 +45,7 @@ def features(model: keras.Model, stages: Sequence[str]) -> keras.Model:
     Raises:
         ValueError: `model` is not functional, or has no such layer.
     """
-    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
-        raise ValueError(f"`model` must be a functional Keras model. Received: {type(model).__name__}")
+    inputs = _inputs(model)
     known = {layer.name: layer for layer in model.layers}
     if not stages:
         raise ValueError("`stages` must name at least one layer. Received: none")
@@ -57,9 +54,15 @@ def features(model: keras.Model, stages: Sequence[str]) -> keras.Model:
             near = difflib.get_close_matches(stage, known, n=3)
             hint = f" Did you mean {', '.join(near)}?" if near else ""
             raise ValueError(f"`stages` must be layers of {model.name}.{hint} Received: {stage!r}")
-    inputs = model.inputs if len(model.inputs) > 1 else model.inputs[0]
     ends = {stage: known.get(f"{stage}_relu") or known.get(f"{stage}_bn") or known[stage] for stage in stages}
     return keras.Model(inputs, {stage: layer.output for stage, layer in ends.items()}, name=f"{model.name}_features")
+
+
+def _inputs(model: keras.Model) -> keras.KerasTensor | list[keras.KerasTensor]:
+    """The input of a functional model, or the list of them; ValueError if it is not functional."""
+    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
+        raise ValueError(f"`model` must be a functional Keras model. Received: {type(model).__name__}")
+    return model.inputs if len(model.inputs) > 1 else model.inputs[0]
 
 
 def _in_float32(layer: keras.layers.Layer) -> keras.layers.Layer:
