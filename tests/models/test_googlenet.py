@@ -4,6 +4,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from counts import trainable
 from keras import layers
 
 from keras_inception import GoogLeNet
@@ -14,10 +15,6 @@ HEADS = ["predictions", "aux_4a", "aux_4d"]
 
 def picture(height, width, batch=1):
     return np.random.default_rng(0).normal(size=(batch, height, width, 3)).astype(np.float32)
-
-
-def trainable(model):
-    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from counts import macs, trainable
 from keras import layers
 
 from keras_inception import InceptionV2, InceptionV3
@@ -47,16 +48,6 @@ MODULES = {
 
 def picture(height, width, batch=2):
     return np.random.default_rng(0).normal(size=(batch, height, width, 3)).astype(np.float32)
-
-
-def trainable(model):
-    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
-
-
-def macs(model):
-    """Multiply-adds of the convolution and dense layers, a kernel at every position of its output."""
-    kernels = [layer for layer in model.layers if isinstance(layer, (layers.Conv2D, layers.Dense))]
-    return sum(int(np.prod(layer.output.shape[1:-1]) * np.prod(layer.kernel.shape)) for layer in kernels)
 
 
 def convolutions(model, module=""):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 import pytest
-from keras import layers
+from counts import macs, trainable
 
 import keras_inception
 from keras_inception.registry import NETWORKS
@@ -59,16 +59,6 @@ CASES = [pytest.param(name, case, id=f"{name} {case.options}") for name, cases i
 
 def picture(side, batch=2):
     return np.random.default_rng(side).normal(size=(batch, side, side, 3)).astype(np.float32)
-
-
-def macs(model):
-    """Multiply-adds of the convolution and dense layers, a kernel at every position of its output."""
-    kernels = [layer for layer in model.layers if isinstance(layer, (layers.Conv2D, layers.Dense))]
-    return sum(int(np.prod(layer.output.shape[1:-1]) * np.prod(layer.kernel.shape)) for layer in kernels)
-
-
-def trainable(model):
-    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
