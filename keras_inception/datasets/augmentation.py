@@ -1,17 +1,19 @@
 """What training does to pictures so that no epoch sees the same ones."""
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import keras
     import tensorflow as tf
 
     from keras_inception.preprocessing import Preprocessing
 
-UPPER = {"brightness": 1.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.5}
+UPPER = {"brightness": 1.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.5, "erase": 1.0, "mixup": 10.0, "cutmix": 10.0}
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,10 @@ class Augmentation:
         contrast: largest share by which the distance to the mean colour is stretched or shrunk, in [0, 1].
         saturation: the same of colourfulness, in [0, 1].
         hue: largest turn of the hue, as a share of the colour wheel, in [0, 0.5].
+        erase: share of the pictures of which a part, 2 to 33 % of the area, is replaced by noise (random erasing,
+            1708.04896), in [0, 1].
+        mixup: alpha of the Beta distribution by which pictures and labels of a batch are mixed in pairs (1710.09412).
+        cutmix: the same for a part of one picture that is set into another (1905.04899).
 
     Raises:
         ValueError: a field is not as above.
@@ -39,6 +45,9 @@ class Augmentation:
     contrast: float = 0.3
     saturation: float = 0.3
     hue: float = 0.02
+    erase: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
 
     def __post_init__(self):
         for field, upper in (("area", 1.0), ("aspect", math.inf)):
@@ -107,6 +116,20 @@ class Augmentation:
             picture = tf.image.stateless_random_hue(picture, self.hue, seeds[5])
         return tf.clip_by_value(picture, 0, 1) * 255
 
+    def batch_layers(self) -> "list[keras.Layer]":
+        """Keras' layers that change whole batches, for `apply_to_batch`. To be built outside tf.data's functions."""
+        import keras
+
+        chosen = {
+            keras.layers.RandomErasing: (self.erase, {"factor": (self.erase, self.erase), "value_range": (-1, 1)}),
+            keras.layers.MixUp: (self.mixup, {"alpha": self.mixup}),
+            keras.layers.CutMix: (self.cutmix, {"factor": self.cutmix}),
+        }
+        layers = [layer(**arguments) for layer, (wanted, arguments) in chosen.items() if wanted]
+        for layer in layers:
+            layer.backend.set_backend("tensorflow")  # whichever trains: they run in tf.data
+        return layers
+
     def _random_box(self, shape, seed, preprocessing):
         """Where a crop begins and how far it goes; the whole picture if no such crop fits into it."""
         import tensorflow as tf
@@ -122,6 +145,34 @@ class Augmentation:
             use_image_if_no_bounding_boxes=True,
         )
         return begin, extent
+
+
+def apply_to_batch(
+    layers: "Sequence[keras.Layer]", x: "tf.Tensor", y: "tf.Tensor", seed: "tf.Tensor"
+) -> "tuple[tf.Tensor, tf.Tensor]":
+    """Pictures, normalised, and one-hot labels, changed by `Augmentation.batch_layers` as `seed`, (2,), has it."""
+    for layer, generator in zip(layers, _generators(seed), strict=False):
+        change = layer.get_random_transformation({"images": x, "labels": y}, seed=generator)
+        x, y = layer.transform_images(x, change), layer.transform_labels(y, change)
+    return x, y
+
+
+def _generators(seed: "tf.Tensor") -> "Iterator[keras.random.SeedGenerator]":
+    """What Keras' layers draw from, but so that it depends on `seed` alone, however often it was drawn before."""
+    import keras
+    import tensorflow as tf
+
+    drawn = itertools.count()
+
+    class Generator(keras.random.SeedGenerator):
+        def __init__(self):
+            pass  # no state of its own
+
+        def next(self, ordered=True):
+            return tf.random.fold_in(seed, next(drawn))
+
+    while True:
+        yield Generator()
 
 
 def _resize(picture, size):

@@ -33,6 +33,8 @@ MODULES = {
 }
 AUXILIARY = ("4a", "4d")
 MIN_SIZE = 32
+# Strides of conv1, pool1 and pool2; by what they shrink the picture in all. The paper's is 8.
+STEM_STRIDES = {8: (2, 2, 2), 4: (1, 2, 2), 2: (1, 1, 2)}
 MODULE_KINDS = {"reduced": inception, "naive": inception_naive}
 
 
@@ -77,6 +79,7 @@ def GoogLeNet(
     module: str = "reduced",
     normalization: str | None = None,
     five_kernel: int | None = None,
+    stem_stride: int = 8,
     dropout: float = 0.4,
     transform_input: bool = False,
     skip_mismatch: bool = False,
@@ -112,6 +115,9 @@ def GoogLeNet(
         normalization: ``"lrn"`` (the paper) or ``"batch_norm"`` (torchvision, TF-slim: after every convolution, in
             place of the bias). None is the layout of ``weights``, else ``"lrn"``.
         five_kernel: kernel of the 5×5 branch, 5 or 3. None is 5 with LRN and 3 with batch norm, as published.
+        stem_stride: by what the layers before 3a shrink the picture: 8 as in the paper, 4 for pictures of 64 px, or 2
+            for 32 px, of which little would be left. A deviation: the kernels are the paper's, but conv1, and with 2
+            also pool1, step by one pixel. The sides may then be 16 or 8 pixels; weights fit whatever the stride.
         dropout: rate before the classifier, in [0, 1); 0.4 in Table 1. The heads' is 0.7.
         transform_input: torchvision's argument of that name, composed into ``preprocessing``: False normalises by
             ImageNet's mean and deviation, True to -1 … 1, as its published weights want it and ``"imagenet"`` has it.
@@ -130,6 +136,7 @@ def GoogLeNet(
     check("module", module, tuple(MODULE_KINDS))
     check("normalization", normalization, (None, "lrn", "batch_norm"))
     check("five_kernel", five_kernel, (None, 3, 5))
+    check("stem_stride", stem_stride, tuple(STEM_STRIDES))
     options = Options(
         include_top,
         weights,
@@ -150,16 +157,17 @@ def GoogLeNet(
         checkpoint.check_option("module", module, "reduced")
     layout = layout._replace(five_kernel=five_kernel or layout.five_kernel)
 
-    inputs, x = options.image_input(224, MIN_SIZE)
+    inputs, x = options.image_input(224, MIN_SIZE * stem_stride // 8)
+    strides = STEM_STRIDES[stem_stride]
     unit = partial(conv, padding=layout.padding, batch_norm=layout.batch_norm)
     pool = partial(max_pool, padding="same" if layout.padding == "same" else "ceil")
     normalize = (lambda x, name: x) if layout.batch_norm else _lrn
 
-    x = unit(x, 64, 7, strides=2, name="conv1")  # 112×112×64
-    x = normalize(pool(x, name="pool1"), name="pool1_norm")  # 56×56×64
+    x = unit(x, 64, 7, strides=strides[0], name="conv1")  # 112×112×64
+    x = normalize(pool(x, strides=strides[1], name="pool1"), name="pool1_norm")  # 56×56×64
     x = unit(x, 64, 1, name="conv2_reduce")
     x = normalize(unit(x, 192, 3, name="conv2"), name="conv2_norm")  # 56×56×192
-    x = pool(x, name="pool2")  # 28×28×192
+    x = pool(x, strides=strides[2], name="pool2")  # 28×28×192
     heads = {}
     for key, filters in MODULES.items():
         if key == "4a":

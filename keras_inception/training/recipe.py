@@ -19,6 +19,7 @@ class Recipe:
         training_size: side of the pictures in training; 0 is `size`. Random crops make things look larger than they
             will in use, so that training on somewhat smaller pictures is both faster and better (1906.06423).
         normalization: `keras_inception.GoogLeNet`'s.
+        stem_stride: `keras_inception.GoogLeNet`'s.
         auxiliary: train with the auxiliary heads, their losses weighted by `auxiliary_weight` (0.3 in 1409.4842).
         dropout: rate before the classifier.
         crop: share of a picture's centre that is looked at outside training, as in `Preprocessing`.
@@ -43,6 +44,7 @@ class Recipe:
     size: int = 224
     training_size: int = 0
     normalization: str = "batch_norm"
+    stem_stride: int = 8
     auxiliary: bool = True
     auxiliary_weight: float = 0.3
     dropout: float = 0.4
@@ -62,8 +64,9 @@ class Recipe:
 
     def __post_init__(self):
         ranges = {
-            "size": (32, 4096),
+            "size": (8, 4096),
             "training_size": (0, 4096),
+            "stem_stride": (2, 8),
             "auxiliary_weight": (0, 10),
             "dropout": (0, 0.99),
             "crop": (0.01, 1),
@@ -86,8 +89,8 @@ class Recipe:
                 raise ValueError(f"`{name}` must be {'a whole' if whole else 'a'} number. Received: {name}={value!r}")
             if not low <= value <= high:
                 raise ValueError(f"`{name}` must be from {low} to {high}. Received: {name}={value!r}")
-        if 0 < self.training_size < 32:
-            raise ValueError(f"`training_size` must be 0, or 32 and more. Received: {self.training_size}")
+        if 0 < self.training_size < 8:
+            raise ValueError(f"`training_size` must be 0, or 8 and more. Received: {self.training_size}")
         if self.normalization not in ("lrn", "batch_norm"):
             raise ValueError(f"`normalization` must be 'lrn' or 'batch_norm'. Received: {self.normalization!r}")
         if self.precision not in PRECISIONS:

@@ -12,11 +12,12 @@ import keras
 import tensorflow as tf
 
 from keras_inception import datasets, evaluation, files
+from keras_inception.datasets.augmentation import apply_to_batch
 from keras_inception.models import GoogLeNet
 from keras_inception.preprocessing import DEFAULT
 from keras_inception.runs import CHECKPOINTS, DATA, LABELS, METRICS, PREPROCESSING, RECIPE, Run
 from keras_inception.training.callbacks import CosineSchedule, DropoutSeeds, Keeper, checkpoints, read_rows
-from keras_inception.training.fused import FusedAdamW, fuse_batch_norm
+from keras_inception.training.fused import FusedAdamW, fuse
 from keras_inception.training.recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -91,6 +92,7 @@ def build(recipe: Recipe, classes: int, size: int, precision: str) -> keras.Mode
             auxiliary=recipe.auxiliary,
             normalization=recipe.normalization,
             dropout=recipe.dropout,
+            stem_stride=recipe.stem_stride,
         )
     finally:
         keras.config.set_dtype_policy(before)
@@ -116,7 +118,7 @@ def _fit(run: Run, splits: datasets.Splits, verbose: int | str) -> None:
     keras.utils.set_random_seed(recipe.seed)
     tf.config.experimental.enable_op_determinism()  # or sums would depend on which thread is done first
     network = build(recipe, classes, recipe.size, "float32")
-    trainee = fuse_batch_norm(build(recipe, classes, recipe.training_size or recipe.size, recipe.precision))
+    trainee = fuse(build(recipe, classes, recipe.training_size or recipe.size, recipe.precision))
     _copy_weights(network, trainee)
     steps = datasets.steps_per_epoch(splits.train, recipe.batch_size)
     _compile(trainee, recipe, steps)
@@ -157,11 +159,17 @@ def _batches(splits: datasets.Splits, run: Run, recipe: Recipe, done: int, model
         augmentation=recipe.augmentation,
     )
 
-    def for_each_output(x, y):
-        y = tf.one_hot(y, len(splits.labels))
+    layers = recipe.augmentation.batch_layers()
+
+    def finished(step, batch):
+        x, y = batch
+        x, y = apply_to_batch(
+            layers, x, tf.one_hot(y, len(splits.labels)), tf.stack([tf.int64.max - recipe.seed, step])
+        )
         return x, {name: y for name in model.output} if isinstance(model.output, dict) else y
 
-    return batches.map(for_each_output)
+    first = done * datasets.steps_per_epoch(splits.train, recipe.batch_size)
+    return batches.enumerate(first).map(finished, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
 def _compile(model: keras.Model, recipe: Recipe, steps: int) -> None:

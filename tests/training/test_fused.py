@@ -3,7 +3,9 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from keras_inception.training import fused
 from keras_inception.training.fused import FusedAdamW
 
 
@@ -58,3 +60,49 @@ def test_the_average_moves_every_few_steps_as_far_as_it_would_have():
 def test_without_an_average_there_is_none():
     optimizer = trained(FusedAdamW(**OPTIONS), 1).optimizer
     assert len(optimizer.variables) == len(keras.optimizers.AdamW(**OPTIONS).variables) + 2 * 4
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 3), (1, 7), (5, 3)])
+def test_the_gradients_of_a_convolution_are_tensorflows(size):
+    rng = np.random.default_rng(0)
+    x, kernel = (tf.constant(rng.normal(size=shape), tf.float32) for shape in ((2, 6, 5, 3), (*size, 3, 4)))
+    results = []
+    for convolve in (fused.convolution, lambda x, kernel: tf.nn.conv2d(x, kernel, 1, "SAME")):
+        with tf.GradientTape() as tape:
+            tape.watch((x, kernel))
+            y = convolve(x, kernel)
+            loss = tf.reduce_sum(y**2)
+        results.append([y, *tape.gradient(loss, (x, kernel))])
+    for ours, theirs in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "side", "by_products"),
+    [
+        ({"kernel_size": 1, "padding": "same"}, 28, True),
+        ({"kernel_size": 3, "padding": "same"}, 7, True),
+        ({"kernel_size": 3, "padding": "same"}, 28, False),
+        ({"kernel_size": 3}, 7, False),
+        ({"kernel_size": 1, "strides": 2}, 28, False),
+        ({"kernel_size": 3, "padding": "same", "dilation_rate": 2}, 7, False),
+    ],
+)
+def test_fused_convolutions_train_as_plain_ones(monkeypatch, options, side, by_products):
+    taken = []
+    convolution = fused.convolution
+    monkeypatch.setattr(fused, "convolution", lambda *arguments: taken.append(1) or convolution(*arguments))
+    image = keras.Input((side, side, 64))
+    y = keras.layers.Conv2D(8, use_bias=False, dtype="mixed_bfloat16", **options)(image)
+    plain = keras.Model(image, keras.layers.GlobalAveragePooling2D(dtype="float32")(y))
+    copy = fused.fuse(plain)
+    taken.clear()
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(4, side, side, 64)), rng.normal(size=(4, 8))
+    before = plain.get_weights()[0]
+    for model in (plain, copy):
+        model.compile("sgd", "mse")
+        model.train_on_batch(x, y)
+    assert bool(taken) is by_products
+    ours, theirs = (model.get_weights()[0] - before for model in (copy, plain))
+    assert np.linalg.norm(ours - theirs) < 0.02 * np.linalg.norm(theirs)  # bfloat16 has 8 bits

@@ -17,7 +17,7 @@ import keras_inception
 from keras_inception.datasets import Augmentation
 from keras_inception.runs import Run
 from keras_inception.training import Recipe, train
-from keras_inception.training.fused import fuse_batch_norm
+from keras_inception.training.fused import fuse
 from keras_inception.training.trainer import _compile, _restore, build
 
 RECIPE = Recipe(
@@ -125,7 +125,7 @@ def test_a_checkpoint_that_is_damaged_gives_way_to_the_one_before(run, pictures,
     shutil.copytree(run.path, copy)
     last = copy / "checkpoints" / "epoch-4.weights.h5"
     os.truncate(last, last.stat().st_size // 2)
-    model = fuse_batch_norm(build(RECIPE, 3, 32, "float32"))
+    model = fuse(build(RECIPE, 3, 32, "float32"))
     _compile(model, RECIPE, steps=3)
     assert _restore(model, Run(copy)) == 3
     assert "epoch-4.weights.h5 cannot be read" in caplog.text
