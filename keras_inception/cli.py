@@ -1,6 +1,5 @@
 """``keras-inception …``: argument parsing and printing only. What is heavy is imported by the commands that need it."""
 
-import itertools
 import json as jsonlib
 import os
 import sys
@@ -14,6 +13,7 @@ from keras_inception.quiet import silenced
 
 if TYPE_CHECKING:
     from keras_inception.analysis import Cost
+    from keras_inception.evaluation import Evaluation
     from keras_inception.weights.published import Published
 
 app = typer.Typer(
@@ -24,10 +24,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-BATCH = 32  # pictures evaluated at a time
-TEXT_COLUMNS = ("class", "variant", "outside the delegate", "network", "ImageNet top-1 / top-5")
+TEXT_COLUMNS = ("class", "variant", "outside the delegate", "network", "ImageNet top-1 / top-5", "recipe", "about")
 PICTURES = "A folder of class folders, or of train/, validation/ and test/ with such."
+SOURCE = "A folder of pictures or of TFRecord shards, fashion_mnist, fashion_mnist:FOLDER or tfds:NAME."
 RUN_OR_FILE = "A run directory, or a .tflite file."
+TO_EVALUATE = "Pictures of its classes: of splits the test split; a run knows its own held-out ones."
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else on standard output.")]
 
 
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app(arguments, prog_name="keras-inception")
     except KeyboardInterrupt:
         _fail("interrupted", 130)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         if os.environ.get("KERAS_INCEPTION_TRACEBACK"):
             raise
         if isinstance(error, OSError) and error.filename is not None and error.strerror:
@@ -47,38 +48,43 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 @app.command()
 def train(
-    pictures: Annotated[Path | None, typer.Argument(help=PICTURES)] = None,
+    pictures: Annotated[str | None, typer.Argument(metavar="[PICTURES]", help=SOURCE)] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The run directory to make.")] = Path("run"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run at --output; give no PICTURES.")] = False,
     recipe: Annotated[
-        str, typer.Option(help="default (224 px), small (96 px), or a JSON file of a recipe.")
+        str, typer.Option(help="A name that `keras-inception recipes` lists, or a JSON file.")
     ] = "default",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Of the recipe; can be given again.")
+    ] = None,
+    network: Annotated[str | None, typer.Option(help="A name that `keras-inception list` lists.")] = None,
     size: Annotated[int | None, typer.Option(help="Side of the network's input in pixels.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the pictures.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Of training at most: fewer epochs if need be.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Pictures in a step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="The highest of the schedule.")] = None,
-    normalization: Annotated[str | None, typer.Option(help="batch_norm, or lrn as in the paper.")] = None,
     auxiliary: Annotated[bool | None, typer.Option(help="Train with the auxiliary heads.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, float32, mixed_bfloat16 or mixed_float16.")] = None,
+    tensorboard: Annotated[bool | None, typer.Option("--tensorboard", help="Log for TensorBoard.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, order, augmentation and dropout.")] = None,
     validation: Annotated[float, typer.Option(help="Share cut out of train/ if there is no validation/.")] = 0.15,
     strict: Annotated[bool, typer.Option("--strict", help="A picture that cannot be read is an error.")] = False,
 ) -> None:
-    """Train GoogLeNet on a folder of pictures."""
+    """Train a network on labelled pictures, GoogLeNet unless told otherwise."""
     changes = {
+        "network": network,
         "size": size,
         "epochs": epochs,
         "minutes": minutes,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
-        "normalization": normalization,
         "auxiliary": auxiliary,
         "precision": precision,
+        "tensorboard": tensorboard,
         "seed": seed,
     }
     changes = {name: value for name, value in changes.items() if value is not None}
-    if resume and (pictures or changes):
+    if resume and (pictures or changes or settings):
         raise ValueError(f"--resume takes the pictures and the recipe from {output}: give neither")
     if not resume and pictures is None:
         raise ValueError("PICTURES is missing: a folder of class folders to train on, or --resume to go on with a run")
@@ -86,7 +92,9 @@ def train(
         raise FileExistsError(f"{output} exists: go on with it by --resume, or name another folder by --output")
     from keras_inception import training
 
-    chosen = None if resume else training.named_recipe(recipe).replace(**changes)
+    chosen = None
+    if not resume:
+        chosen = training.named_recipe(recipe).replace(**changes).override(_assignments(settings or []))
     _import_tensorflow()
     run = training.train(
         pictures,
@@ -101,43 +109,71 @@ def train(
 
 
 @app.command()
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="Print this one whole.")] = None,
+) -> None:
+    """How networks are trained: the recipes that come with the package, and what they reach.
+
+    A recipe printed whole is a JSON file for `train --recipe FILE`.
+    """
+    from keras_inception.training import RECIPES, named_recipe
+
+    if name:
+        typer.echo(jsonlib.dumps(named_recipe(name).to_dict(), indent=2, ensure_ascii=False))
+        return
+    _table(["recipe", "network", "about"], [[key, recipe.network, recipe.about] for key, recipe in RECIPES.items()])
+    typer.echo("Any field can be changed: keras-inception train PICTURES --recipe small --set label_smoothing=0.05")
+
+
+@app.command()
 def evaluate(
     source: Annotated[Path, typer.Argument(metavar="RUN|FILE.tflite", help=RUN_OR_FILE)],
-    pictures: Annotated[Path | None, typer.Argument(help="Class folders; a run knows its own held-out ones.")] = None,
+    pictures: Annotated[str | None, typer.Argument(metavar="[DATA]", help=TO_EVALUATE)] = None,
+    crops: Annotated[int, typer.Option(help="Views of each picture to average over: 1, 10, 12 or 144.")] = 1,
+    ensemble: Annotated[
+        list[Path] | None, typer.Option(metavar="RUN|FILE.tflite", help="Average with this too; can be given again.")
+    ] = None,
     confusion: Annotated[Path | None, typer.Option(help="Draw the confusion matrix into this PNG.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="A picture that cannot be read is an error.")] = False,
     json: Json = False,
 ) -> None:
-    """Top-1, top-5 and a table by class, on labelled pictures."""
+    """Top-1, top-5, calibration and a table by class, on labelled pictures."""
+    from keras_inception import crops as cropping
     from keras_inception.classifier import open_classifier
 
+    cropping.check(crops)
     _import_tensorflow()
-    from keras_inception import datasets, evaluation, figures
+    from keras_inception import evaluation, figures
 
-    classifier = open_classifier(source)
-    labelled, skipped = _labelled_pictures(source, pictures, classifier.labels, strict)
+    sources = [source, *(ensemble or ())]
+    classifiers = [open_classifier(each) for each in sources]
+    labels = classifiers[0].labels
+    cropping.check_labels(list(map(str, sources)), [each.labels for each in classifiers])
+    labelled, skipped = _labelled_pictures(source, pictures, labels, strict)
     for path, reason in skipped:
         typer.echo(f"left out {path}: {reason}", err=True)
-    show = _progress("Classifying")
-    seen = itertools.count(BATCH, BATCH)
+    show, done = _progress("Classifying"), 0
+
+    def on_batch(count: int) -> None:
+        nonlocal done
+        done += count
+        show(done, len(labelled))
+
     result = evaluation.evaluate(
-        classifier.predict,
-        datasets.evaluation_batches(labelled, classifier.preprocessing.without_normalization(), BATCH),
-        classifier.labels,
-        on_batch=lambda _: show(min(next(seen), len(labelled)), len(labelled)),
+        cropping.averaged(classifiers),
+        cropping.view_batches(labelled, [each.preprocessing for each in classifiers], crops),
+        labels,
+        on_batch=on_batch,
     )
     if confusion:
         figures.confusion_picture(result, confusion)
     if json:
-        typer.echo(jsonlib.dumps(result.to_dict(), ensure_ascii=False))
+        report = {"models": list(map(str, sources)), "crops": crops, **result.to_dict()}
+        typer.echo(jsonlib.dumps(report, ensure_ascii=False))
         return
-    share = "{:.1%}".format
-    rows = [
-        [row.label, str(row.pictures), *("–" if value is None else share(value) for value in (row.top1, row.precision))]
-        for row in result.per_class
-    ]
-    _table(["class", "pictures", "top-1", "precision"], rows)
-    typer.echo(f"{result.count} pictures: top-1 {result.top1:.1%}, top-5 {result.top5:.1%}, loss {result.loss:.3f}")
+    _show_evaluation(result)
+    if crops > 1 or ensemble:
+        typer.echo(f"Averaged over {_number(crops, 'crop')} of each picture and {_number(len(sources), 'network')}.")
     if confusion:
         typer.echo(f"Confusion picture: {confusion}")
 
@@ -309,6 +345,40 @@ def cost(
         raise SystemExit(1)
 
 
+@app.command()
+def shard(
+    pictures: Annotated[str, typer.Argument(metavar="PICTURES", help=SOURCE)],
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write into. One begun is gone on with.")],
+    shards: Annotated[int, typer.Option(help="Their number for each split.")] = 8,
+    strict: Annotated[bool, typer.Option("--strict", help="A picture that cannot be read is an error.")] = False,
+    json: Json = False,
+) -> None:
+    """Write pictures as TFRecord shards to train from, verified in the end."""
+    from keras_inception import datasets
+
+    datasets.located(pictures)
+    _import_tensorflow()
+    manifest = datasets.write_shards(
+        pictures,
+        output,
+        shards=shards,
+        strict=strict,
+        on_scan=_progress("Looking at the pictures"),
+        on_write=_progress("Writing"),
+        on_check=_progress("Reading back"),
+    )
+    for path, reason in manifest["skipped"]:
+        typer.echo(f"left out {path}: {reason}", err=True)
+    if json:
+        typer.echo(jsonlib.dumps({"output": str(output), **manifest}, ensure_ascii=False))
+        return
+    for split in manifest["pictures"]:
+        written = [entry for name, entry in manifest["files"].items() if name.startswith(f"{split}-")]
+        count, size = (sum(entry[key] for entry in written) for key in ("pictures", "bytes"))
+        typer.echo(f"{split}: {_number(count, 'picture')}, {size / 1e6:.1f} MB in {_number(len(written), 'shard')}")
+    typer.echo(f"Shards: {output}")
+
+
 @app.command("convert-weights")
 def convert_weights(
     source: Annotated[str, typer.Argument(metavar="IN", help="A file of weights, a run directory, or imagenet.")],
@@ -331,6 +401,14 @@ def convert_weights(
     typer.echo(f"{converted.network} of {converted.publisher}: {converted.tensors} tensors, {classes}")
     typer.echo(f"Preprocessing: {jsonlib.dumps(preprocessing)}")
     typer.echo(f"Written: {target}")
+
+
+def _assignments(settings: Sequence[str]) -> dict[str, str]:
+    """``FIELD=VALUE`` as pairs."""
+    for setting in settings:
+        if "=" not in setting:
+            raise ValueError(f"--set takes FIELD=VALUE. Received: {setting}")
+    return dict(setting.split("=", 1) for setting in settings)
 
 
 def _accuracy(entry: "Published") -> str:
@@ -364,6 +442,19 @@ def _cost(model: str, size: int | None, classes: int | None) -> "Cost":
     return analysis.cost(network)
 
 
+def _show_evaluation(result: "Evaluation") -> None:
+    rows = [
+        [row.label, str(row.pictures), *("–" if share is None else f"{share:.1%}" for share in row[2:])]
+        for row in result.per_class
+    ]
+    _table(["class", "pictures", "top-1", "precision", "F1"], rows)
+    low, high = result.top1_interval
+    typer.echo(
+        f"{result.count} pictures: top-1 {result.top1:.1%} (95 % interval {low:.1%} to {high:.1%}), "
+        f"top-5 {result.top5:.1%}, loss {result.loss:.3f}, calibration error {result.calibration_error:.1%}"
+    )
+
+
 def _show_report(report: dict, json: bool) -> None:
     """Print an export's report; exit with 1 if a variant was refused."""
     if json:
@@ -389,7 +480,7 @@ def _show_report(report: dict, json: bool) -> None:
         _fail("\n".join(f"{variant} was not exported: {reason}" for variant, reason in refused.items()), 1)
 
 
-def _labelled_pictures(source: Path, pictures: Path | None, labels: tuple[str, ...], strict: bool):
+def _labelled_pictures(source: Path, pictures: str | None, labels: tuple[str, ...], strict: bool):
     """The pictures to evaluate on: those given, else the held-out ones of a run."""
     from keras_inception import datasets
     from keras_inception.runs import Run
@@ -398,9 +489,13 @@ def _labelled_pictures(source: Path, pictures: Path | None, labels: tuple[str, .
     if pictures is not None:
         return datasets.open_labelled(pictures, labels, strict=strict, progress=scan)
     if not source.is_dir():
-        raise ValueError(f"PICTURES is missing: {source} does not know where labelled pictures are")
-    splits = datasets.open_folder(**Run(source).data, strict=strict, progress=scan)
+        raise ValueError(f"DATA is missing: {source} does not know where labelled pictures are")
+    splits = datasets.open_data(**Run(source).data, labels=labels, strict=strict, progress=scan)
     return splits.test or splits.validation, splits.skipped
+
+
+def _number(count: int, thing: str) -> str:
+    return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
 def _fail(message: str, code: int) -> NoReturn:
@@ -426,7 +521,10 @@ def _progress(text: str) -> Callable[[int, int], None]:
     from rich.console import Console
     from rich.progress import Progress
 
-    bar = Progress(console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        return lambda done, total: None
+    bar = Progress(console=console, transient=True)
     task = bar.add_task(text)
 
     def show(done: int, total: int) -> None:

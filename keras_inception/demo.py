@@ -4,10 +4,14 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from keras_inception import files
+
+if TYPE_CHECKING:
+    from keras_inception.datasets import Examples
 
 MINUTES = 8.2
 SHOWN = 12
@@ -48,24 +52,25 @@ def run(output: str | os.PathLike, *, minutes: float = MINUTES, say: Callable[[s
     for row in report["variants"].values():
         if "path" in row:
             row["path"] = str((output / "exported" / row["path"]).resolve())
-    say(f"Classified test pictures by the exported file: {_classify(output, report, datasets.open_folder(pictures))}")
+    drawn = _classify(output, report, datasets.open_folder(pictures).test)
+    say(f"Classified test pictures by the exported file: {drawn}")
     report["seconds"] = round(time.monotonic() - began, 1)
     files.write_json(output / "report.json", report)
     return report
 
 
-def _classify(output: Path, report: dict, splits) -> Path:
+def _classify(output: Path, report: dict, test: "Examples") -> Path:
     """Draw what the smallest exported file says of a dozen test pictures, one or none from a class."""
-    from keras_inception import datasets, figures
+    from keras_inception import figures
     from keras_inception.mobile.classifier import TFLiteClassifier
 
     exported = [row for row in report["variants"].values() if "path" in row]
     classifier = TFLiteClassifier(min(exported, key=lambda row: row["mb"])["path"])
-    chosen = np.random.default_rng(0).permutation(len(splits.test))
-    first_of_class = {splits.test[index].label: splits.test[index] for index in reversed(chosen)}
+    chosen = np.random.default_rng(0).permutation(len(test))
+    first_of_class = {test.labels[index]: index for index in reversed(chosen)}
     shown = list(first_of_class.values())[:SHOWN]
-    pictures = np.stack([classifier.preprocessing.fit(datasets.read_picture(picture.path)) for picture in shown])
+    pictures = np.stack([classifier.preprocessing.fit(test.read(index)) for index in shown])
     path = output / "predictions.png"
-    truth = [picture.label for picture in shown]
+    truth = [int(test.labels[index]) for index in shown]
     figures.prediction_picture(pictures, classifier.predict(pictures), classifier.labels, truth, path)
     return path

@@ -1,5 +1,6 @@
 """Writing that leaves nothing half done: beside, then renamed."""
 
+import errno
 import json
 import os
 import tempfile
@@ -13,6 +14,9 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """A path beside `path` to write to; on leaving without an error it takes the name `path`, else it is removed.
 
     The temporary name ends like `path`, for writers that go by the ending.
+
+    Raises:
+        OSError: it cannot be written, on a full disk, say; `filename` is `path`, which is as it was.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -25,6 +29,9 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
             os.fsync(written.fileno())
         beside.chmod(0o666 & ~_umask())
         os.replace(beside, path)
+    except OSError as error:
+        reason = error.strerror or " ".join(str(error).split())
+        raise OSError(error.errno or errno.EIO, f"cannot be written: {reason}", str(path)) from error
     finally:
         beside.unlink(missing_ok=True)
 

@@ -1,7 +1,8 @@
 """Networks by name."""
 
-import difflib
 from typing import TYPE_CHECKING, NamedTuple
+
+from keras_inception.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     import keras
@@ -21,6 +22,7 @@ NETWORKS = {
     "vgg16": "VGG16",
     "vgg19": "VGG19",
 }
+WITH_HEADS = ("googlenet", "inception_v2", "inception_v3")  # that take `auxiliary=True`
 
 
 class Figures(NamedTuple):
@@ -57,8 +59,7 @@ def resolve(name: str) -> str:
     """The key in `NETWORKS` of a name; neither case nor ``_`` and ``-`` matter. ValueError if there is none."""
     known = {_plain(key): key for key in NETWORKS}
     if _plain(name) not in known:
-        near = difflib.get_close_matches(_plain(name), known, n=1)
-        hint = f" Did you mean {NETWORKS[known[near[0]]]}?" if near else ""
+        hint = did_you_mean(name, NETWORKS.values())
         raise ValueError(f"`model` must be one of {', '.join(NETWORKS)}.{hint} Received: {name!r}")
     return known[_plain(name)]
 

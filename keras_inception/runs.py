@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MODEL, LABELS, PREPROCESSING = "model.keras", "labels.txt", "preprocessing.json"
 RECIPE, DATA, METRICS, CHECKPOINTS = "recipe.json", "data.json", "metrics.csv", "checkpoints"
+LOGS, LOCK = "logs", ".lock"
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,13 @@ class Run:
 
     @property
     def data(self) -> dict:
-        """The arguments of `keras_inception.datasets.open_folder` that training was given."""
-        return files.read_json(self.path / DATA)
+        """The arguments of `keras_inception.datasets.open_data` that training was given."""
+        return {key: value for key, value in files.read_json(self.path / DATA).items() if key != "fingerprint"}
+
+    @property
+    def fingerprint(self) -> dict[str, str]:
+        """Of the splits that training has seen, by which it notices that they have changed."""
+        return files.read_json(self.path / DATA).get("fingerprint", {})
 
     def model(self) -> "keras.Model":
         """The trained network; ValueError if training has not finished an epoch yet."""

@@ -1,6 +1,7 @@
 """The command line: what it prints, and what it says of a user's mistakes."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -30,7 +31,7 @@ def failure(capsys, *arguments: str) -> tuple[int, str]:
     return stop.value.code, capsys.readouterr().err
 
 
-COMMANDS = ("train", "evaluate", "predict", "export", "demo", "list", "convert-weights", "cost")
+COMMANDS = ("train", "evaluate", "predict", "export", "demo", "shard", "list", "convert-weights", "cost")
 
 
 @pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)])
@@ -68,6 +69,7 @@ def test_wrong_usage_is_exit_code_2(capsys):
         (["evaluate", "no/such/run"], "no/such/run"),
         (["evaluate", "{tmp}"], "is not a run directory"),
         (["evaluate", "{tmp}/text.tflite", "{tmp}"], "text.tflite"),
+        (["evaluate", "{tmp}", "--crops", "5"], "`crops` must be one of 1, 10, 12, 144. Received: crops=5"),
         (["predict", "{tmp}/text.tflite", "{tmp}/text.tflite"], "text.tflite"),
         (["predict", "no/such/run", "no-such.png"], "no-such.png"),
         (["export"], "name either a run directory"),
@@ -136,10 +138,39 @@ def test_evaluate_reads_the_held_out_pictures_of_a_run(trained, pictures, tmp_pa
     assert result["top5"] == 1.0
     assert (tmp_path / "confusion.png").stat().st_size > 1000
 
+    assert (result["models"], result["crops"]) == ([str(trained)], 1)
+    assert sum(each["pictures"] for each in result["calibration"]) == 12
+
     command("evaluate", trained, pictures / "test")
     table = capsys.readouterr().out
-    assert f"12 pictures: top-1 {result['top1']:.1%}" in table
-    assert all(label in table for label in ("blue", "green", "red"))
+    low, high = result["top1_interval"]
+    assert f"12 pictures: top-1 {result['top1']:.1%} (95 % interval {low:.1%} to {high:.1%}), top-5 100.0%" in table
+    assert table.rstrip().endswith(f"calibration error {result['calibration_error']:.1%}")
+    assert all(label in table for label in ("blue", "green", "red", "precision", "F1"))
+
+
+def test_evaluate_averages_over_crops_and_networks(trained, capsys):
+    reports = []
+    for options in ((), ("--ensemble", trained), ("--crops", 10, "--ensemble", trained), ("--crops", 144)):
+        command("evaluate", trained, *options, "--json")
+        reports.append(json.loads(capsys.readouterr().out))
+    alone, twice, ten, many = reports
+    assert [report["count"] for report in reports] == [12, 12, 12, 12]
+    assert twice["loss"] == pytest.approx(alone["loss"], rel=1e-5), "of the same network twice"
+    assert (ten["models"], ten["crops"], many["crops"]) == ([str(trained), str(trained)], 10, 144)
+    assert len({alone["loss"], ten["loss"], many["loss"]}) == 3
+
+    command("evaluate", trained, "--crops", 12)
+    assert capsys.readouterr().out.endswith("Averaged over 12 crops of each picture and 1 network.\n")
+
+
+def test_networks_of_other_classes_are_not_averaged(trained, tmp_path, capsys):
+    other = tmp_path / "other"
+    shutil.copytree(trained, other)
+    (other / "labels.txt").write_text("blue\ngreen\nyellow\n")
+    code, message = failure(capsys, "evaluate", trained, "--ensemble", other)
+    assert code == 1
+    assert f"Received: {other}, which lacks red and which alone has yellow" in message
 
 
 def test_predict_names_the_likeliest_classes(trained, pictures, capsys):
@@ -164,7 +195,13 @@ def test_export_then_the_file_in_place_of_the_run(trained, pictures, tmp_path, c
 
     file = folder / "colours_float32.tflite"
     command("evaluate", file, pictures / "test", "--json")
-    assert json.loads(capsys.readouterr().out)["top1"] == report["variants"]["float32"]["top1"]
+    alone = json.loads(capsys.readouterr().out)
+    assert alone["top1"] == report["variants"]["float32"]["top1"]
+    command("evaluate", file, pictures / "test", "--ensemble", trained, "--crops", 10, "--json")
+    averaged = json.loads(capsys.readouterr().out)
+    command("evaluate", trained, pictures / "test", "--crops", 10, "--json")
+    assert averaged["loss"] == pytest.approx(json.loads(capsys.readouterr().out)["loss"], rel=1e-3)
+    assert averaged["loss"] != alone["loss"]
     command("predict", file, folder / "sample.png", "--json")
     (result,) = json.loads(capsys.readouterr().out)
     expected = json.loads((folder / "sample.json").read_text())["top5"]["float32"]

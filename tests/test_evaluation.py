@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from keras_inception.evaluation import ClassResult, Evaluation, evaluate, keras_predictor, top_k
+from keras_inception.evaluation import (
+    ClassResult,
+    ConfidenceBin,
+    Evaluation,
+    evaluate,
+    keras_predictor,
+    top_k,
+    wilson,
+)
 
 # Six pictures of three classes; the classifier is a table lookup.
 PROBABILITIES = np.array(
@@ -30,15 +38,59 @@ def test_a_hand_counted_evaluation():
     assert (result.count, result.top1, result.top5) == (6, 4 / 6, 1.0)
     assert result.loss == pytest.approx(-np.log([0.7, 0.5, 0.8, 0.3, 0.7, 0.3]).mean())
     assert result.per_class == (
-        ClassResult("cat", 3, 2 / 3, 2 / 3),
-        ClassResult("dog", 3, 2 / 3, 2 / 3),
-        ClassResult("unseen", 0, None, None),
+        ClassResult("cat", 3, 2 / 3, 2 / 3, 2 / 3),
+        ClassResult("dog", 3, 2 / 3, 2 / 3, 2 / 3),
+        ClassResult("unseen", 0, None, None, None),
     )
 
 
 def test_precision_and_top1_of_a_class_are_not_the_same():
     result = Evaluation(("a", "b"), np.array([[3, 1], [2, 0]]), top5=1.0, loss=1.0)
-    assert result.per_class == (ClassResult("a", 4, 3 / 4, 3 / 5), ClassResult("b", 2, 0.0, 0.0))
+    f1 = 2 / (4 / 3 + 5 / 3)
+    assert result.per_class == (ClassResult("a", 4, 3 / 4, 3 / 5, pytest.approx(f1)), ClassResult("b", 2, 0, 0, 0))
+    assert (result.calibration, result.calibration_error) == ((), None)
+
+
+def test_a_hand_counted_calibration():
+    """0.5, 0.5, 0.6, 0.7, 0.7, 0.8: 15 bins end at 0.533, 0.6, 0.733 and 0.8, and a bin has its upper end."""
+    result = evaluate(lambda x: PROBABILITIES[x], batches_of(TRUTH, 4), LABELS)
+    filled = {round(each.high, 3): each for each in result.calibration if each.pictures}
+    assert len(result.calibration) == 15
+    assert [each.low for each in result.calibration[1:]] == [each.high for each in result.calibration[:-1]]
+    assert [(high, each.pictures, each.top1) for high, each in filled.items()] == [
+        (0.533, 2, 0.5), (0.6, 1, 0.0), (0.733, 2, 1.0), (0.8, 1, 1.0)
+    ]  # fmt: skip
+    assert [each.confidence for each in filled.values()] == pytest.approx([0.5, 0.6, 0.7, 0.8])
+    assert result.calibration_error == pytest.approx((2 * 0.0 + 0.6 + 2 * 0.3 + 0.2) / 6)
+    assert result.calibration[0] == ConfidenceBin(0.0, 1 / 15, 0, None, None)
+
+
+@pytest.mark.parametrize(
+    ("confidence", "place"), [(0.0, 0), (1e-9, 0), (1 / 15, 0), (0.07, 1), (1.0, 14), (1.0005, 14)]
+)
+def test_every_confidence_has_its_bin(confidence, place):
+    result = evaluate(lambda x: np.array([[confidence]]), [(None, [0])], "a")
+    assert [each.pictures for each in result.calibration] == [int(index == place) for index in range(15)]
+
+
+@pytest.mark.parametrize(
+    ("right", "pictures", "low", "high"),
+    # Newcombe 1998 (Statistics in Medicine 17), Table I, method 3: Wilson's.
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0000, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_the_interval_is_wilsons(right, pictures, low, high):
+    assert wilson(right, pictures) == pytest.approx((low, high), abs=5e-5)
+    result = Evaluation(("a", "b"), np.array([[right, pictures - right], [0, 0]]), top5=1.0, loss=1.0)
+    assert result.top1_interval == wilson(right, pictures)
+
+
+@given(st.integers(1, 10**6).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_the_interval_holds_the_share(counts):
+    right, pictures = counts
+    low, high = wilson(right, pictures)
+    assert 0 <= low <= right / pictures <= high <= 1
+    assert low < high
+    assert wilson(pictures - right, pictures) == pytest.approx((1 - high, 1 - low))
 
 
 def test_top5_looks_at_five():
@@ -62,7 +114,9 @@ def test_on_batch_hears_of_every_picture():
 def test_to_dict_survives_json():
     values = evaluate(lambda x: PROBABILITIES[x], batches_of(TRUTH, 6), LABELS).to_dict()
     assert json.loads(json.dumps(values)) == values
-    assert values["per_class"][0] == {"label": "cat", "pictures": 3, "top1": 2 / 3, "precision": 2 / 3}
+    assert values["per_class"][0] == {"label": "cat", "pictures": 3, "top1": 2 / 3, "precision": 2 / 3, "f1": 2 / 3}
+    assert values["top1_interval"] == list(wilson(4, 6))
+    assert values["calibration"][14] == {"low": 14 / 15, "high": 1, "pictures": 0, "confidence": None, "top1": None}
     assert values["confusion"] == [[2, 1, 0], [1, 2, 0], [0, 0, 0]]
 
 
@@ -101,6 +155,10 @@ def test_properties_of_any_evaluation(data):
     if classes <= 5:
         assert result.top5 == 1
     assert result.count == count
+    assert 0 <= result.calibration_error <= 1
+    assert sum(each.pictures for each in result.calibration) == count
+    assert sum(each.pictures * (each.top1 or 0) for each in result.calibration) == pytest.approx(result.top1 * count)
+    assert all(each.low <= each.confidence <= each.high + 1e-12 for each in result.calibration if each.pictures)
     assert result.confusion.sum(axis=1).tolist() == np.bincount(truth, minlength=classes).tolist()
     assert result.confusion.sum(axis=0).tolist() == np.bincount(levels.argmax(1), minlength=classes).tolist()
 

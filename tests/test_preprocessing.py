@@ -1,25 +1,40 @@
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from keras_inception import Preprocessing
-from keras_inception.preprocessing import INTERPOLATIONS, NAMED
+from keras_inception.preprocessing import FITTINGS, INTERPOLATIONS, NAMED
+
+GOLDEN = Path(__file__).parent / "golden"
+sys.path.insert(0, str(GOLDEN))
+from draw import draw_input  # noqa: E402
 
 sides = st.integers(1, 600)
 figures = st.floats(-1e6, 1e6)
 scales = st.floats(1e-3, 1e6)
+# Every combination of these that there is.
+RESIZES = [
+    {"fitting": fitting, "interpolation": interpolation, "antialias": antialias}
+    for fitting in FITTINGS
+    for interpolation in INTERPOLATIONS
+    for antialias in (True, False)
+    if (antialias or interpolation in ("nearest", "bilinear"))
+    and (fitting != "slim" or (interpolation == "bilinear" and not antialias))
+]
 preprocessings = st.builds(
-    Preprocessing,
+    lambda resize, **fields: Preprocessing(**fields, **resize),
+    resize=st.sampled_from(RESIZES),
     size=st.tuples(sides, sides),
     mean=st.tuples(figures, figures, figures),
     std=st.tuples(scales, scales, scales),
     channels=st.sampled_from(["RGB", "BGR"]),
-    crop=st.floats(0.01, 1.0),
-    interpolation=st.sampled_from(INTERPOLATIONS),
+    crop=st.floats(0.1, 1.0),
 )
 
 
@@ -53,6 +68,10 @@ def test_it_comes_back_from_a_file_with_its_own_size(tmp_path):
         ("crop", 1.1, r"`crop` must be in \(0, 1\]"),
         ("crop", "all", r"`crop` must be in \(0, 1\]"),
         ("interpolation", "area", r"`interpolation` must be one of nearest, .* Received: 'area'"),
+        ("fitting", "shortest", r"`fitting` must be one of box, shorter, stretch, slim\. Received: 'shortest'"),
+        ("fitting", ["box"], r"`fitting` must be one of box, shorter, stretch, slim"),
+        ("fitting", "slim", r"`fitting` 'slim' goes with .* and antialias=False\. Received: bilinear, antialias=True"),
+        ("antialias", 0, r"`antialias` must be True or False\. Received: antialias=0"),
     ],
 )
 def test_a_bad_field_is_named(field, value, match):
@@ -68,8 +87,37 @@ def test_json_that_is_no_preprocessing_is_refused(text):
         Preprocessing.from_json(text)
 
 
+@pytest.mark.parametrize("fitting", ["shorter", "stretch"])
+def test_a_resize_that_would_fill_the_memory_is_refused(fitting):
+    with pytest.raises(
+        ValueError, match=rf"`crop` must be in \[0\.1, 1\] for fitting '{fitting}'\. Received: crop=1e-06"
+    ):
+        Preprocessing(fitting=fitting, crop=1e-6)
+
+
+def test_a_ribbon_is_fitted_without_resizing_all_of_it():
+    ribbon = np.repeat(np.arange(90_000)[:, None, None] % 251, 3, axis=-1).astype(np.uint8)
+    shorter = Preprocessing(size=(64, 64), crop=0.875, fitting="shorter")
+    np.testing.assert_array_equal(shorter.fit(ribbon), shorter.replace(fitting="box").fit(ribbon))
+
+
+def test_bicubic_without_antialiasing_is_refused():
+    with pytest.raises(ValueError, match=r"`antialias` must be True for bicubic interpolation\. Received: False"):
+        Preprocessing(interpolation="bicubic", antialias=False)
+
+
+def test_json_of_before_there_were_fittings_means_what_it_meant():
+    text = (
+        '{"size": [299, 299], "mean": [127.5, 127.5, 127.5], "std": [127.5, 127.5, 127.5], '
+        '"channels": "RGB", "crop": 0.875, "interpolation": "bilinear"}'
+    )
+    old = Preprocessing.from_json(text)
+    assert old == Preprocessing(size=(299, 299), crop=0.875, fitting="box", antialias=True)
+
+
 def test_an_unknown_name_is_refused_with_those_that_are_known():
-    match = r"`preprocessing` must be one of inception, unit, torchvision, caffe, or a JSON file\. Received: 'vgg'"
+    known = "inception, unit, torchvision, torchvision_unit, keras, keras_caffe, caffe"
+    match = rf"`preprocessing` must be one of {known}, or a JSON file\. Received: 'vgg'"
     with pytest.raises(ValueError, match=match):
         Preprocessing.named("vgg")
 
@@ -106,8 +154,10 @@ def torchvision_transform_input(pixels):
     ("name", "formula"),
     [
         ("torchvision", imagenet),
-        ("inception", torchvision_transform_input),
+        ("torchvision_unit", torchvision_transform_input),
         ("inception", lambda pixels: pixels / 127.5 - 1),
+        ("keras", lambda pixels: pixels / 127.5 - 1),
+        ("keras_caffe", lambda pixels: pixels[..., ::-1] - np.array([103.939, 116.779, 123.68])),
         ("unit", lambda pixels: pixels / 127.5 - 1),
         ("caffe", lambda pixels: pixels[..., ::-1] - np.array([104.0, 117.0, 123.0])),
     ],
@@ -134,6 +184,7 @@ def test_without_normalization_pixels_stay_what_they_are(pixels):
 
 
 @given(preprocessings, sides, sides)
+@settings(max_examples=60)
 def test_any_picture_fits(preprocessing, height, width):
     fitted = preprocessing.fit(Image.new("RGB", (width, height), (10, 20, 30)))
     assert fitted.dtype == np.uint8
@@ -142,9 +193,8 @@ def test_any_picture_fits(preprocessing, height, width):
 
 
 def test_a_picture_of_the_networks_size_is_left_alone(pixels):
-    for interpolation in INTERPOLATIONS:
-        preprocessing = Preprocessing(size=(5, 4), interpolation=interpolation)
-        np.testing.assert_array_equal(preprocessing.fit(pixels[0]), pixels[0])
+    for resize in RESIZES:
+        np.testing.assert_array_equal(Preprocessing(size=(5, 4), **resize).fit(pixels[0]), pixels[0])
 
 
 def coordinates(height, width):
@@ -189,3 +239,136 @@ def test_a_call_is_fit_and_normalize(pixels):
     got = preprocessing(pixels[0])
     assert got.dtype == np.float32
     np.testing.assert_array_equal(got, preprocessing.normalize(preprocessing.fit(pixels[0]).astype(np.float32)))
+
+
+def picture(height, width, seed=0):
+    """Waves and noise: neither smooth, which would hide a shift, nor flat."""
+    rows, columns = np.mgrid[:height, :width]
+    waves = 90 * np.stack([np.sin(rows / 7), np.cos(columns / 5), np.sin((rows + columns) / 11)], axis=-1)
+    noise = np.random.default_rng(seed).integers(-37, 38, waves.shape)
+    return np.clip(127 + waves + noise, 0, 255).astype(np.uint8)
+
+
+# (height, width): landscape, portrait, square, smaller than any input, a strip, already resized.
+ODD_SIZES = [(375, 500), (501, 333), (77, 77), (19, 31), (40, 399), (256, 341)]
+
+
+@pytest.mark.parametrize("shape", ODD_SIZES)
+@pytest.mark.parametrize(
+    ("name", "fields", "shorter_side", "side"),
+    [
+        ("torchvision", {}, 256, 224),
+        ("torchvision_unit", {"size": (299, 299), "crop": 299 / 342}, 342, 299),
+        ("torchvision_unit", {"size": (299, 299), "crop": 299 / 341, "interpolation": "bicubic"}, 341, 299),
+        ("torchvision_unit", {"size": (96, 96), "crop": 1.0, "interpolation": "nearest"}, 96, 96),
+    ],
+)
+def test_shorter_is_torchvisions_resize_and_centre_crop(shape, name, fields, shorter_side, side):
+    """By torchvision's two steps, spelled out; `test_torchvisions_own_transforms` has its own pixels."""
+    preprocessing = NAMED[name].replace(**fields)
+    image = Image.fromarray(picture(*shape))
+    longer = int(shorter_side * max(shape) / min(shape))
+    resized_size = (shorter_side, longer) if image.width <= image.height else (longer, shorter_side)
+    resized = image.resize(resized_size, Image.Resampling[preprocessing.interpolation.upper()])
+    left, upper = (round((length - side) / 2) for length in resized.size)
+    expected = resized.crop((left, upper, left + side, upper + side))
+    np.testing.assert_array_equal(preprocessing.fit(image), np.asarray(expected))
+
+
+def test_torchvisions_own_transforms():
+    """Pixels that torchvision itself gave; golden/make_transforms.py."""
+    golden = json.loads((GOLDEN / "tv_transforms.json").read_text())
+    step = golden["step"]
+    for case in golden["cases"]:
+        pixels = np.rint(draw_input(case["height"], case["width"], case["seed"])[0] * 255).astype(np.uint8)
+        preprocessing = NAMED["torchvision"].replace(
+            size=(case["crop_size"],) * 2,
+            crop=case["crop_size"] / case["resize_size"],
+            interpolation=case["interpolation"],
+        )
+        fitted = preprocessing.fit(pixels)[::step, ::step]
+        np.testing.assert_array_equal(fitted.ravel(), case["pixels"])
+        np.testing.assert_allclose(preprocessing.normalize(fitted).ravel(), case["normalised"], atol=2e-6)
+
+
+@pytest.mark.parametrize("shape", ODD_SIZES)
+def test_shorter_covers_an_input_that_is_not_square(shape):
+    """The whole input is filled, and the picture keeps its shape."""
+    height, width = shape
+    places = np.mgrid[:height, :width] * (255 / np.array([height, width]).reshape(2, 1, 1))
+    smooth = np.stack([*places, places[0]], axis=-1).astype(np.uint8)
+    fitted = Preprocessing(size=(48, 80), crop=0.8, fitting="shorter").fit(smooth).astype(float)
+    scale = min(height / 60, width / 100)  # of the picture's pixels in one of the resized picture's
+    for channel, side, resized in ((0, height, 48), (1, width, 80)):
+        shown = np.ptp(fitted[..., channel]) / 255 * side
+        assert shown == pytest.approx((resized - 1) * scale, abs=0.03 * side + 2 * scale)
+
+
+@pytest.mark.parametrize("shape", ODD_SIZES)
+@pytest.mark.parametrize(("name", "size"), [("keras", (299, 299)), ("keras_caffe", (224, 224))])
+def test_stretch_is_keras_load_img(shape, name, size, tmp_path):
+    import keras
+
+    Image.fromarray(picture(*shape)).save(tmp_path / "picture.png")
+    expected = keras.utils.img_to_array(keras.utils.load_img(tmp_path / "picture.png", target_size=size))
+    np.testing.assert_array_equal(Preprocessing.named(name, size).fit(picture(*shape)), expected)
+
+
+@pytest.mark.parametrize("shape", ODD_SIZES)
+@pytest.mark.parametrize("size", [(224, 224), (299, 299), (96, 128)])
+def test_slim_is_tensorflows_central_crop_and_resize(shape, size):
+    """As in TF-slim's inception_preprocessing, but that we round to whole levels of 256."""
+    import tensorflow as tf
+
+    image = tf.image.convert_image_dtype(picture(*shape), tf.float32)
+    image = tf.image.central_crop(image, central_fraction=0.875)
+    resized = tf.compat.v1.image.resize_bilinear(image[None], size, align_corners=False)[0]
+    difference = Preprocessing.named("inception", size).fit(picture(*shape)) - 255 * resized.numpy()
+    assert np.abs(difference).max() < 0.505
+
+
+@pytest.mark.parametrize("shape", ODD_SIZES)
+def test_caffe_stretches_without_antialiasing_and_crops(shape):
+    """OpenCV's bilinear resize is TensorFlow 2's, which is had here; to 256×256, the middle of which is taken."""
+    import tensorflow as tf
+
+    resized = tf.image.resize(picture(*shape).astype(np.float32), (256, 256), antialias=False).numpy()
+    difference = NAMED["caffe"].fit(picture(*shape)) - resized[16:-16, 16:-16]
+    assert np.abs(difference).max() < 0.51
+
+
+@pytest.mark.parametrize(("crop", "shape"), [(0.875, (375, 500)), (1.0, (501, 333)), (0.3, (77, 77))])
+def test_a_box_without_antialiasing_is_the_four_pixels_around(crop, shape):
+    height, width = shape
+    ramp = np.stack([*np.mgrid[:height, :width] / 3, np.zeros(shape)], axis=-1)
+    fitted = Preprocessing(size=(20, 30), crop=crop, antialias=False).fit(ramp.astype(np.uint8))
+    scale = crop * min(height / 20, width / 30)
+    rows = (height - 20 * scale) / 2 + (np.arange(20) + 0.5) * scale - 0.5
+    columns = (width - 30 * scale) / 2 + (np.arange(30) + 0.5) * scale - 0.5
+    assert np.abs(fitted[:, 0, 0] - rows / 3).max() < 1.2  # the ramp was rounded down
+    assert np.abs(fitted[0, :, 1] - columns / 3).max() < 1.2
+
+
+def test_the_default_is_as_it_ever_was():
+    """Pillow's resize of a box in fractions of pixels, as runs of before the fittings were trained."""
+    for shape in ODD_SIZES:
+        image = Image.fromarray(picture(*shape))
+        scale = 0.875 * min(image.width / 96, image.height / 64)
+        left, upper = (image.width - 96 * scale) / 2, (image.height - 64 * scale) / 2
+        box = (left, upper, image.width - left, image.height - upper)
+        expected = np.asarray(image.resize((96, 64), Image.Resampling.BILINEAR, box=box))
+        np.testing.assert_array_equal(Preprocessing(size=(64, 96), crop=0.875).fit(image), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("unit", "the middle 1 of the largest centred rectangle of the input's shape"),
+        ("torchvision", "resized, in its shape, to cover just 256×256"),
+        ("keras", "resized to 224×224 whatever its shape, of which the input is the middle; nearest interpolation"),
+        ("inception", "the middle 0.875 of each side, resized to the input whatever its shape; bilinear"),
+    ],
+)
+def test_it_says_in_words_what_it_does(name, says):
+    assert NAMED[name].describe().startswith(says)
+    assert NAMED[name].describe().endswith(", antialiased" if NAMED[name].antialias else ", not antialiased")

@@ -22,14 +22,14 @@ def run(tmp_path):
     files.write_labels(tmp_path / LABELS, ["cat", "dog"])
     Preprocessing(size=(8, 8)).save(tmp_path / PREPROCESSING)
     files.write_json(tmp_path / RECIPE, {})
-    files.write_json(tmp_path / DATA, {"path": "pictures"})
+    files.write_json(tmp_path / DATA, {"source": "pictures"})
     return Run(tmp_path)
 
 
 def test_a_run_tells_what_training_wrote(run):
     assert run.labels == ("cat", "dog")
     assert run.preprocessing == Preprocessing(size=(8, 8))
-    assert run.data == {"path": "pictures"}
+    assert run.data == {"source": "pictures"}
 
 
 @pytest.mark.parametrize("missing", [LABELS, PREPROCESSING, RECIPE, DATA])

@@ -1,22 +1,33 @@
-"""From folders of pictures to tf.data, and the bundled pictograms."""
+"""From pictures, in folders, shards or sets by name, to tf.data; and the bundled pictograms."""
 
 from keras_inception.datasets.augmentation import Augmentation
 from keras_inception.datasets.batches import evaluation_batches, steps_per_epoch, training_batches
 from keras_inception.datasets.bundled import pictograms
-from keras_inception.datasets.folder import Picture, Skipped, Splits, list_pictures, open_folder, open_labelled
+from keras_inception.datasets.examples import Arrays, Examples, Files
+from keras_inception.datasets.folder import list_pictures, open_folder
 from keras_inception.datasets.reading import read_picture
+from keras_inception.datasets.records import Records
+from keras_inception.datasets.sources import located, open_data, open_labelled
+from keras_inception.datasets.splits import Skipped, Splits
+from keras_inception.datasets.writing import write_shards
 
 __all__ = [
+    "Arrays",
     "Augmentation",
-    "Picture",
+    "Examples",
+    "Files",
+    "Records",
     "Skipped",
     "Splits",
     "evaluation_batches",
     "list_pictures",
+    "located",
+    "open_data",
     "open_folder",
     "open_labelled",
     "pictograms",
     "read_picture",
     "steps_per_epoch",
     "training_batches",
+    "write_shards",
 ]

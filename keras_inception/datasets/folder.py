@@ -1,18 +1,29 @@
 """Folders of pictures: which files are pictures, of what class, in which split, and what had to be left out."""
 
-import hashlib
 import os
 import re
-import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from keras_inception.datasets.reading import examine
+import numpy as np
 
-Progress = Callable[[int, int], None]
+from keras_inception.datasets.examples import Examples, Files
+from keras_inception.datasets.reading import examine
+from keras_inception.datasets.splits import (
+    Found,
+    Progress,
+    Skipped,
+    Splits,
+    check_share,
+    class_numbers,
+    first_split,
+    make_splits,
+    nfc,
+    such_as,
+    unknown_class,
+)
 
 SPLIT_NAMES = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
 HIDDEN_NAMES = {"thumbs.db", "desktop.ini", "__macosx"}
@@ -21,39 +32,6 @@ PICTURE_ENDING = re.compile(
     r".*\.(jpe?g|jpe|jfif|mpo|jp2|j2k|jpx|jxl|a?png|webp|gif|bmp|dib|tiff?|p[bgpn]m|avif|hei[cf]|svg|psd|ico|tga|dng|cr2|nef)",
     re.IGNORECASE | re.DOTALL,
 )
-
-
-class Picture(NamedTuple):
-    """A picture that can be read.
-
-    Attributes:
-        path: its file.
-        label: the number of its class.
-        plain: TensorFlow's decoder reads it as Pillow does: JPEG or PNG of 8 bits, grey or RGB, upright, without alpha.
-    """
-
-    path: str
-    label: int
-    plain: bool
-
-
-class Skipped(NamedTuple):
-    """A file, or a class folder, that was left out, and why."""
-
-    path: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Splits:
-    """A folder of pictures, opened: `labels[picture.label]` is the class of a picture of any split."""
-
-    root: Path
-    labels: tuple[str, ...]
-    train: tuple[Picture, ...]
-    validation: tuple[Picture, ...]
-    test: tuple[Picture, ...]
-    skipped: tuple[Skipped, ...]
 
 
 def open_folder(
@@ -88,56 +66,34 @@ def open_folder(
         ValueError: `path` is no folder, has fewer than two classes or no pictures, a class of another split is not in
             `labels` or ``train``, an argument is out of range, or `strict` and there is something to skip.
     """
-    if not 0 <= validation < 1:
-        raise ValueError(f"`validation` must be in [0, 1). Received: validation={validation!r}")
+    check_share(validation)
     root = _existing_folder(path)
     folders = _split_folders(root) or {"train": root}
     if "train" not in folders:
         raise ValueError(f"{root} has {', '.join(folders)}, but no train folder")
     names = tuple(labels) if labels is not None else _class_names(folders["train"])
-    found, skipped = _scan(folders, names, strict, progress)
-    splits = {split: found.get(split, ()) for split in ("train", "validation", "test")}
-    if labels is None:
-        names, splits = _without_empty_classes(names, splits)
-    if len({picture.label for picture in splits["train"]}) < 2:
-        raise ValueError(f"{folders['train']} must have pictures of two or more classes{_examples(skipped)}")
-    if not splits["validation"]:
-        splits["train"], splits["validation"] = cut(splits["train"], validation, seed, folders["train"])
-    return Splits(root=root, labels=names, skipped=skipped, **splits)
+    found = _scan(root, folders, names, strict, progress)
+    return make_splits(found, validation=validation, seed=seed, all_classes=labels is not None)
 
 
-def open_labelled(
-    path: str | os.PathLike,
-    labels: Sequence[str],
-    *,
-    prefer: Sequence[str] = ("test", "validation", "train"),
-    strict: bool = False,
-    progress: Progress | None = None,
-) -> tuple[tuple[Picture, ...], tuple[Skipped, ...]]:
-    """The pictures to evaluate a network of known classes on: all of a folder of class folders, or of one split.
-
-    Args:
-        path: the folder, as for `open_folder`; it need not have every class.
-        labels: the network's classes. Names are compared in NFC, and without regard to case if that is unambiguous.
-        prefer: of a folder of splits, the first of these that exists is taken.
-        strict, progress: as for `open_folder`.
-
-    Raises:
-        ValueError: as `open_folder`, or none of the splits of `prefer` exists.
-    """
+def labelled_folder(
+    path: str | os.PathLike, labels: Sequence[str], prefer: Sequence[str], strict: bool, progress: Progress | None
+) -> tuple[Examples, tuple[Skipped, ...]]:
+    """`open_labelled` of a folder, which need not have every class."""
     root = _existing_folder(path)
     folders = _split_folders(root) or {prefer[0]: root}
-    split = next((split for split in prefer if split in folders), None)
-    if split is None:
-        raise ValueError(f"{root} has {', '.join(folders)}, but none of {', '.join(prefer)}")
-    found, skipped = _scan({split: folders[split]}, tuple(labels), strict, progress)
-    if not found[split]:
-        raise ValueError(f"{folders[split]} has no pictures{_examples(skipped)}")
-    return found[split], skipped
+    wanted = next(([split] for split in prefer if split in folders), list(folders))
+    found = _scan(root, {split: folders[split] for split in wanted}, tuple(labels), strict, progress)
+    examples, skipped = first_split(found, prefer)
+    if not len(examples):
+        raise ValueError(f"{folders[wanted[0]]} has no pictures{such_as(skipped)}")
+    return examples, skipped
 
 
-def list_pictures(path: str | os.PathLike) -> tuple[tuple[str, ...], tuple[Skipped, ...]]:
+def list_pictures(path: str | os.PathLike) -> tuple[Files, tuple[Skipped, ...]]:
     """Every picture that can be read below a folder, however nested, sorted, and what could not.
+
+    The labels number the folders that the pictures lie in.
 
     Raises:
         ValueError: `path` is no folder, or no picture is in it.
@@ -145,28 +101,10 @@ def list_pictures(path: str | os.PathLike) -> tuple[tuple[str, ...], tuple[Skipp
     root = _existing_folder(path)
     readable, skipped = _examine([str(file) for file in _files_below(root)], None)
     if not readable:
-        raise ValueError(f"{root} has no pictures{_examples(skipped)}")
-    return tuple(sorted(readable)), tuple(sorted(skipped))
-
-
-def cut(
-    pictures: Sequence[Picture], share: float, seed: int, base: str | os.PathLike
-) -> tuple[tuple[Picture, ...], tuple[Picture, ...]]:
-    """Cut the given share out of each class: (the rest, the share), in the order of `pictures`.
-
-    Which ones is decided by a hash of the seed and the path below `base`. At least one picture of each class is kept,
-    and if the share is not 0 at least one of each class of two or more is cut out.
-    """
-    ranked: dict[int, list[tuple[str, Picture]]] = {}
-    for picture in pictures:
-        name = _nfc(Path(picture.path).relative_to(base).as_posix())
-        rank = hashlib.sha256(os.fsencode(f"{seed}/{name}")).hexdigest()
-        ranked.setdefault(picture.label, []).append((rank, picture))
-    chosen: set[Picture] = set()
-    for members in ranked.values():
-        count = min(max(round(len(members) * share), 1), len(members) - 1) if share else 0
-        chosen.update(picture for _, picture in sorted(members)[:count])
-    return tuple(p for p in pictures if p not in chosen), tuple(p for p in pictures if p in chosen)
+        raise ValueError(f"{root} has no pictures{such_as(skipped)}")
+    numbers: dict[str, int] = {}
+    rows = [(file, numbers.setdefault(os.path.dirname(file), len(numbers))) for file in sorted(readable)]
+    return _files(root, rows, readable), tuple(sorted(skipped))
 
 
 def _existing_folder(path: str | os.PathLike) -> Path:
@@ -193,7 +131,7 @@ def _split_folders(root: Path) -> dict[str, Path]:
 
 def _class_names(folder: Path) -> tuple[str, ...]:
     folders, _ = _contents(folder)
-    names = tuple(sorted({_nfc(class_folder.name) for class_folder in folders}))
+    names = tuple(sorted({nfc(class_folder.name) for class_folder in folders}))
     for name in names:
         if not name.strip() or len(name.splitlines()) != 1 or name.encode(errors="ignore").decode() != name:
             raise ValueError(f"{folder}: the name of a class folder must be a line of text. Received: {name!r}")
@@ -211,8 +149,8 @@ class _ClassFolder(NamedTuple):
 
 
 def _scan(
-    folders: dict[str, Path], labels: tuple[str, ...], strict: bool, progress: Progress | None
-) -> tuple[dict[str, tuple[Picture, ...]], tuple[Skipped, ...]]:
+    root: Path, folders: dict[str, Path], labels: tuple[str, ...], strict: bool, progress: Progress | None
+) -> Found:
     """The readable pictures of each folder of class folders, sorted by class and path, and what is left out."""
     classes = {split: _class_folders(folder, labels) for split, folder in folders.items()}
     every_class = [each for split in classes.values() for each in split]
@@ -228,13 +166,21 @@ def _scan(
     if strict and skipped:
         listed = "\n".join(f"{path}: {reason}" for path, reason in skipped)
         raise ValueError(f"{len(skipped)} of the files and classes cannot be used:\n{listed}")
-    pictures: dict[str, tuple[Picture, ...]] = {}
+    splits = {}
     for split, found in classes.items():
-        members = (
-            Picture(file, each.label, readable[file]) for each in found for file in each.files if file in readable
-        )
-        pictures[split] = tuple(sorted(members, key=lambda picture: (picture.label, picture.path)))
-    return pictures, tuple(skipped)
+        rows = ((file, each.label) for each in found for file in each.files if file in readable)
+        splits[split] = _files(folders[split], sorted(rows, key=lambda row: row[::-1]), readable)
+    return Found(str(root), labels, splits, tuple(skipped))
+
+
+def _files(base: Path, rows: list[tuple[str, int]], plain: dict[str, bool]) -> Files:
+    """Files below `base` and their labels."""
+    return Files(
+        labels=np.array([label for _, label in rows], np.int32),
+        keys=np.array([Path(file).relative_to(base).as_posix() for file, _ in rows], object),
+        base=str(base),
+        plain=np.array([plain[file] for file, _ in rows], bool),
+    )
 
 
 def _loose_pictures(folder: Path) -> list[Skipped]:
@@ -249,33 +195,13 @@ def _hint(folder: Path) -> str:
 
 
 def _class_folders(folder: Path, labels: tuple[str, ...]) -> list[_ClassFolder]:
-    exact = {_nfc(label): number for number, label in enumerate(labels)}
-    folded = {_folded(label): number for number, label in enumerate(labels)}
+    paths, _ = _contents(folder)
     found = []
-    for path in _contents(folder)[0]:
-        label = exact.get(_nfc(path.name))
-        if label is None and len(folded) == len(labels):
-            label = folded.get(_folded(path.name))
+    for path, label in zip(paths, class_numbers([path.name for path in paths], labels), strict=True):
         if label is None:
-            raise ValueError(f"{path}: {path.name!r} is not one of the {len(labels)} classes: {', '.join(labels):.300}")
+            raise unknown_class(str(path), path.name, labels)
         found.append(_ClassFolder(path, label, [str(file) for file in _files_below(path, (folder,))]))
     return found
-
-
-def _without_empty_classes(
-    names: tuple[str, ...], splits: dict[str, tuple[Picture, ...]]
-) -> tuple[tuple[str, ...], dict[str, tuple[Picture, ...]]]:
-    """Names and splits numbered anew, without the classes that have no training pictures."""
-    kept = sorted({picture.label for picture in splits["train"]})
-    number = {label: place for place, label in enumerate(kept)}
-    for picture in splits["validation"] + splits["test"]:
-        if picture.label not in number:
-            raise ValueError(f"{picture.path}: train has no pictures of the class {names[picture.label]!r}")
-    numbered = {
-        split: tuple(picture._replace(label=number[picture.label]) for picture in pictures)
-        for split, pictures in splits.items()
-    }
-    return tuple(names[label] for label in kept), numbered
 
 
 def _examine(files: list[str], progress: Progress | None) -> tuple[dict[str, bool], list[Skipped]]:
@@ -326,18 +252,3 @@ def _contents(folder: Path, above: Iterable[Path] = ()) -> tuple[list[Path], lis
 
 def _ends_like_a_picture(file: str) -> bool:
     return PICTURE_ENDING.fullmatch(file) is not None
-
-
-def _examples(skipped: Sequence[Skipped]) -> str:
-    """The end of a sentence that tells what was left out."""
-    if not skipped:
-        return ""
-    return f"; {len(skipped)} left out, such as {skipped[0].path}: {skipped[0].reason}"
-
-
-def _nfc(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
-
-
-def _folded(name: str) -> str:
-    return _nfc(_nfc(name).casefold())

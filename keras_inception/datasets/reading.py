@@ -1,10 +1,11 @@
 """Pictures of any common kind as RGB, read by Pillow."""
 
+import io
 import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,44 +22,51 @@ PNG_PLAIN = (b"\x08\x00", b"\x08\x02")  # bit depth and colour type, bytes 24 an
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def read_picture(path: str | os.PathLike) -> "np.ndarray":
+def read_picture(path: str | os.PathLike, content: bytes | None = None) -> "np.ndarray":
     """The picture in a file as uint8 RGB (height, width, 3), turned upright as its EXIF block says.
 
     CMYK and palettes are converted, 16-bit grey is scaled to 8 bits, transparent parts show white, of an animation
     the first frame is taken. Colour profiles are not applied, as no decoder for training applies them.
 
+    Args:
+        path: the file.
+        content: the bytes of the picture, if they are no file's; `path` is then what messages call it.
+
     Raises:
-        ValueError: the file cannot be read; the message is the path and the reason.
+        ValueError: it cannot be read; the message is the path and the reason.
     """
     import numpy as np
 
-    with _opened(path) as image:
+    with _opened(path, content) as (image, _):
         return np.asarray(_upright_rgb(image))
 
 
-def examine(path: str | os.PathLike) -> bool:
-    """Decode a file to its end; True if it is plain: TensorFlow decodes it to the pixels that `read_picture` gives.
+def examine(path: str | os.PathLike, content: bytes | None = None) -> bool:
+    """Decode a picture to its end; True if it is plain: TensorFlow decodes it to the pixels that `read_picture` gives.
 
     Raises:
         ValueError: as `read_picture`.
     """
-    with _opened(path) as image:
+    with _opened(path, content) as (image, file):
         _upright_rgb(image)
-        return _orientation(image) == 1 and _is_plain(image, path)
+        return _orientation(image) == 1 and _is_plain(image, file)
 
 
 @contextmanager
-def _opened(path: str | os.PathLike) -> Iterator["Image.Image"]:
+def _opened(path: str | os.PathLike, content: bytes | None = None) -> "Iterator[tuple[Image.Image, BinaryIO]]":
     from PIL import Image, UnidentifiedImageError
 
     try:
-        if os.path.exists(path) and not os.path.isfile(path):
+        if content is None and os.path.exists(path) and not os.path.isfile(path):
             raise ValueError("not a file")  # opening a pipe would wait for ever
-        with Image.open(path, formats=FORMATS) as image:
-            yield image
+        with open(path, "rb") if content is None else io.BytesIO(content) as file:
+            if not file.read(1):
+                raise ValueError("empty file")
+            file.seek(0)
+            with Image.open(file, formats=FORMATS) as image:
+                yield image, file
     except UnidentifiedImageError:
-        reason = "not a picture that can be read" if os.path.getsize(path) else "empty file"
-        raise ValueError(f"{path}: {reason}") from None
+        raise ValueError(f"{path}: not a picture that can be read") from None
     except Exception as error:  # Pillow raises whatever the broken part of the file happens to raise
         reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{path}: {reason}") from None
@@ -108,23 +116,26 @@ def _orientation(image: "Image.Image") -> int:
         return 1
 
 
-def _is_plain(image: "Image.Image", path: str | os.PathLike) -> bool:
-    with open(path, "rb") as file:
-        head = file.read(26)
-        file.seek(-len(PNG_END), os.SEEK_END)
-        tail = file.read()
+def _is_plain(image: "Image.Image", file: BinaryIO) -> bool:
+    file.seek(0)
+    head = file.read(26)
+    file.seek(-len(PNG_END), os.SEEK_END)
+    tail = file.read()
     if image.format == "JPEG":  # without its end mark Pillow may still take it, TensorFlow does not
         return image.mode in ("L", "RGB") and tail.endswith(JPEG_END)
     if image.format == "PNG":
-        return head[24:] in PNG_PLAIN and not image.has_transparency_data and tail == PNG_END and _is_sound_png(path)
+        return head[24:] in PNG_PLAIN and not image.has_transparency_data and tail == PNG_END and _is_sound_png(file)
     return False
 
 
-def _is_sound_png(path: str | os.PathLike) -> bool:
+def _is_sound_png(file: BinaryIO) -> bool:
     """Whether all checksums are right: TensorFlow insists on those that Pillow passes over."""
+    from PIL import Image
+
+    file.seek(0)
     try:
-        with _opened(path) as image:
+        with Image.open(file, formats=("PNG",)) as image:
             image.verify()
-    except ValueError:
+    except Exception:  # as in `_opened`
         return False
     return True

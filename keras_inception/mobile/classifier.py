@@ -28,8 +28,8 @@ class TFLiteClassifier:
         path: the file.
         classes: number of classes.
         labels: their names.
-        preprocessing: from a picture to the input. A uint8 input takes the pixels as they are: of this only size, crop
-            and interpolation matter to it.
+        preprocessing: from a picture to the input. A uint8 input takes the pixels as they are: of this only how a
+            picture is fitted matters to it.
 
     Raises:
         FileNotFoundError: there is no such file.

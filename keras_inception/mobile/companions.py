@@ -67,8 +67,8 @@ def model_card(about: About, labels: tuple[str, ...], given: Preprocessing, repo
 
 {about["description"]}
 
-- Input `image`: one RGB picture, (1, {height}, {width}, 3), crop {given.crop:g}, {given.interpolation} interpolation
-  (`{PREPROCESSING}`).
+- Input `image`: one RGB picture, (1, {height}, {width}, 3), made of a picture as `{PREPROCESSING}` says:
+  {given.describe()}.
   - float32: (pixel - mean) / std with mean {given.mean} and std {given.std}.
   - uint8 (int8 files): the pixels as they are.
 - Output `probabilities`: (1, {len(labels)}), one for each line of `{LABELS}`. uint8 output is in steps of 1/256.
@@ -94,6 +94,9 @@ val image = TensorBuffer.createFixedSize(intArrayOf(1, {height}, {width}, 3), Da
 val probabilities = Array(1) {{ FloatArray({len(labels)}) }}
 interpreter.run(image.buffer, probabilities)
 ```
+
+The Task Library stretches a picture, or the region of it that it is given, to the input, bilinear. An app that wants
+the answers of the table makes the input as said above first.
 
 An app is right if `{SAMPLE}`, which has the size of the input, gives the answers in `{ANSWERS}`.
 

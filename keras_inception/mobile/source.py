@@ -4,7 +4,7 @@ import itertools
 import os
 import random
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from keras_inception.runs import Run, load
 if TYPE_CHECKING:
     import keras
 
-    from keras_inception.datasets import Skipped, Splits
+    from keras_inception.datasets import Examples, Skipped, Splits
 
 CALIBRATION_PICTURES = 200
 TEST_PICTURES = 2000
@@ -53,9 +53,15 @@ class Source:
     noise: bool
 
 
-class _Labelled(NamedTuple):
-    path: str
+class _Picture(NamedTuple):
+    """One of `examples`; `label` is None if the classes of these are not those of the network."""
+
+    examples: "Examples"
+    number: int
     label: int | None
+
+    def read(self) -> np.ndarray:
+        return self.examples.read(self.number)
 
 
 def is_run(source: "str | os.PathLike | keras.Model") -> TypeGuard[str | os.PathLike]:
@@ -95,7 +101,7 @@ def open_source(
         names or numbered(classes),
         preprocessing,
         calibration=_read(pool, preprocessing),
-        test=_read([picture.path for picture in held_out], preprocessing) if held_out else _noise(preprocessing.size),
+        test=_read(held_out, preprocessing) if held_out else _noise(preprocessing.size),
         truth=np.array(truth) if held_out and None not in truth else None,
         noise=not held_out,
     )
@@ -129,60 +135,66 @@ def _pictures(
     test: str | os.PathLike | None,
     labels: tuple[str, ...],
     say: Say,
-) -> tuple[list[str], list[_Labelled]]:
-    """Files to calibrate with and files to verify on, possibly none."""
+) -> tuple[list[_Picture], list[_Picture]]:
+    """Those to calibrate with and those to verify on, possibly none."""
     from keras_inception import datasets
 
     splits = None
     if run and (calibration is None or test is None):
-        splits = datasets.open_folder(**{**run.data, "labels": run.labels})
+        splits = datasets.open_data(**{**run.data, "labels": run.labels})
     pool = _to_calibrate(calibration, splits, say)
     if test is not None:
         held_out = _to_verify(test, labels, say)
     elif splits:
-        held_out = [_Labelled(picture.path, picture.label) for picture in splits.test or splits.validation]
+        held_out = _listed(splits.test or splits.validation)
     else:
         count = min(CALIBRATION_PICTURES, max(1, len(pool) * 4 // 5))
-        pool, held_out = pool[:count], [_Labelled(path, None) for path in pool[count:]]
+        pool, held_out = pool[:count], [picture._replace(label=None) for picture in pool[count:]]
     if len(held_out) > TEST_PICTURES:
         held_out = random.Random(0).sample(held_out, TEST_PICTURES)
     return pool[:CALIBRATION_PICTURES], held_out
 
 
-def _to_calibrate(folder: str | os.PathLike | None, splits: "Splits | None", say: Say) -> list[str]:
-    """Shuffled files, of which any beginning has as many of each class, or of each folder, as can be."""
+def _to_calibrate(folder: str | os.PathLike | None, splits: "Splits | None", say: Say) -> list[_Picture]:
+    """Shuffled pictures, of which any beginning has as many of each class, or of each folder, as can be."""
     if folder is not None:
-        groups: Iterable[tuple[str, Hashable]] = [(path, os.path.dirname(path)) for path in _listed(folder, say)]
+        examples = _below(folder, say)
+    elif splits:
+        examples = splits.train
     else:
-        groups = [(picture.path, picture.label) for picture in splits.train] if splits else []
+        return []
     chance = random.Random(0)
     members = defaultdict(list)
-    for path, group in groups:
-        members[group].append(path)
-    for paths in members.values():
-        chance.shuffle(paths)
-    rounds = [[path for path in each if path] for each in itertools.zip_longest(*members.values())]
+    for picture in _listed(examples):
+        members[picture.label].append(picture)
+    for pictures in members.values():
+        chance.shuffle(pictures)
+    rounds = [[picture for picture in each if picture] for each in itertools.zip_longest(*members.values())]
     for each in rounds:
         chance.shuffle(each)
-    return [path for each in rounds for path in each]
+    return [picture for each in rounds for picture in each]
 
 
-def _to_verify(folder: str | os.PathLike, labels: tuple[str, ...], say: Say) -> list[_Labelled]:
+def _to_verify(source: str | os.PathLike, labels: tuple[str, ...], say: Say) -> list[_Picture]:
     from keras_inception import datasets
 
     if not labels:
-        return [_Labelled(path, None) for path in _listed(folder, say)]
-    pictures, skipped = datasets.open_labelled(folder, labels)
+        return [picture._replace(label=None) for picture in _listed(_below(source, say))]
+    examples, skipped = datasets.open_labelled(source, labels)
     _tell(skipped, say)
-    return [_Labelled(picture.path, picture.label) for picture in pictures]
+    return _listed(examples)
 
 
-def _listed(folder: str | os.PathLike, say: Say) -> tuple[str, ...]:
+def _listed(examples: "Examples") -> list[_Picture]:
+    return [_Picture(examples, index, label) for index, label in enumerate(examples.labels.tolist())]
+
+
+def _below(folder: str | os.PathLike, say: Say) -> "Examples":
     from keras_inception import datasets
 
-    paths, skipped = datasets.list_pictures(folder)
+    examples, skipped = datasets.list_pictures(folder)
     _tell(skipped, say)
-    return paths
+    return examples
 
 
 def _tell(skipped: "Iterable[Skipped]", say: Say) -> None:
@@ -190,14 +202,11 @@ def _tell(skipped: "Iterable[Skipped]", say: Say) -> None:
         say(f"left out {path}: {reason}")
 
 
-def _read(paths: Sequence[str], preprocessing: Preprocessing) -> np.ndarray:
-    from keras_inception import datasets
-
-    pictures = np.empty((len(paths), *preprocessing.size, 3), np.uint8)
+def _read(chosen: Sequence[_Picture], preprocessing: Preprocessing) -> np.ndarray:
+    pictures = np.empty((len(chosen), *preprocessing.size, 3), np.uint8)
     with ThreadPoolExecutor() as pool:
-        fitted = pool.map(lambda path: preprocessing.fit(datasets.read_picture(path)), paths)
-        for index, picture in enumerate(fitted):
-            pictures[index] = picture
+        for index, fitted in enumerate(pool.map(lambda picture: preprocessing.fit(picture.read()), chosen)):
+            pictures[index] = fitted
     return pictures
 
 

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_inception.evaluation import top_k
+from keras_inception.evaluation import evaluate
 from keras_inception.mobile import metadata, task_library
-from keras_inception.mobile.classifier import TFLiteClassifier
+from keras_inception.mobile.classifier import TFLiteClassifier, numbered
 from keras_inception.mobile.delegate import outside_delegate
 from keras_inception.preprocessing import Preprocessing
 
@@ -34,8 +34,8 @@ def accuracy(probabilities: np.ndarray, truth: np.ndarray | None) -> dict[str, f
     """Top-1 and top-5 as fractions of 1; None where the truth is not known."""
     if truth is None:
         return {"top1": None, "top5": None}
-    right = top_k(probabilities, 5) == truth[:, None]
-    return {"top1": float(right[:, 0].mean()), "top5": float(right.any(axis=1).mean())}
+    result = evaluate(lambda _: probabilities, [(None, truth)], numbered(probabilities.shape[1]))
+    return {"top1": result.top1, "top5": result.top5}
 
 
 def agreement(probabilities: np.ndarray, reference: np.ndarray) -> float:

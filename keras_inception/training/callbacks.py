@@ -1,61 +1,22 @@
-"""Callbacks of `model.fit`: the learning rate by progress, and what is kept at the end of an epoch."""
+"""Callbacks of `model.fit`: what is kept at the end of an epoch, and when a training ends."""
 
 import csv
 import io
 import math
-import re
-import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from keras_inception import files
-from keras_inception.runs import CHECKPOINTS, METRICS, MODEL
+from keras_inception.runs import METRICS, MODEL
+from keras_inception.training import checkpoints
 from keras_inception.training.recipe import Recipe
+from keras_inception.training.schedules import Plan, plateaus
 
-CHECKPOINTS_KEPT = 2
 BEST = "val_top1"
-
-
-class CosineSchedule(keras.callbacks.Callback):
-    """Learning rate of every step: linear from zero in the warm-up, then half a cosine down to zero.
-
-    With a budget of minutes, the epochs to come are planned anew after each, and the cosine ends with the last.
-    """
-
-    def __init__(self, recipe: Recipe, steps: int):
-        super().__init__()
-        self.recipe = recipe
-        self.steps = steps
-        self.epochs = recipe.epochs
-
-    def plan(self, seconds: list[float]) -> None:
-        """Set `epochs`, given the seconds that each epoch so far has taken."""
-        if self.recipe.minutes is None or not seconds:
-            return
-        left = self.recipe.minutes * 60 - sum(seconds)
-        an_epoch = statistics.mean(seconds[1:] or [seconds[0] / 2])  # half of the first goes into building the graph
-        self.epochs = min(self.recipe.epochs, len(seconds) + max(0, int(left / an_epoch)))
-
-    def factor(self, done: float) -> float:
-        """Share of the highest learning rate, 0 to 1, after so many epochs."""
-        warmup = min(self.recipe.warmup_epochs, self.epochs)
-        if done < warmup:
-            return min(1.0, (done + 1 / self.steps) / warmup)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (done - warmup) / max(self.epochs - warmup, 1e-9))))
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
-
-    def on_train_batch_begin(self, batch, logs=None):
-        self.model.optimizer.learning_rate = self.recipe.learning_rate * self.factor(self.epoch + batch / self.steps)
-
-    def on_epoch_end(self, epoch, logs=None):
-        if epoch + 1 >= self.epochs:
-            self.model.stop_training = True
 
 
 class DropoutSeeds(keras.callbacks.Callback):
@@ -72,6 +33,55 @@ class DropoutSeeds(keras.callbacks.Callback):
             generator.state.assign(state)
 
 
+class Divergence(keras.callbacks.Callback):
+    """Ends the training, before anything of it is kept, once the loss or a weight is not a number.
+
+    Raises:
+        FloatingPointError: as said.
+    """
+
+    def __init__(self, run: Path):
+        super().__init__()
+        self.run = run
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not math.isfinite(logs["loss"]):
+            self._stop(f"the loss is {logs['loss']} after step {batch + 1} of epoch {self.epoch + 1}")
+
+    def on_epoch_end(self, epoch, logs=None):
+        for variable in self.model.trainable_variables:
+            if not np.isfinite(variable.numpy()).all():
+                self._stop(f"{variable.path} is not a number any more after the last step of epoch {epoch + 1}")
+
+    def _stop(self, what: str):
+        raise diverged(what, self.run, self.epoch)
+
+
+def diverged(what: str, run: Path, epoch: int) -> FloatingPointError:
+    """The error that a training has come to nothing after so many good epochs."""
+    kept = f"{run} keeps the weights of epoch {epoch}" if epoch else f"{run} keeps none yet"
+    hint = "Begin another run with a lower learning_rate, a clip_norm, or precision=float32"
+    return FloatingPointError(f"{what}; {kept}. {hint}")
+
+
+class Plateau(keras.callbacks.Callback):
+    """Lowers a constant learning rate each time that the validation has not got better for some epochs."""
+
+    def __init__(self, recipe: Recipe, highest: float, rows: Sequence[dict]):
+        """`rows` are the metrics of the epochs done, which go on growing."""
+        super().__init__()
+        self.recipe = recipe
+        self.highest = highest
+        self.rows = rows
+
+    def on_epoch_begin(self, epoch, logs=None):
+        lowered = plateaus(_accuracies(self.rows), self.recipe.decay_epochs)
+        self.model.optimizer.learning_rate = self.highest * self.recipe.decay**lowered
+
+
 class Keeper(keras.callbacks.Callback):
     """Keeps, at the end of an epoch: the metrics, the best network so far, and all it takes to go on from here.
 
@@ -85,46 +95,64 @@ class Keeper(keras.callbacks.Callback):
         run: Path,
         network: keras.Model,
         validate: Callable[[], dict[str, float]],
-        schedule: CosineSchedule,
+        plan: Plan,
         rows: list[dict],
+        *,
+        writes: bool = True,
     ):
-        """`network` is what is saved, `validate` measures it, `rows` are the metrics of the epochs done."""
+        """`network` is what is saved, `validate` measures it, `rows` are the metrics of the epochs done.
+
+        What is measured may be a FloatingPointError.
+
+        Of several workers all measure, since what follows from it concerns all, and one writes.
+        """
         super().__init__()
         self.run = run
         self.network = network
         self.validate = validate
-        self.schedule = schedule
+        self.plan = plan
         self.rows = rows
-        self.seconds = [float(row["seconds"]) for row in rows]
-        schedule.plan(self.seconds)
+        self.writes = writes
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the training has come to its end, planned or early."""
+        done = len(self.rows)
+        patience = self.plan.recipe.early_stopping
+        return done >= self.plan.epochs or bool(patience and plateaus(_accuracies(self.rows), patience))
 
     def on_epoch_begin(self, epoch, logs=None):
         self.began = time.monotonic()
 
     def on_epoch_end(self, epoch, logs=None):
-        row = {"epoch": epoch + 1, **logs}
-        self.seconds.append(time.monotonic() - self.began)
-        self.schedule.plan(self.seconds)
-        if (epoch + 1) % self.schedule.recipe.validate_every == 0 or epoch + 1 >= self.schedule.epochs:
+        try:
+            self._keep(epoch, logs)
+        except OSError as error:
+            kept = f"{self.run} keeps all until epoch {epoch}" if epoch else f"{self.run} keeps nothing yet"
+            raise OSError(f"{error.filename}: {error.strerror}. {kept}: make room, then resume") from error
+        if self.is_complete:
+            self.model.stop_training = True
+
+    def _keep(self, epoch, logs):
+        row = {"epoch": epoch + 1, **logs, "learning_rate": float(self.model.optimizer.learning_rate)}
+        self.plan.add(time.monotonic() - self.began)
+        if (epoch + 1) % self.plan.recipe.validate_every == 0 or epoch + 1 >= self.plan.epochs:
             self.network.set_weights(averaged_weights(self.model))
-            row |= {f"val_{name}": value for name, value in self.validate().items()}
-            if row[BEST] >= max((float(done[BEST]) for done in self.rows if done.get(BEST)), default=0.0):
+            try:
+                measured = self.validate()
+            except FloatingPointError as error:
+                raise diverged(f"{error} after epoch {epoch + 1}", self.run, epoch) from None
+            row |= {f"val_{name}": value for name, value in measured.items()}
+            if row[BEST] >= max((accuracy for _, accuracy in _accuracies(self.rows)), default=0.0) and self.writes:
                 with files.replacing(self.run / MODEL) as beside:
                     self.network.save(beside)
             logs.update(row)
-        self.seconds[-1] = time.monotonic() - self.began
-        self.rows.append({**row, "seconds": round(self.seconds[-1], 3)})
-        write_rows(self.run / METRICS, self.rows)
-        with files.replacing(self.run / CHECKPOINTS / f"epoch-{epoch + 1}.weights.h5") as beside:
-            self.model.save_weights(beside)
-        for old in checkpoints(self.run)[:-CHECKPOINTS_KEPT]:
-            (self.run / CHECKPOINTS / f"epoch-{old}.weights.h5").unlink()
-
-
-def checkpoints(run: Path) -> list[int]:
-    """The epochs after which there is a checkpoint, in order."""
-    found = (re.fullmatch(r"epoch-(\d+)\.weights\.h5", path.name) for path in (run / CHECKPOINTS).glob("*.h5"))
-    return sorted(int(match[1]) for match in found if match)
+        seconds = time.monotonic() - self.began
+        self.plan.seconds[-1] = seconds
+        self.rows.append({**row, "seconds": round(seconds, 3)})
+        if self.writes:
+            write_rows(self.run / METRICS, self.rows)
+            checkpoints.save(self.model, self.run, epoch + 1)
 
 
 def averaged_weights(model: keras.Model) -> list:
@@ -153,3 +181,8 @@ def write_rows(path: Path, rows: list[dict]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     files.write_text(path, text.getvalue())
+
+
+def _accuracies(rows: Sequence[dict]) -> list[tuple[int, float]]:
+    """Epoch and the validation's top-1, of the epochs that looked."""
+    return [(int(row["epoch"]), float(row[BEST])) for row in rows if row.get(BEST, "") != ""]

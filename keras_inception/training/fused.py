@@ -87,20 +87,26 @@ def kernel_gradient(x: tf.Tensor, upstream: tf.Tensor, shape: Sequence[int]) -> 
     return tf.reshape(tf.stack(products), shape)
 
 
-def fuse(model: keras.Model) -> keras.Model:
-    """A copy of a functional model, weights included, whose plain convolutions and batch norms are the fused ones."""
-    copy = keras.models.clone_model(model, clone_function=_fused)
+def fuse(model: keras.Model, *, synchronized: bool = False) -> keras.Model:
+    """A copy of a functional model, weights included, whose plain convolutions and batch norms are the fused ones.
+
+    Args:
+        synchronized: the batch norms are Keras' own and take the statistics of all replicas' pictures together.
+    """
+
+    def fused(layer: keras.layers.Layer) -> keras.layers.Layer:
+        kind, config = type(layer), layer.get_config()
+        if kind is keras.layers.Conv2D:
+            kind = FusedConv2D
+        elif kind is keras.layers.BatchNormalization and synchronized:
+            config["synchronized"] = True
+        elif kind is keras.layers.BatchNormalization and _is_plain(layer):
+            kind = FusedBatchNormalization
+        return kind.from_config(config)
+
+    copy = keras.models.clone_model(model, clone_function=fused)
     copy.set_weights(model.get_weights())
     return copy
-
-
-def _fused(layer: keras.layers.Layer) -> keras.layers.Layer:
-    kind = type(layer)
-    if kind is keras.layers.Conv2D:
-        kind = FusedConv2D
-    elif kind is keras.layers.BatchNormalization and _is_plain(layer):
-        kind = FusedBatchNormalization
-    return kind.from_config(layer.get_config())
 
 
 def _is_plain(layer: keras.layers.BatchNormalization) -> bool:

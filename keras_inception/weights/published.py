@@ -69,11 +69,11 @@ KERAS_SOURCE = "keras.io/api/applications"
 TIMM_SOURCE = "timm, results/results-imagenet.csv"
 SLIM_SOURCE = "TF-slim, README"
 
-UNIT_299 = NAMED["inception"].replace(size=(299, 299))
 # torchvision's googlenet and inception_v3 were trained with TensorFlow's range: `transform_input` is composed in.
-TORCH_V3 = UNIT_299.replace(crop=299 / 342)
-TIMM_299 = UNIT_299.replace(interpolation="bicubic")
-VGG_KERAS = NAMED["caffe"].replace(mean=(103.939, 116.779, 123.68))
+TORCH_V3 = NAMED["torchvision_unit"].replace(size=(299, 299), crop=299 / 342)
+KERAS_299 = NAMED["keras"].replace(size=(299, 299))
+# timm rounds the 341.7 of 299 / 0.875 down.
+TIMM_299 = NAMED["torchvision_unit"].replace(size=(299, 299), crop=299 / 341, interpolation="bicubic")
 
 # The first verified one of a network is what ``weights="imagenet"`` takes.
 PUBLISHED = (
@@ -96,7 +96,7 @@ PUBLISHED = (
         "sha256:52deb4733",
         None,
         "not stated",
-        NAMED["caffe"].replace(mean=(104.0, 117.0, 128.0)),
+        NAMED["caffe"].replace(mean=(104.0, 117.0, 128.0), fitting="shorter", antialias=True),
         73.524,
         91.562,
         "pretrainedmodels 0.7.4, README",
@@ -108,7 +108,7 @@ PUBLISHED = (
         "sha256:1378be20",
         49.731,
         TORCH_LICENCE,
-        NAMED["inception"],
+        NAMED["torchvision_unit"],
         69.778,
         89.530,
         TORCH_SOURCE,
@@ -158,7 +158,7 @@ PUBLISHED = (
         "md5:e693bd0210a403b3192acc6073ad2e96",
         215,
         "Apache-2.0",
-        UNIT_299,
+        KERAS_299,
         80.3,
         95.3,
         KERAS_SOURCE,
@@ -182,7 +182,7 @@ PUBLISHED = (
         "md5:9a0d58056eeedaa3f26cb7ebd46da564",
         92,
         "Apache-2.0",
-        UNIT_299,
+        KERAS_299,
         77.9,
         93.7,
         KERAS_SOURCE,
@@ -194,7 +194,7 @@ PUBLISHED = (
         "sha256:9f746940",
         None,
         "Apache-2.0",
-        NAMED["torchvision"].replace(size=(299, 299), interpolation="bicubic"),
+        NAMED["torchvision"].replace(size=(299, 299), crop=299 / 341, interpolation="bicubic"),
         78.806,
         94.374,
         TIMM_SOURCE,
@@ -206,7 +206,7 @@ PUBLISHED = (
         None,
         None,
         "Apache-2.0",
-        UNIT_299,
+        NAMED["inception"].replace(size=(299, 299)),
         78.0,
         93.9,
         SLIM_SOURCE,
@@ -293,7 +293,7 @@ PUBLISHED = (
         "md5:64373286793e3c8b2b4e3219cbf3544b",
         528,
         VGG_LICENCE,
-        VGG_KERAS,
+        NAMED["keras_caffe"],
         71.3,
         90.1,
         KERAS_SOURCE,
@@ -329,7 +329,7 @@ PUBLISHED = (
         "md5:cbe5617147190e668d6c5d5026f83318",
         549,
         VGG_LICENCE,
-        VGG_KERAS,
+        NAMED["keras_caffe"],
         71.3,
         90.0,
         KERAS_SOURCE,

@@ -2,10 +2,12 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_inception.datasets import Augmentation
+from keras_inception.datasets.augmentation import DISTORTIONS, apply_to_batch
 from keras_inception.preprocessing import Preprocessing
 
 CROP_ONLY = {"flip": False, "brightness": 0, "contrast": 0, "saturation": 0, "hue": 0}
@@ -24,7 +26,8 @@ def smooth(height, width):
 
 def augment(augmentation, picture, seed=0, size=(16, 16), preprocessing=None):
     preprocessing = preprocessing or Preprocessing(size=size)
-    return augmentation.apply(picture, (seed, 1), size, preprocessing).numpy()
+    begin, extent = augmentation.box(tf.shape(picture), (seed, 1), preprocessing)
+    return augmentation.apply(tf.slice(picture, begin, extent), (seed, 1), size).numpy()
 
 
 @pytest.mark.parametrize(
@@ -45,6 +48,10 @@ def augment(augmentation, picture, seed=0, size=(16, 16), preprocessing=None):
         ("saturation", float("nan"), r"\[0, 1\]"),
         ("hue", 0.6, r"\[0, 0.5\]"),
         ("hue", "much", r"\[0, 0.5\]"),
+        ("scale", (0.5, 2), "1 or more"),
+        ("scale", 2, "two numbers"),
+        ("erase", 2, r"\[0, 1\]"),
+        ("mixup", -1, r"\[0, 10\]"),
     ],
 )
 def test_fields_out_of_range_are_refused(field, value, allowed):
@@ -60,7 +67,9 @@ def test_it_survives_json():
 
 @pytest.mark.parametrize("values", [{"rotation": 3}, ["area"], None])
 def test_what_is_not_an_augmentation_is_refused(values):
-    with pytest.raises(ValueError, match="`augmentation` must have the fields area, aspect, flip"):
+    with pytest.raises(
+        ValueError, match="`augmentation` must have the fields area, aspect, scale, interpolation, flip"
+    ):
         Augmentation.from_dict(values)
 
 
@@ -145,3 +154,119 @@ def test_shrinking_is_antialiased():
     stripes[:, ::4] = 255
     shrunk = augment(Augmentation.none(), stripes, size=(8, 8))
     np.testing.assert_allclose(shrunk[:, 1:-1], 255 / 4, atol=3)
+
+
+@pytest.mark.parametrize(("field", "value"), [("interpolation", "lanczos"), ("distortions", 10), ("distortions", True)])
+def test_other_fields_out_of_range_are_refused(field, value):
+    with pytest.raises(ValueError, match=rf"`{field}` must be .* Received: {value!r}"):
+        Augmentation(**{field: value})
+
+
+@settings(max_examples=30)
+@given(
+    height=st.integers(1, 90),
+    width=st.integers(1, 90),
+    low=st.floats(1, 3),
+    spread=st.floats(0, 2),
+    seed=st.integers(0, 2**31),
+)
+def test_a_scaled_crop_lies_in_the_picture_and_is_as_large_as_the_scale_has_it(height, width, low, spread, seed):
+    preprocessing = Preprocessing(size=(16, 24))
+    augmentation = Augmentation(scale=(low, low + spread))
+    begin, extent = augmentation.box(tf.constant([height, width, 3]), (seed, 1), preprocessing)
+    (top, left, _), (rows, columns, _) = begin.numpy().tolist(), extent.numpy().tolist()
+    assert 0 <= top <= top + rows <= height
+    assert 0 <= left <= left + columns <= width
+    side = min(height / 16, width / 24)
+    assert 16 * side / (low + spread) - 1 <= rows <= max(1, 16 * side / low + 1)
+    assert 24 * side / (low + spread) - 1 <= columns <= max(1, 24 * side / low + 1)
+
+
+def test_a_scale_alone_moves_the_crop_everywhere():
+    picture = smooth(64, 64)
+    augmentation = Augmentation(scale=(2, 2), **CROP_ONLY)
+    corners = [augment(augmentation, picture, seed)[0, 0, :2] / 255 for seed in range(60)]
+    assert np.min(corners) < 0.05
+    assert 0.45 < np.max(corners) < 0.55
+
+
+def test_mixed_interpolation_is_any_of_four():
+    picture = noise(40, 40)
+    options = {"area": (1, 1), "aspect": (1, 1), **CROP_ONLY}
+    results = {augment(Augmentation(interpolation="mixed", **options), picture, seed).tobytes() for seed in range(30)}
+    assert len(results) == 4
+    nearest = tf.image.resize(picture, (16, 16), "nearest")
+    assert tf.cast(nearest, tf.float32).numpy().tobytes() in results
+
+
+def test_light_is_the_same_for_all_pixels():
+    picture = np.full((20, 20, 3), 128, np.uint8)
+    lit = [augment(Augmentation(lighting=0.1, **UNTOUCHED), picture, seed) for seed in range(40)]
+    assert all(np.ptp(each, axis=(0, 1)).max() < 1e-3 for each in lit)
+    shifts = np.stack([each[0, 0] - 128 for each in lit]) / 255
+    assert 0.005 < shifts.std() < 0.03, "0.1 × 0.2175 along the first axis, of which each colour has 0.57"
+
+
+def changed(stages, pictures, labels, seed):
+    x, y = apply_to_batch(stages, tf.constant(pictures), tf.constant(labels), tf.constant([3, seed], tf.int64))
+    return x.numpy(), y.numpy()
+
+
+@pytest.fixture(scope="module")
+def batch():
+    pictures = np.stack([noise(24, 24, seed) for seed in range(8)]).astype(np.float32)
+    return pictures, np.eye(8, dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"erase": 0.5}, {"mixup": 0.4}, {"cutmix": 1.0}, {"mixup": 0.4, "cutmix": 1.0}, {"distortions": 1}, {}],
+    ids=str,
+)
+def test_what_is_done_to_batches_depends_on_the_seed_alone(fields, batch):
+    stages = Augmentation(**fields).batch_stages()
+    one, other = changed(stages, *batch, seed=1), changed(stages, *batch, seed=2)
+    for first, second in zip(one, changed(stages, *batch, seed=1), strict=True):
+        np.testing.assert_array_equal(first, second)
+    assert np.array_equal(one[0], other[0]) is (not fields)
+    np.testing.assert_allclose(one[1].sum(axis=1), 1, rtol=1e-5)
+
+
+def test_erasing_takes_a_part_of_some_pictures(batch):
+    pictures, labels = batch
+    stages = Augmentation(erase=0.5).batch_stages()
+    share = np.stack([np.any(changed(stages, pictures, labels, seed)[0] != pictures, axis=-1) for seed in range(20)])
+    touched = share.mean(axis=(2, 3))
+    assert 0.3 < (touched > 0).mean() < 0.7
+    assert touched[touched > 0].min() > 0.01
+    assert touched.max() < 0.4
+    np.testing.assert_array_equal(changed(stages, pictures, labels, 0)[1], labels)
+
+
+def test_mixed_labels_are_those_of_mixed_pictures(batch):
+    pictures, labels = batch
+    mixed, weights = changed(Augmentation(mixup=1.0).batch_stages(), pictures, labels, seed=5)
+    expected = np.einsum("ij,jhwc->ihwc", weights, pictures)
+    np.testing.assert_allclose(mixed, expected, atol=0.05)
+    assert np.count_nonzero(weights > 0.01) > 8
+
+
+def test_a_cut_label_is_the_share_of_the_pictures_area(batch):
+    pictures, labels = batch
+    mixed, weights = changed(Augmentation(cutmix=1.0).batch_stages(), pictures, labels, seed=5)
+    own = np.mean(np.all(np.abs(mixed - pictures) < 1e-3, axis=-1), axis=(1, 2))
+    np.testing.assert_allclose(np.diagonal(weights), own, atol=0.1)
+
+
+@pytest.mark.parametrize("name", [name for name, _ in DISTORTIONS])
+def test_distorted_pictures_stay_pictures(name, batch, monkeypatch):
+    monkeypatch.setattr(
+        "keras_inception.datasets.augmentation.DISTORTIONS", [each for each in DISTORTIONS if each[0] == name]
+    )
+    pictures, labels = batch
+    distorted, kept = changed(Augmentation(distortions=1).batch_stages(), pictures, labels, seed=1)
+    assert distorted.shape == pictures.shape
+    assert not np.array_equal(distorted, pictures)
+    assert distorted.min() >= -1
+    assert distorted.max() <= 256
+    np.testing.assert_array_equal(kept, labels)

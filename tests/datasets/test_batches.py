@@ -1,25 +1,19 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
+from photographs import photograph
 
 from keras_inception.datasets import (
     Augmentation,
+    Files,
     evaluation_batches,
     open_folder,
-    read_picture,
     steps_per_epoch,
     training_batches,
 )
-from keras_inception.datasets.batches import _decode
 from keras_inception.preprocessing import Preprocessing
 
 PREPROCESSING = Preprocessing(size=(16, 24), mean=(100, 110, 120), std=(50, 60, 70), channels="BGR")
-
-
-def photograph(seed, width=40, height=30):
-    noise = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
-    return Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC)
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +28,17 @@ def pictures(tmp_path_factory):
     photograph(5).convert("CMYK").save(root / "a" / "5.jpg")
     photograph(6).quantize(16).save(root / "a" / "\udcff.gif")
     pictures = open_folder(root, validation=0).train
-    assert [picture.plain for picture in pictures].count(False) == 2
+    assert pictures.plain.tolist().count(False) == 2
     return pictures
+
+
+def files(base, *keys, plain):
+    return Files(
+        labels=np.arange(len(keys), dtype=np.int32),
+        keys=np.array(keys, object),
+        base=str(base),
+        plain=np.full(len(keys), plain),
+    )
 
 
 def batches(pictures, first_epoch=0, epochs=3, **options):
@@ -53,7 +56,7 @@ def assert_same(some, others):
 
 def which(pictures, batch):
     """The places in `pictures` of an unaugmented batch."""
-    fitted = np.stack([PREPROCESSING(read_picture(picture.path)) for picture in pictures])
+    fitted = np.stack([PREPROCESSING(pictures.read(index)) for index in range(len(pictures))])
     return [int(np.abs(fitted - x).mean((1, 2, 3)).argmin()) for x in batch]
 
 
@@ -81,7 +84,7 @@ def test_a_resumed_run_sees_what_it_would_have_seen(pictures):
 
 
 def test_an_epoch_is_a_shuffle(pictures):
-    eleven = [picture._replace(label=place) for place, picture in enumerate(pictures)]
+    eleven = pictures.relabelled(range(11))
     epochs = [tuple(y) for _, y in batches(eleven, batch_size=11, epochs=20)]
     assert all(sorted(order) == list(range(11)) for order in epochs)
     assert len(set(epochs)) == 20
@@ -91,13 +94,13 @@ def test_an_epoch_is_a_shuffle(pictures):
 
 
 def test_labels_go_with_their_pictures(pictures):
-    alone = [picture._replace(label=place) for place, picture in enumerate(pictures[:4] + pictures[5:7])]
+    alone = pictures.select([0, 1, 2, 3, 5, 6]).relabelled(range(6))
     for x, y in batches(alone, batch_size=3, epochs=2, augmentation=Augmentation.none()):
         assert which(alone, x) == list(y)
 
 
 def test_epochs_are_augmented_differently(pictures):
-    (x0, _), (x1, _) = batches(pictures[:1], epochs=2)
+    (x0, _), (x1, _) = batches(pictures.select([0]), epochs=2)
     assert np.abs(x0 - x1).max() > 0.1
 
 
@@ -132,46 +135,42 @@ def test_arguments_out_of_range_are_refused(pictures, options, message):
         batches(pictures, **options)
 
 
-def test_no_pictures_are_refused():
+def test_no_pictures_are_refused(pictures):
     with pytest.raises(ValueError, match="at least one picture"):
-        batches([])
+        batches(pictures.select([]))
     with pytest.raises(ValueError, match="at least one picture"):
-        evaluation_batches([], PREPROCESSING, 4)
+        evaluation_batches(pictures.select([]), PREPROCESSING, 4)
 
 
-def test_a_picture_that_went_bad_is_named(tmp_path, pictures):
+def test_a_picture_that_went_bad_is_named(tmp_path):
     (tmp_path / "bad.jpg").write_bytes(b"")
-    bad = pictures[0]._replace(path=str(tmp_path / "bad.jpg"), plain=False)
+    bad = files(tmp_path, "bad.jpg", plain=False)
     with pytest.raises(tf.errors.OpError, match=r"bad\.jpg: empty file"):
-        batches([bad])
+        batches(bad)
 
 
-def test_a_picture_that_tensorflow_refuses_is_read_by_pillow(tmp_path, pictures):
+def test_a_picture_that_tensorflow_refuses_is_read_by_pillow(tmp_path):
     photograph(0).save(tmp_path / "a.webp", lossless=True)
-    odd = pictures[0]._replace(path=str(tmp_path / "a.webp"), plain=True)
-    assert_same(batches([odd, *pictures]), batches([odd._replace(plain=False), *pictures]))
+    photograph(1).save(tmp_path / "b.jpg")
+    assert_same(*(batches(files(tmp_path, "a.webp", "b.jpg", plain=plain)) for plain in (True, False)))
 
 
 def test_evaluation_is_the_preprocessing(pictures):
     found = list(evaluation_batches(pictures, PREPROCESSING, 4))
     assert [x.shape for x, _ in found] == [(4, 16, 24, 3), (4, 16, 24, 3), (3, 16, 24, 3)]
-    expected = np.stack([PREPROCESSING(read_picture(picture.path)) for picture in pictures])
+    expected = np.stack([PREPROCESSING(pictures.read(index)) for index in range(len(pictures))])
     np.testing.assert_array_equal(np.concatenate([x for x, _ in found]), expected)
-    assert np.concatenate([y for _, y in found]).tolist() == [picture.label for picture in pictures]
+    assert np.concatenate([y for _, y in found]).tolist() == [*pictures.labels]
 
 
-@pytest.mark.parametrize(
-    ("ending", "mode", "options"),
-    [
-        ("jpg", "RGB", {"quality": 75}),
-        ("jpg", "RGB", {"quality": 95, "subsampling": 0}),
-        ("jpg", "RGB", {"subsampling": 1, "progressive": True}),
-        ("jpg", "L", {}),
-        ("png", "RGB", {}),
-        ("png", "L", {}),
-    ],
-)
-def test_tensorflow_decodes_plain_pictures_as_pillow_does(tmp_path, ending, mode, options):
-    path = tmp_path / f"a.{ending}"
-    photograph(0, width=67, height=45).convert(mode).save(path, **options)
-    np.testing.assert_array_equal(_decode(str(path)), read_picture(path))
+@pytest.mark.parametrize("workers", [2, 4])
+def test_workers_take_turns_at_the_rows_of_each_batch(pictures, workers):
+    whole = batches(pictures)
+    parts = [batches(pictures, part=(worker, workers)) for worker in range(workers)]
+    for worker, part in enumerate(parts):
+        assert_same(part, [(x[worker::workers], y[worker::workers]) for x, y in whole])
+
+
+def test_workers_must_share_a_batch_evenly(pictures):
+    with pytest.raises(ValueError, match=r"`batch_size` must be a multiple of the 3 workers\. Received: 4"):
+        batches(pictures, part=(0, 3))

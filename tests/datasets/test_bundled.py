@@ -31,9 +31,9 @@ def test_the_pictograms_are_all_there(root):
     splits = open_folder(root, strict=True)
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (4067, 580, 1202)
     assert len(splits.labels) == 19
-    assert all(picture.plain for picture in splits.train)
-    assert max(Counter(picture.label for picture in splits.test).values()) / 1202 < 0.12
-    with Image.open(splits.test[0].path) as picture:
+    assert splits.train.plain.all()
+    assert max(Counter(splits.test.labels.tolist()).values()) / 1202 < 0.12
+    with Image.open(splits.test.name(0)) as picture:
         assert picture.size == (64, 64)
 
 

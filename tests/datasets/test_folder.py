@@ -3,13 +3,14 @@ import unicodedata
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from keras_inception.datasets import Picture, Skipped, list_pictures, open_folder, open_labelled
-from keras_inception.datasets.folder import cut
+from keras_inception.datasets import Files, Skipped, list_pictures, open_folder, open_labelled
+from keras_inception.datasets.splits import cut
 
 
 def picture(path, colour="red", **options):
@@ -32,12 +33,12 @@ def class_folders(root, **counts):
     return root
 
 
-def names(pictures):
-    return [Path(each.path).name for each in pictures]
+def names(examples):
+    return [Path(key).name for key in examples.keys]
 
 
-def by_class(pictures):
-    return Counter(each.label for each in pictures)
+def by_class(examples):
+    return Counter(examples.labels.tolist())
 
 
 @pytest.fixture
@@ -71,10 +72,10 @@ def messy(tmp_path):
 
 def test_a_messy_folder(messy):
     splits = open_folder(messy, validation=0)
-    assert splits.root == messy
     assert splits.labels == ("good", "猫")
-    assert splits.validation == splits.test == ()
-    assert {Path(each.path).name: (each.label, each.plain) for each in splits.train} == {
+    assert len(splits.validation) == len(splits.test) == 0
+    train = splits.train
+    assert dict(zip(names(train), zip(train.labels, train.plain, strict=True), strict=True)) == {
         "whole.jpg": (0, True),
         "rotated.JPG": (0, False),
         "cmyk.jpeg": (0, False),
@@ -146,7 +147,8 @@ def test_a_file_name_that_is_not_text(tmp_path):
     class_folders(tmp_path, a=1, b=1)
     odd = os.fsencode(tmp_path) + b"/a/\xff.png"
     os.link(os.fsencode(tmp_path) + b"/a/000.png", odd)
-    assert os.fsdecode(odd) in [each.path for each in open_folder(tmp_path, validation=0).train]
+    train = open_folder(tmp_path, validation=0).train
+    assert os.fsdecode(odd) in [train.name(index) for index in range(3)]
     assert len(open_folder(tmp_path).validation) == 1
 
 
@@ -185,7 +187,7 @@ def test_a_split_without_labelled_pictures_is_as_one_that_is_not_there(tmp_path)
     (tmp_path / "val").mkdir()
     splits = open_folder(tmp_path)
     assert by_class(splits.validation) == {0: 1, 1: 1}
-    assert splits.test == ()
+    assert len(splits.test) == 0
     assert [path for path, _ in splits.skipped] == [str(tmp_path / "test" / "1.jpg")]
 
 
@@ -199,19 +201,15 @@ def test_an_empty_class_is_left_out_of_the_labels(tmp_path):
     (tmp_path / "train" / "b").mkdir()
     splits = open_folder(tmp_path)
     assert splits.labels == ("a", "c")
-    assert splits.test[0].label == 1
+    assert splits.test.labels.tolist() == [1]
     assert splits.skipped == (Skipped(str(tmp_path / "train" / "b"), "no pictures"),)
 
 
 def test_given_labels_are_kept(tmp_path):
     splits = open_folder(class_folders(tmp_path, b=2, a=2), labels=("b", "c", "a"), validation=0)
     assert splits.labels == ("b", "c", "a")
-    assert [(Path(path).parent.name, label) for path, label, _ in splits.train] == [
-        ("b", 0),
-        ("b", 0),
-        ("a", 2),
-        ("a", 2),
-    ]
+    assert splits.train.keys.tolist() == ["b/000.png", "b/001.png", "a/000.png", "a/001.png"]
+    assert splits.train.labels.tolist() == [0, 0, 2, 2]
 
 
 def test_links(tmp_path):
@@ -294,13 +292,14 @@ def test_labelled_class_folders(tmp_path):
     picture(tmp_path / unicodedata.normalize("NFD", "é") / "1.png")
     picture(tmp_path / "DOG" / "2.png")
     pictures, skipped = open_labelled(tmp_path, labels)
-    assert [(Path(path).name, label) for path, label, _ in pictures] == [("2.png", 0), ("1.png", 1)]
+    assert names(pictures) == ["2.png", "1.png"]
+    assert pictures.labels.tolist() == [0, 1]
     assert skipped == ()
 
 
 def test_case_matters_where_labels_differ_in_it(tmp_path):
     labels = ["Polish", "polish"]
-    assert open_labelled(class_folders(tmp_path / "1", polish=1), labels)[0][0].label == 1
+    assert open_labelled(class_folders(tmp_path / "1", polish=1), labels)[0].labels.tolist() == [1]
     with pytest.raises(ValueError, match="'POLISH' is not one of the 2 classes"):
         open_labelled(class_folders(tmp_path / "2", POLISH=1), labels)
 
@@ -334,43 +333,60 @@ def test_labelled_folders_that_are_refused(tmp_path):
 def test_list_pictures(messy):
     pictures, skipped = list_pictures(messy)
     assert len(pictures) == 10  # the nine of the classes and the loose one
-    assert list(pictures) == sorted(pictures)
-    assert str(messy / "good" / "deep" / "er" / "alpha.png") in pictures
+    assert pictures.keys.tolist() == sorted(pictures.keys)
+    assert dict(zip(pictures.keys, pictures.labels, strict=True)) == {
+        "good/cmyk.jpeg": 0,
+        "good/deep/er/alpha.png": 1,
+        "good/grey.jpg": 0,
+        "good/no_ending": 0,
+        "good/really_a_png.jpg": 0,
+        "good/rotated.JPG": 0,
+        "good/whole.jpg": 0,
+        "loose.png": 2,
+        "猫/a.webp": 3,
+        "猫/palette.gif": 3,
+    }
     assert {Path(path).name for path, _ in skipped} >= {"truncated.jpg", "empty.png", "text.jpg", "a.jpg"}
 
 
-paths = st.lists(
+def examples(rows):
+    """Examples of (label, key)."""
+    labels, keys = zip(*rows, strict=True)
+    return Files(labels=np.array(labels), keys=np.array(keys, object), base="", plain=np.ones(len(rows), bool))
+
+
+rows = st.lists(
     st.tuples(st.integers(0, 3), st.text("abé猫", min_size=1, max_size=6)), min_size=1, max_size=60, unique=True
-).map(lambda found: [Picture(f"/data/{label}/{name}.jpg", label, True) for label, name in found])
+)
 
 
-@given(paths, st.floats(0, 0.99), st.integers(0, 9))
-def test_the_cut_is_disjoint_complete_and_stratified(pictures, share, seed):
-    rest, chosen = cut(pictures, share, seed, "/data")
-    assert sorted(rest + chosen) == sorted(pictures)
-    assert list(rest) == [each for each in pictures if each in rest]
+@given(rows, st.floats(0, 0.99), st.integers(0, 9))
+def test_the_cut_is_disjoint_complete_and_stratified(rows, share, seed):
+    pictures = examples(rows)
+    rest, chosen = cut(pictures, share, seed)
+    assert sorted([*rest, *chosen]) == list(range(len(rows)))
+    assert (np.diff(rest) > 0).all()
+    assert (np.diff(chosen) > 0).all()
     for label, count in by_class(pictures).items():
-        cut_out = by_class(chosen)[label]
+        cut_out = by_class(pictures.select(chosen))[label]
         assert cut_out < count
         assert (cut_out > 0) == (share > 0 and count > 1)
         assert abs(cut_out - share * count) <= 1
 
 
-@given(paths, st.floats(0.1, 0.9), st.randoms())
-def test_the_cut_goes_neither_by_the_order_nor_by_the_place(pictures, share, random):
-    shuffled = [each._replace(path=f"/moved{each.path}") for each in pictures]
-    random.shuffle(shuffled)
-    _, chosen = cut(pictures, share, 0, "/data")
-    _, again = cut(shuffled, share, 0, "/moved/data")
-    assert {f"/moved{each.path}" for each in chosen} == {each.path for each in again}
+@given(rows, st.floats(0.1, 0.9), st.randoms())
+def test_the_cut_does_not_go_by_the_order(rows, share, random):
+    shuffled = random.sample(rows, len(rows))
+    chosen, again = ({some[index] for index in cut(examples(some), share, 0)[1]} for some in (rows, shuffled))
+    assert chosen == again
 
 
 def test_the_cut_goes_by_the_seed():
-    pictures = [Picture(f"/data/a/{number}.jpg", 0, True) for number in range(100)]
-    assert len({cut(pictures, 0.2, seed, "/data")[1] for seed in range(20)}) == 20
+    pictures = examples([(0, f"a/{number}.jpg") for number in range(100)])
+    assert len({tuple(cut(pictures, 0.2, seed)[1]) for seed in range(20)}) == 20
 
 
 def test_the_cut_hardly_changes_when_pictures_are_added():
-    pictures = [Picture(f"/data/a/{number}.jpg", 0, True) for number in range(1000)]
-    before, after = (set(cut(some, 0.2, 0, "/data")[1]) for some in (pictures[:950], pictures))
+    thousand = [(0, f"a/{number}.jpg") for number in range(1000)]
+    before, after = (set(cut(examples(rows), 0.2, 0)[1]) for rows in (thousand[:950], thousand))
     assert len(before & after) > 170  # of 190 and 200; of two independent cuts it would be 40

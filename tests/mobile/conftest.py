@@ -30,7 +30,7 @@ def run(tmp_path_factory, pictures, tiny_model) -> Path:
     files.write_labels(folder / "labels.txt", LABELS)
     DEFAULT.replace(size=(SIDE, SIDE)).save(folder / "preprocessing.json")
     files.write_json(folder / "recipe.json", {})
-    files.write_json(folder / "data.json", {"path": str(pictures), "validation": 0.15, "seed": 0})
+    files.write_json(folder / "data.json", {"source": str(pictures), "validation": 0.15, "seed": 0})
     tiny_model.save(folder / "model.keras")
     return folder
 

@@ -103,6 +103,7 @@ def test_the_card_names_files_figures_and_rights(exported):
         "CC0-1.0",
         "colours_int8.tflite",
         "keras-inception export",
+        DEFAULT.describe(),
     ):
         assert text in card
 

@@ -124,6 +124,23 @@ def test_every_option_builds_and_runs(options):
         assert np.isfinite(output).all()
 
 
+@pytest.mark.parametrize(("stride", "side"), [(8, 64), (4, 32), (2, 16)])
+def test_a_gentler_stem_sees_small_pictures_as_large(stride, side):
+    gentle = GoogLeNet(input_shape=(side, side, 3), stem_stride=stride, classes=3)
+    assert gentle.get_layer("inception_3a").output.shape[1:3] == (8, 8)
+    assert gentle.get_layer("inception_5b").output.shape[1:3] == (2, 2)
+    smallest = 32 * stride // 8
+    with pytest.raises(ValueError, match=rf"at least {smallest} on each side"):
+        GoogLeNet(input_shape=(smallest - 1, smallest, 3), stem_stride=stride)
+
+
+def test_weights_fit_whatever_the_stride_of_the_stem(small):
+    gentle = GoogLeNet(auxiliary=True, input_shape=(16, 16, 3), stem_stride=4, classes=10)
+    gentle.set_weights(small.get_weights())
+    every_other = picture(32, 32)[:, ::2, ::2]
+    assert gentle(every_other)["predictions"].shape == (1, 10)
+
+
 def test_32_pixels_are_enough_for_the_heads(small):
     for output in small(picture(32, 32, batch=3)).values():
         assert output.shape == (3, 10)
@@ -173,6 +190,7 @@ def test_without_activation_all_classifiers_give_logits(small):
     [
         ({"module": "factorized"}, r"`module` must be one of 'reduced', 'naive'\. Received: module='factorized'"),
         ({"normalization": "group"}, "`normalization` must be one of None, 'lrn', 'batch_norm'. Received: norm"),
+        ({"stem_stride": 3}, r"`stem_stride` must be one of 8, 4, 2\. Received: stem_stride=3"),
         ({"five_kernel": 7}, r"`five_kernel` must be one of None, 3, 5\. Received: five_kernel=7"),
         ({"pooling": "sum", "include_top": False}, r"`pooling` must be one of None, 'avg', 'max'\. Received: pooling="),
         ({"pooling": "avg"}, r"`pooling` is for `include_top=False`.* Received: pooling='avg'"),

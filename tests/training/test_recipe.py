@@ -1,4 +1,4 @@
-"""Recipes: what they allow, and their way to JSON and back."""
+"""Recipes: what they allow, their way to JSON and back, and fields given as text."""
 
 import json
 
@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_inception.datasets import Augmentation
-from keras_inception.training.recipe import RECIPES, Recipe, named_recipe
+from keras_inception.training.recipe import FIELDS, Recipe
+from keras_inception.training.recipes import RECIPES, named_recipe
 
 
 @given(
@@ -15,14 +16,23 @@ from keras_inception.training.recipe import RECIPES, Recipe, named_recipe
     epochs=st.integers(2, 1000),
     rate=st.floats(0, 1),
     minutes=st.none() | st.floats(0.01, 100),
+    milestones=st.lists(st.floats(1, 100), min_size=1, unique=True),
     seed=st.integers(0, 2**31 - 1),
 )
-def test_json_round_trip(tmp_path_factory, size, epochs, rate, minutes, seed):
+def test_json_round_trip(tmp_path_factory, size, epochs, rate, minutes, milestones, seed):
     recipe = Recipe(size=size, epochs=epochs, learning_rate=rate, minutes=minutes, seed=seed)
-    recipe = recipe.replace(augmentation=Augmentation(area=(0.5, 1.0), flip=False))
+    recipe = recipe.replace(augmentation=Augmentation(area=(0.5, 1.0), flip=False, scale=(1, 2)))
+    recipe = recipe.replace(schedule="steps", milestones=tuple(sorted(milestones)))
     path = tmp_path_factory.mktemp("recipe") / "recipe.json"
     recipe.save(path)
     assert Recipe.load(path) == recipe
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_built_in_recipes_survive_json_and_say_what_they_reach(name):
+    recipe = RECIPES[name]
+    assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+    assert "keras-inception" in recipe.about or "ot run here" in recipe.about
 
 
 @pytest.mark.parametrize(
@@ -31,14 +41,21 @@ def test_json_round_trip(tmp_path_factory, size, epochs, rate, minutes, seed):
         ({"epochs": 0}, r"`epochs` must be from 1 .*epochs=0"),
         ({"epochs": 2.5}, r"`epochs` must be a whole number"),
         ({"batch_size": True}, r"`batch_size` must be a whole number"),
-        ({"size": 31}, r"`size` must be from 32"),
-        ({"training_size": 16}, r"`training_size` must be 0, or 32"),
+        ({"auxiliary": 1}, r"`auxiliary` must be true or false"),
+        ({"weights": 5}, r"`weights` must be text. Received: weights=5"),
+        ({"size": 7}, r"`size` must be from 8"),
+        ({"training_size": 4}, r"`training_size` must be 0, or 8"),
         ({"learning_rate": -1}, r"`learning_rate` must be from 0"),
         ({"learning_rate": float("nan")}, r"`learning_rate` must be from 0"),
         ({"minutes": 0}, r"`minutes` must be from 0.01"),
         ({"warmup_epochs": 10, "epochs": 5}, r"`warmup_epochs` must be from 0 to 5"),
-        ({"normalization": "bn"}, r"'lrn' or 'batch_norm'. Received: 'bn'"),
-        ({"precision": "bfloat16"}, r"`precision` must be one of auto, float32"),
+        ({"freeze_epochs": 61}, r"`freeze_epochs` must be from 0 to 60"),
+        ({"precision": "bfloat16"}, r"`precision` must be one of auto, float32.*Did you mean mixed_bfloat16\?"),
+        ({"optimizer": "adamv"}, r"one of adamw, rmsprop, sgd. Did you mean adamw\? Received: 'adamv'"),
+        ({"schedule": "steps"}, r"`milestones` belong to the schedule 'steps', and it needs some"),
+        ({"milestones": (1.0,)}, r"`milestones` belong to the schedule 'steps'"),
+        ({"schedule": "steps", "milestones": (2.0, 1.0)}, r"`milestones` must be epochs, rising"),
+        ({"network": "resnet43"}, r"Did you mean ResNet34\? Received: 'resnet43'"),
     ],
 )
 def test_a_field_out_of_range_is_named(changes, says):
@@ -50,10 +67,10 @@ def test_a_field_out_of_range_is_named(changes, says):
     ("text", "says"),
     [
         ("not json", "is not a JSON file"),
-        ("[1]", "is not a recipe"),
-        ('{"epoch": 3}', r"is not a recipe; its fields are .*epochs.*Received: \['epoch'\]"),
+        ("[1]", "is not a recipe: a recipe is an object of fields"),
+        ('{"epoch": 3}', r"no field 'epoch' in a recipe. Did you mean epochs\? Its fields are .*learning_rate"),
         ('{"epochs": "3"}', "is not a recipe: `epochs` must be a whole number"),
-        ('{"augmentation": {"zoom": 1}}', "is not a recipe"),
+        ('{"augmentation": {"mix_up": 1}}', r"is not a recipe: `augmentation` must have .* Did you mean mixup\?"),
     ],
 )
 def test_a_broken_file_is_named(tmp_path, text, says):
@@ -69,5 +86,63 @@ def test_named_recipes(tmp_path):
     path = tmp_path / "mine.json"
     path.write_text(json.dumps({"epochs": 7}))
     assert named_recipe(str(path)) == Recipe(epochs=7)
-    with pytest.raises(ValueError, match=r"one of default, small, or a JSON file. Received: 'tiny'"):
-        named_recipe("tiny")
+    with pytest.raises(ValueError, match=r"or a JSON file. Did you mean googlenet-2014\? Received: 'googlenet2014'"):
+        named_recipe("googlenet2014")
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "value"),
+    [
+        ("epochs", "7", 7),
+        ("learning_rate", "1e-2", 0.01),
+        ("minutes", "none", None),
+        ("minutes", "20", 20),
+        ("class_weights", "true", True),
+        ("nesterov", "True", True),
+        ("optimizer", "sgd", "sgd"),
+        ("weights", "imagenet:caffe", "imagenet:caffe"),
+        ("options.stem_stride", "4", {"stem_stride": 4}),
+        ("options.normalization", "lrn", {"normalization": "lrn"}),
+    ],
+)
+def test_a_field_is_given_as_text(field, text, value):
+    assert getattr(Recipe().override({field: text}), field.split(".")[0]) == value
+
+
+def test_parts_of_a_field_are_given_as_text():
+    recipe = Recipe().override(
+        {"augmentation.area": "0.5,1", "augmentation.flip": "false", "augmentation.mixup": "0.2"}
+    )
+    assert recipe.augmentation == Augmentation(area=(0.5, 1.0), flip=False, mixup=0.2)
+    recipe = Recipe().override({"schedule": "steps", "milestones": "30,60.5"})
+    assert recipe.milestones == (30.0, 60.5)
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "says"),
+    [
+        ("epoch", "3", r"no field 'epoch' in a recipe. Did you mean epochs\?"),
+        ("epochs", "many", "`epochs` must be a whole number. Received: epochs='many'"),
+        ("epochs", "1.5", "`epochs` must be a whole number"),
+        ("epochs.first", "1", "`epochs` has no parts. Received: epochs.first=1"),
+        ("augmentation.crop", "1", r"`augmentation` must have the fields area,.*Received: "),
+        ("augmentation.area", "1,0.5", "`area` must be two numbers"),
+    ],
+)
+def test_wrong_text_is_named(field, text, says):
+    with pytest.raises(ValueError, match=says):
+        Recipe().override({field: text})
+
+
+def test_another_network_does_not_keep_the_options():
+    recipe = Recipe(options={"stem_stride": 4})
+    assert recipe.replace(network="GoogLeNet", epochs=3).options == {"stem_stride": 4}
+    assert recipe.replace(network="ResNet34").options == {}
+    assert recipe.override({"network": "vgg16", "options.normalization": "batch_norm"}).options == {
+        "normalization": "batch_norm"
+    }
+
+
+def test_every_field_is_described():
+    described = Recipe.__doc__.split("Raises:")[0]
+    assert [name for name in FIELDS if f"        {name}:" not in described and f"`{name}`" not in described] == []

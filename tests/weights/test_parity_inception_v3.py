@@ -154,8 +154,8 @@ def test_a_head_that_the_file_lacks_is_missed(weight_file):
     ("name", "transform_input", "preprocessing"),
     [
         ("tv_inception_v3", False, Preprocessing.named("torchvision").replace(size=(299, 299), crop=299 / 342)),
-        ("tv_inception_v3", True, Preprocessing.named("inception").replace(size=(299, 299), crop=299 / 342)),
-        ("keras_inception_v3", False, Preprocessing.named("inception").replace(size=(299, 299))),
+        ("tv_inception_v3", True, Preprocessing.named("torchvision_unit").replace(size=(299, 299), crop=299 / 342)),
+        ("keras_inception_v3", False, Preprocessing.named("keras").replace(size=(299, 299))),
         ("slim_inception_v3", False, Preprocessing.named("inception").replace(size=(299, 299))),
     ],
 )

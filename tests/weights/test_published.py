@@ -243,6 +243,8 @@ def test_the_input_is_that_of_the_publishers_names(file):
     inputs = [name_map.preprocessing, name_map.transformed]
     if file.publisher == "torchvision" and name_map.transformed:
         inputs = [name_map.transformed]
-    fields = ("size", "mean", "std", "channels")
+    if file.publisher in publishers:
+        assert file.preprocessing in inputs
+    fields = ("size", "mean", "std", "channels", "fitting", "antialias")
     wanted = [getattr(file.preprocessing, field) for field in fields]
     assert wanted in [[getattr(each, field) for field in fields] for each in inputs if each]

@@ -22,7 +22,7 @@ PUBLISHERS = {
                 ".weight": "/kernel",
                 ".bias": "/bias",
             },
-            preprocessing=NAMED["caffe"].replace(mean=(104.0, 117.0, 128.0)),
+            preprocessing=NAMED["caffe"].replace(mean=(104.0, 117.0, 128.0), fitting="shorter", antialias=True),
         ),
     }
 }

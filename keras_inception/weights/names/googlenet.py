@@ -26,7 +26,7 @@ PUBLISHERS = {
             },
             TORCH_VARIABLES,
             preprocessing=NAMED["torchvision"],
-            transformed=NAMED["inception"],
+            transformed=NAMED["torchvision_unit"],
         ),
         "caffe": NameMap(
             {

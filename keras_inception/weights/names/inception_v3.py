@@ -126,7 +126,7 @@ PUBLISHERS: dict[str, dict[str, NameMap]] = {
             },
             TORCH_VARIABLES,
             preprocessing=NAMED["torchvision"].replace(size=SIZE, crop=TORCHVISION_CROP),
-            transformed=NAMED["inception"].replace(size=SIZE, crop=TORCHVISION_CROP),
+            transformed=NAMED["torchvision_unit"].replace(size=SIZE, crop=TORCHVISION_CROP),
         ),
         "keras": NameMap(
             {
@@ -135,7 +135,7 @@ PUBLISHERS: dict[str, dict[str, NameMap]] = {
                 "predictions": "predictions",
             },
             KERAS_VARIABLES,
-            preprocessing=NAMED["inception"].replace(size=SIZE),
+            preprocessing=NAMED["keras"].replace(size=SIZE),
             channels_last=True,
             counted=True,
         ),

@@ -5,7 +5,9 @@ import re
 from keras_inception.preprocessing import NAMED
 from keras_inception.weights.names.namemap import KERAS_VARIABLES, TORCH_VARIABLES, NameMap
 
-INCEPTION = NAMED["inception"].replace(size=(299, 299))
+SIZE = (299, 299)
+# timm rounds the 341.7 of 299 / 0.875 down.
+TIMM = NAMED["torchvision_unit"].replace(size=SIZE, crop=299 / 341, interpolation="bicubic")
 
 
 def _reduced(branch: str, name: str, convolutions: int = 1) -> dict[str, str]:
@@ -86,7 +88,7 @@ PUBLISHERS = {
                 r"last_linear": "predictions",
             },
             TORCH_VARIABLES,
-            preprocessing=INCEPTION.replace(interpolation="bicubic"),
+            preprocessing=TIMM,
             background=True,
         ),
     },
@@ -99,7 +101,7 @@ PUBLISHERS = {
                 r"classif": "predictions",
             },
             TORCH_VARIABLES,
-            preprocessing=INCEPTION.replace(crop=0.8975, interpolation="bicubic"),
+            preprocessing=TIMM.replace(crop=0.8975),
             background=True,
         ),
         "keras": NameMap(
@@ -112,7 +114,7 @@ PUBLISHERS = {
                 r"predictions": "predictions",
             },
             KERAS_VARIABLES,
-            preprocessing=INCEPTION,
+            preprocessing=NAMED["keras"].replace(size=SIZE),
             channels_last=True,
             counted=True,
         ),

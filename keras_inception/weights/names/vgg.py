@@ -39,7 +39,7 @@ def _keras() -> NameMap:
     return NameMap(
         {r"(block\d_conv\d|fc[12]|predictions)": r"\1"},
         KERAS_VARIABLES,
-        preprocessing=NAMED["caffe"].replace(mean=(103.939, 116.779, 123.68)),
+        preprocessing=NAMED["keras_caffe"],
         channels_last=True,
     )
 

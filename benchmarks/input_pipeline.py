@@ -1,0 +1,115 @@
+"""Pictures a second from JPEG files to batches: python benchmarks/input_pipeline.py [--torch-env FOLDER]
+
+JPEGs of 500×375 become antialiased random crops of 224×224 (8 to 100 % of the area, 3:4 to 4:3), flipped by chance and
+normalised, 32 in a batch: here by `keras_inception.datasets.training_batches`, there by torchvision's transforms of
+tensors in a DataLoader with as many workers as there are cores. Both read all pictures once in each round, do nothing
+between the rounds, and take turns; nothing else may run. Writes ``benchmarks/results/input_pipeline.json``.
+"""
+
+import argparse
+import io
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from peers import CACHE, Peer, environment, median_ratio, take_turns
+
+HERE = Path(__file__).parent
+RESULT = HERE / "results" / "input_pipeline.json"
+PICTURES, DISTINCT, BATCH, SIZE = 2048, 256, 32, 224
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--torch-env", type=Path, default=CACHE / "torch", help="made if it is not there")
+    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--ours", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.ours:
+        measure(arguments.ours)
+        return
+    python = environment(arguments.torch_env)
+    with tempfile.TemporaryDirectory() as folder:
+        size = write_pictures(Path(folder))
+        ours = Peer([sys.executable, __file__, "--ours", folder])
+        theirs = Peer([python, HERE / "torchvision_pipeline.py", folder])
+        times = take_turns(ours, theirs, arguments.rounds)
+        ours.close()
+        theirs.close()
+    result = {
+        "command": "python benchmarks/input_pipeline.py",
+        "ratio": round(median_ratio(times), 3),
+        "pictures_per_second": {
+            name: round(PICTURES / statistics.median(seconds), 1) for name, seconds in times.items()
+        },
+        "rounds": arguments.rounds,
+        "seconds": {name: [round(value, 3) for value in seconds] for name, seconds in times.items()},
+        "pictures": PICTURES,
+        "mean_bytes": size,
+        "cores": os.cpu_count(),
+        "versions": {"ours": ours.versions, "theirs": theirs.versions},
+    }
+    RESULT.parent.mkdir(exist_ok=True)
+    RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(result["pictures_per_second"]), f"ratio {result['ratio']}", f"Written: {RESULT}", sep="\n")
+
+
+def write_pictures(folder: Path) -> int:
+    """JPEGs with detail on every scale, as photographs have it, in two classes; their mean size in bytes."""
+    import numpy as np
+    from PIL import Image
+
+    total = 0
+    chance = np.random.default_rng(0)
+    for number in range(DISTINCT):
+        picture = np.zeros((375, 500, 3))
+        for octave in range(7):
+            height, width = 3 * 2**octave, 4 * 2**octave
+            noise = chance.integers(0, 256, (height, width, 3), dtype=np.uint8)
+            larger = Image.fromarray(noise).resize((500, 375), Image.Resampling.BICUBIC)
+            picture += (np.asarray(larger) - 127.5) * 0.72**octave
+        content = io.BytesIO()
+        Image.fromarray(np.clip(picture * 0.7 + 127.5, 0, 255).astype(np.uint8)).save(content, "JPEG", quality=90)
+        total += content.tell()
+        for copy in range(PICTURES // DISTINCT):
+            path = folder / f"{number % 2}" / f"{number:04}-{copy}.jpg"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(content.getvalue())
+    return total // DISTINCT
+
+
+def measure(folder: Path) -> None:
+    """Our side: a round of the pipeline for each line on standard input."""
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    import tensorflow as tf
+
+    from keras_inception import __version__, datasets
+    from keras_inception.preprocessing import Preprocessing
+
+    examples = datasets.open_folder(folder, validation=0).train
+    augmentation = datasets.Augmentation(area=(0.08, 1.0), brightness=0, contrast=0, saturation=0, hue=0)
+    epoch = datasets.training_batches(
+        examples,
+        Preprocessing.named("torchvision", (SIZE, SIZE)),
+        batch_size=BATCH,
+        seed=0,
+        first_epoch=0,
+        epochs=1,
+        augmentation=augmentation,
+    )
+    print(f"keras-inception {__version__}, tensorflow {tf.__version__}", flush=True)
+    for _ in sys.stdin:
+        began = time.perf_counter()
+        for _ in epoch:
+            pass
+        print(time.perf_counter() - began, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Peers to measure against: each in a process of its own, with packages of its own, and taking turns with ours."""
+
+import os
+import re
+import statistics
+import subprocess
+import sys
+import venv
+from collections.abc import Sequence
+from pathlib import Path
+
+TORCH = Path(__file__).with_name("torch-requirements.txt")
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "keras-inception"
+INSTALLED = "from importlib import metadata; print(*(f'{d.name}=={d.version}' for d in metadata.distributions()))"
+
+
+def environment(folder: Path = CACHE / "torch", requirements: Path = TORCH) -> Path:
+    """The Python of the virtual environment in `folder`, which is made or filled if it lacks a requirement."""
+    python = folder / "bin" / "python"
+    if not python.exists():
+        venv.create(folder, with_pip=True)
+    there = subprocess.run([python, "-c", INSTALLED], capture_output=True, text=True, check=True).stdout.split()
+    if not {_plain(line) for line in requirements.read_text().split()} <= {_plain(each) for each in there}:
+        print(f"Installing {requirements.name} into {folder}: minutes", file=sys.stderr)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", requirements], check=True)
+    return python
+
+
+def _plain(requirement: str) -> str:
+    return re.sub(r"[-_.]+", "-", requirement.partition("+")[0]).lower()
+
+
+class Peer:
+    """A program that measures: it prints a line when it is ready, and another, seconds, for each line it is sent."""
+
+    def __init__(self, command: Sequence[str | os.PathLike]):
+        self.process = subprocess.Popen(
+            list(map(os.fspath, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.versions = self._line()
+
+    def measure(self) -> float:
+        """Seconds of one round, in which the other peers wait."""
+        assert self.process.stdin
+        print("go", file=self.process.stdin, flush=True)
+        return float(self._line())
+
+    def close(self) -> None:
+        """End it."""
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait()
+
+    def _line(self) -> str:
+        assert self.process.stdout
+        line = self.process.stdout.readline().strip()
+        if not line:
+            raise SystemExit(f"{self.process.args} ended with {self.process.wait()}")
+        return line
+
+
+def take_turns(ours: Peer, theirs: Peer, rounds: int) -> dict[str, list[float]]:
+    """Seconds of each round of both, who begin by turns; one round of each before goes unmeasured."""
+    times: dict[str, list[float]] = {"ours": [], "theirs": []}
+    sides = [("ours", ours), ("theirs", theirs)]
+    for number in range(-1, rounds):
+        for name, peer in sides if number % 2 else reversed(sides):
+            seconds = peer.measure()
+            if number >= 0:
+                times[name].append(seconds)
+                print(f"round {number + 1} of {rounds}, {name}: {seconds:.2f} s", file=sys.stderr)
+    return times
+
+
+def median_ratio(times: dict[str, list[float]]) -> float:
+    """How many times as fast ours is, by the medians."""
+    return statistics.median(times["theirs"]) / statistics.median(times["ours"])

@@ -1,0 +1,24 @@
+"""The README's tables are made from result files: each stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+README = Path(__file__).parents[1] / "README.md"
+RESULTS = Path(__file__).with_name("results")
+
+
+def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def insert(name: str, text: str) -> None:
+    """Put a table in its place in the README."""
+    before = README.read_text(encoding="utf-8")
+    pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
+    after, count = re.subn(pattern, lambda match: match[1] + text + match[2], before, flags=re.DOTALL)
+    if count != 1:
+        raise SystemExit(f"{README.name} has no place <!-- {name} -->")
+    README.write_text(after, encoding="utf-8")

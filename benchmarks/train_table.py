@@ -1,0 +1,199 @@
+"""Train the cells of the README's tables: python benchmarks/train_table.py [TABLE | TABLE/CELL]...
+
+Each cell is one run of a fixed budget; without arguments all that have no result yet are run, in their order. A run
+that was stopped goes on where it was, in ``benchmarks/runs``. Its result is written into
+``benchmarks/results/TABLE.json``, and the README's table made from that, as soon as it is there. The validation
+pictures choose the weights; the test pictures are looked at once, at the end. The budgets of minutes mean that nothing
+else runs on the machine.
+
+``--list`` tells which cells there are, ``--readme`` makes the tables alone.
+"""
+
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+
+from readme import RESULTS, insert, markdown
+
+from keras_inception.training import RECIPES, Recipe
+
+RUNS = Path(__file__).with_name("runs")
+PICTOGRAMS = "pictograms"
+SMALL = RECIPES["small"].replace(epochs=1000)
+NO_COLOURS = {"brightness": 0, "contrast": 0, "saturation": 0, "hue": 0}
+
+
+class Cell(NamedTuple):
+    """One run: of a source of `keras_inception.datasets.open_data`, or the bundled pictograms."""
+
+    about: str
+    recipe: Recipe
+    source: str = PICTOGRAMS
+    validation: float = 0.15
+
+
+FASHION = SMALL.replace(
+    size=28,
+    training_size=0,
+    options={"stem_stride": 4},
+    auxiliary=False,
+    epochs=20,
+    batch_size=128,
+    ema=0.998,
+    validate_every=2,
+    augmentation=RECIPES["small"].augmentation.replace(area=(0.75, 1.0), aspect=(0.87, 1.15), erase=0.35, **NO_COLOURS),
+)
+TWENTY = SMALL.replace(minutes=20, validate_every=4)
+HOUR = SMALL.replace(minutes=60, validate_every=8)
+TABLES = {
+    "fashion_mnist": {"googlenet": Cell("GoogLeNet, stem stride 4", FASHION, "fashion_mnist", validation=0.05)},
+    "pictograms_60": {"googlenet": Cell("GoogLeNet", HOUR)},
+    "pictograms_20": {
+        "googlenet": Cell("GoogLeNet: reduced modules, batch norm, heads", TWENTY),
+        "naive": Cell("the same, naive modules", TWENTY.replace(options={"module": "naive"})),
+        "lrn": Cell("the same, LRN", TWENTY.replace(options={"normalization": "lrn"}, learning_rate=5e-4)),
+        "no_heads": Cell("the same, without heads", TWENTY.replace(auxiliary=False)),
+        "inception_v3": Cell("Inception v3", TWENTY.replace(network="inception_v3", training_size=0)),
+        "plain34": Cell("Plain-34", TWENTY.replace(network="plain34")),
+        "resnet34": Cell("ResNet-34", TWENTY.replace(network="resnet34")),
+        "vgg16": Cell("VGG-16, batch norm", TWENTY.replace(network="vgg16", size=64, training_size=0)),
+        "network_in_network": Cell("Network in Network", TWENTY.replace(network="network_in_network", training_size=0)),
+    },
+}
+COLUMNS = (
+    "network",
+    "pixels",
+    "parameters",
+    "MACs",
+    "minutes",
+    "epochs",
+    "validation top-1",
+    "test top-1",
+    "test top-5",
+)
+
+
+def results(table: str) -> dict[str, dict]:
+    """The cells of a table that are there."""
+    path = RESULTS / f"{table}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def run(table: str, name: str) -> dict:
+    """Train a cell, or go on with it, and measure it on the test pictures."""
+    from keras_inception import analysis, datasets, evaluation, inference_model
+    from keras_inception.training import train
+
+    cell, output = TABLES[table][name], RUNS / table / name
+    source = datasets.pictograms(RUNS / PICTOGRAMS) if cell.source == PICTOGRAMS else cell.source
+    begun = output.exists()
+    trained = train(
+        None if begun else source,
+        output,
+        recipe=None if begun else cell.recipe,
+        resume=begun,
+        validation=cell.validation,
+    )
+    network = inference_model(trained.model())
+    splits = datasets.open_data(**trained.data)
+    test = datasets.evaluation_batches(splits.test, trained.preprocessing, 64)
+    measured = evaluation.evaluate(evaluation.keras_predictor(network), test, splits.labels)
+    rows = _metrics(output / "metrics.csv")
+    cost = analysis.cost(network)
+    return {
+        "about": cell.about,
+        "test_top1": round(measured.top1, 5),
+        "test_top5": round(measured.top5, 5),
+        "test_loss": round(measured.loss, 5),
+        "test_pictures": measured.count,
+        "validation_top1": round(max(float(row["val_top1"]) for row in rows if row["val_top1"]), 5),
+        "epochs": len(rows),
+        "minutes": round(sum(float(row["seconds"]) for row in rows) / 60, 1),
+        "size": cell.recipe.size,
+        "parameters": cost.parameters,
+        "macs": cost.macs,
+        "command": f"python benchmarks/train_table.py {table}/{name}",
+        "commit": _commit(),
+        "date": datetime.date.today().isoformat(),
+        "machine": f"{os.cpu_count()} cores, {_processor()}",
+        "versions": {package: metadata.version(package) for package in ("tensorflow", "keras")},
+        "recipe": json.loads((output / "recipe.json").read_text(encoding="utf-8")),
+    }
+
+
+def table(name: str) -> str:
+    """A table as Markdown; cells that have not been run yet are empty."""
+    done = results(name)
+    rows = []
+    for key, cell in TABLES[name].items():
+        row = done.get(key)
+        if row is None:
+            rows.append([cell.about, str(cell.recipe.size), *["not run yet"], *["–"] * (len(COLUMNS) - 3)])
+            continue
+        shares = (row[share] for share in ("validation_top1", "test_top1", "test_top5"))
+        rows.append(
+            [
+                row["about"],
+                str(row["size"]),
+                f"{row['parameters'] / 1e6:.2f} M",
+                f"{row['macs'] / 1e9:.3f} G",
+                f"{row['minutes']:.0f}",
+                str(row["epochs"]),
+                *(f"{share:.1%}" for share in shares),
+            ]
+        )
+    return markdown(COLUMNS, rows)
+
+
+def _metrics(path: Path) -> list[dict]:
+    from keras_inception.training.callbacks import read_rows
+
+    return read_rows(path, sys.maxsize)
+
+
+def _commit() -> str:
+    answer = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return answer.stdout.strip() or "unknown"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())
+
+
+def main(arguments: list[str]) -> None:
+    cells = [(name, key) for name, row in TABLES.items() for key in row]
+    if arguments == ["--list"]:
+        for name, key in cells:
+            done = results(name).get(key)
+            state = f"{done['test_top1']:.1%}" if done else "begun" if (RUNS / name / key).exists() else "not run yet"
+            print(f"{name}/{key}: {state}")
+        return
+    if arguments != ["--readme"]:
+        wanted = [cell for cell in cells if not arguments or cell[0] in arguments or "/".join(cell) in arguments]
+        if not wanted:
+            raise SystemExit(f"no such cell: {' '.join(arguments)}; --list tells which there are")
+        for name, key in wanted:
+            if key not in results(name):
+                print(f"{name}/{key}", flush=True)
+                row = run(name, key)
+                RESULTS.mkdir(exist_ok=True)
+                text = json.dumps({**results(name), key: row}, indent=2) + "\n"
+                (RESULTS / f"{name}.json").write_text(text, encoding="utf-8")
+                print(f"{name}/{key}: test top-1 {row['test_top1']:.2%}", flush=True)
+                insert(name, table(name))
+    for name in TABLES:
+        insert(name, table(name))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

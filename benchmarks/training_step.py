@@ -1,0 +1,109 @@
+"""A training step of GoogLeNet with its heads, against torchvision's: python benchmarks/training_step.py
+
+Both networks have batch norm and two heads, and are trained by a fused AdamW on the same number of made-up pictures, on
+all cores: ours by `model.fit`, as `keras_inception.train` compiles it. They take turns; nothing else may run. Writes
+``benchmarks/results/training_step.json`` and, from it, the table in the README.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+from pathlib import Path
+
+from peers import CACHE, Peer, environment, median_ratio, take_turns
+from readme import RESULTS, insert, markdown
+
+HERE = Path(__file__).parent
+CASES = ((96, 32, "float32"), (96, 32, "bfloat16"), (224, 16, "float32"), (224, 16, "bfloat16"))
+STEPS = 6  # in a round
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--torch-env", type=Path, default=CACHE / "torch", help="made if it is not there")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--ours", nargs=4, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.ours:
+        measure(*arguments.ours)
+        return
+    python = environment(arguments.torch_env)
+    rows, versions = [], {}
+    for size, batch, precision in CASES:
+        case = [str(size), str(batch), precision, str(STEPS)]
+        ours = Peer([sys.executable, __file__, "--ours", *case])
+        theirs = Peer([python, HERE / "torchvision_step.py", *case])
+        times = take_turns(ours, theirs, arguments.rounds)
+        ours.close()
+        theirs.close()
+        versions = {"ours": ours.versions, "theirs": theirs.versions}
+        rows.append(
+            {
+                "size": size,
+                "batch": batch,
+                "precision": precision,
+                "ratio": round(median_ratio(times), 3),
+                "pictures_per_second": {
+                    name: round(batch * STEPS / statistics.median(seconds), 1) for name, seconds in times.items()
+                },
+                "seconds": {name: [round(value, 3) for value in seconds] for name, seconds in times.items()},
+            }
+        )
+    result = {
+        "command": f"python benchmarks/training_step.py --rounds {arguments.rounds}",
+        "cores": os.cpu_count(),
+        "steps": STEPS,
+        "versions": versions,
+        "cases": rows,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "training_step.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    insert("training_step", table(result))
+    print(table(result))
+
+
+def table(result: dict) -> str:
+    """The result as Markdown."""
+    rows = [
+        [
+            f"{row['size']} px, {row['batch']} a step",
+            row["precision"],
+            *(f"{row['pictures_per_second'][side]:.0f}" for side in ("ours", "theirs")),
+            f"{row['ratio']:.2f}",
+        ]
+        for row in result["cases"]
+    ]
+    return markdown(["pictures", "precision", "pictures/s", "torchvision's", "ratio"], rows)
+
+
+def measure(size: str, batch: str, precision: str, steps: str) -> None:
+    """Our side: some steps for each line on standard input."""
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    from keras_inception.training import Recipe, building
+    from keras_inception.training.schedules import Plan, spans
+
+    policy = "float32" if precision == "float32" else f"mixed_{precision}"
+    recipe = building.resolved(Recipe(size=int(size), batch_size=int(batch), precision=policy, schedule="constant"))
+    model = building.trainee(recipe, 1000)
+    building.compile_for(model, recipe, spans(recipe)[0], Plan(recipe), steps=1000)
+    chance = np.random.default_rng(0)
+    x = tf.constant(chance.normal(size=(int(batch), *model.input_shape[1:])), tf.float32)
+    y = tf.one_hot(chance.integers(1000, size=int(batch)), 1000)
+    batches = tf.data.Dataset.from_tensors((x, {name: y for name in model.output})).repeat()
+    model.fit(batches, steps_per_epoch=2, verbose=0)
+    print(f"tensorflow {tf.__version__}, keras {keras.__version__}", flush=True)
+    for _ in sys.stdin:
+        began = time.perf_counter()
+        model.fit(batches, steps_per_epoch=int(steps), verbose=0)
+        print(time.perf_counter() - began, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Fashion-MNIST, 70,000 grey pictures of 28×28 in ten classes (1708.07747), in the files of its publishers."""
+
+import gzip
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from keras_inception.datasets.examples import Arrays
+from keras_inception.datasets.splits import Found
+
+# The order and the names are those of the README of the set.
+CLASSES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+FILES = {"train": "train", "test": "t10k"}
+INSTALLED = Path("/usr/share/datasets/fashion-mnist")  # by Debian's package dataset-fashion-mnist
+UNSIGNED_BYTE = 8  # IDX's number for the type
+
+
+def find_fashion_mnist(folder: str | os.PathLike | None = None) -> Found:
+    """Fashion-MNIST, from the four ``-ubyte.gz`` files in a folder.
+
+    Args:
+        folder: None is where Debian's package puts them, and without that Keras' own copy, which it downloads once.
+
+    Raises:
+        ValueError: a file is missing or damaged.
+        OSError: they cannot be downloaded.
+    """
+    root = Path(folder) if folder is not None else INSTALLED
+    arrays = _downloaded() if folder is None and not root.is_dir() else {split: _read(root, split) for split in FILES}
+    splits = {}
+    for split, (pictures, labels) in arrays.items():
+        if len(labels) != len(pictures) or labels.max(initial=0) >= len(CLASSES):
+            raise ValueError(
+                f"{root}: {split} must have a label of 0 to {len(CLASSES) - 1} for each picture. "
+                f"Received: {len(pictures)} pictures, {len(labels)} labels up to {labels.max(initial=0)}"
+            )
+        splits[split] = Arrays(
+            labels=labels.astype(np.int32),
+            keys=np.array([f"{number:05}" for number in range(len(labels))], object),
+            pictures=pictures,
+            source=f"fashion_mnist {split}",
+        )
+    return Found("Fashion-MNIST", CLASSES, splits)
+
+
+def read_idx(path: str | os.PathLike, dimensions: int) -> np.ndarray:
+    """The array of bytes in a gzipped IDX file: two zeros, the type, the number of dimensions, those, the values.
+
+    Raises:
+        ValueError: it is missing, damaged or another kind of file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path} is not there")
+    try:
+        with gzip.open(path) as file:
+            content = file.read()
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
+    header = 4 + 4 * dimensions
+    if len(content) < header or content[:4] != bytes((0, 0, UNSIGNED_BYTE, dimensions)):
+        raise ValueError(f"{path} must be an IDX file of bytes in {dimensions} dimensions. Received: {content[:4]!r}")
+    shape = struct.unpack_from(f">{dimensions}I", content, 4)
+    if len(content) - header != int(np.prod(shape, dtype=object)):
+        raise ValueError(f"{path} must hold {shape} bytes. Received: {len(content) - header}")
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+
+
+def _read(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures and labels."""
+    begin = folder / FILES[split]
+    return read_idx(f"{begin}-images-idx3-ubyte.gz", 3), read_idx(f"{begin}-labels-idx1-ubyte.gz", 1)
+
+
+def _downloaded() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    import keras
+
+    try:
+        train, test = keras.datasets.fashion_mnist.load_data()
+    except Exception as error:  # whatever a download raises
+        raise OSError(f"Fashion-MNIST is not in {INSTALLED}, and Keras cannot download it: {error}") from None
+    return {"train": train, "test": test}

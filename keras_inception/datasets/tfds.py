@@ -1,0 +1,102 @@
+"""Sets of tensorflow-datasets by name, which it downloads and prepares; read like other TFRecords."""
+
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from keras_inception.datasets.examples import Arrays, Examples
+from keras_inception.datasets.folder import SPLIT_NAMES
+from keras_inception.datasets.records import Keys, open_index
+from keras_inception.datasets.shards import sorted_into
+from keras_inception.datasets.splits import Found, Progress
+from keras_inception.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    from tensorflow_datasets.core import DatasetBuilder, DatasetInfo
+
+
+def find_tfds(name: str, *, strict: bool = False, progress: Progress | None = None) -> Found:
+    """A set for image classification, downloaded and prepared if it is not there yet.
+
+    Args:
+        name: as tensorflow-datasets has it: ``stl10``, ``NAME/config:version``. It lies where the environment variable
+            TFDS_DATA_DIR says, or in ``~/tensorflow_datasets``.
+        strict, progress: as for `find_shards`.
+
+    Raises:
+        ValueError: tensorflow-datasets is not installed or does not know the name, or the set does not go from a
+            picture to a class.
+        OSError: it cannot be downloaded.
+    """
+    builder = _builder(name)
+    keys = _keys(name, builder.info)
+    try:
+        builder.download_and_prepare()
+    except Exception as error:  # whatever a download raises, and an AssertionError where files are to be put by hand
+        raise OSError(f"tfds:{name} cannot be prepared: {' '.join(str(error).split())[:500]}") from error
+    names = dict(enumerate(builder.info.features[keys.label].names))
+    known = {split: SPLIT_NAMES[split.lower()] for split in builder.info.splits if split.lower() in SPLIT_NAMES}
+    where = f"tfds:{name}"
+    if not known:
+        raise ValueError(f"{where} must have a split named train. Received: {', '.join(builder.info.splits)}")
+    if builder.info.file_format.value != "tfrecord":
+        in_memory = {ours: _in_memory(builder, theirs, keys) for theirs, ours in known.items()}
+        return Found(where, tuple(names.values()), in_memory)
+    splits = {ours: list(map(os.fspath, builder.info.splits[theirs].filepaths)) for theirs, ours in known.items()}
+    paths = [path for split in splits.values() for path in split]
+    index = open_index(paths, Keys(keys.image, keys.label, None, None), fresh=strict, progress=progress)
+    return sorted_into(splits, index, names, where=where, strict=strict)
+
+
+class _Pair(NamedTuple):
+    image: str
+    label: str
+
+
+def _builder(name: str) -> "DatasetBuilder":
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError:
+        raise ValueError(
+            f"tfds:{name} takes tensorflow-datasets: install keras-inception[tfds], or tensorflow-datasets itself"
+        ) from None
+    try:
+        return tfds.builder(name)
+    except tfds.core.DatasetNotFoundError:
+        near = did_you_mean(name, tfds.list_builders())
+        raise ValueError(f"tensorflow-datasets knows no set of that name.{near} Received: tfds:{name}") from None
+
+
+def _keys(name: str, info: "DatasetInfo") -> _Pair:
+    """The features that are the picture and its class."""
+    import tensorflow_datasets as tfds
+
+    features = info.features if isinstance(info.features, tfds.features.FeaturesDict) else {}
+    images = [key for key, feature in features.items() if isinstance(feature, tfds.features.Image)]
+    labels = [key for key, feature in features.items() if isinstance(feature, tfds.features.ClassLabel)]
+    supervised: Any = info.supervised_keys  # may be nested
+    if supervised and supervised[0] in images and supervised[-1] in labels:
+        images, labels = [supervised[0]], [supervised[-1]]
+    if len(images) != 1 or len(labels) != 1 or features[images[0]].np_dtype != np.uint8:
+        raise ValueError(
+            f"tfds:{name} must have one picture of 8 bits and one class label for each example. "
+            f"Received: {', '.join(features) or info.features}"
+        )
+    return _Pair(images[0], labels[0])
+
+
+def _in_memory(builder: "DatasetBuilder", split: str, keys: _Pair) -> Examples:
+    """A split that is prepared in another format than TFRecord, read by tensorflow-datasets itself."""
+    try:
+        rows = list(builder.as_data_source(split=split))
+    except NotImplementedError as error:
+        raise ValueError(f"tfds:{builder.info.full_name} must be prepared as TFRecord: {error}") from None
+    pictures = np.empty(len(rows), object)
+    pictures[:] = [row[keys.image] for row in rows]
+    return Arrays(
+        labels=np.array([row[keys.label] for row in rows], np.int32),
+        keys=np.array([f"{number:08}" for number in range(len(rows))], object),
+        pictures=pictures,
+        source=f"tfds:{builder.info.full_name} {split}",
+    )

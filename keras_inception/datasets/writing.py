@@ -1,0 +1,208 @@
+"""`write_shards`: from a set of pictures to TFRecord shards in TF-slim's convention, which others read too."""
+
+import hashlib
+import os
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_inception import files
+from keras_inception.datasets.examples import Examples, fingerprint
+from keras_inception.datasets.records import Keys, make_index, save_index
+from keras_inception.datasets.shards import LABELS, MANIFEST, read_manifest, sha256
+from keras_inception.datasets.sources import open_data
+from keras_inception.datasets.splits import Progress, Splits
+
+KEYS = Keys()
+MOST = 99999  # five digits
+
+
+def write_shards(
+    source: str | os.PathLike,
+    output: str | os.PathLike,
+    *,
+    shards: int = 8,
+    strict: bool = False,
+    on_scan: Progress | None = None,
+    on_write: Progress | None = None,
+    on_check: Progress | None = None,
+) -> dict:
+    """Write each split of a set of pictures as TFRecord shards ``train-00000-of-00008.tfrecord``, to be opened alike.
+
+    A record is a `tf.train.Example` of image/encoded, image/format, image/class/label (from 0), image/class/text and
+    image/filename. JPEG and PNG files that TensorFlow decodes go in as they are, others as PNG, which loses nothing.
+    Shards take turns in the order of a hash of the pictures' names, so that each is a sample of the whole. Beside them
+    lie ``labels.txt``, an index, and ``shards.json`` with the number of pictures, the size and the SHA-256 of each.
+
+    Killed at any moment and called again it goes on: shards that are there are verified by their hash, not written
+    anew. In the end all are read back: checksums, numbers and pictures must be those that were to be written.
+
+    Args:
+        source: as for `open_data`. A split that it does not have is not cut out: that is done on opening.
+        output: the folder, new or begun with the same pictures.
+        shards: their number for each split; fewer if it has fewer pictures.
+        strict: a picture that cannot be read is an error; else it is left out.
+        on_scan, on_write: called with (pictures, pictures in all) that were looked at, and written.
+        on_check: called with (shards, shards in all) that were read back.
+
+    Returns:
+        What is in ``shards.json``: "shards", "pictures" (a fingerprint of each split), and "files", for each by name
+        "pictures", "bytes", "sha256" and a "fingerprint"; and "skipped", what was left out, and why.
+
+    Raises:
+        ValueError: as `open_data`, `output` holds other things, or what was read back is not what was written.
+        OSError: a shard cannot be written, as on a full disk. Nothing half written is left under a shard's name.
+    """
+    if not 1 <= shards <= MOST:
+        raise ValueError(f"`shards` must be from 1 to {MOST}. Received: shards={shards}")
+    output = Path(output)
+    if os.path.isdir(source) and output.resolve().is_relative_to(Path(source).resolve()):
+        raise ValueError(f"`output` must lie outside of the pictures in {source}. Received: {output}")
+    splits = open_data(source, validation=0, strict=strict, progress=on_scan)
+    work = _Work(splits, output, shards)
+    work.write(on_write)
+    return work.check(on_check)
+
+
+class _Shard(NamedTuple):
+    name: str
+    examples: Examples  # its own, in their order
+
+
+class _Work:
+    """The shards to write, and the manifest that tells which are written."""
+
+    def __init__(self, splits: Splits, output: Path, shards: int):
+        self.labels, self.output = splits.labels, output
+        every = {"train": splits.train, "validation": splits.validation, "test": splits.test}
+        every = {split: examples for split, examples in every.items() if len(examples)}
+        self.shards = [shard for split, examples in every.items() for shard in _spread(split, examples, shards)]
+        self.manifest = self._begun(
+            {
+                "complete": False,
+                "shards": shards,
+                "pictures": {split: examples.fingerprint() for split, examples in every.items()},
+                "files": {},
+                "skipped": splits.skipped,
+            }
+        )
+        self.lock = threading.Lock()
+
+    def _begun(self, planned: dict) -> dict:
+        """The manifest that is there, or the planned one."""
+        if not (self.output / MANIFEST).is_file():
+            if self.output.exists() and any(self.output.iterdir()):
+                raise ValueError(f"{self.output} is not empty and holds no shards that were begun: name another folder")
+            files.write_json(self.output / MANIFEST, planned)
+            return planned
+        begun = read_manifest(self.output)
+        if begun["shards"] != planned["shards"]:
+            raise ValueError(f"{self.output} was begun with {begun['shards']} shards. Received: {planned['shards']}")
+        changed = [split for split in planned["pictures"] if begun["pictures"].get(split) != planned["pictures"][split]]
+        if changed or begun["pictures"].keys() != planned["pictures"].keys():
+            raise ValueError(
+                f"{self.output} was begun with other pictures: they have changed since, "
+                f"in {', '.join(changed) or 'their splits'}. Remove it, or name another folder"
+            )
+        return begun
+
+    def write(self, progress: Progress | None) -> None:
+        """Write what is not there yet."""
+        total, done = sum(len(shard.examples) for shard in self.shards), 0
+
+        def count(number: int) -> None:
+            nonlocal done
+            with self.lock:
+                done += number
+                if progress:
+                    progress(done, total)
+
+        def write(shard: _Shard) -> None:
+            path, known = self.output / shard.name, self.manifest["files"].get(shard.name)
+            if known and path.is_file() and sha256(path) == known["sha256"]:
+                return count(len(shard.examples))
+            written = _write(path, shard.examples, self.labels, count)
+            entry = {
+                "pictures": len(shard.examples),
+                "bytes": path.stat().st_size,
+                "sha256": sha256(path),
+                "fingerprint": written,
+            }
+            with self.lock:
+                self.manifest["files"][shard.name] = entry
+                files.write_json(self.output / MANIFEST, self.manifest)
+
+        with ThreadPoolExecutor() as pool:  # decoding and writing go on outside of Python's global lock
+            try:
+                for _ in pool.map(write, self.shards):
+                    pass
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def check(self, progress: Progress | None) -> dict:
+        """Read all shards back, and finish the folder."""
+        entries = self.manifest["files"]
+        paths = [str(self.output / shard.name) for shard in self.shards]
+        index = make_index(paths, KEYS, sound=True, progress=progress)
+        for number, shard in enumerate(self.shards):
+            found = index.records.select(np.flatnonzero(index.records.shard == number))
+            if len(found) != len(shard.examples) or found.fingerprint() != entries[shard.name]["fingerprint"]:
+                raise ValueError(
+                    f"{paths[number]} does not hold the pictures that were written: remove it and call again"
+                )
+        files.write_labels(self.output / LABELS, self.labels)
+        save_index(index)
+        self.manifest["complete"] = True
+        files.write_json(self.output / MANIFEST, self.manifest)
+        for begun in self.output.glob(".writing-*"):  # by one that was killed
+            begun.unlink()
+        return self.manifest
+
+
+def _spread(split: str, examples: Examples, shards: int) -> Iterator[_Shard]:
+    count = min(shards, len(examples))
+    order = sorted(
+        range(len(examples)), key=lambda index: hashlib.sha256(os.fsencode(str(examples.keys[index]))).digest()
+    )
+    for number in range(count):
+        yield _Shard(f"{split}-{number:05}-of-{count:05}.tfrecord", examples.select(order[number::count]))
+
+
+def _write(path: Path, examples: Examples, labels: tuple[str, ...], count: Callable[[int], None]) -> str:
+    """Write a shard; the fingerprint that its `Records` will have."""
+    import tensorflow as tf
+
+    rows = []
+    try:
+        with files.replacing(path) as beside, tf.io.TFRecordWriter(os.fspath(beside)) as writer:
+            for index, (key, label) in enumerate(zip(examples.keys, examples.labels.tolist(), strict=True)):
+                content = examples.encoded(index)
+                writer.write(_example(content, label, labels[label], key))
+                rows.append((key, label, zlib.crc32(content)))
+                count(1)
+    except tf.errors.OpError as error:
+        raise OSError(f"{path} cannot be written: {error.message.rpartition('; ')[2]}") from None
+    return fingerprint(rows)
+
+
+def _example(content: bytes, label: int, text: str, key: str) -> bytes:
+    import tensorflow as tf
+
+    def of_bytes(value: bytes):
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+
+    values = {
+        KEYS.image: of_bytes(content),
+        "image/format": of_bytes(b"jpeg" if content.startswith(b"\xff\xd8") else b"png"),
+        KEYS.label: tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+        KEYS.text: of_bytes(text.encode()),
+        KEYS.filename: of_bytes(os.fsencode(key)),
+    }
+    example = tf.train.Example(features=tf.train.Features(feature=values))
+    return example.SerializeToString(deterministic=True)

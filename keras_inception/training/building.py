@@ -1,0 +1,164 @@
+"""From a recipe to the network that is trained, compiled."""
+
+import inspect
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import keras_inception
+from keras_inception import registry
+from keras_inception.preprocessing import DEFAULT, Preprocessing
+from keras_inception.suggestions import did_you_mean
+from keras_inception.training.distribution import ALONE, Distribution
+from keras_inception.training.recipe import Recipe
+from keras_inception.training.schedules import Plan, Span, learning_rate
+
+# Arguments of the networks that follow from fields of the recipe, or that training has no use for.
+SET = {
+    *("include_top", "weights", "input_tensor", "input_shape", "pooling", "classes", "classifier_activation"),
+    *("auxiliary", "dropout", "skip_mismatch", "name"),
+}
+
+
+def resolved(recipe: Recipe) -> Recipe:
+    """The recipe with its options checked, and what follows from the network and this machine filled in.
+
+    Raises:
+        ValueError: the network has no such option.
+    """
+    factory = getattr(keras_inception, registry.NETWORKS[recipe.network])
+    known = [name for name in inspect.signature(factory).parameters if name not in SET]
+    for name in recipe.options:
+        if name not in known:
+            allowed = ", ".join(known) or "none"
+            hint = did_you_mean(name, known)
+            raise ValueError(f"`options` of {recipe.network} may be {allowed}.{hint} Received: {name!r}")
+    options = dict(recipe.options)
+    if "normalization" in known and recipe.weights is None:
+        options.setdefault("normalization", "batch_norm")
+    return recipe.replace(options=options, precision=_precision(recipe.precision))
+
+
+def preprocessing(recipe: Recipe, network: keras.Model) -> Preprocessing:
+    """What a recipe's network is fed with: what its weights were trained on, else -1 to 1."""
+    size = (recipe.size, recipe.size)
+    if recipe.weights is None:
+        return DEFAULT.replace(size=size, crop=recipe.crop)
+    return network.preprocessing.replace(size=size)
+
+
+def build(recipe: Recipe, classes: int, size: int, precision: str) -> keras.Model:
+    """The recipe's network for pictures of `size` pixels a side, under a mixed precision policy."""
+    arguments = {
+        "input_shape": (size, size, 3),
+        "classes": classes,
+        "auxiliary": recipe.auxiliary and recipe.network in registry.WITH_HEADS,
+        **recipe.options,
+    }
+    if recipe.dropout is not None:
+        arguments["dropout"] = recipe.dropout
+    if recipe.weights is not None:
+        arguments |= {"weights": recipe.weights, "skip_mismatch": True}
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        return registry.create(recipe.network, **arguments)
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def trainee(recipe: Recipe, classes: int, distribution: Distribution = ALONE) -> keras.Model:
+    """The network as it is trained: at the size of the training's pictures, by the fastest kernels."""
+    model = build(recipe.replace(weights=None), classes, recipe.training_size or recipe.size, recipe.precision)
+    if keras.backend.backend() != "tensorflow":
+        return model
+    from keras_inception.training.fused import fuse
+
+    return fuse(model, synchronized=distribution.is_replicated)
+
+
+def copy_weights(source: keras.Model, target: keras.Model) -> None:
+    """Give `target` the weights of `source`, a network of the same recipe."""
+    shapes = [[weight.shape for weight in model.weights] for model in (source, target)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            "`training_size` must give the auxiliary heads maps of the same size as `size` does. "
+            f"Received: training_size={target.input_shape[1]}, size={source.input_shape[1]}"
+        )
+    target.set_weights(source.get_weights())
+
+
+def compile_for(
+    model: keras.Model, recipe: Recipe, span: Span, plan: Plan, steps: int, distribution: Distribution = ALONE
+) -> None:
+    """Compile a network for a span of epochs of so many steps, with a new optimizer."""
+    heads = [name for name in model.output if name != "predictions"] if isinstance(model.output, dict) else []
+    for layer in model.layers:
+        layer.trainable = not span.frozen or layer.name.startswith(("predictions", "aux"))
+
+    def loss():
+        return keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
+
+    metrics = [keras.metrics.CategoricalAccuracy(name="top1")]
+    model.compile(
+        optimizer(recipe, span, plan, steps, distribution),
+        loss={name: loss() for name in ("predictions", *heads)} if heads else loss(),
+        loss_weights={"predictions": 1.0, **dict.fromkeys(heads, recipe.auxiliary_weight)} if heads else None,
+        metrics={"predictions": metrics} if heads else metrics,
+        jit_compile=_xla(recipe.xla),
+    )
+
+
+def optimizer(
+    recipe: Recipe, span: Span, plan: Plan, steps: int, distribution: Distribution = ALONE
+) -> keras.optimizers.Optimizer:
+    """The recipe's optimizer for a span of epochs of so many steps."""
+    updates = max(1, steps // recipe.accumulate)
+    total = (span.last - span.first) * updates
+    arguments = {
+        "learning_rate": learning_rate(recipe, span, plan, updates),
+        "weight_decay": recipe.weight_decay,
+        "global_clipnorm": recipe.clip_norm or None,
+        "use_ema": recipe.ema > 0,
+        # Keras' average begins with the first weights: it must be short enough to forget them.
+        "ema_momentum": max(0.0, min(recipe.ema, 1 - 10 / total)),
+        "gradient_accumulation_steps": recipe.accumulate if recipe.accumulate > 1 else None,
+    }
+    epsilon = {} if recipe.epsilon is None else {"epsilon": recipe.epsilon}
+    if recipe.optimizer == "sgd":
+        return keras.optimizers.SGD(momentum=recipe.momentum, nesterov=recipe.nesterov, **arguments)
+    if recipe.optimizer == "rmsprop":
+        return keras.optimizers.RMSprop(rho=recipe.rho, momentum=recipe.momentum, **epsilon, **arguments)
+    if keras.backend.backend() != "tensorflow" or distribution.is_replicated or recipe.accumulate > 1:
+        return keras.optimizers.AdamW(**epsilon, **arguments)
+    from keras_inception.training.fused import FusedAdamW
+
+    return FusedAdamW(**epsilon, **arguments, average_every=max(1, min(8, total // 100)))
+
+
+def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
+    """(classes,): what a picture of each counts, so that all classes count the same and the mean is 1."""
+    return len(labels) / (classes * np.maximum(np.bincount(labels, minlength=classes), 1))
+
+
+def _xla(asked: str) -> bool | str:
+    if keras.backend.backend() != "tensorflow":
+        return "auto"
+    if asked == "auto":
+        return "auto" if tf.config.list_physical_devices("GPU") else False
+    return asked == "on"
+
+
+def _precision(asked: str) -> str:
+    """The policy that "auto" stands for: bfloat16 if TensorFlow's processor multiplies matrices of it, else float32."""
+    if asked != "auto":
+        return asked
+    if keras.backend.backend() != "tensorflow":
+        return "float32"
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+    except OSError:
+        return "float32"
+    return "mixed_bfloat16" if {"amx_bf16", "avx512_bf16"} & set(flags) else "float32"

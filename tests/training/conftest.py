@@ -1,0 +1,40 @@
+"""A small and fast recipe."""
+
+import csv
+from collections.abc import Callable
+
+import pytest
+
+from keras_inception.datasets import Augmentation
+from keras_inception.runs import Run
+from keras_inception.training import Recipe
+
+
+@pytest.fixture(scope="session")
+def quick() -> Recipe:
+    """Four epochs of three steps."""
+    return Recipe(
+        network="network_in_network",
+        options={"form": "cifar"},
+        size=32,
+        crop=1.0,
+        epochs=4,
+        batch_size=8,
+        learning_rate=1e-3,
+        warmup_epochs=1.0,
+        ema=0.5,
+        augmentation=Augmentation(area=(0.5, 1.0)),
+        precision="float32",
+        seed=7,
+    )
+
+
+@pytest.fixture(scope="session")
+def rows() -> Callable[[Run], list[dict]]:
+    """The rows of a run's ``metrics.csv``."""
+
+    def read(run: Run) -> list[dict]:
+        with open(run.path / "metrics.csv", newline="") as file:
+            return list(csv.DictReader(file))
+
+    return read

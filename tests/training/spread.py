@@ -1,0 +1,83 @@
+"""One process of the trainings in test_distribution.py: ``python spread.py JSON``.
+
+The JSON has the arguments of `open_distribution` as ``open``, how many devices the processor is to pass for as
+``devices``, and ``runs``: the arguments of `train`, the recipe as a dictionary. ``signals`` are sent to the process
+itself: a name, an epoch and a step, both from 0. The weights that a training ends with are kept beside its run
+directory, one file a worker.
+"""
+
+import json
+import os
+import signal
+import sys
+
+import numpy as np
+
+from keras_inception import registry
+from keras_inception.training.distribution import open_distribution, prepare
+
+
+def tiny(input_shape, classes, auxiliary=False, dropout=0.0):
+    """Two convolutions with batch norm: the smallest network of the package takes JAX half a minute to compile."""
+    from keras import Model, layers
+
+    x = inputs = layers.Input(input_shape)
+    for filters in (8, 16):
+        x = layers.Conv2D(filters, 3, strides=2, padding="same", use_bias=False)(x)
+        x = layers.ReLU()(layers.BatchNormalization(momentum=0.8)(x))
+    x = layers.Dropout(dropout)(layers.GlobalAveragePooling2D()(x))
+    return Model(inputs, layers.Dense(classes, "softmax", name="predictions")(x), name="tiny")
+
+
+def register():
+    import keras_inception
+
+    keras_inception.tiny = tiny
+    registry.NETWORKS["tiny"] = "tiny"
+
+
+def signalling(name, epoch_to_be, step_to_be):
+    import keras
+
+    class Signalling(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.epoch = epoch
+
+        def on_train_batch_begin(self, batch, logs=None):
+            if (self.epoch, batch) == (epoch_to_be, step_to_be):
+                os.kill(os.getpid(), signal.Signals[name])
+
+    return Signalling()
+
+
+def train(distribution, output, recipe=None, signals=None, **arguments):
+    from keras_inception.training import Recipe, trainer
+
+    def fit(model, batches, callbacks, **others):
+        callbacks = [*callbacks, signalling(*signals)] if signals else callbacks
+        type(distribution).fit(distribution, model, batches, callbacks=callbacks, **others)
+        np.savez(f"{output}-{distribution.part[0]}.npz", *model.get_weights())
+
+    distribution.fit = fit
+    chosen = recipe and Recipe.from_dict(recipe)
+    return trainer.train(output=output, recipe=chosen, distribution=distribution, verbose=0, **arguments)
+
+
+def main(job):
+    os.environ["JAX_NUM_CPU_DEVICES"] = str(job["devices"])
+    prepare(job["open"]["name"])
+    import tensorflow as tf
+
+    devices = [tf.config.LogicalDeviceConfiguration()] * job["devices"]
+    tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], devices)
+    register()
+    with open_distribution(**job["open"]) as distribution:
+        for run in job["runs"]:
+            try:
+                train(distribution, **run)
+            except KeyboardInterrupt:
+                print("interrupted")
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

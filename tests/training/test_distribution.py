@@ -1,0 +1,452 @@
+"""Trainings that are spread over devices and over processes end as one device alone does."""
+
+import csv
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import spread
+
+import keras_inception
+from keras_inception import registry
+from keras_inception.runs import Run
+from keras_inception.training import Recipe, train
+from keras_inception.training.distribution import ALONE, Distribution, MultiWorker, open_distribution
+from keras_inception.training.workers import Meeting, Team, find_team
+
+# What batches leave equal up to rounding, whatever the order of their rows.
+SAME = {
+    "network": "tiny",
+    "size": 24,
+    "crop": 1.0,
+    "epochs": 3,
+    "batch_size": 8,
+    "optimizer": "sgd",
+    "learning_rate": 0.05,
+    "warmup_epochs": 1.0,
+    "weight_decay": 1e-3,
+    "clip_norm": 5.0,
+    "ema": 0.5,
+    "class_weights": True,
+    "augmentation": {"area": [0.5, 1.0]},
+    "precision": "float32",
+    "seed": 7,
+}
+# What takes the seeds, the optimizer's state, and decisions after validation to go on with.
+STATEFUL = {
+    **SAME,
+    "epochs": 5,
+    "optimizer": "adamw",
+    "learning_rate": 0.01,
+    "schedule": "plateau",
+    "decay_epochs": 1,
+    "dropout": 0.3,
+    "freeze_epochs": 1,
+    "early_stopping": 4,
+    "augmentation": {"area": [0.5, 1.0], "mixup": 0.2},
+    "tensorboard": True,
+}
+MIDST = (3, 1)  # epoch and step at which a training is ended
+
+
+def free_addresses(count):
+    with socket.socket() as one, socket.socket() as other:
+        for each in (one, other):
+            each.bind(("127.0.0.1", 0))
+        return [f"127.0.0.1:{each.getsockname()[1]}" for each in (one, other)][:count]
+
+
+def start(job, folder):
+    """A process of spread.py, whose compiled steps are kept in a folder for the next."""
+    environment = {
+        **os.environ,
+        "XLA_FLAGS": "--xla_backend_optimization_level=0",  # compiles in half the time
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+        "JAX_PERSISTENT_COMPILATION_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    command = [sys.executable, Path(__file__).with_name("spread.py"), json.dumps(job)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def ended(processes):
+    """Exit code and output of each."""
+    try:
+        outputs = [process.communicate(timeout=600)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    return [(process.returncode, output) for process, output in zip(processes, outputs, strict=True)]
+
+
+def workers(folder, runs, count=2, devices=1, signals=(None, None)):
+    """Train on some workers; the last run is the one in which one of them gets a signal."""
+    addresses = free_addresses(count)
+    processes = []
+    for worker_id in range(count):
+        own = [*runs[:-1], {**runs[-1], "signals": signals[worker_id]}]
+        arguments = {"name": "multiworker", "workers": addresses, "worker_id": worker_id}
+        processes.append(start({"open": arguments, "devices": devices, "runs": own}, folder))
+    return ended(processes), addresses
+
+
+def weights(folder, name, worker_id=0):
+    with np.load(folder / f"{name}-{worker_id}.npz") as arrays:
+        return [arrays[each] for each in arrays.files]
+
+
+def metrics(folder, name):
+    with open(folder / name / "metrics.csv", newline="") as file:
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+
+
+def assert_near(ours, theirs):
+    for mine, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=0, atol=1e-5)
+
+
+def assert_losses_near(ours, theirs):
+    for mine, other in zip(ours, theirs, strict=True):
+        for name in ("loss", "learning_rate", "val_loss"):
+            assert float(mine[name]) == pytest.approx(float(other[name]), abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("spread")
+
+
+@pytest.fixture(scope="module")
+def tiny_network():
+    spread.register()
+    yield
+    del registry.NETWORKS["tiny"], keras_inception.tiny
+
+
+@pytest.fixture(scope="module")
+def alone(folder, pictures):
+    """One worker, of one device."""
+    run = {"pictures": str(pictures), "output": str(folder / "alone"), "recipe": SAME}
+    results, _ = workers(folder, [run], count=1)
+    assert results[0][0] == 0, results[0][1]
+
+
+@pytest.fixture(scope="module")
+def together(folder, pictures):
+    """Two workers: a whole training, another one, and the other one again in which worker 1 is killed."""
+    runs = [
+        {"pictures": str(pictures), "output": str(folder / name), "recipe": recipe}
+        for name, recipe in (("same", SAME), ("stateful", STATEFUL), ("killed", STATEFUL))
+    ]
+    return workers(folder, runs, signals=(None, ("SIGKILL", *MIDST)))
+
+
+@pytest.fixture(scope="module")
+def resumed(folder, pictures, together):
+    """Two workers again: the training that was killed goes on; then one in which worker 0 is killed."""
+    runs = [
+        {"pictures": None, "output": str(folder / "killed"), "resume": True},
+        {"pictures": str(pictures), "output": str(folder / "headless"), "recipe": SAME},
+    ]
+    return workers(folder, runs, signals=(("SIGKILL", 1, 1), None))
+
+
+def test_two_workers_have_the_same_weights(folder, together):
+    for ours, theirs in zip(weights(folder, "same", 0), weights(folder, "same", 1), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_two_workers_train_as_one_does(folder, alone, together):
+    assert_near(weights(folder, "same"), weights(folder, "alone"))
+    assert_losses_near(metrics(folder, "same"), metrics(folder, "alone"))
+
+
+def test_a_worker_of_two_devices_trains_as_one_of_one_does(folder, pictures, alone):
+    run = {"pictures": str(pictures), "output": str(folder / "devices"), "recipe": SAME}
+    ((code, said),), _ = workers(folder, [run], count=1, devices=2)
+    assert code == 0, said
+    assert_near(weights(folder, "devices"), weights(folder, "alone"))
+    assert_losses_near(metrics(folder, "devices"), metrics(folder, "alone"))
+
+
+def test_a_worker_that_is_killed_ends_the_other_which_says_so(together):
+    ((code, said), (killed, _)), addresses = together
+    assert killed == -9
+    assert code not in (0, -9)
+    assert f"worker 1 ({addresses[1]}) was lost or has ended" in said
+    assert "start all again with resuming" in said
+
+
+def test_killed_and_resumed_two_workers_end_as_if_they_had_not_been(folder, resumed):
+    for worker_id in range(2):
+        for ours, theirs in zip(weights(folder, "killed", worker_id), weights(folder, "stateful"), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    assert metrics(folder, "killed") == metrics(folder, "stateful")
+    rates = [float(row["learning_rate"]) for row in metrics(folder, "stateful")]
+    assert len(set(rates)) > 1, "the plateaus must have lowered the rate"
+
+
+def test_without_worker_0_the_other_ends_too(resumed):
+    ((killed, _), (code, said)), _ = resumed
+    assert killed == -9
+    assert code not in (0, -9)
+    assert "was lost or has ended" in said or "another task died" in said  # JAX may be first to end it
+
+
+def test_only_worker_0_writes(folder, together, resumed):
+    kept = {path.name for path in (folder / "stateful").iterdir()}
+    assert kept >= {"model.keras", "labels.txt", "recipe.json", "data.json", "metrics.csv", "checkpoints", "logs"}
+    assert len(list((folder / "stateful" / "logs").rglob("*tfevents*"))) == 1
+
+
+def test_what_two_workers_trained_is_exported_like_any_other(folder, together, tmp_path):
+    run = Run(folder / "same")
+    assert run.model().input_shape == (None, 24, 24, 3)
+    report = keras_inception.export(run.path, tmp_path / "export", quantize=["float32"])
+    assert [path.name for path in (tmp_path / "export").glob("*.tflite")] == ["tiny_float32.tflite"]
+    assert report["variants"]["float32"]["agreement"] == 1
+
+
+class Replicated(Distribution):
+    """One device, trained by the layers and the optimizer that several are."""
+
+    is_replicated = True
+
+
+@pytest.fixture(scope="module")
+def mirrored(folder, pictures):
+    """Two devices: a whole training; another one, once whole and once interrupted and resumed."""
+    dropping = {**SAME, "dropout": 0.3}
+    runs = [
+        {"pictures": str(pictures), "output": str(folder / name), "recipe": recipe, "signals": signals}
+        for name, recipe, signals in (
+            ("mirrored", SAME, None),
+            ("dropping", dropping, None),
+            ("interrupted", dropping, ("SIGINT", 1, 1)),
+        )
+    ]
+    runs.append({"pictures": None, "output": str(folder / "interrupted"), "resume": True})
+    return ended([start({"open": {"name": "mirrored"}, "devices": 2, "runs": runs}, folder)])
+
+
+def test_two_devices_train_as_one_does(folder, pictures, mirrored, tiny_network):
+    ((code, said),) = mirrored
+    assert code == 0, said
+    spread.train(Replicated(), str(folder / "one"), SAME, pictures=pictures)
+    assert_near(weights(folder, "mirrored"), weights(folder, "one"))
+    assert_losses_near(metrics(folder, "mirrored"), metrics(folder, "one"))
+    model = Run(folder / "mirrored").model()
+    probabilities = model.predict(np.zeros((1, 24, 24, 3), np.float32), verbose=0)
+    np.testing.assert_allclose(
+        probabilities, Run(folder / "one").model().predict(np.zeros((1, 24, 24, 3), np.float32), verbose=0), atol=1e-5
+    )
+
+
+def test_interrupted_and_resumed_two_devices_end_as_if_they_had_not_been(folder, mirrored):
+    assert "interrupted" in mirrored[0][1]
+    for ours, theirs in zip(weights(folder, "interrupted"), weights(folder, "dropping"), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert metrics(folder, "interrupted") == metrics(folder, "dropping")
+
+
+def test_a_machine_of_one_device_has_nothing_to_mirror():
+    with pytest.raises(ValueError, match=r"mirrored needs two GPUs or more\. Received: 1 device"):
+        open_distribution("mirrored")
+
+
+def test_keras_must_run_on_what_the_distribution_takes():
+    with pytest.raises(ValueError, match=r"needs Keras to run on jax: set KERAS_BACKEND=jax.*Received: tensorflow"):
+        open_distribution("multiworker", workers="a:1,b:2", worker_id=0)
+
+
+def test_an_unknown_distribution_has_a_near_name():
+    with pytest.raises(ValueError, match=r"mirrored, multiworker\..*mirrored.*Received: 'mirored'"):
+        open_distribution("mirored")
+
+
+def test_workers_belong_to_many_machines():
+    with pytest.raises(ValueError, match=r"belong to `distribute` as multiworker.*distribute=None.*worker_id=1"):
+        open_distribution(None, worker_id=1)
+    with open_distribution(None) as distribution:
+        assert distribution is ALONE
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 6}, r"`batch_size` must be a multiple of the 4 devices\. Received: 6"),
+        ({"minutes": 5.0}, r"`minutes` cannot be had with `distribute` as multiworker.*Received: minutes=5\.0"),
+        ({"xla": "off"}, r"`xla` cannot be off"),
+    ],
+)
+def test_what_cannot_be_spread_over_workers(changes, message):
+    distribution = object.__new__(MultiWorker)  # which needs no other worker to say so
+    distribution.replicas = 4
+    with pytest.raises(ValueError, match=message):
+        distribution.check(Recipe(**changes))
+    distribution.check(Recipe(batch_size=8))
+
+
+class Second(Distribution):
+    """A worker beside the chief."""
+
+    is_chief = False
+
+    def once(self, action):
+        return None
+
+
+def test_all_workers_must_see_the_run_directory(pictures, tmp_path):
+    with pytest.raises(ValueError, match=r"run has been begun by worker 0 and is not here: it must lie where all"):
+        train(pictures, tmp_path / "run", recipe=Recipe(size=36), distribution=Second())
+
+
+def test_workers_are_found_in_the_arguments_or_in_the_environment(monkeypatch):
+    team = find_team("a:1, [::1]:2,b.example.org:65535", 1)
+    assert team == Team(("a:1", "[::1]:2", "b.example.org:65535"), 1)
+    assert find_team(["a:1"], 0) == Team(("a:1",), 0)
+    config = {"cluster": {"chief": ["a:1"], "worker": ["b:2", "c:3"]}, "task": {"type": "worker", "index": 1}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+    assert find_team() == Team(("a:1", "b:2", "c:3"), 2)
+    monkeypatch.setenv("TF_CONFIG", json.dumps({**config, "task": {"type": "chief", "index": 0}}))
+    assert find_team().worker_id == 0
+    assert find_team("d:4", 0) == Team(("d:4",), 0), "what is said goes before what is there"
+
+
+@pytest.mark.parametrize(
+    ("workers", "worker_id", "message"),
+    [
+        (None, None, r"or TF_CONFIG in the environment must say both\. Received: workers=None"),
+        ("a", 0, r"host:port each, the port from 1 to 65535\. Received: 'a'"),
+        ("a:0", 0, r"the port from 1 to 65535\. Received: 'a:0'"),
+        ("a:65536", 0, r"Received: 'a:65536'"),
+        ("http://a:1", 0, r"Received: 'http://a:1'"),
+        ("::1:80", 0, r"Received: '::1:80'"),
+        ("a:1,", 0, r"Received: ''"),
+        ("a:1,b:2,a:1", 0, r"an address each\. Received twice: 'a:1'"),
+        ("a:1,b:2", None, r"`worker_id` must be from 0 to 1.*Received: None"),
+        ("a:1,b:2", 2, r"`worker_id` must be from 0 to 1.*Received: 2"),
+        ("a:1,b:2", -1, r"Received: -1"),
+    ],
+)
+def test_workers_that_cannot_be(workers, worker_id, message, monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    with pytest.raises(ValueError, match=message):
+        find_team(workers, worker_id)
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "{}", '{"cluster": {"worker": ["a:1"]}, "task": {"type": "ps", "index": 0}}', '{"cluster": 1}']
+)
+def test_an_environment_that_says_something_else(text, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(ValueError, match="TF_CONFIG must be JSON whose cluster.worker is a list of host:port"):
+        find_team()
+
+
+def meet(teams, timeout=60.0):
+    """What became of each team's `Meeting`, all at the same time: the meeting or the error."""
+    results = {}
+
+    def one(place):
+        try:
+            results[place] = Meeting(teams[place], timeout)
+        except Exception as error:
+            results[place] = error
+
+    threads = [threading.Thread(target=one, args=(place,)) for place in range(len(teams))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [results[place] for place in range(len(teams))]
+
+
+def test_workers_agree_on_what_worker_0_says():
+    addresses = (*free_addresses(2), "elsewhere:1")
+    meetings = meet([Team(addresses, each) for each in range(3)])
+    values = [None] * 3
+
+    def agree(place):
+        values[place] = meetings[place].agree({"top1": 0.1 + 0.2} if place == 0 else {"top1": 0.3})
+
+    threads = [threading.Thread(target=agree, args=(place,)) for place in (2, 0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert values == [{"top1": 0.1 + 0.2}] * 3
+    meetings[2].close()
+    with pytest.raises(ConnectionError, match=r"worker 2 \(elsewhere:1\) was lost or has ended.*start all again"):
+        meetings[0].agree()
+    assert meetings[0].explain().startswith("worker 2 (elsewhere:1) was lost")
+    assert meetings[1].explain() == ""
+    for each in meetings[:2]:
+        each.close()
+
+
+def test_the_worker_that_does_not_come_is_named():
+    addresses = (*free_addresses(2), "elsewhere:1")
+    first, second = meet([Team(addresses, 0), Team(addresses, 1)], timeout=2)
+    for error in (first, second):
+        assert isinstance(error, TimeoutError)
+        assert str(error) == "worker 2 (elsewhere:1) did not come within 2 s, or cannot be reached"
+
+
+def test_worker_0_that_does_not_come_is_named():
+    (address,) = free_addresses(1)
+    (error,) = meet([Team((address, "elsewhere:1"), 1)], timeout=0.5)
+    assert isinstance(error, TimeoutError)
+    assert f"worker 0 ({address}) did not come within 0.5 s" in str(error)
+
+
+def test_two_workers_of_the_same_number_are_one_too_many():
+    addresses = (*free_addresses(2), "elsewhere:1")
+    first, *seconds = meet([Team(addresses, 0), Team(addresses, 1), Team(addresses, 1)], timeout=2)
+    assert isinstance(first, TimeoutError)
+    (refused,) = [error for error in seconds if not isinstance(error, TimeoutError)]
+    assert isinstance(refused, ValueError)
+    assert "`worker_id` must be another one for each worker. Received twice: 1" in str(refused)
+
+
+def test_workers_that_know_other_workers_are_turned_away():
+    address, other = free_addresses(2)
+    first, second = meet([Team((address, other), 0), Team((address, "elsewhere:1"), 1)], timeout=2)
+    assert isinstance(first, TimeoutError)
+    assert isinstance(second, ValueError)
+    assert f"must be the same for all. Worker 0 has ['{address}', '{other}']" in str(second)
+
+
+def test_strangers_do_not_disturb():
+    address, other = free_addresses(2)
+    host, port = address.split(":")
+    waiting = threading.Thread(target=lambda: results.extend(meet([Team((address, other), 0)])))
+    results: list = []
+    waiting.start()
+    for greeting in (b"GET / HTTP/1.1\r\n\r\n", b"[]\n", b'{"worker_id": [], "workers": {}}\n', b""):
+        while True:
+            try:
+                with socket.create_connection((host, int(port)), timeout=5) as stranger:
+                    stranger.sendall(greeting)
+                    stranger.shutdown(socket.SHUT_WR)
+                    stranger.recv(1000)
+                break
+            except ConnectionRefusedError:
+                continue
+    (second,) = meet([Team((address, other), 1)])
+    waiting.join()
+    assert [type(each) for each in (*results, second)] == [Meeting, Meeting]
+    for each in (*results, second):
+        each.close()
+
+
+def test_an_address_is_one_worker_s_alone():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(OSError, match=r"worker 0 \(127\.0\.0\.1:\d+\) cannot listen on its address"):
+            Meeting(Team((address, "elsewhere:1"), 0), timeout=1)

@@ -1,0 +1,170 @@
+"""What may happen to a training: kills, a full disk, other data, damaged files, a second process, a diverging loss."""
+
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from keras_inception.runs import Run
+from keras_inception.training import checkpoints, train
+
+TRAIN = """
+import os, sys
+from keras_inception.training import Recipe, train
+pictures, output, recipe = sys.argv[1:]
+if os.path.exists(output):
+    train(None, output, resume=True, verbose=0)
+else:
+    train(pictures, output, recipe=Recipe.load(recipe), verbose=0)
+"""
+LOCK = """
+import filelock, sys, time
+with filelock.FileLock(sys.argv[1]):
+    print("locked", flush=True)
+    time.sleep(600)
+"""
+
+
+def same_weights(ours: Run, theirs: Run) -> None:
+    for mine, other in zip(ours.model().get_weights(), theirs.model().get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+
+@pytest.fixture(scope="module")
+def whole(pictures, quick, tmp_path_factory) -> Run:
+    """A run that nothing has happened to."""
+    return train(pictures, tmp_path_factory.mktemp("whole") / "run", recipe=quick, verbose=0)
+
+
+@pytest.fixture
+def begun(pictures, whole, tmp_path) -> Run:
+    """The same with its last epoch still to come."""
+    shutil.copytree(whole.path, tmp_path / "begun")
+    for path in (tmp_path / "begun" / "checkpoints").glob("epoch-4.*"):
+        path.unlink()
+    return Run(tmp_path / "begun")
+
+
+def test_what_is_begun_goes_on_as_if_nothing_had_happened(begun, whole, rows):
+    resumed = train(None, begun.path, resume=True, verbose=0)
+    assert [row["loss"] for row in rows(resumed)] == [row["loss"] for row in rows(whole)]
+    same_weights(resumed, whole)
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(100, marks=pytest.mark.slow)])
+def test_killed_at_random_moments_it_ends_the_same(kills, whole, pictures, quick, rows, tmp_path):
+    quick.save(tmp_path / "recipe.json")
+    chance = random.Random(kills)
+    output, took = tmp_path / "run", 20.0
+
+    def start() -> subprocess.Popen:
+        return subprocess.Popen([sys.executable, "-c", TRAIN, pictures, output, tmp_path / "recipe.json"])
+
+    done = 0
+    while done < kills:
+        began, victim = time.monotonic(), start()
+        try:
+            code = victim.wait(chance.uniform(0, took))
+        except subprocess.TimeoutExpired:
+            victim.send_signal(signal.SIGKILL)
+            victim.wait()
+            done += 1
+        else:
+            assert code == 0
+            took = time.monotonic() - began
+            same_weights(Run(output), whole)
+            shutil.rmtree(output)
+    assert start().wait(600) == 0
+    assert [row["loss"] for row in rows(Run(output))] == [row["loss"] for row in rows(whole)]
+    same_weights(Run(output), whole)
+    assert not [path for path in output.rglob("*") if path.name.startswith(".writing")], "what was half written is gone"
+
+
+@pytest.mark.parametrize("megabytes", [1, 6])
+def test_on_a_full_disk_it_stops_and_can_go_on(megabytes, begun, whole, rows):
+    kept = sorted(path.name for path in begun.path.rglob("*"))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (megabytes * 2**20, before[1]))  # the kernel refuses to write on
+    try:
+        with pytest.raises(OSError, match=r"(model\.keras|epoch-4\.weights\.h5).*cannot be written") as error:
+            train(None, begun.path, resume=True, verbose=0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "resume" in str(error.value)
+    assert sorted(path.name for path in begun.path.rglob("*")) == kept, "nothing half written"
+    resumed = train(None, begun.path, resume=True, verbose=0)
+    assert [row["loss"] for row in rows(resumed)] == [row["loss"] for row in rows(whole)]
+    same_weights(resumed, whole)
+
+
+@pytest.mark.parametrize("change", ["one more", "one less", "another", "a class"])
+def test_other_pictures_are_refused(change, begun, pictures, tmp_path):
+    copy = tmp_path / "pictures"
+    shutil.copytree(pictures, copy)
+    data = json.loads((begun.path / "data.json").read_text())
+    (begun.path / "data.json").write_text(json.dumps({**data, "source": str(copy)}))
+    one, other = copy / "train" / "red" / "0.png", copy / "train" / "red" / "new.png"
+    if change == "one more":
+        shutil.copy(one, other)
+    elif change == "one less":
+        one.unlink()
+    elif change == "another":
+        shutil.copy(copy / "train" / "blue" / "0.png", one)
+    else:
+        (copy / "train" / "white").mkdir()
+        shutil.copy(one, copy / "train" / "white")
+    with pytest.raises(ValueError, match=rf"{copy} has changed since"):
+        train(None, begun.path, resume=True)
+
+
+def test_a_second_process_is_refused(begun):
+    holder = subprocess.Popen([sys.executable, "-c", LOCK, begun.path / ".lock"], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout.readline() == "locked\n"
+        before = {path: path.stat().st_mtime_ns for path in begun.path.rglob("*")}
+        with pytest.raises(BlockingIOError, match=r"begun is being trained by another process"):
+            train(None, begun.path, resume=True)
+        assert {path: path.stat().st_mtime_ns for path in begun.path.rglob("*")} == before
+    finally:
+        holder.kill()
+        holder.wait()
+
+
+def test_a_loss_that_is_not_a_number_ends_the_training(pictures, quick, tmp_path):
+    recipe = quick.replace(optimizer="sgd", schedule="exponential", learning_rate=1e-4, weight_decay=0.0, ema=0.0)
+    run = train(pictures, tmp_path / "run", recipe=recipe.replace(epochs=2), verbose=0)
+    good = run.model().get_weights()
+    recipe.replace(learning_rate=100.0).save(run.path / "recipe.json")
+    with pytest.raises(FloatingPointError, match=r"(loss is|not a number).* epoch [34]; .*keeps the weights"):
+        train(None, run.path, resume=True, verbose=0)
+    for mine, other in zip(run.model().get_weights(), good, strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+
+@pytest.mark.parametrize("damage", ["cut short", "a byte", "no hash", "all"])
+def test_a_checkpoint_that_is_damaged_gives_way_to_the_one_before(damage, whole, rows, tmp_path, caplog):
+    shutil.copytree(whole.path, tmp_path / "run")
+    folder = tmp_path / "run" / "checkpoints"
+    last = folder / "epoch-4.weights.h5"
+    if damage == "a byte":
+        content = bytearray(last.read_bytes())
+        content[len(content) // 2] ^= 1
+        last.write_bytes(content)
+    elif damage == "no hash":
+        (folder / "epoch-4.weights.h5.sha256").unlink()
+    else:
+        for path in folder.glob("*.h5") if damage == "all" else [last]:
+            os.truncate(path, path.stat().st_size // 2)
+    resumed = train(None, tmp_path / "run", resume=True, verbose=0)
+    assert "epoch-4.weights.h5 cannot be used, so the checkpoint before it is" in caplog.text
+    assert [row["loss"] for row in rows(resumed)] == [row["loss"] for row in rows(whole)]
+    same_weights(resumed, whole)
+    assert checkpoints.epochs(resumed.path) == [3, 4]
