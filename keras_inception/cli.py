@@ -67,6 +67,13 @@ def train(
     precision: Annotated[str | None, typer.Option(help="auto, float32, mixed_bfloat16 or mixed_float16.")] = None,
     tensorboard: Annotated[bool | None, typer.Option("--tensorboard", help="Log for TensorBoard.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, order, augmentation and dropout.")] = None,
+    distribute: Annotated[
+        str | None, typer.Option(help="mirrored (the GPUs of this machine) or multiworker (many machines).")
+    ] = None,
+    workers: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT,...", help="Of multiworker; or TF_CONFIG in the environment says.")
+    ] = None,
+    worker_id: Annotated[int | None, typer.Option(help="Which of the workers this is, from 0.")] = None,
     validation: Annotated[float, typer.Option(help="Share cut out of train/ if there is no validation/.")] = 0.15,
     strict: Annotated[bool, typer.Option("--strict", help="A picture that cannot be read is an error.")] = False,
 ) -> None:
@@ -88,23 +95,27 @@ def train(
         raise ValueError(f"--resume takes the pictures and the recipe from {output}: give neither")
     if not resume and pictures is None:
         raise ValueError("PICTURES is missing: a folder of class folders to train on, or --resume to go on with a run")
-    if not resume and output.exists():
+    if not resume and not distribute and output.exists():  # of several workers, one may have made it already
         raise FileExistsError(f"{output} exists: go on with it by --resume, or name another folder by --output")
     from keras_inception import training
+    from keras_inception.training.distribution import open_distribution, prepare
 
     chosen = None
     if not resume:
         chosen = training.named_recipe(recipe).replace(**changes).override(_assignments(settings or []))
+    prepare(distribute)
     _import_tensorflow()
-    run = training.train(
-        pictures,
-        output,
-        recipe=chosen,
-        resume=resume,
-        validation=validation,
-        strict=strict,
-        on_scan=_progress("Looking at the pictures"),
-    )
+    with open_distribution(distribute, workers=workers, worker_id=worker_id) as distribution:
+        run = training.train(
+            pictures,
+            output,
+            recipe=chosen,
+            resume=resume,
+            validation=validation,
+            strict=strict,
+            distribution=distribution,
+            on_scan=_progress("Looking at the pictures"),
+        )
     typer.echo(f"Run: {run.path}")
 
 

@@ -107,7 +107,11 @@ class Preprocessing:
         `pixels` is a NumPy array, uint8 or float32, or a float32 tensor of any backend, already of the network's size.
         """
         pixels = pixels[..., ::-1] if self.channels == "BGR" else pixels
-        return (pixels - np.float32(self.mean)) / np.float32(self.std)
+        row = (
+            *pixels.shape[-2:-1],
+            1,
+        )  # TensorFlow takes three times as long to spread three numbers as to spread a row
+        return (pixels - np.tile(np.float32(self.mean), row)) / np.tile(np.float32(self.std), row)
 
     def fit(self, picture: "Image.Image | np.ndarray") -> np.ndarray:
         """Crop and resize a picture, uint8 RGB (height, width, 3), to the network's size, uint8."""

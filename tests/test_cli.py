@@ -12,6 +12,7 @@ import pytest
 import keras_inception
 from keras_inception.cli import main
 from keras_inception.registry import NETWORKS
+from keras_inception.training import RECIPES, named_recipe
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
@@ -31,7 +32,7 @@ def failure(capsys, *arguments: str) -> tuple[int, str]:
     return stop.value.code, capsys.readouterr().err
 
 
-COMMANDS = ("train", "evaluate", "predict", "export", "demo", "shard", "list", "convert-weights", "cost")
+COMMANDS = ("train", "recipes", "evaluate", "predict", "export", "demo", "shard", "list", "convert-weights", "cost")
 
 
 @pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)])
@@ -65,6 +66,13 @@ def test_wrong_usage_is_exit_code_2(capsys):
         (["train", "{tmp}", "--output", "{tmp}"], "exists"),
         (["train", "{tmp}", "--output", "{tmp}/run", "--recipe", "smal"], "`recipe` must be one of default, small"),
         (["train", "{tmp}", "--output", "{tmp}/run", "--epochs", "0"], "`epochs` must be from 1"),
+        (["train", "{tmp}", "--output", "{tmp}/run", "--set", "epoch=3"], "Did you mean epochs?"),
+        (["train", "{tmp}", "--output", "{tmp}/run", "--set", "epochs"], "--set takes FIELD=VALUE. Received: epochs"),
+        (["train", "{tmp}", "--output", "{tmp}/run", "--network", "googlenut"], "Did you mean GoogLeNet?"),
+        (["train", "{tmp}", "--output", "{tmp}/run", "--distribute", "mirored"], "Did you mean mirrored?"),
+        (["train", "{tmp}", "--output", "{tmp}/run", "--worker-id", "1"], "belong to `distribute` as multiworker"),
+        (["train", "--resume", "--set", "epochs=3"], "give neither"),
+        (["recipes", "googlenet2014"], "Did you mean googlenet-2014?"),
         (["train", "--resume", "--output", "{tmp}"], "is not a run directory"),
         (["evaluate", "no/such/run"], "no/such/run"),
         (["evaluate", "{tmp}"], "is not a run directory"),
@@ -328,3 +336,12 @@ def test_the_script_is_the_same_command(trained, tmp_path):
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("error: `quantize` must be some of float32, float16, dynamic, int8.")
+
+
+def test_a_recipe_printed_whole_is_one_to_train_with(capsys, tmp_path):
+    command("recipes", "inception-v3-2015")
+    (tmp_path / "mine.json").write_text(capsys.readouterr().out)
+    assert named_recipe(str(tmp_path / "mine.json")) == RECIPES["inception-v3-2015"]
+    command("recipes")
+    table = capsys.readouterr().out
+    assert all(name in table for name in RECIPES)

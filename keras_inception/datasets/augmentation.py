@@ -299,9 +299,38 @@ def _resize(picture, size):
 
     return tf.cond(
         tf.reduce_any(tf.shape(picture)[:2] > size),
-        lambda: tf.image.resize(picture, size, antialias=True),
+        lambda: _resize_antialiased(picture, size),
         lambda: tf.image.resize(picture, size),
     )
+
+
+def _resize_antialiased(picture, size):
+    """What `tf.image.resize(…, antialias=True)` gives, bit for bit, in a third of the time.
+
+    It resizes the rows quickly, all values of a row at once, and then the columns slowly, pixel by pixel: so here the
+    columns become rows too.
+    """
+    import tensorflow as tf
+
+    height, width = tf.unstack(size)
+    on_its_side = tf.transpose(_resize_rows(picture, height), (1, 0, 2))
+    return tf.transpose(_resize_rows(on_its_side, width), (1, 0, 2))
+
+
+def _resize_rows(picture, height):
+    """(h, w, channels) -> (height, w, channels)."""
+    import tensorflow as tf
+
+    rows, columns, channels = tf.unstack(tf.shape(picture))
+    resized = tf.raw_ops.ScaleAndTranslate(
+        images=tf.reshape(picture, (1, rows, 1, columns * channels)),
+        size=[height, 1],
+        scale=[tf.cast(height, tf.float32) / tf.cast(rows, tf.float32), 1.0],
+        translation=[0.0, 0.0],
+        kernel_type="triangle",
+        antialias=True,
+    )
+    return tf.reshape(resized, (height, columns, channels))
 
 
 def _centre(shape, preprocessing):

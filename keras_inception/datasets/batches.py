@@ -69,8 +69,8 @@ def training_batches(
         index = tf.random.experimental.index_shuffle(position % epoch_length, epoch_seed, last)
         picture_seed = tf.random.fold_in(epoch_seed, index)
         picture = decode(index, lambda shape: augmentation.box(shape, picture_seed, preprocessing))
-        x = preprocessing.normalize(augmentation.apply(picture, picture_seed, size))
-        return tf.ensure_shape(x, (*preprocessing.size, 3)), labels[index]
+        x = tf.ensure_shape(augmentation.apply(picture, picture_seed, size), (*preprocessing.size, 3))
+        return preprocessing.normalize(x), labels[index]
 
     positions = tf.data.Dataset.range(first_epoch * epoch_length + first, epochs * epoch_length, workers)
     batches = positions.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)

@@ -71,7 +71,7 @@ def build(recipe: Recipe, classes: int, size: int, precision: str) -> keras.Mode
 
 def trainee(recipe: Recipe, classes: int, distribution: Distribution = ALONE) -> keras.Model:
     """The network as it is trained: at the size of the training's pictures, by the fastest kernels."""
-    model = build(recipe.replace(weights=None), classes, recipe.training_size or recipe.size, recipe.precision)
+    model = build(recipe, classes, recipe.training_size or recipe.size, recipe.precision)
     if keras.backend.backend() != "tensorflow":
         return model
     from keras_inception.training.fused import fuse

@@ -9,7 +9,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 GREETING = 10.0  # seconds that a connection has to say who it is
@@ -113,11 +113,14 @@ class _Line:
             raise ConnectionError("the connection was closed")
         return json.loads(text)
 
+    def has_come(self, timeout: float = 0) -> bool:
+        """Whether something has, the other end's closing too, or does within so many seconds."""
+        return bool(select.select([self.connection], [], [], timeout)[0])
+
     def is_closed(self) -> bool:
-        """Whether the other end is, which nothing is expected from."""
+        """Whether there is nothing to hear any more."""
         try:
-            readable = select.select([self.connection], [], [], 0)[0]
-            return bool(readable) and not self.connection.recv(1, socket.MSG_PEEK)
+            return self.has_come() and not self.connection.recv(1, socket.MSG_PEEK)
         except (OSError, ValueError):  # this end is
             return True
 
@@ -155,14 +158,18 @@ class Meeting:
             ConnectionError: a worker is gone.
         """
         if self.team.worker_id:
-            return self._with(0, lambda line: (line.say(None), line.hear()))[1]
-        for each in self._lines:
+            self._with(0, lambda line: line.say(None))
+            return self._with(0, _Line.hear)
+        for each, line in self._lines.items():
+            while not line.has_come(POLL):
+                if gone := self._closed():
+                    raise ConnectionError(self._gone(gone))
             self._with(each, _Line.hear)
         for each in self._lines:
             self._with(each, lambda line: line.say(value))
         return value
 
-    def _with(self, worker_id: int, talk):
+    def _with(self, worker_id: int, talk: Callable[[_Line], Any]) -> Any:
         try:
             return talk(self._lines[worker_id])
         except (OSError, ValueError):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_inception.datasets import Augmentation
-from keras_inception.datasets.augmentation import DISTORTIONS, apply_to_batch
+from keras_inception.datasets.augmentation import DISTORTIONS, _resize_antialiased, apply_to_batch
 from keras_inception.preprocessing import Preprocessing
 
 CROP_ONLY = {"flip": False, "brightness": 0, "contrast": 0, "saturation": 0, "hue": 0}
@@ -147,6 +147,14 @@ def test_colours_change_within_bounds(field):
     else:
         np.testing.assert_allclose(changed.max(-1), np.broadcast_to(picture.max(-1), changed.shape[:3]), atol=0.01)
         np.testing.assert_allclose(changed.min(-1), np.broadcast_to(picture.min(-1), changed.shape[:3]), atol=0.01)
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 40), st.integers(1, 40))
+def test_the_antialiased_resize_is_tensorflows(height, width, new_height, new_width):
+    picture = noise(height, width).astype(np.float32)
+    ours = _resize_antialiased(tf.constant(picture), tf.constant([new_height, new_width]))
+    np.testing.assert_array_equal(ours, tf.image.resize(picture, (new_height, new_width), antialias=True))
 
 
 def test_shrinking_is_antialiased():
