@@ -16,12 +16,10 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
 from peers import CACHE, Peer, environment, median_ratio, take_turns
+from readme import RESULTS
 
 HERE = Path(__file__).parent
-RESULT = HERE / "results" / "input_pipeline.json"
 PICTURES, DISTINCT, BATCH, SIZE = 2048, 256, 32, 224
 
 
@@ -43,7 +41,7 @@ def main() -> None:
         ours.close()
         theirs.close()
     result = {
-        "command": "python benchmarks/input_pipeline.py",
+        "command": f"python benchmarks/input_pipeline.py --rounds {arguments.rounds}",
         "ratio": round(median_ratio(times), 3),
         "pictures_per_second": {
             name: round(PICTURES / statistics.median(seconds), 1) for name, seconds in times.items()
@@ -55,9 +53,9 @@ def main() -> None:
         "cores": os.cpu_count(),
         "versions": {"ours": ours.versions, "theirs": theirs.versions},
     }
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(result["pictures_per_second"]), f"ratio {result['ratio']}", f"Written: {RESULT}", sep="\n")
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "input_pipeline.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(f"Pictures a second: {result['pictures_per_second']}, ratio {result['ratio']}")
 
 
 def write_pictures(folder: Path) -> int:

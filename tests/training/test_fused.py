@@ -67,7 +67,8 @@ def test_the_gradients_of_a_convolution_are_tensorflows(size):
     rng = np.random.default_rng(0)
     x, kernel = (tf.constant(rng.normal(size=shape), tf.float32) for shape in ((2, 6, 5, 3), (*size, 3, 4)))
     results = []
-    for convolve in (fused.convolution, lambda x, kernel: tf.nn.conv2d(x, kernel, 1, "SAME")):
+    ours = fused.pointwise if size == (1, 1) else fused.convolution
+    for convolve in (ours, lambda x, kernel: tf.nn.conv2d(x, kernel, 1, "SAME")):
         with tf.GradientTape() as tape:
             tape.watch((x, kernel))
             y = convolve(x, kernel)
@@ -90,8 +91,9 @@ def test_the_gradients_of_a_convolution_are_tensorflows(size):
 )
 def test_fused_convolutions_train_as_plain_ones(monkeypatch, options, side, by_products):
     taken = []
-    convolution = fused.convolution
-    monkeypatch.setattr(fused, "convolution", lambda *arguments: taken.append(1) or convolution(*arguments))
+    for name in ("convolution", "pointwise"):
+        function = getattr(fused, name)
+        monkeypatch.setattr(fused, name, lambda *given, function=function: taken.append(1) or function(*given))
     image = keras.Input((side, side, 64))
     y = keras.layers.Conv2D(8, use_bias=False, dtype="mixed_bfloat16", **options)(image)
     plain = keras.Model(image, keras.layers.GlobalAveragePooling2D(dtype="float32")(y))
