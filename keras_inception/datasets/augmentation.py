@@ -160,13 +160,20 @@ class Augmentation:
         import tensorflow as tf
 
         seeds = tf.unstack(tf.random.split(seed, 6))
-        picture = tf.cast(picture, tf.float32)
         if self.interpolation == "mixed":
-            picture = _resize_by_chance(picture, size, tf.random.fold_in(seed, 6)) / 255
+            picture = _resize_by_chance(picture, size, tf.random.fold_in(seed, 6))
         else:
-            picture = _resize(picture, size) / 255
+            picture = _resize(picture, size)
         if self.flip:
             picture = tf.image.stateless_random_flip_left_right(picture, seeds[1])
+        if any((self.brightness, self.contrast, self.saturation, self.hue, self.lighting)):
+            picture = self._change_colours(picture / 255, seed, seeds) * 255
+        return tf.clip_by_value(picture, 0, 255) if self.interpolation == "mixed" else picture
+
+    def _change_colours(self, picture, seed, seeds):
+        """Of a picture from 0 to 1."""
+        import tensorflow as tf
+
         if self.brightness:
             picture = tf.image.stateless_random_brightness(picture, self.brightness, seeds[2])
         if self.contrast:
@@ -178,7 +185,7 @@ class Augmentation:
         if self.lighting:
             drawn = tf.random.stateless_normal((3,), tf.random.fold_in(seed, 7), stddev=self.lighting)
             picture += tf.linalg.matvec(AXES, drawn * DEVIATIONS)
-        return tf.clip_by_value(picture, 0, 1) * 255
+        return tf.clip_by_value(picture, 0, 1)
 
     def batch_stages(self) -> "list[list[keras.Layer]]":
         """What `apply_to_batch` does to whole batches: of each list one of Keras' layers, drawn for each batch.
@@ -289,7 +296,8 @@ def _resize_by_chance(picture, size, seed):
     import tensorflow as tf
 
     drawn = tf.random.stateless_uniform((), seed, 0, len(MIXED), tf.int32)
-    resized = tf.switch_case(drawn, [lambda method=method: tf.image.resize(picture, size, method) for method in MIXED])
+    pixels = tf.cast(picture, tf.float32)
+    resized = tf.switch_case(drawn, [lambda method=method: tf.image.resize(pixels, size, method) for method in MIXED])
     return tf.ensure_shape(resized, (None, None, 3))
 
 

@@ -127,9 +127,12 @@ class Keeper(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         try:
             self._keep(epoch, logs)
+        except ConnectionError:  # of another worker
+            raise
         except OSError as error:
             kept = f"{self.run} keeps all until epoch {epoch}" if epoch else f"{self.run} keeps nothing yet"
-            raise OSError(f"{error.filename}: {error.strerror}. {kept}: make room, then resume") from error
+            what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            raise OSError(f"{what}. {kept}: make room, then resume") from error
         if self.is_complete:
             self.model.stop_training = True
 

@@ -91,8 +91,8 @@ class MultiWorker(Distribution):
     """Many machines, with a copy of the network on each of their devices and a part of each batch (Keras on JAX).
 
     Every worker runs the same program and sees the pictures and the run directory under the same paths. Worker 0, the
-    chief, alone writes. A worker that is lost ends the others; all started again resume at the last checkpoint. Where
-    pictures of a batch are mixed, they are with those of the same worker.
+    chief, alone writes, and its recipe is everybody's. A worker that is lost ends the others; all started again resume
+    at the last checkpoint. Where pictures of a batch are mixed, they are with those of the same worker.
 
     To be used as a context manager, at whose end the workers wait for each other.
 
@@ -140,11 +140,12 @@ class MultiWorker(Distribution):
 
     def __exit__(self, kind, error, traceback) -> None:
         if error is None:
+            self.meeting.agree()
+        self.meeting.close()
+        if error is None:
             import jax
 
-            self.meeting.agree()
             jax.distributed.shutdown()
-        self.meeting.close()
 
     def check(self, recipe: "Recipe") -> None:
         _check_divisible(recipe, self.replicas)
@@ -164,7 +165,7 @@ class MultiWorker(Distribution):
                 yield
         except (RuntimeError, ValueError) as error:  # as which JAX's collective operations fail
             if reason := self.meeting.explain():
-                raise ConnectionError(reason) from error
+                raise ConnectionError(f"{reason}. Here: {' '.join(str(error).split())[:200]}") from error
             raise
 
     def fit(self, model: "keras.Model", batches: "tf.data.Dataset", *, callbacks: Sequence = (), **arguments) -> None:

@@ -82,7 +82,7 @@ def train(
             raise FileExistsError(f"{output} exists. Go on with it by resuming, or name another folder")
         if pictures is None:
             raise ValueError("`pictures` must be a folder, but on resuming. Received: None")
-        recipe = building.resolved(recipe or Recipe())
+        recipe = Recipe.from_dict(distribution.agree(building.resolved(recipe or Recipe()).to_dict()))
         distribution.check(recipe)
         data: dict[str, Any] = {"source": datasets.located(pictures), "validation": validation, "seed": recipe.seed}
         splits = datasets.open_data(**data, strict=strict, progress=on_scan)

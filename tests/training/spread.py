@@ -64,6 +64,7 @@ def train(distribution, output, recipe=None, signals=None, **arguments):
 
 
 def main(job):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which what runs in the background is started without
     os.environ["JAX_NUM_CPU_DEVICES"] = str(job["devices"])
     prepare(job["open"]["name"])
     import tensorflow as tf

@@ -66,7 +66,7 @@ def start(job, folder):
     """A process of spread.py, whose compiled steps are kept in a folder for the next."""
     environment = {
         **os.environ,
-        "XLA_FLAGS": "--xla_backend_optimization_level=0",  # compiles in half the time
+        "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",  # in half the time
         "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
         "JAX_PERSISTENT_COMPILATION_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
@@ -77,15 +77,15 @@ def start(job, folder):
 def ended(processes):
     """Exit code and output of each."""
     try:
-        outputs = [process.communicate(timeout=600)[0] for process in processes]
+        outputs = [process.communicate(timeout=1800)[0] for process in processes]
     finally:
         for process in processes:
             process.kill()
     return [(process.returncode, output) for process, output in zip(processes, outputs, strict=True)]
 
 
-def workers(folder, runs, count=2, devices=1, signals=(None, None)):
-    """Train on some workers; the last run is the one in which one of them gets a signal."""
+def workers(folder, runs, count=2, devices=2, signals=(None, None)):
+    """Train on some workers of some devices each; the last run is the one in which one of them gets a signal."""
     addresses = free_addresses(count)
     processes = []
     for worker_id in range(count):
@@ -132,7 +132,7 @@ def tiny_network():
 def alone(folder, pictures):
     """One worker, of one device."""
     run = {"pictures": str(pictures), "output": str(folder / "alone"), "recipe": SAME}
-    results, _ = workers(folder, [run], count=1)
+    results, _ = workers(folder, [run], count=1, devices=1)
     assert results[0][0] == 0, results[0][1]
 
 
@@ -161,17 +161,9 @@ def test_two_workers_have_the_same_weights(folder, together):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_two_workers_train_as_one_does(folder, alone, together):
+def test_two_workers_of_two_devices_train_as_one_of_one_does(folder, alone, together):
     assert_near(weights(folder, "same"), weights(folder, "alone"))
     assert_losses_near(metrics(folder, "same"), metrics(folder, "alone"))
-
-
-def test_a_worker_of_two_devices_trains_as_one_of_one_does(folder, pictures, alone):
-    run = {"pictures": str(pictures), "output": str(folder / "devices"), "recipe": SAME}
-    ((code, said),), _ = workers(folder, [run], count=1, devices=2)
-    assert code == 0, said
-    assert_near(weights(folder, "devices"), weights(folder, "alone"))
-    assert_losses_near(metrics(folder, "devices"), metrics(folder, "alone"))
 
 
 def test_a_worker_that_is_killed_ends_the_other_which_says_so(together):
@@ -201,7 +193,8 @@ def test_without_worker_0_the_other_ends_too(resumed):
 def test_only_worker_0_writes(folder, together, resumed):
     kept = {path.name for path in (folder / "stateful").iterdir()}
     assert kept >= {"model.keras", "labels.txt", "recipe.json", "data.json", "metrics.csv", "checkpoints", "logs"}
-    assert len(list((folder / "stateful" / "logs").rglob("*tfevents*"))) == 1
+    logs = list((folder / "stateful" / "logs").rglob("*tfevents*"))
+    assert len({path.name.split(".")[-3] for path in logs}) == 1, "their names have the process in them"
 
 
 def test_what_two_workers_trained_is_exported_like_any_other(folder, together, tmp_path):
