@@ -1,6 +1,7 @@
 """Writing that leaves nothing half done: beside, then renamed."""
 
 import errno
+import hashlib
 import json
 import os
 import tempfile
@@ -40,6 +41,12 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def sha256(path: str | os.PathLike) -> str:
+    """The hash of a file, hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

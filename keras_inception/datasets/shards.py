@@ -1,6 +1,5 @@
 """Folders of TFRecord shards: those that `write_shards` writes, and any others in TF-slim's convention."""
 
-import hashlib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -108,7 +107,7 @@ def check_manifest(folder: Path, hashes: bool) -> None:
             raise ValueError(f"{path} is missing: {MANIFEST} lists it")
         if path.stat().st_size != entry["bytes"]:
             raise ValueError(f"{path} must have {entry['bytes']} bytes. Received: {path.stat().st_size}")
-        if hashes and sha256(path) != entry["sha256"]:
+        if hashes and files.sha256(path) != entry["sha256"]:
             make_index([str(path)], Keys(), sound=True)  # names the record, if it is the content of one
             raise ValueError(f"{path} is not the file that was written: its SHA-256 is another")
 
@@ -125,12 +124,6 @@ def read_manifest(folder: Path) -> dict:
     if not sound:
         raise ValueError(f"{folder / MANIFEST} is not a manifest of shards")
     return manifest
-
-
-def sha256(path: str | os.PathLike) -> str:
-    """The hash of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _named(name: str) -> re.Match | None:

@@ -14,7 +14,7 @@ import numpy as np
 from keras_inception import files
 from keras_inception.datasets.examples import Examples, fingerprint
 from keras_inception.datasets.records import Keys, make_index, save_index
-from keras_inception.datasets.shards import LABELS, MANIFEST, read_manifest, sha256
+from keras_inception.datasets.shards import LABELS, MANIFEST, read_manifest
 from keras_inception.datasets.sources import open_data
 from keras_inception.datasets.splits import Progress, Splits
 
@@ -124,13 +124,13 @@ class _Work:
 
         def write(shard: _Shard) -> None:
             path, known = self.output / shard.name, self.manifest["files"].get(shard.name)
-            if known and path.is_file() and sha256(path) == known["sha256"]:
+            if known and path.is_file() and files.sha256(path) == known["sha256"]:
                 return count(len(shard.examples))
             written = _write(path, shard.examples, self.labels, count)
             entry = {
                 "pictures": len(shard.examples),
                 "bytes": path.stat().st_size,
-                "sha256": sha256(path),
+                "sha256": files.sha256(path),
                 "fingerprint": written,
             }
             with self.lock:

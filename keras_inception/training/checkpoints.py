@@ -1,6 +1,5 @@
 """Checkpoints: what a training needs to go on, the optimizer's state too, after each epoch."""
 
-import hashlib
 import logging
 import re
 from pathlib import Path
@@ -20,7 +19,7 @@ def save(model: keras.Model, run: Path, epoch: int) -> None:
     path = _path(run, epoch)
     with files.replacing(path) as beside:
         model.save_weights(beside)
-        files.write_text(_hash_path(path), _hash(beside))  # one that has no checkpoint yet does no harm
+        files.write_text(_hash_path(path), files.sha256(beside))  # one that has no checkpoint yet does no harm
     for old in epochs(run)[:-KEPT]:
         _path(run, old).unlink()
         _hash_path(_path(run, old)).unlink(missing_ok=True)
@@ -33,7 +32,7 @@ def load(model: keras.Model, run: Path, epoch: int) -> bool:
     """
     path = _path(run, epoch)
     try:
-        if _hash(path) != _hash_path(path).read_text(encoding="utf-8"):
+        if files.sha256(path) != _hash_path(path).read_text(encoding="utf-8"):
             raise ValueError("it is not what was written")
         model.optimizer.build(model.trainable_variables)
         model.load_weights(path)
@@ -55,8 +54,3 @@ def _path(run: Path, epoch: int) -> Path:
 
 def _hash_path(path: Path) -> Path:
     return path.with_name(path.name + ".sha256")
-
-
-def _hash(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
