@@ -10,9 +10,13 @@ from keras_inception.datasets import fashion_mnist, open_data, open_labelled
 NAMES = {split: f"{prefix}-{{}}-ubyte.gz" for split, prefix in (("train", "train"), ("test", "t10k"))}
 
 
+def zipped(content):
+    return gzip.compress(content, mtime=0)  # the same at any time, for the names of tests
+
+
 def idx(values):
     """A gzipped IDX file of bytes."""
-    return gzip.compress(struct.pack(f">HBB{values.ndim}I", 0, 8, values.ndim, *values.shape) + values.tobytes())
+    return zipped(struct.pack(f">HBB{values.ndim}I", 0, 8, values.ndim, *values.shape) + values.tobytes())
 
 
 def made(split, count):
@@ -85,15 +89,16 @@ def test_to_evaluate_on(folder):
         (None, "train-images-idx3-ubyte.gz is not there"),
         (b"words", "is damaged: Not a gzipped file"),
         (idx(made("train", 40)[0])[:-100], "is damaged: Compressed file ended before"),
-        (gzip.compress(b"words"), r"must be an IDX file of bytes in 3 dimensions. Received: b'word'"),
-        (gzip.compress(b""), r"must be an IDX file of bytes in 3 dimensions. Received: b''"),
+        (zipped(b"words"), r"must be an IDX file of bytes in 3 dimensions. Received: b'word'"),
+        (zipped(b""), r"must be an IDX file of bytes in 3 dimensions. Received: b''"),
         (idx(made("train", 40)[1]), r"must be an IDX file of bytes in 3 dimensions. Received: b'\\x00\\x00\\x08\\x01'"),
         (
-            gzip.compress(struct.pack(">HBB3I", 0, 8, 3, 40, 28, 28) + b"few"),
+            zipped(struct.pack(">HBB3I", 0, 8, 3, 40, 28, 28) + b"few"),
             r"must hold \(40, 28, 28\) bytes. Rec.*: 3",
         ),
         (idx(made("train", 39)[0]), "train must have a label of 0 to 9 .* Received: 39 pictures, 40 labels up to 9"),
     ],
+    ids=["absent", "words", "cut", "zipped words", "empty", "labels", "few bytes", "another number"],
 )
 def test_damaged_files_are_named(folder, content, message):
     path = folder / NAMES["train"].format("images-idx3")
