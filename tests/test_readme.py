@@ -45,8 +45,9 @@ def test_the_tables_of_trained_networks(script):
             assert row["command"].startswith("python benchmarks/train_table.py")
 
 
-def test_the_table_of_training_steps(script):
-    assert stands("training_step", script("training_step").table(result("training_step")))
+@pytest.mark.parametrize("name", ["training_step", "input_pipeline"])
+def test_the_tables_of_speeds(script, name):
+    assert stands(name, script(name).table(result(name)))
 
 
 def test_what_it_links_to_is_there():

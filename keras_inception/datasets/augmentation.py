@@ -315,8 +315,8 @@ def _resize(picture, size):
 def _resize_antialiased(picture, size):
     """What `tf.image.resize(…, antialias=True)` gives, bit for bit, in a third of the time.
 
-    It resizes the rows quickly, all values of a row at once, and then the columns slowly, pixel by pixel: so here the
-    columns become rows too.
+    That goes pixel by pixel, three values at a time; here a pixel is a whole row, and then, the picture on its side, a
+    whole column.
     """
     import tensorflow as tf
 
@@ -326,14 +326,14 @@ def _resize_antialiased(picture, size):
 
 
 def _resize_rows(picture, height):
-    """(h, w, channels) -> (height, w, channels)."""
+    """(h, w, channels) -> (height, w, channels), as a picture of one row whose pixels are the rows."""
     import tensorflow as tf
 
     rows, columns, channels = tf.unstack(tf.shape(picture))
     resized = tf.raw_ops.ScaleAndTranslate(
-        images=tf.reshape(picture, (1, rows, 1, columns * channels)),
-        size=[height, 1],
-        scale=[tf.cast(height, tf.float32) / tf.cast(rows, tf.float32), 1.0],
+        images=tf.reshape(picture, (1, 1, rows, columns * channels)),
+        size=[1, height],
+        scale=[1.0, tf.cast(height, tf.float32) / tf.cast(rows, tf.float32)],
         translation=[0.0, 0.0],
         kernel_type="triangle",
         antialias=True,
