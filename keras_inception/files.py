@@ -17,7 +17,8 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     The temporary name ends like `path`, for writers that go by the ending.
 
     Raises:
-        OSError: it cannot be written, on a full disk, say; `filename` is `path`, which is as it was.
+        OSError: it cannot be written, on a full disk, say; `filename` is `path`, which is as it was. A ConnectionError
+            is about something else, and passes as it is.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -30,6 +31,8 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
             os.fsync(written.fileno())
         beside.chmod(0o666 & ~_umask())
         os.replace(beside, path)
+    except ConnectionError:
+        raise
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split())
         raise OSError(error.errno or errno.EIO, f"cannot be written: {reason}", str(path)) from error

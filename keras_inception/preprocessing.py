@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 RESIZED_FIRST = ("shorter", "stretch")
-RIBBON = 64  # times as long as wide
+LARGEST = 2**23  # pixels; what would be larger is not resized as a whole, only to be cropped
 # What becomes of a picture of another shape, for people; `Preprocessing` says it exactly.
 FITTINGS = {
     "box": "the middle {crop:.4g} of the largest centred rectangle of the input's shape, resized to the input",
@@ -116,13 +116,16 @@ class Preprocessing:
     def fit(self, picture: "Image.Image | np.ndarray") -> np.ndarray:
         """Crop and resize a picture, uint8 RGB (height, width, 3), to the network's size, uint8."""
         image = _rgb(picture)
-        ribbon = max(image.size) > RIBBON * min(image.size)
-        if self.fitting == "box" or (self.fitting == "shorter" and ribbon):
+        if self.fitting == "box":
             return self.resize(image, self.size, box_in(image, self.size, self.crop))
         if self.fitting == "slim":
             return _slim(np.asarray(image), self.size, self.crop)
         whole = self._covering(image.width, image.height) if self.fitting == "shorter" else self._before_crop()
         upper, left = (round((outer - inner) / 2) for outer, inner in zip(whole, self.size, strict=True))
+        if whole[0] * whole[1] > LARGEST:
+            down, across = image.height / whole[0], image.width / whole[1]
+            box = (left * across, upper * down, (left + self.size[1]) * across, (upper + self.size[0]) * down)
+            return self.resize(image, self.size, box)
         return self.resize(image, whole)[upper : upper + self.size[0], left : left + self.size[1]]
 
     def resize(

@@ -123,11 +123,12 @@ def test_a_mistake_in_a_process_of_its_own_shows_no_traceback(tmp_path):
 
 @pytest.fixture(scope="module")
 def trained(pictures, tmp_path_factory):
-    """A run directory made by the command, of a GoogLeNet for pictures of 32 px."""
+    """A run directory made by the command, of a small network for pictures of 32 px."""
     folder = tmp_path_factory.mktemp("commands")
-    recipe = {"size": 32, "crop": 1.0, "auxiliary": False, "batch_size": 8, "warmup_epochs": 1.0, "ema": 0.5}
+    network = {"network": "network_in_network", "options": {"form": "cifar"}}
+    recipe = {**network, "size": 32, "crop": 1.0, "batch_size": 8, "warmup_epochs": 1.0, "ema": 0.5}
     (folder / "recipe.json").write_text(json.dumps(recipe))
-    options = ["--recipe", folder / "recipe.json", "--epochs", 6, "--learning-rate", 3e-3, "--precision", "float32"]
+    options = ["--recipe", folder / "recipe.json", "--epochs", 6, "--learning-rate", 1e-3, "--precision", "float32"]
     command("train", pictures, "--output", folder / "run", *options)
     return folder / "run"
 
@@ -246,24 +247,30 @@ def test_list_imports_nothing_heavy():
     assert done.returncode == 0, done.stderr
 
 
-def test_cost_of_a_run_of_its_file_and_of_the_network_by_name(trained, capsys):
+def test_cost_of_a_run_of_its_file_and_of_the_network_by_name(trained, tmp_path, capsys):
+    googlenet = keras_inception.GoogLeNet(normalization="batch_norm", classes=3, input_shape=(32, 32, 3))
+    googlenet.save(tmp_path / "googlenet.keras")
+    sources = (
+        [trained],
+        [trained / "model.keras"],
+        [tmp_path / "googlenet.keras"],
+        ["GoogLeNet", "--size", 32, "--classes", 3],
+        [tmp_path / "googlenet.keras", "--size", 64],
+    )
     reports = []
-    for source in ([trained], [trained / "model.keras"], ["GoogLeNet", "--size", 32, "--classes", 3]):
+    for source in sources:
         command("cost", *source, "--json")
         reports.append(json.loads(capsys.readouterr().out))
-    run_, file, network = reports
+    run_, file, own, network, bigger = reports
     assert run_ == file
     assert run_["budget"] is None
-    assert run_["input_shape"] == network["input_shape"] == [32, 32, 3]
-    assert run_["output_shape"] == network["output_shape"] == [3]
-    assert network["lrn_macs"] > run_["lrn_macs"] == 0, "training's default is batch norm"
-    assert "inception_4e" in [module["name"] for module in run_["modules"]]
-
-    command("cost", trained, "--size", 64, "--json")
-    bigger = json.loads(capsys.readouterr().out)
-    assert bigger["parameters"] == run_["parameters"]
+    assert own["input_shape"] == network["input_shape"] == [32, 32, 3]
+    assert own["output_shape"] == network["output_shape"] == [3]
+    assert network["lrn_macs"] > own["lrn_macs"] == 0
+    assert "inception_4e" in [module["name"] for module in own["modules"]]
+    assert bigger["parameters"] == own["parameters"]
     classifier = 1024 * 3
-    assert bigger["macs"] - classifier == 4 * (run_["macs"] - classifier)
+    assert bigger["macs"] - classifier == 4 * (own["macs"] - classifier)
 
 
 def test_cost_says_whether_a_budget_holds(capsys, tmp_path):
@@ -304,18 +311,18 @@ def test_a_run_is_converted_and_built_anew(trained, tmp_path, capsys):
     command("convert-weights", trained, out, "--json")
     result = json.loads(capsys.readouterr().out)
     assert result["path"] == str(out)
-    assert (result["network"], result["publisher"], result["classes"]) == ("googlenet", "keras_inception", 3)
+    assert (result["network"], result["publisher"], result["classes"]) == ("network_in_network", "keras_inception", 3)
     assert result["preprocessing"] == json.loads((trained / "preprocessing.json").read_text())
     x = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype(np.float32)
     expected = keras_inception.load(trained)(x)
-    network = keras_inception.GoogLeNet(weights=out, classes=3, input_shape=(32, 32, 3))
+    network = keras_inception.NetworkInNetwork(weights=out, classes=3)
     np.testing.assert_allclose(network(x), expected, atol=1e-6)
 
     code, message = failure(capsys, "convert-weights", trained, out)
     assert code == 1
     assert "out.safetensors exists: replace it by overwrite=True, --overwrite" in message
-    command("convert-weights", trained, tmp_path / "out.keras", "--model", "GoogLeNet")
-    assert f"googlenet of keras_inception: {result['tensors']} tensors, 3 classes\n" in capsys.readouterr().out
+    command("convert-weights", trained, tmp_path / "out.keras", "--model", "NetworkInNetwork")
+    assert f"network_in_network of keras_inception: {result['tensors']} tensors, 3 classes\n" in capsys.readouterr().out
     np.testing.assert_allclose(keras_inception.load(tmp_path / "out.keras")(x), expected, atol=1e-6)
 
 

@@ -14,9 +14,11 @@ from keras_inception.runs import Run
 def quick(pictures, monkeypatch):
     """The demo's steps on the coloured pictures, with a network that learns them in seconds."""
     recipe = training.RECIPES["small"].replace(
-        size=36,
-        training_size=32,
-        auxiliary=False,
+        network="network_in_network",
+        options={"form": "cifar"},
+        size=32,
+        training_size=0,
+        learning_rate=1e-3,
         epochs=8,
         batch_size=8,
         ema=0.5,

@@ -4,8 +4,8 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ import filelock
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.framework import config
 
 from keras_inception import datasets, evaluation, files
 from keras_inception.datasets.augmentation import apply_to_batch
@@ -29,6 +30,19 @@ log = logging.getLogger(__name__)
 BATCHES = 2**62  # minus the run's seed: of what is done to whole batches, apart from what is done to pictures
 
 
+@contextmanager
+def _deterministic() -> Iterator[None]:
+    """In which sums do not depend on which thread is done first; after it they may again, for others' sake."""
+    before = config.is_op_determinism_enabled()
+    config.enable_op_determinism()
+    try:
+        yield
+    finally:
+        if not before:
+            config.disable_op_determinism()  # TensorFlow has no public name for it
+
+
+@_deterministic()
 def train(
     pictures: str | os.PathLike | None,
     output: str | os.PathLike,
@@ -159,7 +173,6 @@ class Networks(NamedTuple):
 def _networks(recipe: Recipe, splits: datasets.Splits, distribution: Distribution) -> Networks:
     """Both, with the same first weights; ValueError if the recipe does not give such networks."""
     keras.utils.set_random_seed(recipe.seed)
-    tf.config.experimental.enable_op_determinism()  # or sums would depend on which thread is done first
     classes = len(splits.labels)
     kept = building.build(recipe, classes, recipe.size, "float32")
     with distribution.scope():

@@ -414,7 +414,9 @@ def download(address: str, path: Path, hash: str) -> None:
         try:
             _copy(address, beside)
         except (OSError, http.client.HTTPException) as error:
-            raise OSError(f"{address} cannot be downloaded to {path}: {error or type(error).__name__}") from None
+            raise ConnectionError(
+                f"{address} cannot be downloaded to {path}: {error or type(error).__name__}"
+            ) from None
         if not _is_whole(beside, hash):
             raise ValueError(
                 f"{address} is not the file that was published, and was not kept as {path}. Its hash "

@@ -6,6 +6,7 @@ import shutil
 import keras
 import numpy as np
 import pytest
+from tensorflow.python.framework import config
 
 import keras_inception
 from keras_inception.datasets import Augmentation
@@ -32,6 +33,10 @@ RECIPE = Recipe(
 @pytest.fixture(scope="module")
 def run(pictures, tmp_path_factory) -> Run:
     return train(pictures, tmp_path_factory.mktemp("whole") / "run", recipe=RECIPE, verbose=0)
+
+
+def test_determinism_ends_with_the_training(run):
+    assert not config.is_op_determinism_enabled()
 
 
 def test_a_run_directory_holds_what_others_need(run, pictures):
