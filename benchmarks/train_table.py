@@ -50,7 +50,14 @@ FASHION = SMALL.replace(
     augmentation=Augmentation(scale=(1.0, 1.25), erase=0.25, brightness=0, contrast=0, saturation=0, hue=0),
 )
 TWENTY = SMALL.replace(minutes=20, validate_every=4)
-HOUR = SMALL.replace(minutes=60, validate_every=8)
+HOUR = SMALL.replace(
+    size=112,
+    training_size=96,
+    minutes=60,
+    ema=0.995,
+    validate_every=8,
+    augmentation=RECIPES["small"].augmentation.replace(distortions=1, erase=0.1, mixup=0.2, cutmix=1.0, hue=0.05),
+)
 TABLES = {
     "fashion_mnist": {"googlenet": Cell("GoogLeNet, stem stride 2", FASHION, "fashion_mnist", validation=0.05)},
     "pictograms_60": {"googlenet": Cell("GoogLeNet", HOUR)},
