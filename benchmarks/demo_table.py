@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from readme import RESULTS, insert, markdown
+from readme import insert, keep, markdown
 
 COLUMNS = ("variant", "MB", "top-1", "agreement with Keras", "latency, ms", "outside the delegate")
 
@@ -33,7 +33,7 @@ def main(path: str) -> None:
     report = json.loads(Path(path).read_text(encoding="utf-8"))
     for row in report["variants"].values():
         row["path"] = Path(row["path"]).name
-    (RESULTS / "demo.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    keep("demo", report)
     insert("demo", table(report))
 
 

@@ -9,7 +9,6 @@ it, the table in the README.
 
 import argparse
 import io
-import json
 import os
 import statistics
 import sys
@@ -18,7 +17,7 @@ import time
 from pathlib import Path
 
 from peers import CACHE, Peer, environment, median_ratio, take_turns
-from readme import RESULTS, insert, markdown
+from readme import insert, keep, markdown
 
 HERE = Path(__file__).parent
 PICTURES, DISTINCT, BATCH, SIZE = 2048, 256, 32, 224
@@ -54,8 +53,7 @@ def main() -> None:
         "cores": os.cpu_count(),
         "versions": {"ours": ours.versions, "theirs": theirs.versions},
     }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "input_pipeline.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    keep("input_pipeline", result)
     insert("input_pipeline", table(result))
     print(table(result))
 

@@ -1,11 +1,18 @@
 """The README's tables are made from result files: each stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``."""
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 README = Path(__file__).parents[1] / "README.md"
 RESULTS = Path(__file__).with_name("results")
+
+
+def keep(name: str, result: dict) -> None:
+    """Write the result file of that name."""
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

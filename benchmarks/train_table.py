@@ -19,7 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-from readme import RESULTS, insert, markdown
+from readme import RESULTS, insert, keep, markdown
 
 from keras_inception.datasets import Augmentation
 from keras_inception.training import RECIPES, Recipe
@@ -193,9 +193,7 @@ def main(arguments: list[str]) -> None:
             if key not in results(name):
                 print(f"{name}/{key}", flush=True)
                 row = run(name, key)
-                RESULTS.mkdir(exist_ok=True)
-                text = json.dumps({**results(name), key: row}, indent=2) + "\n"
-                (RESULTS / f"{name}.json").write_text(text, encoding="utf-8")
+                keep(name, {**results(name), key: row})
                 print(f"{name}/{key}: test top-1 {row['test_top1']:.2%}", flush=True)
                 insert(name, table(name))
     for name in TABLES:

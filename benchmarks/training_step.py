@@ -6,7 +6,6 @@ all cores: ours by `model.fit`, as `keras_inception.train` compiles it. They tak
 """
 
 import argparse
-import json
 import os
 import statistics
 import sys
@@ -14,7 +13,7 @@ import time
 from pathlib import Path
 
 from peers import CACHE, Peer, environment, median_ratio, take_turns
-from readme import RESULTS, insert, markdown
+from readme import insert, keep, markdown
 
 HERE = Path(__file__).parent
 CASES = ((96, 32, "float32"), (96, 32, "bfloat16"), (224, 16, "float32"), (224, 16, "bfloat16"))
@@ -59,8 +58,7 @@ def main() -> None:
         "versions": versions,
         "cases": rows,
     }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "training_step.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    keep("training_step", result)
     insert("training_step", table(result))
     print(table(result))
 
