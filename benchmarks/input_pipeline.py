@@ -16,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from circumstances import circumstances
 from peers import CACHE, Peer, environment, median_ratio, take_turns
 from readme import insert, keep, markdown
 
@@ -50,7 +51,7 @@ def main() -> None:
         "seconds": {name: [round(value, 3) for value in seconds] for name, seconds in times.items()},
         "pictures": PICTURES,
         "mean_bytes": size,
-        "cores": os.cpu_count(),
+        **circumstances(),
         "versions": {"ours": ours.versions, "theirs": theirs.versions},
     }
     keep("input_pipeline", result)

@@ -9,16 +9,13 @@ else runs on the machine.
 ``--list`` tells which cells there are, ``--readme`` makes the tables alone.
 """
 
-import datetime
 import json
-import os
-import platform
-import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
+from circumstances import circumstances
 from readme import RESULTS, insert, keep, markdown
 
 from keras_inception.datasets import Augmentation
@@ -64,13 +61,20 @@ TABLES = {
     "pictograms_20": {
         "googlenet": Cell("GoogLeNet: reduced modules, batch norm, heads", TWENTY),
         "naive": Cell("the same, naive modules", TWENTY.replace(options={"module": "naive"})),
-        "lrn": Cell("the same, LRN", TWENTY.replace(options={"normalization": "lrn"}, learning_rate=5e-4)),
+        "lrn": Cell(
+            "the same, LRN (a quarter of the rate)",
+            TWENTY.replace(options={"normalization": "lrn"}, learning_rate=5e-4),
+        ),
         "no_heads": Cell("the same, without heads", TWENTY.replace(auxiliary=False)),
-        "inception_v3": Cell("Inception v3", TWENTY.replace(network="inception_v3", training_size=0)),
+        "inception_v3": Cell("Inception v3, trained at 96 px", TWENTY.replace(network="inception_v3", training_size=0)),
         "plain34": Cell("Plain-34", TWENTY.replace(network="plain34")),
         "resnet34": Cell("ResNet-34", TWENTY.replace(network="resnet34")),
-        "vgg16": Cell("VGG-16, batch norm", TWENTY.replace(network="vgg16", size=64, training_size=0)),
-        "network_in_network": Cell("Network in Network", TWENTY.replace(network="network_in_network", training_size=0)),
+        "vgg16": Cell(
+            "VGG-16, batch norm, trained at 64 px", TWENTY.replace(network="vgg16", size=64, training_size=0)
+        ),
+        "network_in_network": Cell(
+            "Network in Network, trained at 96 px", TWENTY.replace(network="network_in_network", training_size=0)
+        ),
     },
 }
 COLUMNS = (
@@ -126,9 +130,7 @@ def run(table: str, name: str) -> dict:
         "parameters": cost.parameters,
         "macs": cost.macs,
         "command": f"python benchmarks/train_table.py {table}/{name}",
-        "commit": _commit(),
-        "date": datetime.date.today().isoformat(),
-        "machine": f"{os.cpu_count()} cores, {_processor()}",
+        **circumstances(),
         "versions": {package: metadata.version(package) for package in ("tensorflow", "keras")},
         "recipe": json.loads((output / "recipe.json").read_text(encoding="utf-8")),
     }
@@ -164,19 +166,6 @@ def _metrics(path: Path) -> list[dict]:
     return read_rows(path, sys.maxsize)
 
 
-def _commit() -> str:
-    answer = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return answer.stdout.strip() or "unknown"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())
-
-
 def main(arguments: list[str]) -> None:
     cells = [(name, key) for name, row in TABLES.items() for key in row]
     if arguments == ["--list"]:
@@ -187,8 +176,9 @@ def main(arguments: list[str]) -> None:
         return
     if arguments != ["--readme"]:
         wanted = [cell for cell in cells if not arguments or cell[0] in arguments or "/".join(cell) in arguments]
-        if not wanted:
-            raise SystemExit(f"no such cell: {' '.join(arguments)}; --list tells which there are")
+        known = {name for cell in cells for name in (cell[0], "/".join(cell))}
+        if unknown := set(arguments) - known:
+            raise SystemExit(f"no such cell: {' '.join(sorted(unknown))}; --list tells which there are")
         for name, key in wanted:
             if key not in results(name):
                 print(f"{name}/{key}", flush=True)

@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+from circumstances import circumstances
 from peers import CACHE, Peer, environment, median_ratio, take_turns
 from readme import insert, keep, markdown
 
@@ -53,7 +54,7 @@ def main() -> None:
         )
     result = {
         "command": f"python benchmarks/training_step.py --rounds {arguments.rounds}",
-        "cores": os.cpu_count(),
+        **circumstances(),
         "steps": STEPS,
         "versions": versions,
         "cases": rows,

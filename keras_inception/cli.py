@@ -52,8 +52,8 @@ def train(
     output: Annotated[Path, typer.Option("--output", "-o", help="The run directory to make.")] = Path("run"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run at --output; give no PICTURES.")] = False,
     recipe: Annotated[
-        str, typer.Option(help="A name that `keras-inception recipes` lists, or a JSON file.")
-    ] = "default",
+        str | None, typer.Option(help="A name that `keras-inception recipes` lists, or a JSON file; else default.")
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Of the recipe; can be given again.")
     ] = None,
@@ -74,7 +74,9 @@ def train(
         str | None, typer.Option(metavar="HOST:PORT,...", help="Of multiworker; or TF_CONFIG in the environment says.")
     ] = None,
     worker_id: Annotated[int | None, typer.Option(help="Which of the workers this is, from 0.")] = None,
-    validation: Annotated[float, typer.Option(help="Share cut out of train/ if there is no validation/.")] = 0.15,
+    validation: Annotated[
+        float | None, typer.Option(help="Share cut out of train/ if there is no validation/; else 0.15.")
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="A picture that cannot be read is an error.")] = False,
 ) -> None:
     """Train a network on labelled pictures, GoogLeNet unless told otherwise."""
@@ -91,7 +93,7 @@ def train(
         "seed": seed,
     }
     changes = {name: value for name, value in changes.items() if value is not None}
-    if resume and (pictures or changes or settings):
+    if resume and (pictures or changes or settings or recipe or validation is not None):
         raise ValueError(f"--resume takes the pictures and the recipe from {output}: give neither")
     if not resume and pictures is None:
         raise ValueError("PICTURES is missing: a folder of class folders to train on, or --resume to go on with a run")
@@ -102,7 +104,7 @@ def train(
 
     chosen = None
     if not resume:
-        chosen = training.named_recipe(recipe).replace(**changes).override(_assignments(settings or []))
+        chosen = training.named_recipe(recipe or "default").replace(**changes).override(_assignments(settings or []))
     prepare(distribute)
     _import_tensorflow()
     with open_distribution(distribute, workers=workers, worker_id=worker_id) as distribution:
@@ -111,7 +113,7 @@ def train(
             output,
             recipe=chosen,
             resume=resume,
-            validation=validation,
+            validation=0.15 if validation is None else validation,
             strict=strict,
             distribution=distribution,
             on_scan=_progress("Looking at the pictures"),
@@ -501,7 +503,12 @@ def _labelled_pictures(source: Path, pictures: str | None, labels: tuple[str, ..
         return datasets.open_labelled(pictures, labels, strict=strict, progress=scan)
     if not source.is_dir():
         raise ValueError(f"DATA is missing: {source} does not know where labelled pictures are")
-    splits = datasets.open_data(**Run(source).data, labels=labels, strict=strict, progress=scan)
+    run = Run(source)
+    splits = datasets.open_data(**run.data, labels=labels, strict=strict, progress=scan)
+    if not splits.test and run.fingerprint.get("validation") not in (None, splits.validation.fingerprint()):
+        typer.echo(
+            f"{run.data['source']} has changed since {source} began: it may be tested on what it has seen", err=True
+        )
     return splits.test or splits.validation, splits.skipped
 
 

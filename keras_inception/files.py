@@ -1,13 +1,17 @@
 """Writing that leaves nothing half done: beside, then renamed."""
 
 import errno
+import glob
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+WRITING = ".writing-"  # what the name of anything that is not whole yet begins with
 
 
 @contextmanager
@@ -22,7 +26,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".writing-", suffix=path.name, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=WRITING, suffix=path.name, dir=path.parent)
     os.close(handle)
     beside = Path(name)
     try:
@@ -38,6 +42,34 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         raise OSError(error.errno or errno.EIO, f"cannot be written: {reason}", str(path)) from error
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(path: str | os.PathLike) -> Iterator[Path]:
+    """A folder beside `path` to fill; on leaving without an error it takes the name `path`, else it is removed.
+
+    What one that was killed has left of the same is removed too.
+
+    Raises:
+        OSError: it cannot be written, or `path` is a folder that is not empty.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f"{WRITING}{path.name}-"
+    for left in path.parent.glob(f"{glob.escape(prefix)}{'[a-z0-9_]' * 8}"):
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=path.parent) as beside:
+        new = Path(beside) / path.name
+        new.mkdir()
+        yield new
+        os.rename(new, path)
+
+
+def remove_unfinished(folder: str | os.PathLike) -> None:
+    """Remove what one that was killed was writing by `replacing`, in a folder that no other process writes into."""
+    for left in Path(folder).rglob(f"{WRITING}*"):
+        if left.is_file():
+            left.unlink()
 
 
 def _umask() -> int:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from keras_inception.models import HOMES
 from keras_inception.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -62,6 +63,11 @@ def resolve(name: str) -> str:
         hint = did_you_mean(name, NETWORKS.values())
         raise ValueError(f"`model` must be one of {', '.join(NETWORKS)}.{hint} Received: {name!r}")
     return known[_plain(name)]
+
+
+def family(name: str) -> str:
+    """The file of `keras_inception.models` that the network of a key in `NETWORKS` is in."""
+    return HOMES.get(NETWORKS[name], name)
 
 
 def create(name: str, **options) -> "keras.Model":

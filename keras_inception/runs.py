@@ -1,7 +1,7 @@
 """The run directory: what training writes and everything else reads.
 
 ``model.keras`` (best weights), ``labels.txt``, ``preprocessing.json``, ``recipe.json``, ``data.json`` (where the
-pictures lie and how they were split), ``metrics.csv``, and ``checkpoints/``.
+pictures lie and how they were split), ``metrics.csv``, ``checkpoints/``, and if asked for TensorBoard's ``logs/``.
 """
 
 import os
@@ -32,6 +32,10 @@ class Run:
 
     def __post_init__(self):
         object.__setattr__(self, "path", Path(self.path))
+        if not self.path.is_dir():
+            raise ValueError(
+                f"{self.path} is not a run directory: {'it is a file' if self.path.exists() else 'it is not there'}"
+            )
         missing = [name for name in (LABELS, PREPROCESSING, RECIPE, DATA) if not (self.path / name).is_file()]
         if missing:
             raise ValueError(f"{self.path} is not a run directory: it has no {', '.join(missing)}")

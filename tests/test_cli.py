@@ -72,6 +72,8 @@ def test_wrong_usage_is_exit_code_2(capsys):
         (["train", "{tmp}", "--output", "{tmp}/run", "--distribute", "mirored"], "Did you mean mirrored?"),
         (["train", "{tmp}", "--output", "{tmp}/run", "--worker-id", "1"], "belong to `distribute` as multiworker"),
         (["train", "--resume", "--set", "epochs=3"], "give neither"),
+        (["train", "--resume", "--recipe", "small"], "give neither"),
+        (["train", "--resume", "--validation", "0.2"], "give neither"),
         (["recipes", "googlenet2014"], "Did you mean googlenet-2014?"),
         (["train", "--resume", "--output", "{tmp}"], "is not a run directory"),
         (["evaluate", "no/such/run"], "no/such/run"),

@@ -50,6 +50,37 @@ def test_a_writer_that_leaves_no_file_is_an_error(tmp_path):
     assert names(tmp_path) == []
 
 
+def test_a_folder_takes_its_name_at_the_end(tmp_path):
+    path = tmp_path / "above" / "run"
+    with files.new_folder(path) as new:
+        (new / "file.txt").write_text("text")
+        assert not path.exists()
+    assert names(path) == ["file.txt"]
+    assert names(path.parent) == ["run"]
+
+
+def test_a_folder_that_fails_is_removed_and_what_a_kill_has_left_too(tmp_path):
+    for left in (".writing-run-abcd_123", ".writing-run-2-abcdefgh"):
+        (tmp_path / left / "run").mkdir(parents=True)
+
+    def fill_half():
+        with files.new_folder(tmp_path / "run"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fill_half()
+    assert names(tmp_path) == [".writing-run-2-abcdefgh"], "which is another one's"
+
+
+def test_what_is_half_written_is_removed(tmp_path):
+    (tmp_path / "folder").mkdir()
+    for name in ("file.txt", ".writing-abcfile.txt", "folder/.writing-abcfile.txt"):
+        (tmp_path / name).write_text("text")
+    files.remove_unfinished(tmp_path)
+    assert names(tmp_path) == ["file.txt", "folder"]
+    assert names(tmp_path / "folder") == []
+
+
 @pytest.mark.parametrize("umask", [0o022, 0o077])
 def test_a_file_has_the_permissions_of_any_new_file(tmp_path, umask):
     previous = os.umask(umask)

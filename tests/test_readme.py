@@ -1,15 +1,24 @@
-"""The README's figures are those of the result files."""
+"""The README's figures are those of the result files, and its commands are such."""
 
 import importlib
 import json
 import re
+import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
+import keras
 import pytest
+import typer
+
+from keras_inception import cli, training
+from keras_inception.training import building
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 RESULTS = ROOT / "benchmarks" / "results"
+COMMANDS = [shlex.split(line, comments=True) for line in re.findall(r"^keras-inception (.+)$", README, re.MULTILINE)]
+TRAININGS = [arguments for arguments in COMMANDS if arguments[0] == "train" and "--distribute" not in arguments]
 
 
 @pytest.fixture
@@ -48,6 +57,33 @@ def test_the_tables_of_trained_networks(script):
 @pytest.mark.parametrize("name", ["training_step", "input_pipeline"])
 def test_the_tables_of_speeds(script, name):
     assert stands(name, script(name).table(result(name)))
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
+def test_its_commands_are_such(arguments):
+    name, *rest = arguments
+    assert typer.main.get_command(cli.app).commands[name].make_context(name, list(rest))
+
+
+@pytest.mark.parametrize("arguments", TRAININGS, ids=" ".join)
+def test_its_trainings_can_begin(arguments, monkeypatch, tmp_path):
+    recipes = []
+
+    def train(pictures, output, *, recipe, **others):
+        recipes.append(building.resolved(recipe))
+        return SimpleNamespace(path=output)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(training, "train", train)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert not stop.value.code
+    (recipe,) = recipes
+    with keras.StatelessScope(initialize_variables=False):  # only the shapes
+        kept, trained = (
+            building.build(recipe, 10, size, "float32") for size in (recipe.size, recipe.training_size or recipe.size)
+        )
+    assert [weight.shape for weight in kept.weights] == [weight.shape for weight in trained.weights]
 
 
 def test_what_it_links_to_is_there():

@@ -57,7 +57,10 @@ def training_batches(
     batch = min(batch_size, len(examples))
     first, workers = part
     if batch % workers:
-        raise ValueError(f"`batch_size` must be a multiple of the {workers} workers. Received: {batch}")
+        raise ValueError(
+            f"`batch_size`, or all pictures if they are fewer, must be a multiple of the {workers} workers. "
+            f"Received: {batch_size=}, {len(examples)} pictures"
+        )
     epoch_length = steps_per_epoch(examples, batch_size) * batch
     last = tf.constant(len(examples) - 1, tf.int64)
     decode, labels = examples.decoder(), tf.constant(examples.labels)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from keras_inception.models.vgg import VGG16 as VGG16
     from keras_inception.models.vgg import VGG19 as VGG19
 
-_HOMES = {
+HOMES = {  # of each network, the file of its family
     "AlexNet": "alexnet",
     "BNInception": "bn_inception",
     "GoogLeNet": "googlenet",
@@ -33,5 +33,5 @@ _HOMES = {
     "VGG19": "vgg",
 }
 
-__all__ = list(_HOMES)
-__getattr__, __dir__ = lazy.attach(__name__, _HOMES)
+__all__ = list(HOMES)
+__getattr__, __dir__ = lazy.attach(__name__, HOMES)

@@ -115,27 +115,36 @@ def optimizer(
     recipe: Recipe, span: Span, plan: Plan, steps: int, distribution: Distribution = ALONE
 ) -> keras.optimizers.Optimizer:
     """The recipe's optimizer for a span of epochs of so many steps."""
-    updates = max(1, steps // recipe.accumulate)
-    total = (span.last - span.first) * updates
+    total = (span.last - span.first) * steps / recipe.accumulate  # changes of the weights
+    # Keras' average begins with the first weights: it must be short enough to forget them.
+    momentum = max(0.0, min(recipe.ema, 1 - 10 / total))
     arguments = {
-        "learning_rate": learning_rate(recipe, span, plan, updates),
+        "learning_rate": learning_rate(recipe, span, plan, steps),
         "weight_decay": recipe.weight_decay,
         "global_clipnorm": recipe.clip_norm or None,
         "use_ema": recipe.ema > 0,
-        # Keras' average begins with the first weights: it must be short enough to forget them.
-        "ema_momentum": max(0.0, min(recipe.ema, 1 - 10 / total)),
+        "ema_momentum": momentum ** (1 / recipe.accumulate),  # Keras averages at each step
         "gradient_accumulation_steps": recipe.accumulate if recipe.accumulate > 1 else None,
     }
+    chosen = _optimizer(recipe, arguments, distribution, average_every=max(1, min(8, int(total) // 100)))
+    # Keras would do so by itself, but goes by the model's own policy, which is not that of its layers.
+    return keras.optimizers.LossScaleOptimizer(chosen) if recipe.precision == "mixed_float16" else chosen
+
+
+def _optimizer(
+    recipe: Recipe, arguments: dict, distribution: Distribution, average_every: int
+) -> keras.optimizers.Optimizer:
     epsilon = {} if recipe.epsilon is None else {"epsilon": recipe.epsilon}
     if recipe.optimizer == "sgd":
         return keras.optimizers.SGD(momentum=recipe.momentum, nesterov=recipe.nesterov, **arguments)
     if recipe.optimizer == "rmsprop":
         return keras.optimizers.RMSprop(rho=recipe.rho, momentum=recipe.momentum, **epsilon, **arguments)
-    if keras.backend.backend() != "tensorflow" or distribution.is_replicated or recipe.accumulate > 1:
+    is_plain = keras.backend.backend() == "tensorflow" and not distribution.is_replicated and recipe.accumulate == 1
+    if not is_plain or recipe.precision == "mixed_float16":
         return keras.optimizers.AdamW(**epsilon, **arguments)
     from keras_inception.training.fused import FusedAdamW
 
-    return FusedAdamW(**epsilon, **arguments, average_every=max(1, min(8, total // 100)))
+    return FusedAdamW(**epsilon, **arguments, average_every=average_every)
 
 
 def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:

@@ -62,9 +62,13 @@ class Divergence(keras.callbacks.Callback):
 
 def diverged(what: str, run: Path, epoch: int) -> FloatingPointError:
     """The error that a training has come to nothing after so many good epochs."""
-    kept = f"{run} keeps the weights of epoch {epoch}" if epoch else f"{run} keeps none yet"
     hint = "Begin another run with a lower learning_rate, a clip_norm, or precision=float32"
-    return FloatingPointError(f"{what}; {kept}. {hint}")
+    return FloatingPointError(f"{what}; {kept_so_far(run, epoch)}. {hint}")
+
+
+def kept_so_far(run: Path, epoch: int) -> str:
+    """What a run has after so many epochs."""
+    return f"{run} keeps the weights of epoch {epoch}" if epoch else f"{run} keeps none yet"
 
 
 class Plateau(keras.callbacks.Callback):
@@ -149,7 +153,7 @@ class Keeper(keras.callbacks.Callback):
             if row[BEST] >= max((accuracy for _, accuracy in _accuracies(self.rows)), default=0.0) and self.writes:
                 with files.replacing(self.run / MODEL) as beside:
                     self.network.save(beside)
-            logs.update(row)
+            logs.update({name: value for name, value in row.items() if name != "epoch"})
         seconds = time.monotonic() - self.began
         self.plan.seconds[-1] = seconds
         self.rows.append({**row, "seconds": round(seconds, 3)})
@@ -169,11 +173,14 @@ def averaged_weights(model: keras.Model) -> list:
 
 
 def read_rows(path: Path, epochs: int) -> list[dict]:
-    """The first so many rows of ``metrics.csv``."""
+    """The first so many rows of ``metrics.csv``; ValueError naming it if it is not one."""
     if not epochs:
         return []
     with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))[:epochs]
+        rows = list(csv.DictReader(file))[:epochs]
+    if rows and not {"epoch", "seconds"} <= rows[0].keys():
+        raise ValueError(f"{path} must have the columns epoch and seconds. Received: {', '.join(map(str, rows[0]))}")
+    return rows
 
 
 def write_rows(path: Path, rows: list[dict]) -> None:

@@ -37,7 +37,7 @@ def load(model: keras.Model, run: Path, epoch: int) -> bool:
         model.optimizer.build(model.trainable_variables)
         model.load_weights(path)
     except (OSError, ValueError, KeyError) as error:
-        log.warning("%s cannot be used, so the checkpoint before it is: %s", path, error)
+        log.warning("%s cannot be used, so the checkpoint before it is, or the training begins anew: %s", path, error)
         return False
     return True
 

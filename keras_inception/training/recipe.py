@@ -9,7 +9,7 @@ from typing import Any
 
 from keras_inception import files
 from keras_inception.datasets import Augmentation
-from keras_inception.registry import resolve
+from keras_inception.registry import family, resolve
 from keras_inception.suggestions import did_you_mean
 
 CHOICES = {
@@ -34,6 +34,7 @@ RANGES = {
     "learning_rate": (0, 100),
     "decay": (0.0001, 1),
     "decay_epochs": (0.01, 100_000),
+    "warmup_epochs": (0, 100_000),
     "weight_decay": (0, 10),
     "clip_norm": (0, 10**6),
     "ema": (0, 0.999999),
@@ -76,12 +77,12 @@ class Recipe:
             `decay` after every `decay_epochs`; ``"steps"``, times `decay` after each of `milestones`; or ``"plateau"``,
             times `decay` once the validation's top-1 has not risen for `decay_epochs`.
         milestones: epochs, rising.
-        warmup_epochs: in which the learning rate of a cosine rises from zero.
+        warmup_epochs: in which the learning rate of a cosine rises from zero; half of `epochs` at most.
         weight_decay: as Keras has it, apart from the gradient: a step takes ``learning_rate * weight_decay`` off each
             weight. A penalty λ in the loss, as the papers have it, is that of λ / (1 - momentum).
         clip_norm: longest that all gradients together may be; 0 is no limit.
         ema: momentum of the average of the weights that is evaluated and saved (Polyak's), which spans a tenth of the
-            steps at most; 0 keeps none.
+            steps of all `epochs` at most; 0 keeps none.
         label_smoothing: share of the target spread over all classes (1512.00567, section 7).
         class_weights: pictures of rare classes count more, by the inverse of their share.
         freeze_epochs: in the first of which only classifier and heads are trained, at `learning_rate`, and after which
@@ -142,11 +143,7 @@ class Recipe:
     def __post_init__(self):
         for each in dataclasses.fields(self):
             _check_type(each.name, getattr(each.type, "__name__", str(each.type)), getattr(self, each.name))
-        ranges = {
-            **RANGES,
-            "warmup_epochs": (0, self.epochs),
-            "freeze_epochs": (0, self.epochs),
-        }
+        ranges = {**RANGES, "freeze_epochs": (0, self.epochs)}
         for name, (low, high) in ranges.items():
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
@@ -156,24 +153,37 @@ class Recipe:
             if value not in choices:
                 allowed = ", ".join(choices)
                 raise ValueError(
-                    f"`{name}` must be one of {allowed}.{did_you_mean(value, choices)} Received: {value!r}"
+                    f"`{name}` must be one of {allowed}.{did_you_mean(value, choices)} Received: {name}={value!r}"
                 )
         if 0 < self.training_size < RANGES["size"][0]:
             raise ValueError(f"`training_size` must be 0, or 8 and more. Received: {self.training_size}")
-        if list(self.milestones) != sorted({float(each) for each in self.milestones if each > 0}):
-            raise ValueError(f"`milestones` must be epochs, rising. Received: {self.milestones}")
+        milestones = self.milestones if isinstance(self.milestones, (list, tuple)) else [None]
+        are_numbers = all(isinstance(each, (int, float)) and each > 0 for each in milestones)
+        if not are_numbers or list(milestones) != sorted(set(milestones)):
+            raise ValueError(f"`milestones` must be epochs, rising. Received: milestones={self.milestones!r}")
         if (self.schedule == "steps") != bool(self.milestones):
             raise ValueError(
                 "`milestones` belong to the schedule 'steps', and it needs some. "
                 f"Received: schedule={self.schedule!r}, milestones={self.milestones}"
             )
-        object.__setattr__(self, "milestones", tuple(self.milestones))
+        if not isinstance(self.options, Mapping):
+            raise ValueError(f"`options` must be arguments of the network by name. Received: options={self.options!r}")
+        if not isinstance(self.augmentation, Augmentation):
+            raise ValueError(
+                f"`augmentation` must be an Augmentation, or its fields one by one. Received: {self.augmentation!r}"
+            )
+        object.__setattr__(self, "milestones", tuple(map(float, milestones)))
         object.__setattr__(self, "network", resolve(self.network))
 
     def replace(self, **changes) -> "Recipe":
-        """A copy with other values for the named fields. Another `network` does not keep the `options`."""
-        if resolve(changes.get("network", self.network)) != self.network:
+        """A copy with other values for the named fields.
+
+        A `network` of another family does not keep the `options`, and another `size` not the `training_size`.
+        """
+        if family(resolve(changes.get("network", self.network))) != family(self.network):
             changes = {"options": {}, **changes}
+        if changes.get("size", self.size) != self.size:
+            changes = {"training_size": 0, **changes}
         return dataclasses.replace(self, **changes)
 
     def override(self, assignments: Mapping[str, str]) -> "Recipe":
@@ -220,8 +230,6 @@ class Recipe:
         changes = dict(values)
         if "augmentation" in changes:
             changes["augmentation"] = Augmentation.from_dict(changes["augmentation"])
-        if isinstance(changes.get("milestones"), list):
-            changes["milestones"] = tuple(changes["milestones"])
         return cls(**changes)
 
     def save(self, path: str | os.PathLike) -> None:
@@ -267,7 +275,7 @@ def _value(text: str, name: str = ""):
     if text.lower() in ("none", "null"):
         return None
     if name == "milestones":
-        return tuple(float(part) for part in text.split(","))
+        text = f"[{text}]"
     for candidate in (text, f"[{text}]" if "," in text else text, text.lower()):
         try:
             return json.loads(candidate)

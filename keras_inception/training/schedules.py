@@ -76,11 +76,11 @@ def spans(recipe: Recipe) -> list[Span]:
 
 
 def learning_rate(recipe: Recipe, span: Span, plan: Plan, steps: int) -> Rate:
-    """The learning rate by the optimizer's steps, so many an epoch, as Keras' optimizers take it."""
+    """The learning rate by the step, so many an epoch, accumulated or not, as Keras' optimizers take it."""
     schedules = keras.optimizers.schedules
     highest = float(span.learning_rate)  # Keras would calculate in whole numbers if it were one
     if recipe.schedule == "cosine":
-        warmup = int(max(0.0, recipe.warmup_epochs - span.first) * steps)
+        warmup = int(max(0.0, min(recipe.warmup_epochs, recipe.epochs / 2) - span.first) * steps)
         end = plan.steps(span, steps, after=warmup)
         if not warmup:
             return schedules.CosineDecay(highest, end)

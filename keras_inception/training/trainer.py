@@ -2,8 +2,8 @@
 
 import logging
 import os
+import re
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -20,7 +20,7 @@ from keras_inception.datasets.augmentation import apply_to_batch
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.runs import CHECKPOINTS, DATA, LABELS, LOCK, LOGS, METRICS, PREPROCESSING, RECIPE, Run
 from keras_inception.training import building, checkpoints
-from keras_inception.training.callbacks import Divergence, DropoutSeeds, Keeper, Plateau, read_rows
+from keras_inception.training.callbacks import Divergence, DropoutSeeds, Keeper, Plateau, kept_so_far, read_rows
 from keras_inception.training.distribution import ALONE, Distribution
 from keras_inception.training.recipe import Recipe
 from keras_inception.training.schedules import Plan, Span, spans
@@ -58,7 +58,8 @@ def train(
     """Train a network on labelled pictures and keep everything in a run directory.
 
     Killed at any moment, ``resume=True`` goes on from the last finished epoch and ends where the uninterrupted run
-    would have: order, augmentation and dropout follow from the seed, the epoch and the picture.
+    would have: order, augmentation and dropout follow from the seed, the epoch and the picture. Only a recipe of
+    `minutes` ends after as many epochs as the clock allows.
 
     Args:
         pictures: a folder of class folders, or another source of `keras_inception.datasets.open_data`. On resuming
@@ -79,7 +80,7 @@ def train(
         FileExistsError: `output` exists and is not to be resumed.
         BlockingIOError: another process is training this run.
         ValueError: the pictures, the recipe or the run directory are not what they should be, or have changed since
-            the run began.
+            the run began; or TensorFlow cannot go on, with a picture that has gone bad, say.
         FloatingPointError: the loss is not a number any more.
     """
     if resume:
@@ -117,15 +118,12 @@ def _begin(
     path: Path, recipe: Recipe, data: dict[str, Any], splits: datasets.Splits, preprocessing: Preprocessing
 ) -> Run:
     """A new run directory, there as a whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as beside:
-        new = Path(beside) / "run"
-        (new / CHECKPOINTS).mkdir(parents=True)
+    with files.new_folder(path) as new:
+        (new / CHECKPOINTS).mkdir()
         files.write_labels(new / LABELS, splits.labels)
         preprocessing.save(new / PREPROCESSING)
         recipe.save(new / RECIPE)
         files.write_json(new / DATA, {**data, "fingerprint": _fingerprint(splits)})
-        os.rename(new, path)
     return Run(path)
 
 
@@ -156,11 +154,16 @@ def _check_unchanged(run: Run, splits: datasets.Splits) -> None:
 
 
 def _locked(run: Run) -> AbstractContextManager:
-    """The right to write into a run, taken until it is let go; a killed process lets go of it too."""
+    """The right to write into a run, taken until it is let go; a killed process lets go of it too.
+
+    What that one was writing is removed.
+    """
     try:
-        return filelock.FileLock(run.path / LOCK, timeout=0).acquire()
+        taken = filelock.FileLock(run.path / LOCK, timeout=0).acquire()
     except filelock.Timeout:
         raise BlockingIOError(f"{run.path} is being trained by another process: wait for its end, or end it") from None
+    files.remove_unfinished(run.path)
+    return taken
 
 
 class Networks(NamedTuple):
@@ -222,16 +225,19 @@ def _fit(
             callbacks.append(Plateau(recipe, span.learning_rate, rows))
         if recipe.tensorboard and distribution.is_chief:
             callbacks.append(keras.callbacks.TensorBoard(run.path / LOGS, write_graph=False))
-        distribution.fit(
-            trainee,
-            _batches(splits, run, recipe, len(rows), trainee, distribution),
-            steps_per_epoch=steps,
-            initial_epoch=len(rows),
-            epochs=span.last,
-            callbacks=callbacks,
-            shuffle=False,
-            verbose=_verbosity(verbose) if distribution.is_chief else 0,
-        )
+        try:
+            distribution.fit(
+                trainee,
+                _batches(splits, run, recipe, len(rows), trainee, distribution),
+                steps_per_epoch=steps,
+                initial_epoch=len(rows),
+                epochs=span.last,
+                callbacks=callbacks,
+                shuffle=False,
+                verbose=_verbosity(verbose) if distribution.is_chief else 0,
+            )
+        except tf.errors.OpError as error:
+            raise ValueError(f"{_reason(error)}. {kept_so_far(run.path, len(rows))}") from error
 
 
 def _restored(
@@ -247,6 +253,9 @@ def _restored(
         raise ValueError(f"{run.path} must be the same for all workers. Worker 0 sees {seen=}. Received: {epochs=}")
     for epoch in reversed(epochs):
         rows = read_rows(run.path / METRICS, epoch)
+        if len(rows) < epoch:
+            log.warning("%s has %d epochs, not %d", run.path / METRICS, len(rows), epoch)
+            continue
         plan = Plan(recipe, [float(row["seconds"]) for row in rows])
         span = next(span for span in spans(recipe) if epoch <= span.last)
         building.compile_for(networks.trainee, recipe, span, plan, steps, distribution)
@@ -290,6 +299,13 @@ def _batches(
     first = done * datasets.steps_per_epoch(splits.train, recipe.batch_size)
     finished_batches = batches.enumerate(first).map(finished, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return finished_batches.prefetch(tf.data.AUTOTUNE)
+
+
+def _reason(error: tf.errors.OpError) -> str:
+    """What TensorFlow says, in a line: of an error of ours the message, else the beginning of its own."""
+    message = error.message or type(error).__name__
+    ours = re.search(r"^(?:ValueError|\w*Error): (.+)$", message, re.MULTILINE)
+    return " ".join((ours[1] if ours else message).split("\n")[0].split())[:500]
 
 
 def _verbosity(asked: int | str) -> int | str:

@@ -172,5 +172,5 @@ def test_workers_take_turns_at_the_rows_of_each_batch(pictures, workers):
 
 
 def test_workers_must_share_a_batch_evenly(pictures):
-    with pytest.raises(ValueError, match=r"`batch_size` must be a multiple of the 3 workers\. Received: 4"):
+    with pytest.raises(ValueError, match=r"multiple of the 3 workers\. Received: batch_size=4, 11 pictures"):
         batches(pictures, part=(0, 3))

@@ -147,6 +147,16 @@ def one_file(path):
     )
 
 
+def test_a_picture_of_the_same_size_in_bytes_is_another_one(tmp_path):
+    marks = []
+    for grey in (10, 200):
+        Image.new("RGB", (4, 4), (grey, grey, grey)).save(tmp_path / "one.bmp")
+        marks.append(((tmp_path / "one.bmp").stat().st_size, one_file(tmp_path / "one.bmp").fingerprint()))
+    (size, before), (same, after) = marks
+    assert size == same
+    assert before != after
+
+
 @pytest.mark.parametrize(
     ("ending", "mode", "options"),
     [

@@ -2,11 +2,15 @@
 
 import csv
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+import spread
 
+import keras_inception
+from keras_inception import registry
 from keras_inception.datasets import Augmentation
-from keras_inception.runs import Run
+from keras_inception.runs import LOCK, Run
 from keras_inception.training import Recipe
 
 
@@ -38,3 +42,21 @@ def rows() -> Callable[[Run], list[dict]]:
             return list(csv.DictReader(file))
 
     return read
+
+
+@pytest.fixture(scope="session")
+def times() -> Callable[[Run], dict[Path, int]]:
+    """When each file of a run was written; not its lock, which some file systems date at every opening."""
+
+    def read(run: Run) -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in run.path.rglob("*") if path.name != LOCK}
+
+    return read
+
+
+@pytest.fixture
+def tiny_network():
+    """The network ``tiny`` can be had by its name."""
+    spread.register()
+    yield
+    del registry.NETWORKS["tiny"], keras_inception.tiny

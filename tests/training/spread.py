@@ -3,7 +3,7 @@
 The JSON has the arguments of `open_distribution` as ``open``, how many devices the processor is to pass for as
 ``devices``, and ``runs``: the arguments of `train`, the recipe as a dictionary. ``signals`` are sent to the process
 itself: a name, an epoch and a step, both from 0. The weights that a training ends with are kept beside its run
-directory, one file a worker.
+directory, one file a worker. In place of ``runs`` it may have the arguments of ``keras-inception`` as ``command``.
 """
 
 import json
@@ -13,11 +13,12 @@ import sys
 
 import numpy as np
 
-from keras_inception import registry
+from keras_inception import cli, registry
+from keras_inception.preprocessing import DEFAULT
 from keras_inception.training.distribution import open_distribution, prepare
 
 
-def tiny(input_shape, classes, auxiliary=False, dropout=0.0):
+def tiny(input_shape, classes, auxiliary=False, dropout=0.0, weights=None, skip_mismatch=False):
     """Two convolutions with batch norm: the smallest network of the package takes JAX half a minute to compile."""
     from keras import Model, layers
 
@@ -26,7 +27,11 @@ def tiny(input_shape, classes, auxiliary=False, dropout=0.0):
         x = layers.Conv2D(filters, 3, strides=2, padding="same", use_bias=False)(x)
         x = layers.ReLU()(layers.BatchNormalization(momentum=0.8)(x))
     x = layers.Dropout(dropout)(layers.GlobalAveragePooling2D()(x))
-    return Model(inputs, layers.Dense(classes, "softmax", name="predictions")(x), name="tiny")
+    model = Model(inputs, layers.Dense(classes, "softmax", name="predictions")(x), name="tiny")
+    model.preprocessing = DEFAULT
+    if weights:
+        model.load_weights(weights, skip_mismatch=skip_mismatch)
+    return model
 
 
 def register():
@@ -72,6 +77,9 @@ def main(job):
     devices = [tf.config.LogicalDeviceConfiguration()] * job["devices"]
     tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], devices)
     register()
+    if "command" in job:
+        cli.main(job["command"])
+        return
     with open_distribution(**job["open"]) as distribution:
         for run in job["runs"]:
             try:

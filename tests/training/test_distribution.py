@@ -14,7 +14,6 @@ import pytest
 import spread
 
 import keras_inception
-from keras_inception import registry
 from keras_inception.runs import Run
 from keras_inception.training import Recipe, train
 from keras_inception.training.distribution import ALONE, Distribution, MultiWorker, open_distribution
@@ -122,18 +121,13 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def tiny_network():
-    spread.register()
-    yield
-    del registry.NETWORKS["tiny"], keras_inception.tiny
-
-
-@pytest.fixture(scope="module")
 def alone(folder, pictures):
-    """One worker, of one device."""
-    run = {"pictures": str(pictures), "output": str(folder / "alone"), "recipe": SAME}
-    results, _ = workers(folder, [run], count=1, devices=1)
-    assert results[0][0] == 0, results[0][1]
+    """One worker, of one device, by the command line."""
+    (folder / "recipe.json").write_text(json.dumps(SAME))
+    command = ["train", str(pictures), "--output", str(folder / "alone"), "--recipe", str(folder / "recipe.json")]
+    command += ["--distribute", "multiworker", "--workers", *free_addresses(1), "--worker-id", "0"]
+    ((code, said),) = ended([start({"open": {"name": "multiworker"}, "devices": 1, "command": command}, folder)])
+    assert code == 0, said
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +156,7 @@ def test_two_workers_have_the_same_weights(folder, together):
 
 
 def test_two_workers_of_two_devices_train_as_one_of_one_does(folder, alone, together):
-    assert_near(weights(folder, "same"), weights(folder, "alone"))
+    assert_near(*(Run(folder / name).model().get_weights() for name in ("same", "alone")))
     assert_losses_near(metrics(folder, "same"), metrics(folder, "alone"))
 
 

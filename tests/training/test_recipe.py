@@ -48,10 +48,14 @@ def test_built_in_recipes_survive_json_and_say_what_they_reach(name):
         ({"learning_rate": -1}, r"`learning_rate` must be from 0"),
         ({"learning_rate": float("nan")}, r"`learning_rate` must be from 0"),
         ({"minutes": 0}, r"`minutes` must be from 0.01"),
-        ({"warmup_epochs": 10, "epochs": 5}, r"`warmup_epochs` must be from 0 to 5"),
+        ({"warmup_epochs": -1}, r"`warmup_epochs` must be from 0"),
+        ({"options": 5}, r"`options` must be arguments of the network by name. Received: options=5"),
+        ({"augmentation": {"mixup": 0.2}}, r"`augmentation` must be an Augmentation, or its fields one by one"),
+        ({"schedule": "steps", "milestones": 5}, r"`milestones` must be epochs, rising. Received: milestones=5"),
+        ({"schedule": "steps", "milestones": ["a"]}, r"`milestones` must be epochs.*Received: milestones=\['a'\]"),
         ({"freeze_epochs": 61}, r"`freeze_epochs` must be from 0 to 60"),
         ({"precision": "bfloat16"}, r"`precision` must be one of auto, float32.*Did you mean mixed_bfloat16\?"),
-        ({"optimizer": "adamv"}, r"one of adamw, rmsprop, sgd. Did you mean adamw\? Received: 'adamv'"),
+        ({"optimizer": "adamv"}, r"one of adamw, rmsprop, sgd. Did you mean adamw\? Received: optimizer='adamv'"),
         ({"schedule": "steps"}, r"`milestones` belong to the schedule 'steps', and it needs some"),
         ({"milestones": (1.0,)}, r"`milestones` belong to the schedule 'steps'"),
         ({"schedule": "steps", "milestones": (2.0, 1.0)}, r"`milestones` must be epochs, rising"),
@@ -70,6 +74,8 @@ def test_a_field_out_of_range_is_named(changes, says):
         ("[1]", "is not a recipe: a recipe is an object of fields"),
         ('{"epoch": 3}', r"no field 'epoch' in a recipe. Did you mean epochs\? Its fields are .*learning_rate"),
         ('{"epochs": "3"}', "is not a recipe: `epochs` must be a whole number"),
+        ('{"options": 5}', "is not a recipe: `options` must be arguments"),
+        ('{"milestones": 5}', "is not a recipe: `milestones` must be epochs"),
         ('{"augmentation": {"mix_up": 1}}', r"is not a recipe: `augmentation` must have .* Did you mean mixup\?"),
     ],
 )
@@ -127,6 +133,9 @@ def test_parts_of_a_field_are_given_as_text():
         ("epochs.first", "1", "`epochs` has no parts. Received: epochs.first=1"),
         ("augmentation.crop", "1", r"`augmentation` must have the fields area,.*Received: "),
         ("augmentation.area", "1,0.5", "`area` must be two numbers"),
+        ("augmentation", '{"mixup": 0.2}', "`augmentation` must be an Augmentation, or its fields one by one"),
+        ("options", "5", "`options` must be arguments of the network"),
+        ("milestones", "abc", "`milestones` must be epochs, rising. Received: milestones='"),
     ],
 )
 def test_wrong_text_is_named(field, text, says):
@@ -138,9 +147,22 @@ def test_another_network_does_not_keep_the_options():
     recipe = Recipe(options={"stem_stride": 4})
     assert recipe.replace(network="GoogLeNet", epochs=3).options == {"stem_stride": 4}
     assert recipe.replace(network="ResNet34").options == {}
+    assert RECIPES["vgg-2014"].replace(network="vgg16").options == {"normalization": None}, "of one family"
     assert recipe.override({"network": "vgg16", "options.normalization": "batch_norm"}).options == {
         "normalization": "batch_norm"
     }
+
+
+def test_another_size_does_not_keep_the_training_size():
+    recipe = Recipe(size=96, training_size=80)
+    assert recipe.replace(size=28).training_size == 0
+    assert recipe.override({"size": "28", "training_size": "24"}).training_size == 24
+    assert recipe.replace(size=96, epochs=3).training_size == 80
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_any_recipe_can_be_tried_in_an_epoch(name):
+    assert RECIPES[name].replace(epochs=1, freeze_epochs=0).epochs == 1
 
 
 def test_every_field_is_described():

@@ -13,6 +13,7 @@ import time
 import numpy as np
 import pytest
 
+from keras_inception.datasets.examples import Files
 from keras_inception.runs import Run
 from keras_inception.training import checkpoints, train
 
@@ -54,9 +55,16 @@ def begun(pictures, whole, tmp_path) -> Run:
 
 
 def test_what_is_begun_goes_on_as_if_nothing_had_happened(begun, whole, rows):
+    half_written = [
+        begun.path / ".writing-abcmodel.keras",
+        begun.path / "checkpoints" / ".writing-abcepoch-4.weights.h5",
+    ]
+    for path in half_written:
+        path.write_bytes(b"by one that was killed")
     resumed = train(None, begun.path, resume=True, verbose=0)
     assert [row["loss"] for row in rows(resumed)] == [row["loss"] for row in rows(whole)]
     same_weights(resumed, whole)
+    assert not any(path.exists() for path in half_written)
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(100, marks=pytest.mark.slow)])
@@ -125,14 +133,62 @@ def test_other_pictures_are_refused(change, begun, pictures, tmp_path):
         train(None, begun.path, resume=True)
 
 
-def test_a_second_process_is_refused(begun):
+def test_a_picture_that_goes_bad_meanwhile_is_named(begun, pictures, tmp_path, monkeypatch):
+    copy = tmp_path / "pictures"
+    shutil.copytree(pictures, copy)
+    data = json.loads((begun.path / "data.json").read_text())
+    (begun.path / "data.json").write_text(json.dumps({**data, "source": str(copy)}))
+    looked = Files.decodable
+
+    def look_and_remove(examples):
+        found = looked(examples)
+        (copy / "train" / "red" / "0.png").unlink(missing_ok=True)
+        (copy / "train" / "red" / "1.png").write_bytes(b"no picture")
+        return found
+
+    monkeypatch.setattr(Files, "decodable", look_and_remove)
+    with pytest.raises(ValueError, match=rf"{begun.path} keeps the weights of epoch 3") as error:
+        train(None, begun.path, resume=True, verbose=0)
+    assert "\n" not in str(error.value)
+    assert checkpoints.epochs(begun.path) == [3]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            lambda lines: ["a,b", "1,2", "1,2", "1,2"],
+            "metrics.csv must have the columns epoch and seconds. Received: a, b",
+        ),
+        (lambda lines: None, "metrics.csv"),
+    ],
+)
+def test_metrics_that_are_none_are_named(change, says, begun):
+    path = begun.path / "metrics.csv"
+    lines = change(path.read_text().splitlines())
+    path.unlink() if lines is None else path.write_text("\n".join(lines))
+    with pytest.raises((ValueError, OSError), match=says):
+        train(None, begun.path, resume=True, verbose=0)
+
+
+def test_without_the_metrics_of_the_last_epoch_it_is_done_again(whole, rows, tmp_path, caplog):
+    shutil.copytree(whole.path, tmp_path / "run")
+    path = tmp_path / "run" / "metrics.csv"
+    path.write_text("\n".join(path.read_text().splitlines()[:-1]))
+    resumed = train(None, tmp_path / "run", resume=True, verbose=0)
+    assert "metrics.csv has 3 epochs, not 4" in caplog.text
+    assert [row["loss"] for row in rows(resumed)] == [row["loss"] for row in rows(whole)]
+    same_weights(resumed, whole)
+
+
+def test_a_second_process_is_refused(begun, times):
     holder = subprocess.Popen([sys.executable, "-c", LOCK, begun.path / ".lock"], stdout=subprocess.PIPE, text=True)
     try:
         assert holder.stdout.readline() == "locked\n"
-        before = {path: path.stat().st_mtime_ns for path in begun.path.rglob("*")}
+        before = times(begun)
         with pytest.raises(BlockingIOError, match=r"begun is being trained by another process"):
             train(None, begun.path, resume=True)
-        assert {path: path.stat().st_mtime_ns for path in begun.path.rglob("*")} == before
+        assert times(begun) == before
     finally:
         holder.kill()
         holder.wait()

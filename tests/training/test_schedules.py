@@ -38,6 +38,11 @@ def test_a_rate_is_never_above_the_highest_nor_below_zero(epochs, warmup, highes
     assert -1e-6 * highest <= min(course) <= max(course) <= highest * (1 + 1e-5)
 
 
+def test_a_short_training_warms_up_in_half_of_it():
+    course = rates(Recipe(epochs=2, warmup_epochs=5, learning_rate=0.8))
+    assert course[STEPS] == max(course) == pytest.approx(0.8)
+
+
 def test_an_exponential_falls_in_steps_as_the_paper_has_it():
     course = rates(
         Recipe(epochs=17, schedule="exponential", decay=0.96, decay_epochs=8, learning_rate=1, warmup_epochs=0)

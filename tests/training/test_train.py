@@ -78,10 +78,10 @@ def test_resuming_takes_no_other_recipe(run, pictures):
         train(None, run.path, recipe=RECIPE, resume=True)
 
 
-def test_a_complete_run_is_left_as_it_is(run):
-    before = {path: path.stat().st_mtime_ns for path in run.path.rglob("*")}
+def test_a_complete_run_is_left_as_it_is(run, times):
+    before = times(run)
     train(None, run.path, resume=True, verbose=0)
-    assert {path: path.stat().st_mtime_ns for path in run.path.rglob("*")} == before
+    assert times(run) == before
 
 
 def test_resumed_from_the_checkpoint_before_it_ends_the_same(run, rows, tmp_path):
