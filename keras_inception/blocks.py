@@ -273,10 +273,23 @@ def flatten(x: KerasTensor, side: int | None, *, dropout: float | None = None, n
         name: of the dense layer that is to read it, which the layers' names begin with.
     """
     if side and x.shape[1:3] != (side, side):
-        x = layers.AdaptiveAveragePooling2D(side, name=f"{name}_pool")(x)
+        x = adaptive_average_pool(x, side, name=f"{name}_pool")
     if dropout is not None:
         x = layers.Dropout(dropout, name=f"{name}_dropout")(x)
     return layers.Flatten(name=f"{name}_flatten")(x)
+
+
+def adaptive_average_pool(x: KerasTensor, side: int, *, name: str) -> KerasTensor:
+    """Averages of side×side windows that cover a map, as torch has it: (batch, h, w, c) -> (batch, side, side, c).
+
+    A side of one pixel is repeated, which is the same: in a graph Keras' layer fails on it.
+    """
+    times = tuple(side if pixels == 1 else 1 for pixels in x.shape[1:3])
+    if times == (side, side):
+        return layers.UpSampling2D(times, name=name)(x)
+    if times != (1, 1):
+        x = layers.UpSampling2D(times, name=f"{name}_repeated")(x)
+    return layers.AdaptiveAveragePooling2D(side, name=name)(x)
 
 
 def dense(x: KerasTensor, units: int, *, dropout: float | None = None, name: str) -> KerasTensor:
@@ -298,7 +311,7 @@ def auxiliary_head(
     smaller than 5×5 the pooling window is the map.
     """
     if adaptive:
-        x = layers.AdaptiveAveragePooling2D(4, name=f"{name}_pool")(x)
+        x = adaptive_average_pool(x, 4, name=f"{name}_pool")
     else:
         window = tuple(min(5, side) for side in x.shape[1:3])
         x = layers.AveragePooling2D(window, strides=3, name=f"{name}_pool")(x)

@@ -304,7 +304,7 @@ def _batches(
 def _reason(error: tf.errors.OpError) -> str:
     """What TensorFlow says, in a line: of an error of ours the message, else the beginning of its own."""
     message = error.message or type(error).__name__
-    ours = re.search(r"^(?:ValueError|\w*Error): (.+)$", message, re.MULTILINE)
+    ours = re.search(r"^\w*Error: (.+)$", message, re.MULTILINE)
     return " ".join((ours[1] if ours else message).split("\n")[0].split())[:500]
 
 
