@@ -96,6 +96,9 @@ def measure(size: str, batch: str, precision: str, steps: str) -> None:
     x = tf.constant(chance.normal(size=(int(batch), *model.input_shape[1:])), tf.float32)
     y = tf.one_hot(chance.integers(1000, size=int(batch)), 1000)
     batches = tf.data.Dataset.from_tensors((x, {name: y for name in model.output})).repeat()
+    options = tf.data.Options()
+    options.autotune.enabled = False  # as the trainer's: it would keep `fit` waiting at its end
+    batches = batches.with_options(options)
     model.fit(batches, steps_per_epoch=2, verbose=0)
     print(f"tensorflow {tf.__version__}, keras {keras.__version__}", flush=True)
     for _ in sys.stdin:

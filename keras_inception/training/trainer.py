@@ -298,7 +298,9 @@ def _batches(
 
     first = done * datasets.steps_per_epoch(splits.train, recipe.batch_size)
     finished_batches = batches.enumerate(first).map(finished, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return finished_batches.prefetch(tf.data.AUTOTUNE)
+    options = tf.data.Options()
+    options.autotune.enabled = False  # it would keep `fit` waiting at its end, up to as long as it has taken
+    return finished_batches.prefetch(2).with_options(options)
 
 
 def _reason(error: tf.errors.OpError) -> str:
