@@ -81,9 +81,10 @@ class Examples(abc.ABC):
 
     def fingerprint(self) -> str:
         """A hash of keys, labels and contents in their order: a resumed run notices by it that its data has changed."""
-        with ThreadPoolExecutor() as pool:
-            marks = pool.map(self._mark, range(len(self)))
-            return fingerprint(zip(self.keys, self.labels.tolist(), marks, strict=True))
+        return fingerprint(zip(self.keys, self.labels.tolist(), self._marks(), strict=True))
+
+    def _marks(self) -> Iterable[int]:
+        return map(self._mark, range(len(self)))
 
 
 def fingerprint(rows: Iterable[tuple[str, int, int]]) -> str:
@@ -135,6 +136,10 @@ class Files(Examples):
 
     def _mark(self, index: int) -> int:
         return zlib.crc32(self._content(index))
+
+    def _marks(self) -> Iterable[int]:
+        with ThreadPoolExecutor() as pool:  # each is a file to read
+            return list(pool.map(self._mark, range(len(self))))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

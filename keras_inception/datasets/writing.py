@@ -160,8 +160,7 @@ class _Work:
         save_index(index)
         self.manifest["complete"] = True
         files.write_json(self.output / MANIFEST, self.manifest)
-        for begun in self.output.glob(".writing-*"):  # by one that was killed
-            begun.unlink()
+        files.remove_unfinished(self.output)
         return self.manifest
 
 

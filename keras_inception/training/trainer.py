@@ -118,12 +118,13 @@ def _begin(
     path: Path, recipe: Recipe, data: dict[str, Any], splits: datasets.Splits, preprocessing: Preprocessing
 ) -> Run:
     """A new run directory, there as a whole or not at all."""
+    known = {**data, "fingerprint": _fingerprint(splits)}  # which may take a while
     with files.new_folder(path) as new:
         (new / CHECKPOINTS).mkdir()
         files.write_labels(new / LABELS, splits.labels)
         preprocessing.save(new / PREPROCESSING)
         recipe.save(new / RECIPE)
-        files.write_json(new / DATA, {**data, "fingerprint": _fingerprint(splits)})
+        files.write_json(new / DATA, known)
     return Run(path)
 
 
@@ -307,7 +308,7 @@ def _reason(error: tf.errors.OpError) -> str:
     """What TensorFlow says, in a line: of an error of ours the message, else the beginning of its own."""
     message = error.message or type(error).__name__
     ours = re.search(r"^\w*Error: (.+)$", message, re.MULTILINE)
-    return " ".join((ours[1] if ours else message).split("\n")[0].split())[:500]
+    return " ".join((ours[1] if ours else message.partition("\n")[0]).split())[:500]
 
 
 def _verbosity(asked: int | str) -> int | str:
