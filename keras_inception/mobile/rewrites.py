@@ -1,0 +1,349 @@
+"""Graphs that give the same numbers, by operations that a phone runs faster: functions from model to model.
+
+Each is exact up to rounding in float32. They are for export: a rewritten model is converted, not trained or saved.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from keras_inception.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    import keras
+
+    from keras_inception.analysis.walk import Step
+
+STEM_CHANNELS = 4  # a convolution of more channels than this uses the processor well enough as it is
+
+
+def rewrite(model: "keras.Model", names: Iterable[str] | None = None) -> "keras.Model":
+    """A functional model after the rewrites of these names, by default all, in the order of `REWRITES`.
+
+    Raises:
+        ValueError: there is no rewrite of such a name.
+    """
+    for name in (chosen := tuple(REWRITES if names is None else names)):
+        if name not in REWRITES:
+            allowed = ", ".join(REWRITES)
+            raise ValueError(f"`rewrites` may be {allowed}.{did_you_mean(name, REWRITES)} Received: {name!r}")
+    for name, function in REWRITES.items():
+        if name in chosen:
+            model = function(model)
+    return model
+
+
+def space_to_depth_stem(model: "keras.Model") -> "keras.Model":
+    """A strided convolution of few channels, as one of stride 1 on blocks of pixels as channels.
+
+    A 7×7/2 convolution of a picture is a 4×4/1 one of its 2×2 blocks, 12 channels each: the kernel, padded to whole
+    blocks, is rearranged as the pixels are. Runtimes compute channels side by side, and three fill a quarter of what
+    they have room for.
+    """
+    import keras
+
+    graph = _Graph(model)
+    replaced: dict[str, Callable] = {}
+    for step in graph.steps:
+        layer = step.operation
+        if not _is_plain_convolution(layer) or step.inputs[0].shape[-1] > STEM_CHANNELS:
+            continue
+        stride, padding = layer.strides[0], layer.padding
+        if stride == 1 or layer.strides != (stride, stride):
+            continue
+        image, border = step.inputs[0], (0, 0)
+        before = graph.made_by(image)
+        if before and type(before.operation) is keras.layers.ZeroPadding2D and graph.only_reader(image):
+            (top, _), (left, _) = before.operation.padding
+            image, border = before.inputs[0], (top, left)
+        elif padding == "same":
+            before, border = (
+                None,
+                tuple(
+                    _same(side, size, stride)[0] for side, size in zip(image.shape[1:3], layer.kernel_size, strict=True)
+                ),
+            )
+        else:
+            before = None
+        outputs = step.outputs[0].shape[1:3]
+        if before:
+            replaced[before.name] = _as_it_is
+        replaced[step.name] = _on_blocks(layer, image.shape[1:3], outputs, border)
+    return graph.with_replaced(replaced)
+
+
+def _on_blocks(
+    layer: "keras.layers.Conv2D", sides: Sequence[int], outputs: Sequence[int], border: Sequence[int]
+) -> Callable:
+    """The strided convolution `layer` as a function of a map of `sides`, before `border` zeros at the top and left."""
+    import keras
+
+    stride = layer.strides[0]
+    kernel, *bias = layer.get_weights()
+    blocks_before = [-(-zeros // stride) for zeros in border]
+    first = [blocks * stride - zeros for blocks, zeros in zip(blocks_before, border, strict=True)]
+    size = [-(-(offset + side) // stride) for offset, side in zip(first, kernel.shape[:2], strict=True)]
+    whole = np.zeros((size[0] * stride, size[1] * stride, *kernel.shape[2:]), kernel.dtype)
+    whole[first[0] : first[0] + kernel.shape[0], first[1] : first[1] + kernel.shape[1]] = kernel
+    blocks = whole.reshape(size[0], stride, size[1], stride, *kernel.shape[2:])
+    blocks = blocks.transpose(0, 2, 1, 3, 4, 5).reshape(*size, -1, kernel.shape[3])
+    # Blocks that the outputs look at, those of the border included, and pixels that fill up the last of the map's own.
+    wanted = [count - 1 + places for count, places in zip(outputs, size, strict=True)]
+    fill = [-side % stride for side in sides]
+    blocks_after = [
+        want - before - (side + more) // stride
+        for want, before, side, more in zip(wanted, blocks_before, sides, fill, strict=True)
+    ]
+
+    def function(x):
+        name = layer.name
+        if any(fill):
+            x = keras.layers.ZeroPadding2D(tuple((0, more) for more in fill), name=f"{name}_fill")(x)
+        x = _space_to_depth(stride, f"{name}_blocks")(x)
+        x, padding = _padded(x, list(zip(blocks_before, blocks_after, strict=True)), size, f"{name}_border")
+        convolution = keras.layers.Conv2D(
+            kernel.shape[3], size, padding=padding, use_bias=bool(bias), activation=layer.activation, name=name
+        )
+        x = convolution(x)
+        convolution.set_weights([blocks, *bias])
+        return x
+
+    return function
+
+
+def _padded(x, border: Sequence[tuple[int, int]], size: Sequence[int], name: str):
+    """The map with so many zeros, or so many fewer rows and columns, around it; and how to pad what is then left."""
+    import keras
+
+    if all(zeros == ((places - 1) // 2, places // 2) for zeros, places in zip(border, size, strict=True)):
+        return x, "same"
+    kept = tuple(slice(max(-before, 0), min(after, 0) or None) for before, after in border)
+    if kept != (slice(0, None),) * 2:
+        x = x[:, kept[0], kept[1]]
+    zeros = tuple((max(before, 0), max(after, 0)) for before, after in border)
+    if any(map(any, zeros)):
+        x = keras.layers.ZeroPadding2D(zeros, name=name)(x)
+    return x, "valid"
+
+
+def pool_after_projection(model: "keras.Model") -> "keras.Model":
+    """Average pooling, then a 1×1 convolution: in the other order, for they commute, and it is less to pool.
+
+    The batch norm after the convolution is folded into it, and what it adds is added after the pooling if zeros around
+    the map count in the average; the ReLU stays last.
+    """
+    import keras
+
+    graph = _Graph(model)
+    replaced: dict[str, Callable] = {}
+    for step in graph.steps:
+        layer, pooled = step.operation, step.inputs[0]
+        pool = graph.made_by(pooled)
+        if not (_is_plain_convolution(layer) and layer.kernel_size == layer.strides == (1, 1)):
+            continue
+        if layer.activation is not keras.activations.linear or layer.filters >= pooled.shape[-1]:
+            continue
+        if pool is None or type(pool.operation) is not keras.layers.AveragePooling2D or not graph.only_reader(pooled):
+            continue
+        padding = graph.made_by(pool.inputs[0])
+        has_border = padding is not None and type(padding.operation) is keras.layers.ZeroPadding2D
+        if has_border and not graph.only_reader(pool.inputs[0]):
+            continue
+        norm = graph.only_reader(step.outputs[0])
+        norm = norm if norm and type(norm.operation) is keras.layers.BatchNormalization else None
+        kernel, bias = _folded(layer, norm and norm.operation)
+        moved = [pool, *([padding] if has_border else []), *([norm] if norm else [])]
+        replaced |= {each.name: _as_it_is for each in moved}
+        replaced[step.name] = _then_pooled(
+            layer.name, kernel, bias, pool.operation, padding.operation if has_border else None
+        )
+    return graph.with_replaced(replaced)
+
+
+def _then_pooled(
+    name: str, kernel: np.ndarray, bias: np.ndarray, pool: "keras.Operation", padding: "keras.Operation | None"
+) -> Callable:
+    import keras
+
+    def function(x):
+        convolution = keras.layers.Conv2D(kernel.shape[3], 1, use_bias=padding is None, name=name)
+        x = convolution(x)
+        convolution.set_weights([kernel] if padding else [kernel, bias])
+        if padding:
+            return _average(_copy(padding)(x), pool, "valid", bias)
+        return _copy(pool)(x)
+
+    return function
+
+
+def average_pool_as_convolution(model: "keras.Model") -> "keras.Model":
+    """Average pooling of stride 1 as a depthwise convolution, which stays in the XNNPACK delegate in int8 too.
+
+    At the border, where the average is of fewer pixels, what is missing is added: a map of 0, 1/2 and 5/4, for 3×3,
+    times the convolution's output. These 8 bits hold exactly, and inside the map nothing is changed.
+    """
+    import keras
+
+    graph = _Graph(model)
+    replaced: dict[str, Callable] = {}
+    for step in graph.steps:
+        pool = step.operation
+        if type(pool) is keras.layers.AveragePooling2D and pool.strides == (1, 1) and _channels_last(pool):
+            replaced[step.name] = _as_depthwise(pool)
+    return graph.with_replaced(replaced)
+
+
+def _as_depthwise(pool: "keras.layers.AveragePooling2D") -> Callable:
+    def function(x):
+        x = _average(x, pool, pool.padding)
+        return _corrected(x, pool.pool_size) if pool.padding == "same" else x
+
+    return function
+
+
+def _average(x, pool: "keras.layers.AveragePooling2D", padding: str, bias: np.ndarray | None = None):
+    """The sum of a window over its size, whatever lies on the map, and a bias for each channel."""
+    import keras
+
+    size = pool.pool_size
+    average = keras.layers.DepthwiseConv2D(size, padding=padding, use_bias=bias is not None, name=pool.name)
+    y = average(x)
+    kernel = np.full((*size, x.shape[-1], 1), 1 / np.prod(size), np.float32)
+    average.set_weights([kernel] if bias is None else [kernel, bias])
+    return y
+
+
+def _corrected(x, size: Sequence[int]):
+    """What an average of `size` over a map with zeros around it is, of its own pixels alone."""
+    import keras
+
+    counts = [_counts(side, places) for side, places in zip(x.shape[1:3], size, strict=True)]
+    missing = np.prod(size) / np.outer(*counts) - 1
+    if not missing.any():
+        return x
+    border = keras.ops.convert_to_tensor(missing[None, :, :, None], "float32")
+    return x + x * border
+
+
+def _counts(side: int, places: int) -> np.ndarray:
+    """How many of a window's places lie on the map, at each position of "same" padding."""
+    before, _ = _same(side, places, 1)
+    starts = np.arange(side) - before
+    return np.minimum(starts + places, side) - np.maximum(starts, 0)
+
+
+REWRITES: dict[str, Callable[["keras.Model"], "keras.Model"]] = {
+    "space_to_depth_stem": space_to_depth_stem,
+    "pool_after_projection": pool_after_projection,
+    "average_pool_as_convolution": average_pool_as_convolution,
+}
+
+
+class _Graph:
+    """Who makes and who reads each tensor of a model, and copies of it, weights included, but for some layers."""
+
+    def __init__(self, model: "keras.Model"):
+        from keras_inception.analysis.walk import walk
+
+        self._model = model
+        walked = walk(model)
+        self.steps = walked.steps
+        self._makers = {id(x): step for step in self.steps for x in step.outputs}
+        self._readers = defaultdict(list)
+        for step in self.steps:
+            for x in step.inputs:
+                self._readers[id(x)].append(step)
+        self._outputs = {id(x) for x in walked.outputs}
+
+    def made_by(self, x: "keras.KerasTensor") -> "Step | None":
+        """The step that a tensor comes from; None of an input."""
+        return self._makers.get(id(x))
+
+    def only_reader(self, x: "keras.KerasTensor") -> "Step | None":
+        """The one step that reads a tensor; None if there are several, or it is an output."""
+        readers = self._readers[id(x)]
+        return readers[0] if len(readers) == 1 and id(x) not in self._outputs else None
+
+    def with_replaced(self, functions: Mapping[str, Callable]) -> "keras.Model":
+        """The model, in which the named layers are these functions of their inputs."""
+        import keras
+
+        if not functions:
+            return self._model
+
+        def copied(operation: keras.Operation) -> Callable:
+            function = functions.get(operation.name)
+            return (lambda x, **_: function(x)) if function else _copy(operation)
+
+        copy = keras.models.clone_model(self._model, clone_function=copied)
+        for layer in self._model.layers:
+            if layer.weights and layer.name not in functions:
+                copy.get_layer(layer.name).set_weights(layer.get_weights())
+        return copy
+
+
+def _copy(operation: "keras.Operation") -> "keras.Operation":
+    return type(operation).from_config(operation.get_config())
+
+
+def _as_it_is(x):
+    return x
+
+
+def _is_plain_convolution(layer: "keras.Operation") -> bool:
+    import keras
+
+    return (
+        type(layer) is keras.layers.Conv2D
+        and _channels_last(layer)
+        and layer.groups == 1
+        and set(layer.dilation_rate) == {1}
+        and layer.padding in ("same", "valid")
+    )
+
+
+def _channels_last(layer: "keras.layers.Layer") -> bool:
+    return layer.data_format == "channels_last"
+
+
+def _same(side: int, size: int, stride: int) -> tuple[int, int]:
+    """Zeros before and after a side that TensorFlow's "same" puts there."""
+    zeros = max((-(-side // stride) - 1) * stride + size - side, 0)
+    return zeros // 2, zeros - zeros // 2
+
+
+def _folded(
+    layer: "keras.layers.Conv2D", norm: "keras.layers.BatchNormalization | None"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel and bias of a convolution with the batch norm after it."""
+    kernel, *rest = layer.get_weights()
+    bias = rest[0] if rest else np.zeros(kernel.shape[3], np.float32)
+    if norm is None:
+        return kernel, bias
+    mean, variance = norm.moving_mean.numpy(), norm.moving_variance.numpy()
+    factor = 1 / np.sqrt(variance + norm.epsilon)
+    if norm.scale:
+        factor = factor * norm.gamma.numpy()
+    return kernel * factor, (bias - mean) * factor + (norm.beta.numpy() if norm.center else 0)
+
+
+def _space_to_depth(size: int, name: str) -> "keras.layers.Layer":
+    import keras
+    import tensorflow as tf
+
+    class SpaceToDepth(keras.layers.Layer):
+        """Blocks of pixels as channels: (batch, h, w, c) -> (batch, h / size, w / size, size * size * c)."""
+
+        def __init__(self, size: int, **kwargs):
+            super().__init__(**kwargs)
+            self.size = size
+
+        def call(self, inputs):
+            return tf.nn.space_to_depth(inputs, self.size)
+
+        def get_config(self):
+            return {**super().get_config(), "size": self.size}
+
+    return SpaceToDepth(size, name=name)
