@@ -142,3 +142,76 @@ class CeilAveragePooling2D(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "pool_size": self.pool_size, "strides": self.strides}
+
+
+@keras.saving.register_keras_serializable(package="keras_inception")
+class SpaceToDepth(keras.layers.Layer):
+    """Blocks of pixels as channels: (batch, h, w, c) -> (batch, h / size, w / size, size * size * c), channels last.
+
+    Of each block first the upper row, from left to right. The sides must be multiples of `size`.
+    """
+
+    def __init__(self, size=2, **kwargs):
+        super().__init__(**kwargs)
+        self.size = size
+
+    def call(self, inputs):
+        if keras.backend.backend() == "tensorflow":  # one operation of TFLite
+            import tensorflow as tf
+
+            return tf.nn.space_to_depth(inputs, self.size)
+        _, height, width, channels = inputs.shape
+        rows, columns = height // self.size, width // self.size
+        x = ops.reshape(inputs, (-1, rows, self.size, columns, self.size, channels))
+        return ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4, 5)), (-1, rows, columns, self.size**2 * channels))
+
+    def compute_output_shape(self, input_shape):
+        batch, *sides, channels = input_shape
+        return (batch, *(side and side // self.size for side in sides), self.size**2 * channels)
+
+    def get_config(self):
+        return {**super().get_config(), "size": self.size}
+
+
+@keras.saving.register_keras_serializable(package="keras_inception")
+class FixedMap(keras.layers.Layer):
+    """A map times another that is given: (batch, h, w, c) -> (batch, h, w, c).
+
+    Args:
+        values: h rows of w numbers each, for all channels.
+    """
+
+    def __init__(self, values, **kwargs):
+        super().__init__(**kwargs)
+        self.values = [list(map(float, row)) for row in values]
+
+    def call(self, inputs):
+        return inputs * ops.convert_to_tensor(np.array(self.values)[None, :, :, None], self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "values": self.values}
+
+
+@keras.saving.register_keras_serializable(package="keras_inception")
+class FakeQuantization(keras.layers.Layer):
+    """Values as 8 bits can hold them: 256 steps from `low` to `high`, of which one is zero. Shapes stay.
+
+    TFLite's converter takes the range from it, and needs no calibration.
+    """
+
+    def __init__(self, low, high, **kwargs):
+        super().__init__(**kwargs)
+        self.low = float(low)
+        self.high = float(high)
+
+    def call(self, inputs):
+        return keras.quantizers.fake_quant_with_min_max_vars(inputs, self.low, self.high)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "low": self.low, "high": self.high}

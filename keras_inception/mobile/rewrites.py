@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from keras_inception.layers import FixedMap, SpaceToDepth
 from keras_inception.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def _on_blocks(
         name = layer.name
         if any(fill):
             x = keras.layers.ZeroPadding2D(tuple((0, more) for more in fill), name=f"{name}_fill")(x)
-        x = _space_to_depth(stride, f"{name}_blocks")(x)
+        x = SpaceToDepth(stride, name=f"{name}_blocks")(x)
         x, padding = _padded(x, list(zip(blocks_before, blocks_after, strict=True)), size, f"{name}_border")
         convolution = keras.layers.Conv2D(
             kernel.shape[3], size, padding=padding, use_bias=bool(bias), activation=layer.activation, name=name
@@ -198,7 +199,7 @@ def average_pool_as_convolution(model: "keras.Model") -> "keras.Model":
 def _as_depthwise(pool: "keras.layers.AveragePooling2D") -> Callable:
     def function(x):
         x = _average(x, pool, pool.padding)
-        return _corrected(x, pool.pool_size) if pool.padding == "same" else x
+        return _corrected(x, pool.pool_size, pool.name) if pool.padding == "same" else x
 
     return function
 
@@ -215,7 +216,7 @@ def _average(x, pool: "keras.layers.AveragePooling2D", padding: str, bias: np.nd
     return y
 
 
-def _corrected(x, size: Sequence[int]):
+def _corrected(x, size: Sequence[int], name: str):
     """What an average of `size` over a map with zeros around it is, of its own pixels alone."""
     import keras
 
@@ -223,8 +224,7 @@ def _corrected(x, size: Sequence[int]):
     missing = np.prod(size) / np.outer(*counts) - 1
     if not missing.any():
         return x
-    border = keras.ops.convert_to_tensor(missing[None, :, :, None], "float32")
-    return x + x * border
+    return keras.layers.Add(name=f"{name}_corrected")([x, FixedMap(missing, name=f"{name}_border")(x)])
 
 
 def _counts(side: int, places: int) -> np.ndarray:
@@ -327,23 +327,3 @@ def _folded(
     if norm.scale:
         factor = factor * norm.gamma.numpy()
     return kernel * factor, (bias - mean) * factor + (norm.beta.numpy() if norm.center else 0)
-
-
-def _space_to_depth(size: int, name: str) -> "keras.layers.Layer":
-    import keras
-    import tensorflow as tf
-
-    class SpaceToDepth(keras.layers.Layer):
-        """Blocks of pixels as channels: (batch, h, w, c) -> (batch, h / size, w / size, size * size * c)."""
-
-        def __init__(self, size: int, **kwargs):
-            super().__init__(**kwargs)
-            self.size = size
-
-        def call(self, inputs):
-            return tf.nn.space_to_depth(inputs, self.size)
-
-        def get_config(self):
-            return {**super().get_config(), "size": self.size}
-
-    return SpaceToDepth(size, name=name)
