@@ -19,6 +19,9 @@ RENAMED = {"LeakyReLU": {"negative_slope": "alpha"}}
 LEFT_OUT = {"name", "dtype", "build_config", "autocast", "lora_rank", "lora_alpha", "quantization_config"}
 
 
+BOTH = (keras.Layer, tf_keras.layers.Layer)
+
+
 def to_tf_keras(model: keras.Model) -> tf_keras.Model:
     """A functional model of Keras 3 as one of tf_keras, weights included. Models inside it become its own layers.
 
@@ -37,11 +40,16 @@ def to_tf_keras(model: keras.Model) -> tf_keras.Model:
     return copy
 
 
-def to_keras(model: tf_keras.Model) -> keras.Model:
+def to_keras(
+    model: tf_keras.Model, special: Callable[[tf_keras.layers.Layer], Callable | None] = lambda layer: None
+) -> keras.Model:
     """The inverse of `to_tf_keras`: a functional model of tf_keras as one of Keras 3, weights included.
 
+    Args:
+        special: for some layers, functions of tensors of Keras 3 to take in their place.
+
     Raises:
-        ValueError: as there. What tensorflow-model-optimization has wrapped is to be unwrapped before.
+        ValueError: as there.
     """
     if not isinstance(model, tf_keras.Model) or not getattr(model, "_nodes_by_depth", None):
         raise ValueError(f"`model` must be a functional tf_keras model. Received: {type(model).__name__}")
@@ -49,7 +57,7 @@ def to_keras(model: tf_keras.Model) -> keras.Model:
         keras.Input(tuple(x.shape[1:]), batch_size=x.shape[0], dtype=x.dtype.name, name=x.node.layer.name)
         for x in model.inputs
     ]
-    carried = _Carried(_layer_of_keras)
+    carried = _Carried(lambda layer: special(layer) or counterpart(layer))
     outputs = _run_tf_keras(model, inputs, carried)
     copy = keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=model.name)
     carried.copy_weights()
@@ -90,7 +98,7 @@ class _Carried:
 
     def copy_weights(self) -> None:
         for layer, counterpart in self._pairs.values():
-            weights = layer.get_weights() if hasattr(layer, "get_weights") else []
+            weights = layer.get_weights() if isinstance(counterpart, BOTH) else []
             if not weights:
                 continue
             shapes = [[tuple(weight.shape) for weight in each] for each in (weights, counterpart.get_weights())]
@@ -156,14 +164,20 @@ def _layer_of_tf_keras(layer: keras.Operation) -> tf_keras.layers.Layer:
     return KerasLayer(keras.saving.serialize_keras_object(layer), name=layer.name, dtype=_policy(layer))
 
 
-def _layer_of_keras(layer: tf_keras.layers.Layer) -> keras.Layer:
+def counterpart(layer: tf_keras.layers.Layer, **changes) -> keras.Layer:
+    """A layer of tf_keras as one of Keras 3, not yet built, with some arguments changed.
+
+    Raises:
+        ValueError: it cannot be carried.
+    """
     if isinstance(layer, KerasLayer):
         return keras.saving.deserialize_keras_object(layer.config)
     kind = _namesake(layer, tf_keras.layers, keras.layers)
     if kind is None:
         raise ValueError(f"{layer.name} cannot be carried to Keras 3: it has no {type(layer).__name__}")
     renamed = {theirs: ours for ours, theirs in RENAMED.get(kind.__name__, {}).items()}
-    return kind(**_arguments(layer, kind, renamed), name=layer.name, dtype=layer.dtype_policy.name)
+    arguments = {**_arguments(layer, kind, renamed), **changes}
+    return kind(**arguments, name=layer.name, dtype=layer.dtype_policy.name)
 
 
 def _namesake(layer, own: ModuleType, other: ModuleType) -> type | None:

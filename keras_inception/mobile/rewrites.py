@@ -234,6 +234,32 @@ def _counts(side: int, places: int) -> np.ndarray:
     return np.minimum(starts + places, side) - np.maximum(starts, 0)
 
 
+def fold_batch_norm(model: "keras.Model") -> "keras.Model":
+    """Convolutions with the batch norm after them as one. The converter does so by itself."""
+    import keras
+
+    graph = _Graph(model)
+    replaced: dict[str, Callable] = {}
+    for step in graph.steps:
+        layer, norm = step.operation, graph.only_reader(step.outputs[0])
+        if norm is None or type(norm.operation) is not keras.layers.BatchNormalization:
+            continue
+        if type(layer) is keras.layers.Conv2D and layer.activation is keras.activations.linear:
+            replaced[norm.name] = _as_it_is
+            replaced[step.name] = _with_norm(layer, norm.operation)
+    return graph.with_replaced(replaced)
+
+
+def _with_norm(layer: "keras.layers.Conv2D", norm: "keras.layers.BatchNormalization") -> Callable:
+    def function(x):
+        folded = type(layer).from_config({**layer.get_config(), "use_bias": True})
+        y = folded(x)
+        folded.set_weights(list(_folded(layer, norm)))
+        return y
+
+    return function
+
+
 REWRITES: dict[str, Callable[["keras.Model"], "keras.Model"]] = {
     "space_to_depth_stem": space_to_depth_stem,
     "pool_after_projection": pool_after_projection,
