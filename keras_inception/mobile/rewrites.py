@@ -45,7 +45,7 @@ def space_to_depth_stem(model: "keras.Model") -> "keras.Model":
     """
     import keras
 
-    graph = _Graph(model)
+    graph = Graph(model)
     replaced: dict[str, Callable] = {}
     for step in graph.steps:
         layer = step.operation
@@ -137,7 +137,7 @@ def pool_after_projection(model: "keras.Model") -> "keras.Model":
     """
     import keras
 
-    graph = _Graph(model)
+    graph = Graph(model)
     replaced: dict[str, Callable] = {}
     for step in graph.steps:
         layer, pooled = step.operation, step.inputs[0]
@@ -187,7 +187,7 @@ def average_pool_as_convolution(model: "keras.Model") -> "keras.Model":
     """
     import keras
 
-    graph = _Graph(model)
+    graph = Graph(model)
     replaced: dict[str, Callable] = {}
     for step in graph.steps:
         pool = step.operation
@@ -238,7 +238,7 @@ def fold_batch_norm(model: "keras.Model") -> "keras.Model":
     """Convolutions with the batch norm after them as one. The converter does so by itself."""
     import keras
 
-    graph = _Graph(model)
+    graph = Graph(model)
     replaced: dict[str, Callable] = {}
     for step in graph.steps:
         layer, norm = step.operation, graph.only_reader(step.outputs[0])
@@ -267,7 +267,7 @@ REWRITES: dict[str, Callable[["keras.Model"], "keras.Model"]] = {
 }
 
 
-class _Graph:
+class Graph:
     """Who makes and who reads each tensor of a model, and copies of it, weights included, but for some layers."""
 
     def __init__(self, model: "keras.Model"):

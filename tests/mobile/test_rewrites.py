@@ -1,0 +1,100 @@
+"""Each rewrite gives the numbers of the graph before it."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from networks import with_drawn_weights
+
+from keras_inception import registry
+from keras_inception.mobile import rewrites
+
+# Sides on which the borders of the strides and of the poolings differ.
+NETWORKS = {
+    "googlenet": {"input_shape": (75, 64, 3), "normalization": "batch_norm"},
+    "inception_v3": {"input_shape": (96, 107, 3)},
+    "bn_inception": {"input_shape": (64, 64, 3)},
+    "resnet34": {"input_shape": (63, 64, 3)},
+    "alexnet": {"input_shape": (101, 96, 3)},
+    "vgg16": {"input_shape": (32, 32, 3)},
+}
+CHANGED = {
+    "googlenet": {"space_to_depth_stem"},
+    "inception_v3": set(rewrites.REWRITES),
+    "bn_inception": set(rewrites.REWRITES),
+    "resnet34": {"space_to_depth_stem"},
+    "alexnet": {"space_to_depth_stem"},
+    "vgg16": set(),
+}
+
+
+def same(model, other, side_effects=1e-5):
+    x = np.random.default_rng(1).normal(size=(2, *model.input_shape[1:])).astype(np.float32)
+    expected = model.predict(x, verbose=0)
+    np.testing.assert_allclose(other.predict(x, verbose=0), expected, atol=side_effects * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_rewritten_network_gives_the_same(name):
+    model = with_drawn_weights(registry.create(name, classes=4, classifier_activation=None, **NETWORKS[name]))
+    changed = set()
+    for key, function in rewrites.REWRITES.items():
+        rewritten = function(model)
+        if rewritten is not model:
+            changed.add(key)
+            same(model, rewritten)
+    assert changed == CHANGED[name]
+    same(model, rewrites.rewrite(model))
+    same(model, rewrites.fold_batch_norm(model))
+
+
+@settings(max_examples=20)
+@given(
+    sides=st.tuples(st.integers(12, 20), st.integers(12, 20)),
+    size=st.tuples(st.integers(1, 7), st.integers(1, 7)),
+    stride=st.integers(2, 4),
+    padding=st.sampled_from(["same", "valid", ((1, 2), (3, 0)), ((3, 3), (3, 3))]),
+)
+def test_any_strided_convolution_of_a_picture(sides, size, stride, padding):
+    import keras
+
+    image = x = keras.Input((*sides, 3))
+    if isinstance(padding, tuple):
+        x, padding = keras.layers.ZeroPadding2D(padding)(x), "valid"
+    x = keras.layers.Conv2D(2, size, strides=stride, padding=padding, activation="relu")(x)
+    model = keras.Model(image, x)
+    rewritten = rewrites.space_to_depth_stem(model)
+    assert rewritten is not model
+    same(model, rewritten)
+
+
+@pytest.mark.parametrize("padding", ["same", "valid", "zeros"])
+@pytest.mark.parametrize("size", [2, 3, (5, 3)])
+def test_any_average_pooling(padding, size):
+    import keras
+
+    image = x = keras.Input((9, 8, 6))
+    if padding == "zeros":
+        x, padding = keras.layers.ZeroPadding2D(1)(x), "valid"
+    x = keras.layers.AveragePooling2D(size, strides=1, padding=padding)(x)
+    x = keras.layers.Conv2D(4, 1)(x)
+    model = with_drawn_weights(keras.Model(image, keras.layers.ReLU()(x)))
+    for function in (rewrites.pool_after_projection, rewrites.average_pool_as_convolution, rewrites.rewrite):
+        same(model, function(model))
+    assert not any(type(layer) is keras.layers.AveragePooling2D for layer in rewrites.rewrite(model).layers)
+
+
+def test_what_is_read_twice_stays():
+    import keras
+
+    image = keras.Input((8, 8, 16))
+    pooled = keras.layers.AveragePooling2D(3, strides=1, padding="same")(image)
+    narrow, wide = keras.layers.Conv2D(4, 1)(pooled), keras.layers.Conv2D(32, 1)(pooled)
+    model = keras.Model(image, keras.layers.Concatenate()([narrow, wide]))
+    assert rewrites.pool_after_projection(model) is model
+
+
+def test_an_unknown_name_is_refused(tiny_model):
+    with pytest.raises(ValueError, match=r"may be space_to_depth_stem, .*Did you mean space_to_depth_stem\?"):
+        rewrites.rewrite(tiny_model, ["space_to_dept_stem"])
+    assert rewrites.rewrite(tiny_model, []) is tiny_model
