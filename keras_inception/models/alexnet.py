@@ -1,11 +1,12 @@
 """AlexNet in one tower: Krizhevsky, One weird trick for parallelizing convolutional neural networks, 1404.5997."""
 
 import os
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import keras
 
-from keras_inception.blocks import conv, dense, flatten, max_pool
+from keras_inception.blocks import dense, flatten, max_pool
 from keras_inception.models.options import Options
 
 
@@ -41,6 +42,7 @@ def AlexNet(
     *,
     auxiliary: bool = False,
     dropout: float = 0.5,
+    filters: Mapping[str, int] | None = None,
     skip_mismatch: bool = False,
     name: str = "alexnet",
 ) -> keras.Model:
@@ -64,6 +66,8 @@ def AlexNet(
         classifier_activation: None gives logits.
         auxiliary: must be False; the network has no auxiliary classifiers.
         dropout: rate before ``fc6`` and ``fc7``, in [0, 1).
+        filters: of convolutions by name, where they are to be others than the paper's. A network that was slimmed
+            (`keras_inception.mobile.slimming`) is this one with fewer.
         skip_mismatch: leave out tensors that are missing, left over or of another shape instead of raising.
         name: of the model.
 
@@ -87,13 +91,15 @@ def AlexNet(
         dropout,
         skip_mismatch,
         name,
+        filters,
     )
     options.refuse_auxiliary()
     checkpoint = options.read_weights("alexnet")
     inputs, x = options.image_input(224, MIN_SIZE, fixed=True)
 
+    unit = options.unit()
     for key, c in CONVOLUTIONS.items():  # 55×55×64, 27×27×192, 13×13×384, 13×13×256, 13×13×256
-        x = conv(x, c.filters, c.size, strides=c.strides, padding=c.padding, name=key)
+        x = unit(x, c.filters, c.size, strides=c.strides, padding=c.padding, name=key)
         if c.pool:  # 27×27×64, 13×13×192, 6×6×256
             x = max_pool(x, padding="valid", name=c.pool)
 

@@ -1,6 +1,7 @@
 """BN-Inception: Ioffe and Szegedy, Batch Normalization, arXiv 1502.03167."""
 
 import os
+from collections.abc import Mapping
 from functools import partial
 from typing import NamedTuple
 
@@ -12,7 +13,6 @@ from keras_inception.blocks import (
     Conv,
     Pool,
     average_pool,
-    conv,
     max_pool,
     module,
     projected,
@@ -73,6 +73,7 @@ def BNInception(
     *,
     auxiliary: bool = False,
     dropout: float = 0.0,
+    filters: Mapping[str, int] | None = None,
     skip_mismatch: bool = False,
     name: str = "bn_inception",
 ) -> keras.Model:
@@ -98,6 +99,8 @@ def BNInception(
         classifier_activation: None gives logits.
         auxiliary: must be False; the network has no auxiliary classifiers here.
         dropout: rate before the classifier, in [0, 1); the paper removes it (section 4.2.1).
+        filters: of convolutions by name, where they are to be others than the paper's. A network that was slimmed
+            (`keras_inception.mobile.slimming`) is this one with fewer.
         skip_mismatch: leave out tensors that are missing, left over or of another shape instead of raising.
         name: of the model.
 
@@ -121,20 +124,21 @@ def BNInception(
         dropout,
         skip_mismatch,
         name,
+        filters,
     )
     options.refuse_auxiliary()
     checkpoint = options.read_weights("bn_inception")
     inputs, x = options.image_input(224, MIN_SIZE)
-    unit = partial(conv, padding="symmetric", batch_norm=BatchNorm(epsilon=1e-5, bias=True))
+    unit = options.unit(padding="symmetric", batch_norm=BatchNorm(epsilon=1e-5, bias=True))
     # In the modules max pooling is "same": the publisher's "ceil" on the even maps that his network can take, and as
     # large as the other branches on odd ones.
-    tools = {"unit": unit, "average_pool": partial(average_pool, count_border=True)}
+    pool = partial(average_pool, count_border=True)
 
     x = unit(x, 64, 7, strides=2, name="conv1")  # 112×112×64
     x = max_pool(x, padding="ceil", name="pool1")  # 56×56×64
     x = unit(x, 64, 1, name="conv2_reduce")
     x = unit(x, 192, 3, name="conv2")  # 56×56×192
     x = max_pool(x, padding="ceil", name="pool2")  # 28×28×192
-    for key, filters in MODULES.items():
-        x = module(x, _branches(filters), **tools, name=f"inception_{key}")
+    for key, row in MODULES.items():
+        x = module(x, _branches(row), unit=unit, average_pool=pool, name=f"inception_{key}")
     return options.model(inputs, x, checkpoint)

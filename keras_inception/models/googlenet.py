@@ -1,6 +1,7 @@
 """GoogLeNet, the first Inception network: Szegedy et al., Going Deeper with Convolutions, arXiv 1409.4842."""
 
 import os
+from collections.abc import Mapping
 from functools import partial
 from typing import NamedTuple
 
@@ -10,7 +11,6 @@ from keras_inception.blocks import (
     BatchNorm,
     Filters,
     auxiliary_head,
-    conv,
     inception,
     inception_naive,
     max_pool,
@@ -61,9 +61,10 @@ LAYOUTS = {
 }
 
 
-def _lrn(x, name):
+def _lrn(x, name, builtin=False):
     # The paper gives no figures: these are AlexNet's, as Caffe has them (alpha 1e-4, divided by the window of 5).
-    return LocalResponseNormalization(depth_radius=2, bias=1.0, alpha=2e-5, beta=0.75, name=name)(x)
+    figures = {"depth_radius": 2, "bias": 1.0, "alpha": 2e-5, "beta": 0.75}
+    return LocalResponseNormalization(**figures, builtin=builtin, name=name)(x)
 
 
 def GoogLeNet(
@@ -82,6 +83,7 @@ def GoogLeNet(
     stem_stride: int = 8,
     dropout: float = 0.4,
     transform_input: bool = False,
+    filters: Mapping[str, int] | None = None,
     skip_mismatch: bool = False,
     name: str = "googlenet",
 ) -> keras.Model:
@@ -113,7 +115,8 @@ def GoogLeNet(
             the map, below that the average of all of it.
         module: ``"reduced"`` (Fig. 2b) or ``"naive"`` (Fig. 2a: no 1×1 reductions, the pooling passes all on).
         normalization: ``"lrn"`` (the paper) or ``"batch_norm"`` (torchvision, TF-slim: after every convolution, in
-            place of the bias). None is the layout of ``weights``, else ``"lrn"``.
+            place of the bias). None is the layout of ``weights``, else ``"lrn"``. ``"lrn_builtin"`` is the paper's by
+            TensorFlow's and TFLite's own operation, which is slow on a phone: to compare with.
         five_kernel: kernel of the 5×5 branch, 5 or 3. None is 5 with LRN and 3 with batch norm, as published.
         stem_stride: by what the layers before 3a shrink the picture: 8 as in the paper, 4 for pictures of 64 px, or 2
             for 32 px, of which little would be left. A deviation: the kernels are the paper's, but conv1, and with 2
@@ -121,6 +124,8 @@ def GoogLeNet(
         dropout: rate before the classifier, in [0, 1); 0.4 in Table 1. The heads' is 0.7.
         transform_input: torchvision's argument of that name, composed into ``preprocessing``: False normalises by
             ImageNet's mean and deviation, True to -1 … 1, as its published weights want it and ``"imagenet"`` has it.
+        filters: of convolutions by name, where they are to be others than the paper's. A network that was slimmed
+            (`keras_inception.mobile.slimming`) is this one with fewer.
         skip_mismatch: leave out tensors that are missing, left over or of another shape, a classifier's of another
             number of classes, say, instead of raising.
         name: of the model.
@@ -134,7 +139,9 @@ def GoogLeNet(
         OSError: the file of weights cannot be read.
     """
     check("module", module, tuple(MODULE_KINDS))
-    check("normalization", normalization, (None, "lrn", "batch_norm"))
+    check("normalization", normalization, (None, "lrn", "lrn_builtin", "batch_norm"))
+    builtin = normalization == "lrn_builtin"
+    normalization = "lrn" if builtin else normalization
     check("five_kernel", five_kernel, (None, 3, 5))
     check("stem_stride", stem_stride, tuple(STEM_STRIDES))
     options = Options(
@@ -149,6 +156,7 @@ def GoogLeNet(
         dropout,
         skip_mismatch,
         name,
+        filters,
     )
     checkpoint = options.read_weights("googlenet", transform_input=transform_input)
     layout = _layout(checkpoint, normalization)
@@ -159,9 +167,9 @@ def GoogLeNet(
 
     inputs, x = options.image_input(224, MIN_SIZE * stem_stride // 8)
     strides = STEM_STRIDES[stem_stride]
-    unit = partial(conv, padding=layout.padding, batch_norm=layout.batch_norm)
+    unit = options.unit(padding=layout.padding, batch_norm=layout.batch_norm)
     pool = partial(max_pool, padding="same" if layout.padding == "same" else "ceil")
-    normalize = (lambda x, name: x) if layout.batch_norm else _lrn
+    normalize = (lambda x, name: x) if layout.batch_norm else partial(_lrn, builtin=builtin)
 
     x = unit(x, 64, 7, strides=strides[0], name="conv1")  # 112×112×64
     x = normalize(pool(x, strides=strides[1], name="pool1"), name="pool1_norm")  # 56×56×64
@@ -169,12 +177,12 @@ def GoogLeNet(
     x = normalize(unit(x, 192, 3, name="conv2"), name="conv2_norm")  # 56×56×192
     x = pool(x, strides=strides[2], name="pool2")  # 28×28×192
     heads = {}
-    for key, filters in MODULES.items():
+    for key, row in MODULES.items():
         if key == "4a":
             x = pool(x, name="pool3")  # 14×14×480
         if key == "5a":
             x = pool(x, layout.pool4_size, name="pool4")  # 7×7×832
-        x = MODULE_KINDS[module](x, filters, unit=unit, five_kernel=layout.five_kernel, name=f"inception_{key}")
+        x = MODULE_KINDS[module](x, row, unit=unit, five_kernel=layout.five_kernel, name=f"inception_{key}")
         if auxiliary and key in AUXILIARY:
             heads[f"aux_{key}"] = auxiliary_head(
                 x,

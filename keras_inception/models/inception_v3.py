@@ -4,7 +4,7 @@ Here "v2" is that paper's; BN-Inception, which others call v2, is `keras_incepti
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple
 
@@ -23,7 +23,6 @@ from keras_inception.blocks import (
     average_pool,
     branch,
     classifier,
-    conv,
     fork,
     grid_reduction,
     max_pool,
@@ -187,6 +186,7 @@ def InceptionV3(
     reduction: str = "parallel",
     dropout: float = 0.2,
     transform_input: bool = False,
+    filters: Mapping[str, int] | None = None,
     skip_mismatch: bool = False,
     name: str = "inception_v3",
 ) -> keras.Model:
@@ -231,6 +231,8 @@ def InceptionV3(
         transform_input: torchvision's argument of that name, composed into ``preprocessing``: False normalises by
             ImageNet's mean and deviation, True to -1 … 1, as torchvision's published weights and timm's
             ``tv_in1k`` and ``tf_in1k`` want it.
+        filters: of convolutions by name, where they are to be others than the paper's. A network that was slimmed
+            (`keras_inception.mobile.slimming`) is this one with fewer.
         skip_mismatch: leave out tensors that are missing, left over or of another shape, a classifier's of another
             number of classes, say, instead of raising.
         name: of the model.
@@ -255,6 +257,7 @@ def InceptionV3(
         dropout,
         skip_mismatch,
         name,
+        filters,
     )
     ladder = Ladder(stem, five, factor_relu, head_batch_norm, reduction)
     ladder.check()
@@ -277,6 +280,7 @@ def InceptionV2(
     head_batch_norm: bool = False,
     reduction: str = "parallel",
     dropout: float = 0.2,
+    filters: Mapping[str, int] | None = None,
     skip_mismatch: bool = False,
     name: str = "inception_v2",
 ) -> keras.Model:
@@ -301,6 +305,7 @@ def InceptionV2(
         dropout,
         skip_mismatch,
         name,
+        filters,
     )
     ladder = Ladder(stem, five, factor_relu, head_batch_norm, reduction)
     ladder.check()
@@ -310,7 +315,7 @@ def InceptionV2(
 def _network(options: Options, ladder: Ladder, checkpoint: Checkpoint | None) -> keras.Model:
     layout = _layout(checkpoint, ladder)
     inputs, x = options.image_input(299, MIN_SIZE)
-    unit = partial(conv, batch_norm=layout.batch_norm)
+    unit = options.unit(batch_norm=layout.batch_norm)
     average = partial(average_pool, count_border=layout.count_border)
 
     x = branch(x, STEMS[ladder.stem], unit=unit, name="conv2d")  # 147×147×64

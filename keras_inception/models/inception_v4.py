@@ -3,7 +3,7 @@ Connections on Learning, arXiv 1602.07261.
 """
 
 import os
-from functools import partial
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import keras
@@ -117,6 +117,7 @@ def InceptionV4(
     *,
     auxiliary: bool = False,
     dropout: float = 0.2,
+    filters: Mapping[str, int] | None = None,
     skip_mismatch: bool = False,
     name: str = "inception_v4",
 ) -> keras.Model:
@@ -141,6 +142,8 @@ def InceptionV4(
         classifier_activation: None gives logits.
         auxiliary: must be False; the network has no auxiliary classifiers here.
         dropout: rate before the classifier, in [0, 1); the paper keeps 0.8.
+        filters: of convolutions by name, where they are to be others than the paper's. A network that was slimmed
+            (`keras_inception.mobile.slimming`) is this one with fewer.
         skip_mismatch: leave out tensors that are missing, left over or of another shape instead of raising.
         name: of the model.
 
@@ -164,11 +167,12 @@ def InceptionV4(
         dropout,
         skip_mismatch,
         name,
+        filters,
     )
     options.refuse_auxiliary()
     checkpoint = options.read_weights("inception_v4")
     inputs, x = options.image_input(299, MIN_SIZE)
-    unit = partial(conv, batch_norm=BatchNorm())
+    unit = options.unit(batch_norm=BatchNorm())
 
     x = branch(x, STEM, unit=unit, name="conv2d")  # 147×147×64
     for stage, branches in V4_MODULES.items():
@@ -187,6 +191,7 @@ def InceptionResNetV2(
     *,
     auxiliary: bool = False,
     dropout: float = 0.2,
+    filters: Mapping[str, int] | None = None,
     skip_mismatch: bool = False,
     name: str = "inception_resnet_v2",
 ) -> keras.Model:
@@ -212,6 +217,8 @@ def InceptionResNetV2(
         classifier_activation: None gives logits.
         auxiliary: must be False; the network has no auxiliary classifiers here.
         dropout: rate before the classifier, in [0, 1); the paper keeps 0.8.
+        filters: of convolutions by name, where they are to be others than the paper's. A network that was slimmed
+            (`keras_inception.mobile.slimming`) is this one with fewer.
         skip_mismatch: leave out tensors that are missing, left over or of another shape instead of raising.
         name: of the model.
 
@@ -235,11 +242,12 @@ def InceptionResNetV2(
         dropout,
         skip_mismatch,
         name,
+        filters,
     )
     options.refuse_auxiliary()
     checkpoint = options.read_weights("inception_resnet_v2")
     inputs, x = options.image_input(299, MIN_SIZE)
-    unit = partial(conv, batch_norm=BatchNorm(scale=_has_scale(checkpoint)))
+    unit = options.unit(batch_norm=BatchNorm(scale=_has_scale(checkpoint)))
 
     x = branch(x, STEM, unit=unit, name="conv2d")  # 147×147×64
     x = max_pool(x, padding="valid", name="maxpool_3a")  # 73×73×64

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import keras
@@ -59,6 +60,7 @@ def NetworkInNetwork(
     auxiliary: bool = False,
     form: str | None = None,
     dropout: float = 0.5,
+    filters: Mapping[str, int] | None = None,
     skip_mismatch: bool = False,
     name: str = "network_in_network",
 ) -> keras.Model:
@@ -89,6 +91,8 @@ def NetworkInNetwork(
         form: ``"imagenet"``, four mlpconv layers, or ``"cifar"``, three. None is that of ``weights``, else
             ``"imagenet"``.
         dropout: rate after the first two poolings ("cifar") or the third ("imagenet"), in [0, 1).
+        filters: of convolutions by name, where they are to be others than the paper's. A network that was slimmed
+            (`keras_inception.mobile.slimming`) is this one with fewer.
         skip_mismatch: leave out tensors that are missing, left over or of another shape instead of raising.
         name: of the model.
 
@@ -113,6 +117,7 @@ def NetworkInNetwork(
         dropout,
         skip_mismatch,
         name,
+        filters,
     )
     options.refuse_auxiliary()
     checkpoint = options.read_weights("network_in_network")
@@ -120,10 +125,11 @@ def NetworkInNetwork(
     inputs, x = options.image_input(SIZES[form], MIN_SIZES[form])
 
     numbers = itertools.count(1)
+    unit = options.unit()
     for index, layer in enumerate(FORMS[form], 1):
-        x = conv(x, layer.filters[0], layer.size, strides=layer.strides, padding=layer.padding, name=f"conv{index}")
-        for filters in layer.filters[1:]:
-            x = conv(x, filters, 1, name=f"cccp{next(numbers)}")
+        x = unit(x, layer.filters[0], layer.size, strides=layer.strides, padding=layer.padding, name=f"conv{index}")
+        for width in layer.filters[1:]:
+            x = unit(x, width, 1, name=f"cccp{next(numbers)}")
         if layer.pool:
             x = POOLS[layer.pool](x, strides=2, padding="ceil", name=f"pool{index}")
         if layer.dropout:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import keras
 from keras import KerasTensor, layers
 
-from keras_inception.blocks import classifier
+from keras_inception.blocks import Unit, classifier, conv
+from keras_inception.suggestions import did_you_mean
 from keras_inception.weights import Checkpoint, read_weights
 
 POOLINGS = {"avg": layers.GlobalAveragePooling2D, "max": layers.GlobalMaxPooling2D}
@@ -40,6 +41,7 @@ class Options:
         skip_mismatch: leave tensors out that the file lacks, has too many of, or in another shape (another number of
             classes, say), and log them.
         name: of the model.
+        filters: of convolutions by name, where they differ from the paper's.
 
     Raises:
         ValueError: an argument is wrong, or two contradict each other.
@@ -56,6 +58,7 @@ class Options:
     dropout: float
     skip_mismatch: bool
     name: str
+    filters: Mapping[str, int] | None = None
 
     def __post_init__(self):
         check("pooling", self.pooling, (None, *POOLINGS))
@@ -67,6 +70,9 @@ class Options:
             raise ValueError(
                 "`auxiliary=True` needs `include_top=True`: heads are classifiers. Received: include_top=False"
             )
+        for layer, count in (self.filters or {}).items():
+            if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+                raise ValueError(f"`filters` must be positive integers. Received: filters={{{layer!r}: {count!r}}}")
         if not isinstance(self.classes, int) or self.classes < 1:
             raise ValueError(f"`classes` must be a positive integer. Received: classes={self.classes!r}")
         if not 0 <= self.dropout < 1:
@@ -76,6 +82,15 @@ class Options:
         """Raise ValueError if heads are asked of a network that has none."""
         if self.auxiliary:
             raise ValueError(f"`auxiliary` must be False: {self.name} has no auxiliary classifiers. Received: True")
+
+    def unit(self, **layout) -> Unit:
+        """The convolution unit, `keras_inception.blocks.conv` with such options, with the filters of `filters`."""
+        known = self.filters or {}
+
+        def unit(x: KerasTensor, filters: int, size: int | tuple[int, int], *, name: str, **options) -> KerasTensor:
+            return conv(x, known.get(name, filters), size, **{**layout, **options}, name=name)
+
+        return unit
 
     def read_weights(self, family: str, *, transform_input: bool = False) -> Checkpoint | None:
         """The weights of the argument `weights`; None if there are none to load.
@@ -136,6 +151,11 @@ class Options:
         elif self.pooling:
             x = POOLINGS[self.pooling](name="global_pool")(x)
         model = keras.Model(inputs, {"predictions": x, **(heads or {})} if self.auxiliary else x, name=self.name)
+        convolutions = [layer.name for layer in model.layers if isinstance(layer, layers.Conv2D)]
+        for layer in self.filters or {}:
+            if layer not in convolutions:
+                hint = did_you_mean(layer, convolutions)
+                raise ValueError(f"`filters` must name convolutions of {self.name}.{hint} Received: {layer!r}")
         if checkpoint:
             checkpoint.load_into(model, skip_mismatch=self.skip_mismatch)
             height, width = model.input_shape[1:3]

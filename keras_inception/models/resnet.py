@@ -1,12 +1,12 @@
 """ResNet and its plain relative: He et al., Deep Residual Learning for Image Recognition, arXiv 1512.03385."""
 
 import os
-from functools import partial
+from collections.abc import Mapping
 
 import keras
 from keras import layers
 
-from keras_inception.blocks import BatchNorm, Unit, conv, max_pool
+from keras_inception.blocks import BatchNorm, Unit, max_pool
 from keras_inception.layers import ZeroPaddingShortcut
 from keras_inception.models.options import Options, check
 
@@ -31,9 +31,9 @@ def basic_block(
     y = unit(x, filters, 3, strides=strides, name=f"{name}_1")
     y = unit(y, filters, 3, relu=False, name=f"{name}_2")
     if shortcut:
-        if strides > 1 or x.shape[-1] != filters:
+        if strides > 1 or x.shape[-1] != y.shape[-1]:
             if shortcut == "A":
-                x = ZeroPaddingShortcut(filters, strides, name=f"{name}_shortcut")(x)
+                x = ZeroPaddingShortcut(y.shape[-1], strides, name=f"{name}_shortcut")(x)
             else:
                 x = unit(x, filters, 1, strides=strides, relu=False, name=f"{name}_shortcut")
         y = layers.Add(name=f"{name}_add")([x, y])
@@ -52,6 +52,7 @@ def ResNet34(
     auxiliary: bool = False,
     shortcut: str | None = None,
     dropout: float = 0.0,
+    filters: Mapping[str, int] | None = None,
     skip_mismatch: bool = False,
     name: str = "resnet34",
 ) -> keras.Model:
@@ -81,6 +82,8 @@ def ResNet34(
         shortcut: where the shape changes, ``"B"`` for 1×1 projections or ``"A"`` for zeros in the new channels, which
             have no parameters (section 3.3). None is as ``weights`` have it, else ``"B"``, as torchvision has it.
         dropout: rate before the classifier, in [0, 1); the paper has none (section 3.4).
+        filters: of convolutions by name, where they are to be others than the paper's. A network that was slimmed
+            (`keras_inception.mobile.slimming`) is this one with fewer.
         skip_mismatch: leave out tensors that are missing, left over or of another shape instead of raising.
         name: of the model.
 
@@ -105,6 +108,7 @@ def ResNet34(
         dropout,
         skip_mismatch,
         name,
+        filters,
     )
     return _of_34_layers("resnet34", options, shortcut)
 
@@ -120,6 +124,7 @@ def Plain34(
     *,
     auxiliary: bool = False,
     dropout: float = 0.0,
+    filters: Mapping[str, int] | None = None,
     skip_mismatch: bool = False,
     name: str = "plain34",
 ) -> keras.Model:
@@ -140,6 +145,7 @@ def Plain34(
         dropout,
         skip_mismatch,
         name,
+        filters,
     )
     return _of_34_layers("plain34", options, None)
 
@@ -155,7 +161,7 @@ def _of_34_layers(family: str, options: Options, shortcut: str | None) -> keras.
             shortcut = "B" if projected else "A"
         shortcut = shortcut or "B"
     inputs, x = options.image_input(224, MIN_SIZE)
-    unit = partial(conv, padding="symmetric", batch_norm=BatchNorm(epsilon=1e-5))
+    unit = options.unit(padding="symmetric", batch_norm=BatchNorm(epsilon=1e-5))
 
     x = unit(x, 64, 7, strides=2, name="conv1")  # 112×112×64
     x = max_pool(x, padding="symmetric", name="pool1")  # 56×56×64

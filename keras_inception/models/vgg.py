@@ -1,12 +1,12 @@
 """VGG: Simonyan and Zisserman, Very Deep Convolutional Networks for Large-Scale Image Recognition, arXiv 1409.1556."""
 
 import os
-from functools import partial
+from collections.abc import Mapping
 
 import keras
 import numpy as np
 
-from keras_inception.blocks import BatchNorm, conv, dense, flatten, max_pool
+from keras_inception.blocks import BatchNorm, dense, flatten, max_pool
 from keras_inception.models.options import Options, check
 from keras_inception.weights import Checkpoint
 
@@ -32,6 +32,7 @@ def VGG16(
     auxiliary: bool = False,
     normalization: str | None = None,
     dropout: float = 0.5,
+    filters: Mapping[str, int] | None = None,
     skip_mismatch: bool = False,
     name: str = "vgg16",
 ) -> keras.Model:
@@ -61,6 +62,8 @@ def VGG16(
             is as ``weights`` have it, else without.
         dropout: rate before ``fc2`` and the classifier, in [0, 1); 0.5 in the paper (section 3.1), none in
             keras.applications.
+        filters: of convolutions by name, where they are to be others than the paper's. A network that was slimmed
+            (`keras_inception.mobile.slimming`) is this one with fewer.
         skip_mismatch: leave out tensors that are missing, left over or of another shape instead of raising.
         name: of the model.
 
@@ -84,6 +87,7 @@ def VGG16(
         dropout,
         skip_mismatch,
         name,
+        filters,
     )
     return _vgg("vgg16", options, normalization)
 
@@ -100,6 +104,7 @@ def VGG19(
     auxiliary: bool = False,
     normalization: str | None = None,
     dropout: float = 0.5,
+    filters: Mapping[str, int] | None = None,
     skip_mismatch: bool = False,
     name: str = "vgg19",
 ) -> keras.Model:
@@ -121,6 +126,7 @@ def VGG19(
         dropout,
         skip_mismatch,
         name,
+        filters,
     )
     return _vgg("vgg19", options, normalization)
 
@@ -135,7 +141,7 @@ def _vgg(family: str, options: Options, normalization: str | None) -> keras.Mode
         checkpoint.check_option("normalization", normalization, "batch_norm" if normalized else None)
         normalization = "batch_norm" if normalized else None
     inputs, x = options.image_input(224, MIN_SIZE, fixed=True)
-    unit = partial(conv, batch_norm=BATCH_NORM if normalization else None)
+    unit = options.unit(batch_norm=BATCH_NORM if normalization else None)
 
     for block, (filters, count) in BLOCKS[family].items():
         for number in range(1, count + 1):
