@@ -5,9 +5,12 @@ pictures lie and how they were split), ``metrics.csv``, ``checkpoints/``, and if
 """
 
 import os
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import filelock
 
 from keras_inception import files
 from keras_inception.preprocessing import Preprocessing
@@ -51,7 +54,13 @@ class Run:
     @property
     def data(self) -> dict:
         """The arguments of `keras_inception.datasets.open_data` that training was given."""
-        return {key: value for key, value in files.read_json(self.path / DATA).items() if key != "fingerprint"}
+        known = files.read_json(self.path / DATA)
+        return {key: value for key, value in known.items() if key not in ("fingerprint", "command")}
+
+    @property
+    def command(self) -> str:
+        """By which it was begun: ``train`` or ``compress``."""
+        return files.read_json(self.path / DATA).get("command", "train")
 
     @property
     def fingerprint(self) -> dict[str, str]:
@@ -63,6 +72,22 @@ class Run:
         if not (self.path / MODEL).is_file():
             raise ValueError(f"{self.path} has no {MODEL} yet: no epoch of its training has ended")
         return load(self.path / MODEL)
+
+
+def locked(path: Path) -> AbstractContextManager:
+    """The right to write into a run, taken until it is let go; a killed process lets go of it too.
+
+    What that one was writing is removed.
+
+    Raises:
+        BlockingIOError: another process has it.
+    """
+    try:
+        taken = filelock.FileLock(path / LOCK, timeout=0).acquire()
+    except filelock.Timeout:
+        raise BlockingIOError(f"{path} is being trained by another process: wait for its end, or end it") from None
+    files.remove_unfinished(path)
+    return taken
 
 
 def load(path: str | os.PathLike) -> "keras.Model":

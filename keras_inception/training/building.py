@@ -1,6 +1,7 @@
 """From a recipe to the network that is trained, compiled."""
 
 import inspect
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -9,6 +10,7 @@ import tensorflow as tf
 
 import keras_inception
 from keras_inception import registry
+from keras_inception.analysis.walk import walk
 from keras_inception.preprocessing import DEFAULT, Preprocessing
 from keras_inception.suggestions import did_you_mean
 from keras_inception.training.distribution import ALONE, Distribution
@@ -72,6 +74,31 @@ def build(recipe: Recipe, classes: int, size: int, precision: str) -> keras.Mode
 def trainee(recipe: Recipe, classes: int, distribution: Distribution = ALONE) -> keras.Model:
     """The network as it is trained: at the size of the training's pictures, by the fastest kernels."""
     model = build(recipe, classes, recipe.training_size or recipe.size, recipe.precision)
+    return _fast(model, distribution)
+
+
+def trainee_of(network: keras.Model, recipe: Recipe, distribution: Distribution = ALONE) -> keras.Model:
+    """The same of a network that is there already, weights included: dense layers and outputs stay in float32."""
+    exact = {step.operation.name for step in walk(network).steps if set(step.outputs) & set(network.outputs)}
+
+    def copied(layer: keras.Layer) -> keras.Layer:
+        config = layer.get_config()
+        if layer.name not in exact and not isinstance(layer, keras.layers.Dense):
+            config["dtype"] = recipe.precision
+        return type(layer).from_config(config)
+
+    copy = resized(network, recipe.training_size or recipe.size, copied)
+    copy_weights(network, copy)
+    return _fast(copy, distribution)
+
+
+def resized(network: keras.Model, size: int, copied: Callable | None = None) -> keras.Model:
+    """A copy of a functional network, without its weights, for pictures of `size` pixels a side."""
+    image = keras.Input((size, size, 3), name=network.inputs[0].name)
+    return keras.models.clone_model(network, input_tensors=image, clone_function=copied)
+
+
+def _fast(model: keras.Model, distribution: Distribution) -> keras.Model:
     if keras.backend.backend() != "tensorflow":
         return model
     from keras_inception.training.fused import fuse

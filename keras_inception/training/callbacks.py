@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -54,7 +55,8 @@ class Divergence(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         for variable in self.model.trainable_variables:
             if not np.isfinite(variable.numpy()).all():
-                self._stop(f"{variable.path} is not a number any more after the last step of epoch {epoch + 1}")
+                name = getattr(variable, "path", variable.name)
+                self._stop(f"{name} is not a number any more after the last step of epoch {epoch + 1}")
 
     def _stop(self, what: str):
         raise diverged(what, self.run, self.epoch)
@@ -97,14 +99,14 @@ class Keeper(keras.callbacks.Callback):
     def __init__(
         self,
         run: Path,
-        network: keras.Model,
-        validate: Callable[[], dict[str, float]],
+        kept: Callable[[Any], keras.Model],
+        validate: Callable[[keras.Model], dict[str, float]],
         plan: Plan,
         rows: list[dict],
         *,
         writes: bool = True,
     ):
-        """`network` is what is saved, `validate` measures it, `rows` are the metrics of the epochs done.
+        """`kept` makes of what is trained what is saved, `validate` measures it, `rows` are those of the epochs done.
 
         What is measured may be a FloatingPointError.
 
@@ -112,7 +114,7 @@ class Keeper(keras.callbacks.Callback):
         """
         super().__init__()
         self.run = run
-        self.network = network
+        self.kept = kept
         self.validate = validate
         self.plan = plan
         self.rows = rows
@@ -144,15 +146,15 @@ class Keeper(keras.callbacks.Callback):
         row = {"epoch": epoch + 1, **logs, "learning_rate": float(self.model.optimizer.learning_rate)}
         self.plan.add(time.monotonic() - self.began)
         if (epoch + 1) % self.plan.recipe.validate_every == 0 or epoch + 1 >= self.plan.epochs:
-            self.network.set_weights(averaged_weights(self.model))
+            network = self.kept(self.model)
             try:
-                measured = self.validate()
+                measured = self.validate(network)
             except FloatingPointError as error:
                 raise diverged(f"{error} after epoch {epoch + 1}", self.run, epoch) from None
             row |= {f"val_{name}": value for name, value in measured.items()}
             if row[BEST] >= max((accuracy for _, accuracy in _accuracies(self.rows)), default=0.0) and self.writes:
                 with files.replacing(self.run / MODEL) as beside:
-                    self.network.save(beside)
+                    network.save(beside)
             logs.update({name: value for name, value in row.items() if name != "epoch"})
         seconds = time.monotonic() - self.began
         self.plan.seconds[-1] = seconds

@@ -1,15 +1,15 @@
 """`train`: from labelled pictures to a run directory, by `model.fit`."""
 
+import functools
 import logging
 import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import filelock
 import keras
 import numpy as np
 import tensorflow as tf
@@ -18,10 +18,11 @@ from tensorflow.python.framework import config
 from keras_inception import datasets, evaluation, files
 from keras_inception.datasets.augmentation import apply_to_batch
 from keras_inception.preprocessing import Preprocessing
-from keras_inception.runs import CHECKPOINTS, DATA, LABELS, LOCK, LOGS, METRICS, PREPROCESSING, RECIPE, Run
+from keras_inception.runs import CHECKPOINTS, DATA, LABELS, LOGS, METRICS, PREPROCESSING, RECIPE, Run, locked
 from keras_inception.training import building, checkpoints
 from keras_inception.training.callbacks import Divergence, DropoutSeeds, Keeper, Plateau, kept_so_far, read_rows
 from keras_inception.training.distribution import ALONE, Distribution
+from keras_inception.training.method import AS_IT_IS, Method
 from keras_inception.training.recipe import Recipe
 from keras_inception.training.schedules import Plan, Span, spans
 
@@ -50,8 +51,10 @@ def train(
     recipe: Recipe | None = None,
     resume: bool = False,
     validation: float = 0.15,
+    split_seed: int | None = None,
     strict: bool = False,
     distribution: Distribution = ALONE,
+    method: Method = AS_IT_IS,
     verbose: int | str = "auto",
     on_scan: Callable[[int, int], None] | None = None,
 ) -> Run:
@@ -68,8 +71,10 @@ def train(
         recipe: how to train; None is ``Recipe()``. On resuming None, since the run knows.
         resume: go on with a run that was interrupted. A complete one is left as it is.
         validation: share of the training pictures that is cut out if there is no validation split.
+        split_seed: by which it is cut out; None is the recipe's seed.
         strict: a picture that cannot be read is an error; else it is logged and left out.
         distribution: the devices or machines to spread each step over.
+        method: of training; on resuming the same as at the beginning.
         verbose: as in `model.fit`; "auto" is a progress bar on a terminal and a line an epoch elsewhere.
         on_scan: called with the numbers of pictures looked at so far and in all, for a progress bar.
 
@@ -87,11 +92,13 @@ def train(
         run = Run(Path(output))
         if pictures is not None or recipe is not None:
             raise ValueError(f"{output} knows its pictures and its recipe: on resuming, give neither")
+        if run.command != method.command:
+            raise ValueError(f"{output} was made by `{run.command}`: go on with it by `{run.command} --resume`")
         recipe = Recipe.load(run.path / RECIPE)
         distribution.check(recipe)
         splits = datasets.open_data(**run.data, strict=strict, progress=on_scan)
         _check_unchanged(run, splits)
-        networks = _networks(recipe, splits, distribution)
+        networks = _networks(method, recipe, splits, distribution)
     else:
         if distribution.is_chief and os.path.lexists(output):
             raise FileExistsError(f"{output} exists. Go on with it by resuming, or name another folder")
@@ -99,26 +106,35 @@ def train(
             raise ValueError("`pictures` must be a folder, but on resuming. Received: None")
         recipe = Recipe.from_dict(distribution.agree(building.resolved(recipe or Recipe()).to_dict()))
         distribution.check(recipe)
-        data: dict[str, Any] = {"source": datasets.located(pictures), "validation": validation, "seed": recipe.seed}
+        data: dict[str, Any] = {
+            "source": datasets.located(pictures),
+            "validation": validation,
+            "seed": recipe.seed if split_seed is None else split_seed,
+        }
         splits = datasets.open_data(**data, strict=strict, progress=on_scan)
         if not len(splits.validation):
             raise ValueError(f"{pictures} leaves no pictures to validate with. Received: validation={validation}")
-        networks = _networks(recipe, splits, distribution)
-        preprocessing = building.preprocessing(recipe, networks.kept)
-        begun = distribution.once(lambda: _begin(Path(output), recipe, data, splits, preprocessing))
+        networks = _networks(method, recipe, splits, distribution)
+        preprocessing = method.preprocessing(recipe, networks.kept)
+        begun = distribution.once(lambda: _begin(Path(output), recipe, data, splits, preprocessing, method))
         run = begun or _seen(Path(output), splits)
     for path, reason in splits.skipped:
         log.warning("left out %s: %s", path, reason)
-    with distribution.once(lambda: _locked(run)) or nullcontext():
-        _fit(run, recipe, splits, networks, distribution, verbose)
+    with distribution.once(lambda: locked(run.path)) or nullcontext():
+        _fit(run, recipe, splits, networks, method, distribution, verbose)
     return run
 
 
 def _begin(
-    path: Path, recipe: Recipe, data: dict[str, Any], splits: datasets.Splits, preprocessing: Preprocessing
+    path: Path,
+    recipe: Recipe,
+    data: dict[str, Any],
+    splits: datasets.Splits,
+    preprocessing: Preprocessing,
+    method: Method,
 ) -> Run:
     """A new run directory, there as a whole or not at all."""
-    known = {**data, "fingerprint": _fingerprint(splits)}  # which may take a while
+    known = {**data, "fingerprint": _fingerprint(splits), "command": method.command}  # which may take a while
     with files.new_folder(path) as new:
         (new / CHECKPOINTS).mkdir()
         files.write_labels(new / LABELS, splits.labels)
@@ -154,34 +170,20 @@ def _check_unchanged(run: Run, splits: datasets.Splits) -> None:
             )
 
 
-def _locked(run: Run) -> AbstractContextManager:
-    """The right to write into a run, taken until it is let go; a killed process lets go of it too.
-
-    What that one was writing is removed.
-    """
-    try:
-        taken = filelock.FileLock(run.path / LOCK, timeout=0).acquire()
-    except filelock.Timeout:
-        raise BlockingIOError(f"{run.path} is being trained by another process: wait for its end, or end it") from None
-    files.remove_unfinished(run.path)
-    return taken
-
-
 class Networks(NamedTuple):
     """The network that is kept, for pictures of the recipe's `size`, and its copy that is trained."""
 
     kept: keras.Model
-    trainee: keras.Model
+    trainee: Any
 
 
-def _networks(recipe: Recipe, splits: datasets.Splits, distribution: Distribution) -> Networks:
+def _networks(method: Method, recipe: Recipe, splits: datasets.Splits, distribution: Distribution) -> Networks:
     """Both, with the same first weights; ValueError if the recipe does not give such networks."""
     keras.utils.set_random_seed(recipe.seed)
     classes = len(splits.labels)
-    kept = building.build(recipe, classes, recipe.size, "float32")
+    kept = method.network(recipe, classes)
     with distribution.scope():
-        trainee = building.trainee(recipe, classes, distribution)
-        building.copy_weights(kept, trainee)
+        trainee = method.trainee(kept, recipe, classes, distribution)
     return Networks(kept, trainee)
 
 
@@ -190,29 +192,28 @@ def _fit(
     recipe: Recipe,
     splits: datasets.Splits,
     networks: Networks,
+    method: Method,
     distribution: Distribution,
     verbose: int | str,
 ) -> None:
     network, trainee = networks
     steps = datasets.steps_per_epoch(splits.train, recipe.batch_size)
     with distribution.scope():
-        rows, plan, compiled = _restored(networks, run, recipe, steps, distribution)
-
-    predict = evaluation.keras_predictor(network)
-
-    def predict_numbers(x) -> np.ndarray:
-        probabilities = predict(x)
-        if not np.isfinite(probabilities).all():
-            raise FloatingPointError("what the network makes of the validation pictures is not a number")
-        return probabilities
+        rows, plan, compiled = _restored(networks, run, recipe, steps, method, distribution)
 
     held_out = datasets.evaluation_batches(splits.validation, run.preprocessing, recipe.batch_size)
 
-    def validate() -> dict[str, float]:
-        result = evaluation.evaluate(predict_numbers, held_out, splits.labels)
+    @functools.lru_cache(1)  # of one network the graph is built once
+    def predictor(model: keras.Model) -> Callable[..., np.ndarray]:
+        return _numbers(evaluation.keras_predictor(model))
+
+    def validate(model: keras.Model) -> dict[str, float]:
+        result = evaluation.evaluate(predictor(model), held_out, splits.labels)
         return distribution.agree({"top1": result.top1, "top5": result.top5, "loss": result.loss})
 
-    keeper = Keeper(run.path, network, validate, plan, rows, writes=distribution.is_chief)
+    keeper = Keeper(
+        run.path, lambda model: method.kept(model, network), validate, plan, rows, writes=distribution.is_chief
+    )
     if keeper.is_complete:
         log.info("%s is complete: %d epochs", run.path, len(rows))
     for span in spans(recipe):
@@ -220,7 +221,7 @@ def _fit(
             continue
         if span != compiled:
             with distribution.scope():
-                building.compile_for(trainee, recipe, span, plan, steps, distribution)
+                method.compile(trainee, recipe, span, plan, steps, distribution)
         callbacks = [DropoutSeeds(recipe.seed), Divergence(run.path), keeper]
         if recipe.schedule == "plateau":
             callbacks.append(Plateau(recipe, span.learning_rate, rows))
@@ -229,11 +230,11 @@ def _fit(
         try:
             distribution.fit(
                 trainee,
-                _batches(splits, run, recipe, len(rows), trainee, distribution),
+                _batches(splits, run, recipe, len(rows), trainee, method, distribution),
                 steps_per_epoch=steps,
                 initial_epoch=len(rows),
                 epochs=span.last,
-                callbacks=callbacks,
+                callbacks=method.callbacks(callbacks),
                 shuffle=False,
                 verbose=_verbosity(verbose) if distribution.is_chief else 0,
             )
@@ -242,7 +243,7 @@ def _fit(
 
 
 def _restored(
-    networks: Networks, run: Run, recipe: Recipe, steps: int, distribution: Distribution
+    networks: Networks, run: Run, recipe: Recipe, steps: int, method: Method, distribution: Distribution
 ) -> tuple[list[dict], Plan, Span | None]:
     """Set the trainee to the latest checkpoint that can be used, or to its first weights if there is none.
 
@@ -259,15 +260,22 @@ def _restored(
             continue
         plan = Plan(recipe, [float(row["seconds"]) for row in rows])
         span = next(span for span in spans(recipe) if epoch <= span.last)
-        building.compile_for(networks.trainee, recipe, span, plan, steps, distribution)
+        method.compile(networks.trainee, recipe, span, plan, steps, distribution)
         if checkpoints.load(networks.trainee, run.path, epoch):
             return rows, plan, span
-    building.copy_weights(*networks)
+    if epochs:
+        method.begin_again(networks.trainee, networks.kept)
     return [], Plan(recipe), None
 
 
 def _batches(
-    splits: datasets.Splits, run: Run, recipe: Recipe, done: int, model: keras.Model, distribution: Distribution
+    splits: datasets.Splits,
+    run: Run,
+    recipe: Recipe,
+    done: int,
+    model,
+    method: Method,
+    distribution: Distribution,
 ) -> tf.data.Dataset:
     """The epochs to come as (pictures, one-hot labels), the labels once for each output, and weights if asked for."""
     classes = len(splits.labels)
@@ -291,7 +299,8 @@ def _batches(
         seed = tf.stack([BATCHES - recipe.seed, step * workers + worker])
         pictures, y = apply_to_batch(stages, pictures, tf.one_hot(y, classes), seed)
         x = preprocessing.normalize(pictures)
-        targets = {name: y for name in model.output} if isinstance(model.output, dict) else y
+        targets = method.targets(x, y)
+        targets = {name: targets for name in model.output} if isinstance(model.output, dict) else targets
         if not recipe.class_weights:
             return x, targets
         weight = tf.linalg.matvec(y, weights)
@@ -309,6 +318,18 @@ def _reason(error: tf.errors.OpError) -> str:
     message = error.message or type(error).__name__
     ours = re.search(r"^\w*Error: (.+)$", message, re.MULTILINE)
     return " ".join((ours[1] if ours else message.partition("\n")[0]).split())[:500]
+
+
+def _numbers(predict: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """`predict`, which must give numbers."""
+
+    def checked(x) -> np.ndarray:
+        probabilities = predict(x)
+        if not np.isfinite(probabilities).all():
+            raise FloatingPointError("what the network makes of the validation pictures is not a number")
+        return probabilities
+
+    return checked
 
 
 def _verbosity(asked: int | str) -> int | str:
