@@ -24,9 +24,10 @@ class LocalResponseNormalization(keras.layers.Layer):
         bias: what is added to the sum, positive.
         alpha: factor of the sum.
         beta: exponent.
+        builtin: on TensorFlow, be its own operation, which becomes TFLite's.
     """
 
-    def __init__(self, depth_radius=2, bias=1.0, alpha=2e-5, beta=0.75, **kwargs):
+    def __init__(self, depth_radius=2, bias=1.0, alpha=2e-5, beta=0.75, builtin=False, **kwargs):
         super().__init__(**kwargs)
         if depth_radius < 0:
             raise ValueError(f"`depth_radius` must be 0 or more. Received: depth_radius={depth_radius}")
@@ -36,6 +37,7 @@ class LocalResponseNormalization(keras.layers.Layer):
         self.bias = bias
         self.alpha = alpha
         self.beta = beta
+        self.builtin = builtin
 
     def build(self, input_shape):
         channels = input_shape[-1]
@@ -45,6 +47,11 @@ class LocalResponseNormalization(keras.layers.Layer):
 
     def call(self, inputs):
         x = ops.cast(inputs, "float32")
+        if self.builtin and keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            y = tf.nn.local_response_normalization(x, self.depth_radius, self.bias, self.alpha, self.beta)
+            return ops.cast(y, self.compute_dtype)
         scale = ops.conv(ops.square(x), self._band, padding="valid", data_format="channels_last") + self.bias
         if self.beta == 0.75:
             root = ops.sqrt(scale)
@@ -58,7 +65,7 @@ class LocalResponseNormalization(keras.layers.Layer):
 
     def get_config(self):
         own = {"depth_radius": self.depth_radius, "bias": self.bias, "alpha": self.alpha, "beta": self.beta}
-        return {**super().get_config(), **own}
+        return {**super().get_config(), **own, "builtin": self.builtin}
 
 
 @keras.saving.register_keras_serializable(package="keras_inception")

@@ -4,6 +4,7 @@ import os
 import statistics
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from keras_inception.mobile import metadata
 from keras_inception.preprocessing import DEFAULT, Preprocessing
 from keras_inception.quiet import silenced
 from keras_inception.runs import LABELS, PREPROCESSING
+
+if TYPE_CHECKING:
+    from ai_edge_litert.interpreter import Interpreter
 
 
 class TFLiteClassifier:
@@ -38,17 +42,8 @@ class TFLiteClassifier:
     """
 
     def __init__(self, path: str | os.PathLike, threads: int = 1):
-        from ai_edge_litert.interpreter import Interpreter
-
         self.path = Path(path)
-        if not self.path.is_file():
-            raise FileNotFoundError(f"there is no .tflite file at {self.path}")
-        try:
-            with silenced():  # LiteRT tells of its delegate
-                self._interpreter = Interpreter(str(self.path), num_threads=threads)
-                self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            raise ValueError(f"{self.path} is not a TFLite model that can be run: {error}") from None
+        self._interpreter = interpreter(self.path, threads)
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         if len(inputs) != 1 or len(outputs) != 1:
             received = f"{len(inputs)} and {len(outputs)}"
@@ -120,6 +115,26 @@ class TFLiteClassifier:
         if output.dtype == np.float32:
             return output
         return (output.astype(np.float32) - zero_point) * scale
+
+
+def interpreter(path: str | os.PathLike, threads: int = 1) -> "Interpreter":
+    """LiteRT's interpreter of a .tflite file, ready to run.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: not a TFLite model that can be run.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no .tflite file at {path}")
+    try:
+        with silenced():  # LiteRT tells of its delegate
+            opened = Interpreter(str(path), num_threads=threads)
+            opened.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(f"{path} is not a TFLite model that can be run: {error}") from None
+    return opened
 
 
 def numbered(classes: int) -> tuple[str, ...]:

@@ -14,6 +14,17 @@ from keras_inception.runs import LABELS, PREPROCESSING
 
 CARD, SAMPLE, ANSWERS = "README.md", "sample.png", "sample.json"
 NAMES = (LABELS, PREPROCESSING, CARD, SAMPLE, ANSWERS)
+COLUMNS = (
+    "variant",
+    "file",
+    "MB",
+    "top-1",
+    "top-5",
+    "agreement with Keras",
+    "latency, ms",
+    "outside the XNNPACK delegate",
+    "not on the GPU",
+)
 
 
 def write_companions(
@@ -76,12 +87,13 @@ def model_card(about: About, labels: tuple[str, ...], given: Preprocessing, repo
 
 ## Files
 
-| variant | file | MB | top-1 | top-5 | agreement with Keras | latency, ms | outside the XNNPACK delegate |
-|---|---|---|---|---|---|---|---|
+| {" | ".join(COLUMNS)} |
+|{"---|" * len(COLUMNS)}
 {table}
 {refused}
 Measured on {pictures}. Keras itself: top-1 {_percent(report["top1"])}, top-5 {_percent(report["top5"])}. Latency is the
-median on the machine that exported, not on a phone. Every figure is in `report.json`.
+median on the machine that exported, not on a phone. Not on the GPU is what its delegate's published list lacks. Every
+figure is in `report.json`.
 
 ## Use
 
@@ -114,6 +126,7 @@ def _table_row(variant: str, row: dict) -> str:
         _percent(row["agreement"]),
         f"{row['latency_ms']:.2f}",
         ", ".join(row["outside_delegate"]) or "none",
+        ", ".join(row["outside_gpu"]) or "none",
     )
     return f"| {' | '.join(cells)} |"
 

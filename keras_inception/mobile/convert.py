@@ -1,7 +1,8 @@
 """SavedModel to .tflite, in a process of its own: the converter leaks memory and prints hundreds of lines.
 
 The job: ``saved_model`` (folder), ``variant``, ``output`` (file), and for int8 ``calibration`` (.npy file of uint8 RGB
-pictures, (n, height, width, 3)) with ``given`` (JSON of the `Preprocessing` from those to the model's input).
+pictures, (n, height, width, 3)) with ``given`` (JSON of the `Preprocessing` from those to the model's input); None for
+a network that has been trained for int8.
 """
 
 from collections.abc import Iterator
@@ -13,13 +14,13 @@ from keras_inception.mobile.child import answer, run_module
 from keras_inception.preprocessing import Preprocessing
 
 
-def convert(saved_model: Path, variant: str, output: Path, calibration: Path, given: Preprocessing) -> None:
+def convert(saved_model: Path, variant: str, output: Path, calibration: Path | None, given: Preprocessing) -> None:
     """Convert in a process of its own; ChildError if that fails."""
     job = {
         "saved_model": str(saved_model),
         "variant": variant,
         "output": str(output),
-        "calibration": str(calibration),
+        "calibration": calibration and str(calibration),
         "given": given.to_json(),
     }
     run_module(__name__, job)
@@ -35,9 +36,10 @@ def main(job: dict) -> None:
     if variant == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if variant == "int8":
-        given = Preprocessing.from_json(job["given"])
-        converter.representative_dataset = lambda: representative(np.load(job["calibration"]), given)
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        if job["calibration"]:
+            given = Preprocessing.from_json(job["given"])
+            converter.representative_dataset = lambda: representative(np.load(job["calibration"]), given)
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = converter.inference_output_type = tf.uint8
     Path(job["output"]).write_bytes(converter.convert())
 

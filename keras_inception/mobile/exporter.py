@@ -18,7 +18,8 @@ from keras_inception.mobile import VARIANTS, metadata
 from keras_inception.mobile.child import ChildError
 from keras_inception.mobile.companions import NAMES, write_companions
 from keras_inception.mobile.convert import convert
-from keras_inception.mobile.graph import deployed, input_of, save
+from keras_inception.mobile.graph import deployed, input_of, is_trained_for_int8, save
+from keras_inception.mobile.rewrites import check_names, rewrite
 from keras_inception.mobile.source import Source, is_run, open_source
 from keras_inception.mobile.verify import MIN_AGREEMENT, Reference, accuracy, verify
 from keras_inception.preprocessing import Preprocessing
@@ -35,7 +36,8 @@ def export(
     source: "str | os.PathLike | keras.Model",
     output: str | os.PathLike,
     *,
-    quantize: Sequence[str] = VARIANTS,
+    quantize: Sequence[str] | None = None,
+    rewrites: Sequence[str] | None = None,
     name: str | None = None,
     labels: str | os.PathLike | Sequence[str] | None = None,
     preprocessing: str | os.PathLike | Preprocessing | None = None,
@@ -60,7 +62,9 @@ def export(
         source: a run directory, which needs nothing else; a ``.keras`` file; or a functional Keras model. Of several
             outputs the one named ``predictions`` is taken; logits get a softmax.
         output: the folder, made if need be.
-        quantize: any of float32, float16 (weights), dynamic (8-bit weights), int8 (full integer, uint8 in and out).
+        quantize: any of float32, float16 (weights), dynamic (8-bit weights), int8 (full integer, uint8 in and out). By
+            default all, or int8 alone of a network that has been trained for it, which can have no other.
+        rewrites: of the graph for speed, names in `keras_inception.mobile.rewrites.REWRITES`; by default all.
         name: of the files; by default the model's.
         labels: names of the classes, or a file of one a line; else a run's own, else numbers.
         preprocessing: a `Preprocessing`, the name of one, or its JSON file; else a run's own, else
@@ -85,14 +89,16 @@ def export(
     """
     began = time.monotonic()
     say = on_step or (lambda line: None)
-    _check_arguments(quantize, name, min_agreement)
-    if "int8" in quantize and calibration is None and not is_run(source):
-        raise ValueError("int8 needs `calibration`, a folder of pictures such as it will see. Received: none")
+    _check_arguments(quantize, rewrites, name, min_agreement)
     folder = Path(output)
     _check_folder(folder, source, name, overwrite)
     opened = open_source(
         source, labels=labels, preprocessing=preprocessing, calibration=calibration, test=test, say=say
     )
+    trained = is_trained_for_int8(opened.model)
+    quantize = (quantize or VARIANTS) if not trained else (quantize or ("int8",))
+    if "int8" in quantize and not trained and not len(opened.calibration):
+        raise ValueError("int8 needs `calibration`, a folder of pictures such as it will see. Received: none")
     if opened.noise:
         say("no pictures were given: the files are verified on noise")
     missing = metadata.unavailable()
@@ -108,7 +114,7 @@ def export(
     reference = _ask_keras(opened)
     rows = {}
     with tempfile.TemporaryDirectory(prefix="keras-inception-") as temporary:
-        workshop = _Workshop(Path(temporary), opened, about)
+        workshop = _Workshop(Path(temporary), opened, about, rewrites, trained)
         say(f"Converting to {', '.join(quantize)}")
         workshop.convert(quantize)
         for variant in quantize:
@@ -143,12 +149,22 @@ def export(
 class _Workshop:
     """A folder where files are made, described and proven, before they get their names."""
 
-    def __init__(self, folder: Path, opened: Source, about: metadata.About):
+    def __init__(
+        self,
+        folder: Path,
+        opened: Source,
+        about: metadata.About,
+        rewrites: Sequence[str] | None,
+        trained: bool,  # for int8
+    ):
         self._folder = folder
         self._opened = opened
         self._about = about
-        self._calibration = folder / "calibration.npy"
-        np.save(self._calibration, opened.calibration)
+        self._model = rewrite(opened.model, rewrites)
+        self._trained = trained
+        self._calibration = None if trained else folder / "calibration.npy"
+        if self._calibration:
+            np.save(self._calibration, opened.calibration)
         self._saved_models: dict[Preprocessing, Path] = {}
         self._failures: dict[str, str] = {}
 
@@ -173,6 +189,9 @@ class _Workshop:
     def _convert(self, variant: str, saved_model: Path) -> None:
         path = self._path(variant)
         path.parent.mkdir()
+        if self._trained and variant != "int8":
+            self._failures[variant] = "the network has been trained for int8: export the run that it was made of"
+            return
         try:
             convert(saved_model, variant, path, self._calibration, self._given(variant))
         except ChildError as error:
@@ -188,7 +207,7 @@ class _Workshop:
         """The SavedModel whose input means `given`: most variants share one."""
         if given not in self._saved_models:
             path = self._folder / f"saved_model_{len(self._saved_models)}"
-            save(deployed(self._opened.model, self._opened.preprocessing, given), path)
+            save(deployed(self._model, self._opened.preprocessing, given), path)
             self._saved_models[given] = path
         return self._saved_models[given]
 
@@ -201,8 +220,11 @@ class _Workshop:
         metadata.pack(path, labels, preprocessing)
 
 
-def _check_arguments(quantize: Sequence[str], name: str | None, min_agreement: float | None) -> None:
-    if isinstance(quantize, str) or not quantize or not set(quantize) <= set(VARIANTS):
+def _check_arguments(
+    quantize: Sequence[str] | None, rewrites: Sequence[str] | None, name: str | None, min_agreement: float | None
+) -> None:
+    check_names(rewrites)
+    if quantize is not None and (isinstance(quantize, str) or not quantize or not set(quantize) <= set(VARIANTS)):
         raise ValueError(f"`quantize` must be some of {', '.join(VARIANTS)}. Received: {quantize!r}")
     if name is not None and not re.fullmatch(r"[\w.-]+", name):
         raise ValueError(f"`name` must be of letters, digits, '_', '-' and '.'. Received: name={name!r}")

@@ -1,7 +1,4 @@
-"""The graph that is converted: one softmax output, and an input whose meaning a phone can be told.
-
-A rewrite of the graph for speed is a function from model to model, and its place is before `deployed`.
-"""
+"""The graph that is converted: one softmax output, and an input whose meaning a phone can be told."""
 
 import os
 from typing import TYPE_CHECKING
@@ -57,6 +54,13 @@ def _takes(shape: tuple[int | None, ...], size: tuple[int, int]) -> bool:
     return len(shape) == 4 and all(got in (None, want) for got, want in zip(shape, wanted, strict=True))
 
 
+def is_trained_for_int8(model: "keras.Model") -> bool:
+    """Whether a network has come of quantization-aware training, so that it is converted without calibration."""
+    from keras_inception.layers import FakeQuantization
+
+    return any(isinstance(layer, FakeQuantization) for layer in model.layers)
+
+
 def input_of(preprocessing: Preprocessing, variant: str) -> Preprocessing:
     """What the input tensor of a file means: RGB pixels by ``(pixel - mean) / std``.
 
@@ -82,6 +86,8 @@ def deployed(model: "keras.Model", preprocessing: Preprocessing, given: Preproce
     """
     import keras
 
+    from keras_inception.layers import FakeQuantization
+
     order = [2, 1, 0] if preprocessing.channels == "BGR" else [0, 1, 2]
     mean, std = np.array(preprocessing.mean), np.array(preprocessing.std)
     kernel = np.zeros((3, 3))
@@ -90,6 +96,9 @@ def deployed(model: "keras.Model", preprocessing: Preprocessing, given: Preproce
     image = x = keras.Input((*preprocessing.size, 3), name="image")
     if not (np.array_equal(kernel, np.eye(3)) and not bias.any()):
         normalization = keras.layers.Conv2D(3, 1, name="normalization")
+        if is_trained_for_int8(model):
+            ends = given.normalize(np.array([[[0.0] * 3, [255.0] * 3]], np.float32))
+            x = FakeQuantization(ends.min(), ends.max(), name="pixels")(x)
         x = normalization(x)
         normalization.set_weights([kernel[None, None], bias])
     return keras.Model(image, {"probabilities": model(x)}, name=model.name)

@@ -1,6 +1,6 @@
 """Graphs that give the same numbers, by operations that a phone runs faster: functions from model to model.
 
-Each is exact up to rounding in float32. They are for export: a rewritten model is converted, not trained or saved.
+Each is exact up to rounding in float32. They are for export: a rewritten model is converted, or trained for int8.
 """
 
 from collections import defaultdict
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_inception.layers import FixedMap, SpaceToDepth
 from keras_inception.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -20,20 +19,25 @@ if TYPE_CHECKING:
 STEM_CHANNELS = 4  # a convolution of more channels than this uses the processor well enough as it is
 
 
-def rewrite(model: "keras.Model", names: Iterable[str] | None = None) -> "keras.Model":
+def rewrite(model: "keras.Model", names: Sequence[str] | None = None) -> "keras.Model":
     """A functional model after the rewrites of these names, by default all, in the order of `REWRITES`.
 
     Raises:
         ValueError: there is no rewrite of such a name.
     """
-    for name in (chosen := tuple(REWRITES if names is None else names)):
+    check_names(names)
+    for name, function in REWRITES.items():
+        if names is None or name in names:
+            model = function(model)
+    return model
+
+
+def check_names(names: Iterable[str] | None) -> None:
+    """Raise ValueError unless all are names of rewrites; None are all of them."""
+    for name in names or ():
         if name not in REWRITES:
             allowed = ", ".join(REWRITES)
             raise ValueError(f"`rewrites` may be {allowed}.{did_you_mean(name, REWRITES)} Received: {name!r}")
-    for name, function in REWRITES.items():
-        if name in chosen:
-            model = function(model)
-    return model
 
 
 def space_to_depth_stem(model: "keras.Model") -> "keras.Model":
@@ -54,18 +58,16 @@ def space_to_depth_stem(model: "keras.Model") -> "keras.Model":
         stride, padding = layer.strides[0], layer.padding
         if stride == 1 or layer.strides != (stride, stride):
             continue
-        image, border = step.inputs[0], (0, 0)
+        image = step.inputs[0]
+        border: tuple[int, ...] = (0, 0)
         before = graph.made_by(image)
         if before and type(before.operation) is keras.layers.ZeroPadding2D and graph.only_reader(image):
-            (top, _), (left, _) = before.operation.padding
-            image, border = before.inputs[0], (top, left)
+            border = tuple(zeros for zeros, _ in before.operation.padding)
+            image = before.inputs[0]
         elif padding == "same":
-            before, border = (
-                None,
-                tuple(
-                    _same(side, size, stride)[0] for side, size in zip(image.shape[1:3], layer.kernel_size, strict=True)
-                ),
-            )
+            before = None
+            places = zip(image.shape[1:3], layer.kernel_size, strict=True)
+            border = tuple(_same(side, size, stride)[0] for side, size in places)
         else:
             before = None
         outputs = step.outputs[0].shape[1:3]
@@ -80,6 +82,8 @@ def _on_blocks(
 ) -> Callable:
     """The strided convolution `layer` as a function of a map of `sides`, before `border` zeros at the top and left."""
     import keras
+
+    from keras_inception.layers import SpaceToDepth
 
     stride = layer.strides[0]
     kernel, *bias = layer.get_weights()
@@ -149,17 +153,15 @@ def pool_after_projection(model: "keras.Model") -> "keras.Model":
         if pool is None or type(pool.operation) is not keras.layers.AveragePooling2D or not graph.only_reader(pooled):
             continue
         padding = graph.made_by(pool.inputs[0])
-        has_border = padding is not None and type(padding.operation) is keras.layers.ZeroPadding2D
-        if has_border and not graph.only_reader(pool.inputs[0]):
+        if padding is None or type(padding.operation) is not keras.layers.ZeroPadding2D:
+            padding = None
+        elif not graph.only_reader(pool.inputs[0]):
             continue
         norm = graph.only_reader(step.outputs[0])
         norm = norm if norm and type(norm.operation) is keras.layers.BatchNormalization else None
         kernel, bias = _folded(layer, norm and norm.operation)
-        moved = [pool, *([padding] if has_border else []), *([norm] if norm else [])]
-        replaced |= {each.name: _as_it_is for each in moved}
-        replaced[step.name] = _then_pooled(
-            layer.name, kernel, bias, pool.operation, padding.operation if has_border else None
-        )
+        replaced |= {each.name: _as_it_is for each in (pool, padding, norm) if each}
+        replaced[step.name] = _then_pooled(layer.name, kernel, bias, pool.operation, padding and padding.operation)
     return graph.with_replaced(replaced)
 
 
@@ -209,7 +211,9 @@ def _average(x, pool: "keras.layers.AveragePooling2D", padding: str, bias: np.nd
     import keras
 
     size = pool.pool_size
-    average = keras.layers.DepthwiseConv2D(size, padding=padding, use_bias=bias is not None, name=pool.name)
+    average = keras.layers.DepthwiseConv2D(
+        size, padding=padding, use_bias=bias is not None, trainable=False, name=pool.name
+    )
     y = average(x)
     kernel = np.full((*size, x.shape[-1], 1), 1 / np.prod(size), np.float32)
     average.set_weights([kernel] if bias is None else [kernel, bias])
@@ -219,6 +223,8 @@ def _average(x, pool: "keras.layers.AveragePooling2D", padding: str, bias: np.nd
 def _corrected(x, size: Sequence[int], name: str):
     """What an average of `size` over a map with zeros around it is, of its own pixels alone."""
     import keras
+
+    from keras_inception.layers import FixedMap
 
     counts = [_counts(side, places) for side, places in zip(x.shape[1:3], size, strict=True)]
     missing = np.prod(size) / np.outer(*counts) - 1

@@ -142,7 +142,7 @@ def _pictures(
     splits = None
     if run and (calibration is None or test is None):
         splits = datasets.open_data(**{**run.data, "labels": run.labels})
-    pool = _to_calibrate(calibration, splits, say)
+    pool = _to_calibrate(calibration, labels, splits, say)
     if test is not None:
         held_out = _to_verify(test, labels, say)
     elif splits:
@@ -155,10 +155,15 @@ def _pictures(
     return pool[:CALIBRATION_PICTURES], held_out
 
 
-def _to_calibrate(folder: str | os.PathLike | None, splits: "Splits | None", say: Say) -> list[_Picture]:
+def _to_calibrate(
+    folder: str | os.PathLike | None, labels: tuple[str, ...], splits: "Splits | None", say: Say
+) -> list[_Picture]:
     """Shuffled pictures, of which any beginning has as many of each class, or of each folder, as can be."""
     if folder is not None:
         examples = _below(folder, say)
+        folders = {Path(examples.name(index)).parent.name for index in range(len(examples))}
+        if len(folders) == 1 and (only := folders.pop()) in labels:
+            raise ValueError(f"`calibration` must have pictures of all classes. Received: {folder}, of {only!r} alone")
     elif splits:
         examples = splits.train
     else:

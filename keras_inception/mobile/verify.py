@@ -8,7 +8,7 @@ import numpy as np
 from keras_inception.evaluation import evaluate
 from keras_inception.mobile import metadata, task_library
 from keras_inception.mobile.classifier import TFLiteClassifier, numbered
-from keras_inception.mobile.delegate import outside_delegate
+from keras_inception.mobile.delegate import outside_delegate, outside_gpu
 from keras_inception.preprocessing import Preprocessing
 
 MIN_AGREEMENT = {"float32": 0.99, "float16": 0.99, "dynamic": 0.95, "int8": 0.95}
@@ -72,6 +72,7 @@ def verify(
         "max_difference": float(np.abs(probabilities - reference.probabilities).max()),
         "latency_ms": classifier.latency_ms(),
         "outside_delegate": outside_delegate(path),
+        "outside_gpu": outside_gpu(path),
         **_task_library(path, variant, reference.pictures, probabilities),
     }
     problems = []

@@ -13,3 +13,27 @@ def with_drawn_weights(model, seed: int = 0):
             elif weight.name in ("beta", "moving_mean", "bias"):
                 weight.assign(chance.normal(0, 0.2, weight.shape))
     return model
+
+
+def small_inception(input_shape, classes, auxiliary=False, dropout=0.0, filters=None):
+    """A stem, a module of two branches and a shortcut, with batch norms: what the real ones have, in little."""
+    from keras import Model, layers
+
+    def unit(x, count, size, name, strides=1):
+        count = (filters or {}).get(name, count)
+        x = layers.Conv2D(count, size, strides=strides, padding="same", use_bias=False, name=name)(x)
+        x = layers.BatchNormalization(momentum=0.8, name=f"{name}_bn")(x)
+        return layers.ReLU(name=f"{name}_relu")(x)
+
+    x = inputs = layers.Input(input_shape, name="image")
+    x = unit(x, 16, 3, "stem", strides=2)
+    x = layers.MaxPooling2D(2, name="pool")(x)
+    x = layers.Concatenate(name="module")([unit(x, 16, 1, "one"), unit(unit(x, 16, 1, "reduce"), 24, 3, "three")])
+    left, right = unit(x, 32, 3, "left"), unit(x, 32, 1, "right")
+    last = layers.Add(name="sum")([left, right])
+    pooled = layers.Dropout(dropout, name="dropout")(layers.GlobalAveragePooling2D(name="global_pool")(last))
+    predictions = layers.Dense(classes, "softmax", name="predictions")(pooled)
+    if not auxiliary:
+        return Model(inputs, predictions, name="small_inception")
+    head = layers.Dense(classes, "softmax", name="aux")(layers.GlobalAveragePooling2D(name="aux_pool")(x))
+    return Model(inputs, {"predictions": predictions, "aux": head}, name="small_inception")

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 from colours import LABELS, SIDE, save_pictures
@@ -51,6 +53,18 @@ def test_pictures_that_cannot_be_read_are_named(tiny_model, tmp_path):
     found, said = opened(tiny_model, calibration=tmp_path)
     assert len(found.calibration) + len(found.test) == 9
     assert any("broken.jpg" in line for line in said)
+
+
+def test_pictures_of_one_class_are_none_to_calibrate_with(run, tmp_path):
+    save_pictures(tmp_path, 2, seed=8)
+    for folder in (tmp_path / LABELS[0], tmp_path):
+        with pytest.raises(ValueError, match=rf"pictures of all classes\. Received: .*, of '{LABELS[0]}' alone"):
+            opened(run, calibration=folder)
+        for other in LABELS[1:]:
+            shutil.rmtree(tmp_path / other, ignore_errors=True)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="empty has no pictures"):
+        opened(run, calibration=tmp_path / "empty")
 
 
 def test_labelled_pictures_of_other_classes_are_refused(run, tmp_path):

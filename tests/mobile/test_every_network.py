@@ -1,0 +1,71 @@
+"""Every network goes to the phone whole: rewritten, as float32, int8 and trained for int8."""
+
+import keras
+import numpy as np
+import pytest
+import tf_keras
+from networks import with_drawn_weights
+
+from keras_inception import registry
+from keras_inception.mobile import TFLiteClassifier, bridge, quantization
+from keras_inception.mobile.convert import convert
+from keras_inception.mobile.delegate import outside_delegate, partitions
+from keras_inception.mobile.graph import deployed, save
+from keras_inception.mobile.rewrites import rewrite
+from keras_inception.models.inference import inference_model
+from keras_inception.preprocessing import DEFAULT
+
+pytestmark = pytest.mark.slow
+CLASSES = 4
+SIDES = {name: 75 if registry.FIGURES[name].size == 299 else 64 for name in registry.NETWORKS}
+INT8 = ["QUANTIZE", "SOFTMAX", "QUANTIZE"]
+
+
+@pytest.fixture(params=[*registry.NETWORKS, "googlenet with batch norm"])
+def network(request) -> keras.Model:
+    name, _, normalized = request.param.partition(" ")
+    options = {"normalization": "batch_norm"} if normalized else {}
+    if name in registry.WITH_HEADS:
+        options["auxiliary"] = True
+    side = SIDES[name]
+    return with_drawn_weights(registry.create(name, classes=CLASSES, input_shape=(side, side, 3), **options))
+
+
+def tflite(model: keras.Model, folder, variant: str, pictures: np.ndarray | None):
+    """The file, as an export makes it."""
+    given = DEFAULT.replace(size=model.input_shape[1:3])
+    path = folder / f"{variant}.tflite"
+    save(deployed(model, given, given), folder / f"model_{variant}")
+    if pictures is not None:
+        np.save(folder / "pictures.npy", pictures)
+    convert(folder / f"model_{variant}", variant, path, None if pictures is None else folder / "pictures.npy", given)
+    return path
+
+
+def test_converted_it_stays_in_the_delegate(network, tmp_path):
+    model = inference_model(network)
+    pictures = np.random.default_rng(0).integers(0, 256, (8, *model.input_shape[1:]), np.uint8)
+    expected = model.predict(pictures / 127.5 - 1, verbose=0)
+    for variant, outside, difference in (("float32", [], 1e-4), ("int8", INT8, 0.2)):
+        path = tflite(rewrite(model), tmp_path, variant, pictures)
+        assert outside_delegate(path) == outside
+        assert partitions(path) == 1
+        np.testing.assert_allclose(TFLiteClassifier(path).predict(pictures), expected, atol=difference)
+
+
+def test_quantized_trained_converted_and_run(network, tmp_path):
+    chance = np.random.default_rng(0)
+    pictures = chance.integers(0, 256, (16, *network.input_shape[1:]), np.uint8)
+    x, y = (pictures / 127.5 - 1).astype(np.float32), np.eye(CLASSES)[chance.integers(0, CLASSES, 16)]
+    model = quantization.quantize_aware(bridge.to_tf_keras(rewrite(network)), [x])
+    heads = list(model.output) if isinstance(model.output, dict) else []
+    loss = "categorical_crossentropy"
+    model.compile(tf_keras.optimizers.SGD(1e-5), {head: loss for head in heads} if heads else loss)
+    before = [weight.numpy() for weight in model.trainable_weights]
+    model.fit(x, {head: y for head in heads} if heads else y, batch_size=8, verbose=0)
+    assert any((weight.numpy() != first).any() for weight, first in zip(model.trainable_weights, before, strict=True))
+    kept = inference_model(quantization.quantized(model, (-1, 1)))
+    path = tflite(kept, tmp_path, "int8", None)
+    assert outside_delegate(path) == INT8
+    assert partitions(path) == 1
+    np.testing.assert_allclose(TFLiteClassifier(path).predict(pictures), kept.predict(x, verbose=0), atol=0.1)
