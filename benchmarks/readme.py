@@ -15,6 +15,12 @@ def keep(name: str, result: dict) -> None:
     (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
+def kept(name: str) -> dict:
+    """What the result file of that name holds; nothing if it is not there."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table."""
     lines = [columns, ["---"] * len(columns), *rows]

@@ -1,0 +1,129 @@
+"""Latency of the exported networks against other engines: python benchmarks/latency.py [--runs N]
+
+GoogLeNet and Inception v3, float32 and int8, one picture at a time: our export in LiteRT, what TFLiteConverter makes of
+the network without us, ONNX Runtime, OpenVINO and PyTorch, each in a process of its own, by turns; nothing else may
+run. Writes ``benchmarks/results/latency.json`` and, from it, the table in the README.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from circumstances import circumstances
+from peers import CACHE, environment
+from readme import insert, keep, markdown
+
+from keras_inception import registry
+from keras_inception.mobile.benchmark import Stopwatch, of_file, take_turns
+from keras_inception.mobile.convert import convert
+from keras_inception.mobile.graph import deployed, save
+from keras_inception.mobile.rewrites import REWRITES, rewrite
+from keras_inception.preprocessing import DEFAULT
+
+HERE = Path(__file__).parent
+REQUIREMENTS = HERE / "engine-requirements.txt"
+
+
+class Network(NamedTuple):
+    """A network with its arguments; the engines' name of it; what is other in the one that its plain conversion is of;
+    and another one here that it is timed beside."""
+
+    name: str
+    options: dict
+    peer: str | None = None
+    plain: dict | None = None
+    beside: str | None = None
+
+
+NETWORKS = {
+    "GoogLeNet, batch norm": Network("googlenet", {"normalization": "batch_norm"}, "googlenet"),
+    "GoogLeNet, the paper's": Network(
+        "googlenet", {}, plain={"normalization": "lrn_builtin"}, beside="GoogLeNet, batch norm"
+    ),
+    "Inception v3": Network("inception_v3", {}, "inception_v3"),
+}
+ENGINES = {"float32": ("onnx_runtime", "openvino", "pytorch"), "int8": ("onnx_runtime", "openvino")}
+TITLES = {
+    "ours": "ours",
+    "plain": "TFLiteConverter",
+    "onnx_runtime": "ONNX Runtime",
+    "openvino": "OpenVINO",
+    "pytorch": "PyTorch",
+    "beside": "batch norm",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--engine-env", type=Path, default=CACHE / "engines", help="made if it is not there")
+    parser.add_argument("--runs", type=int, default=60)
+    arguments = parser.parse_args()
+    python = environment(arguments.engine_env, REQUIREMENTS)
+    cases, versions = [], {}
+    with tempfile.TemporaryDirectory() as folder:
+        files = {name: converted(Path(folder), network) for name, network in NETWORKS.items()}
+        for name, network in NETWORKS.items():
+            for precision, engines in ENGINES.items():
+                for threads in (1, 2):
+                    watched = {side: of_file(files[name][side, precision], threads) for side in ("ours", "plain")}
+                    if network.beside:
+                        watched["beside"] = of_file(files[network.beside]["ours", precision], threads)
+                    for engine in engines if network.peer else ():
+                        told = (python, HERE / "engine.py", engine, network.peer, precision, threads)
+                        watched[engine] = list(map(str, told))
+                    times, told = measured(watched, arguments.runs)
+                    cases.append({"network": name, "precision": precision, "threads": threads, "ms": times})
+                    versions |= told
+                    print(name, precision, threads, times, file=sys.stderr, flush=True)
+    command = f"python benchmarks/latency.py --runs {arguments.runs}"
+    result = {"command": command, **circumstances(), "versions": versions, "cases": cases}
+    keep("latency", result)
+    insert("latency", table(result))
+    print(table(result))
+
+
+def converted(folder: Path, network: Network) -> dict[tuple[str, str], Path]:
+    """Our files of a network with drawn weights, and the plain converter's, by side and precision."""
+    files: dict[tuple[str, str], Path] = {}
+    size = registry.FIGURES[network.name].size
+    given = DEFAULT.replace(size=(size, size))
+    pictures = folder / f"{size}.npy"
+    np.save(pictures, np.random.default_rng(0).integers(0, 256, (16, size, size, 3), np.uint8))
+    for side, changes, rewrites in (("ours", None, list(REWRITES)), ("plain", network.plain, [])):
+        model = rewrite(registry.create(network.name, **{**network.options, **(changes or {})}), rewrites)
+        saved = folder / f"{len(list(folder.iterdir()))}"
+        save(deployed(model, given, given), saved)
+        for precision in ENGINES:
+            files[side, precision] = path = saved.with_name(f"{saved.name}_{precision}.tflite")
+            convert(saved, precision, path, pictures, given)
+    return files
+
+
+def measured(commands: dict[str, list[str]], runs: int) -> tuple[dict[str, float], dict[str, str]]:
+    """Median milliseconds of each side, and the versions of those that tell."""
+    with ExitStack() as stack:
+        watches = {side: stack.enter_context(Stopwatch(command)) for side, command in commands.items()}
+        take_turns(list(watches.values()), runs)
+    times = {side: round(statistics.median(watch.times), 3) for side, watch in watches.items()}
+    return times, {side: watch.told["version"] for side, watch in watches.items() if "version" in watch.told}
+
+
+def table(result: dict) -> str:
+    """The result as Markdown: our milliseconds, and their share of the others'."""
+    rows = []
+    for case in result["cases"]:
+        others = [
+            f"{case['ms']['ours'] / case['ms'][side]:.2f}" if side in case["ms"] else "–" for side in list(TITLES)[1:]
+        ]
+        rows.append([case["network"], case["precision"], str(case["threads"]), f"{case['ms']['ours']:.1f}", *others])
+    titles = [f"to {title}" for title in list(TITLES.values())[1:]]
+    return markdown(["network", "precision", "threads", "ours, ms", *titles], rows)
+
+
+if __name__ == "__main__":
+    main()
