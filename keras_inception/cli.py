@@ -24,7 +24,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-TEXT_COLUMNS = ("class", "variant", "outside the delegate", "network", "ImageNet top-1 / top-5", "recipe", "about")
+TEXT_COLUMNS = (
+    "rewrite",
+    "step",
+    "file",
+    "class",
+    "variant",
+    "outside the delegate",
+    "network",
+    "ImageNet top-1 / top-5",
+    "recipe",
+    "about",
+)
 PICTURES = "A folder of class folders, or of train/, validation/ and test/ with such."
 SOURCE = "A folder of pictures or of TFRecord shards, fashion_mnist, fashion_mnist:FOLDER or tfds:NAME."
 RUN_OR_FILE = "A run directory, or a .tflite file."
@@ -223,7 +234,12 @@ def predict(
 def export(
     source: Annotated[Path | None, typer.Argument(metavar="[RUN|FILE.keras]", help="What to export.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write into.")] = Path("exported"),
-    quantize: Annotated[str, typer.Option(help="Variants, by commas.")] = "float32,float16,dynamic,int8",
+    quantize: Annotated[
+        str | None, typer.Option(help="Some of float32,float16,dynamic,int8; else all that can be had.")
+    ] = None,
+    rewrites: Annotated[
+        str | None, typer.Option(help="Of the graph, by commas, or none; else all. `rewrites` lists them.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Files are named NAME_VARIANT.tflite.")] = None,
     model: Annotated[str | None, typer.Option(help="In place of SOURCE: a network by name (GoogLeNet) …")] = None,
     weights: Annotated[Path | None, typer.Option(help="… and the file of its weights.")] = None,
@@ -246,7 +262,6 @@ def export(
         raise ValueError("--weights goes with --model")
     if source is not None and not source.exists():
         raise FileNotFoundError(f"there is no run directory or .keras file at {source}")
-    variants = tuple(part.strip() for part in quantize.split(",") if part.strip())
     _import_tensorflow()
     from keras_inception import mobile, registry
 
@@ -259,7 +274,8 @@ def export(
     report = mobile.export(
         network,
         output,
-        quantize=variants,
+        quantize=_parts(quantize),
+        rewrites=() if rewrites == "none" else _parts(rewrites),
         name=name,
         labels=labels,
         preprocessing=preprocessing,
@@ -274,6 +290,131 @@ def export(
     )
     _show_report(report, json)
     typer.echo(f"Exported: {output}", err=json)
+
+
+@app.command()
+def compress(
+    source: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="A run directory.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The run directory to make.")] = Path("compressed"),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with what is at --output; give no RUN.")] = False,
+    macs: Annotated[
+        float | None, typer.Option(help="Slim it to so many multiply-adds: a number, or up to 1 a share.")
+    ] = None,
+    latency: Annotated[
+        float | None, typer.Option(help="Slim it until the int8 file is so fast: milliseconds, or up to 1 a share.")
+    ] = None,
+    mb: Annotated[
+        float | None, typer.Option(help="Slim it until the int8 file is so small: megabytes, or up to 1 a share.")
+    ] = None,
+    criterion: Annotated[str, typer.Option(help="What ranks filters: taylor, l1 or batch_norm_scale.")] = "taylor",
+    prune: Annotated[str | None, typer.Option(help="Share of weights that become zero, or 2:4.")] = None,
+    prune_schedule: Annotated[str, typer.Option(help="polynomial, or constant: all at once.")] = "polynomial",
+    prune_layers: Annotated[
+        list[str] | None, typer.Option("--prune-layer", metavar="LAYER", help="Prune it alone; can be repeated.")
+    ] = None,
+    cluster: Annotated[int | None, typer.Option(help="Values that the weights of a layer may have.")] = None,
+    quantize: Annotated[bool, typer.Option("--quantize", help="Train for int8.")] = False,
+    distillation: Annotated[float, typer.Option(help="Share that RUN's own answers have in what is taught.")] = 0.5,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Of each step's recipe; can be repeated.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Make a trained network smaller and faster, and see what each step costs: slim, prune, cluster, quantize.
+
+    The result is a run directory like any other.
+    """
+    asked = macs or latency or mb or prune or cluster or quantize
+    if resume and (source or asked or settings):
+        raise ValueError(f"--resume takes the run and what is to be done from {output}: give neither")
+    if not resume and source is None:
+        raise ValueError("RUN is missing: a run directory to compress, or --resume to go on")
+    _import_tensorflow()
+    from keras_inception.mobile import compression
+
+    job = None
+    if not resume:
+        share = prune if prune in (None, "2:4") else _share("--prune", prune)
+        job = compression.Job(
+            macs, latency, mb, criterion, share, prune_schedule, prune_layers or None, cluster, quantize
+        )
+    rows = compression.compress(
+        source,
+        output,
+        job,
+        settings=_assignments(settings or []),
+        distillation=distillation,
+        resume=resume,
+        on_step=lambda step: typer.echo(step, err=json),
+    )
+    if json:
+        typer.echo(jsonlib.dumps(rows, ensure_ascii=False))
+        return
+    _table(
+        ["step", "MACs", "parameters", "MB", "gzip MB", "zeros", "top-1", "latency ms", "ratio"],
+        [
+            [
+                row["step"],
+                f"{row['macs'] / 1e6:.0f} M",
+                f"{row['parameters'] / 1e6:.2f} M",
+                f"{row['mb']:.2f}",
+                f"{row['gzip_mb']:.2f}",
+                f"{row['sparsity']:.0%}",
+                "–" if row["top1"] is None else f"{row['top1']:.1%}",
+                f"{row['latency_ms']:.1f}",
+                f"{row['ratio']:.2f}",
+            ]
+            for row in rows
+        ],
+    )
+    typer.echo(f"All of the int8 files. Run: {output}")
+
+
+@app.command("rewrites")
+def list_rewrites() -> None:
+    """What `export` does to a network's graph for the sake of speed; its numbers stay the same."""
+    from keras_inception.mobile.rewrites import REWRITES
+
+    _table(
+        ["rewrite", "about"], [[name, (function.__doc__ or "").split("\n")[0]] for name, function in REWRITES.items()]
+    )
+
+
+@app.command()
+def benchmark(
+    paths: Annotated[list[Path], typer.Argument(metavar="FILE.tflite...", help="The first is compared with.")],
+    threads: Annotated[int, typer.Option(help="Of each interpreter.")] = 1,
+    runs: Annotated[int, typer.Option(help="Of each file that are counted.")] = 50,
+    peak: Annotated[
+        bool, typer.Option("--peak/--no-peak", help="Measure the machine's peak too, in half a minute.")
+    ] = True,
+    json: Json = False,
+) -> None:
+    """How fast .tflite files are, by turns: nothing else should run on the machine."""
+    if peak:
+        _import_tensorflow()
+    from keras_inception.mobile.benchmark import benchmark as measure
+
+    rows = measure(paths, threads=threads, runs=runs, peak=peak, on_round=_progress("Rounds"))
+    if json:
+        typer.echo(jsonlib.dumps(rows, ensure_ascii=False))
+        return
+    columns = ["file", "MB", "MACs", "load ms", "memory MB", "median ms", "p10", "p90", "ratio"]
+    _table(
+        [*columns, *(["of peak"] if peak else [])],
+        [
+            [
+                row["path"],
+                f"{row['mb']:.2f}",
+                f"{row['macs'] / 1e6:.0f} M",
+                f"{row['load_ms']:.0f}",
+                f"{row['memory_mb']:.0f}",
+                *(f"{row[name]:.2f}" for name in ("median_ms", "p10_ms", "p90_ms", "ratio")),
+                *([f"{row['share_of_peak']:.0%}"] if peak else []),
+            ]
+            for row in rows
+        ],
+    )
 
 
 @app.command()
@@ -510,6 +651,18 @@ def _labelled_pictures(source: Path, pictures: str | None, labels: tuple[str, ..
             f"{run.data['source']} has changed since {source} began: it may be tested on what it has seen", err=True
         )
     return splits.test or splits.validation, splits.skipped
+
+
+def _parts(text: str | None) -> tuple[str, ...] | None:
+    """What stands between commas."""
+    return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _share(option: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{option} must be a number. Received: {text!r}") from None
 
 
 def _number(count: int, thing: str) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 import keras_inception
 from keras_inception.cli import main
+from keras_inception.mobile import rewrites
 from keras_inception.registry import NETWORKS
 from keras_inception.training import RECIPES, named_recipe
 
@@ -32,7 +33,21 @@ def failure(capsys, *arguments: str) -> tuple[int, str]:
     return stop.value.code, capsys.readouterr().err
 
 
-COMMANDS = ("train", "recipes", "evaluate", "predict", "export", "demo", "shard", "list", "convert-weights", "cost")
+COMMANDS = (
+    "train",
+    "recipes",
+    "evaluate",
+    "predict",
+    "export",
+    "compress",
+    "rewrites",
+    "benchmark",
+    "demo",
+    "shard",
+    "list",
+    "convert-weights",
+    "cost",
+)
 
 
 @pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)])
@@ -87,6 +102,17 @@ def test_wrong_usage_is_exit_code_2(capsys):
         (["export", "--model", "GoogLeNut"], "Did you mean GoogLeNet?"),
         (["export", "{tmp}", "--weights", "file"], "--weights goes with --model"),
         (["export", "{tmp}", "--quantize", "int4"], "int4"),
+        (["export", "{tmp}", "--rewrites", "stem"], "`rewrites` may be space_to_depth_stem"),
+        (["compress", "--prune", "0.5"], "RUN is missing"),
+        (["compress", "{tmp}", "--output", "{tmp}/small"], "there is nothing to do"),
+        (["compress", "{tmp}", "--output", "{tmp}/small", "--quantize"], "is not a run directory"),
+        (["compress", "{tmp}/text.tflite", "--output", "{tmp}/small", "--quantize"], "is an exported file"),
+        (["compress", "{tmp}", "--output", "{tmp}/small", "--prune", "half"], "--prune must be a number"),
+        (["compress", "{tmp}", "--output", "{tmp}/small", "--macs", "0.5", "--mb", "2"], "give one of macs, latency"),
+        (["compress", "{tmp}", "--resume", "--quantize"], "give neither"),
+        (["compress", "--resume", "--output", "{tmp}"], "was not made by `compress`"),
+        (["benchmark", "no-such.tflite", "--no-peak"], "no-such.tflite"),
+        (["benchmark", "{tmp}/text.tflite", "--no-peak"], "text.tflite"),
         (["cost", "googlenut"], "Did you mean GoogLeNet?"),
         (["cost", "no/such/run"], "there is no run directory or .keras file at no/such/run"),
         (["cost", "no-such.keras"], "no-such.keras"),
@@ -217,6 +243,33 @@ def test_export_then_the_file_in_place_of_the_run(trained, pictures, tmp_path, c
     (result,) = json.loads(capsys.readouterr().out)
     expected = json.loads((folder / "sample.json").read_text())["top5"]["float32"]
     assert [guess["label"] for guess in result["top"]] == [guess["label"] for guess in expected]
+
+
+def test_benchmark_compares_files_with_the_first(trained, tmp_path, capsys):
+    folder = tmp_path / "exported"
+    command(
+        "export", trained, "--output", folder, "--quantize", "float32,int8", "--name", "colours", "--rewrites", "none"
+    )
+    capsys.readouterr()
+    files = [folder / "colours_float32.tflite", folder / "colours_int8.tflite"]
+    command("benchmark", *files, "--runs", 10, "--no-peak", "--json")
+    first, second = json.loads(capsys.readouterr().out)
+    assert [first["path"], second["path"]] == list(map(str, files))
+    assert first["ratio"] == 1
+    assert second["ratio"] == pytest.approx(second["median_ms"] / first["median_ms"])
+    assert first["macs"] == second["macs"] > 1e6
+    assert second["mb"] < first["mb"]
+    for row in (first, second):
+        assert 0 < row["p10_ms"] <= row["median_ms"] <= row["p90_ms"]
+        assert row["load_ms"] > 0
+    command("benchmark", files[1], "--runs", 5)
+    assert "of peak" in capsys.readouterr().out
+
+
+def test_rewrites_are_listed(capsys):
+    command("rewrites")
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in rewrites.REWRITES)
 
 
 def test_list_shows_every_network_with_its_published_weights(capsys):

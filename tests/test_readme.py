@@ -54,7 +54,13 @@ def test_the_tables_of_trained_networks(script):
             assert row["command"].startswith("python benchmarks/train_table.py")
 
 
-@pytest.mark.parametrize("name", ["training_step", "input_pipeline"])
+def test_the_table_of_compressions(script):
+    table = script("compress_table")
+    assert stands("compress", table.table(result("compress")))
+    assert set(result("compress")) <= {*table.VARIANTS, *table.CELLS}
+
+
+@pytest.mark.parametrize("name", ["training_step", "input_pipeline", "latency"])
 def test_the_tables_of_speeds(script, name):
     assert stands(name, script(name).table(result(name)))
 

@@ -215,7 +215,7 @@ def _parameters(kind: type) -> dict[str, inspect.Parameter]:
     parameters: dict[str, inspect.Parameter] = {}
     for each in reversed(kind.__mro__):
         if "__init__" in vars(each):
-            parameters.update(inspect.signature(each.__init__).parameters)
+            parameters.update(inspect.signature(vars(each)["__init__"]).parameters)
     return parameters
 
 

@@ -50,6 +50,8 @@ def quantize_aware(
         if isinstance(layer, bridge.KerasLayer):
             moves = isinstance(keras.saving.deserialize_keras_object(layer.config), MOVING)
             config = configs.NoOpQuantizeConfig() if moves else configs.Default8BitOutputQuantizeConfig()
+        elif isinstance(layer, tf_keras.layers.DepthwiseConv2D) and not layer.trainable:
+            config = configs.Default8BitOutputQuantizeConfig()  # an average, whose equal weights 8 bits hold
         elif not isinstance(layer, tf_keras.layers.BatchNormalization) and not supported.supports(layer):
             raise ValueError(f"{layer.name} cannot be quantized: {type(layer).__name__} is not known to tfmot")
         return tfmot.quantization.keras.quantize_annotate_layer(layer, config)

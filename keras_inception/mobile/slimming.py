@@ -33,6 +33,7 @@ CHANNELWISE = (
     layers.MaxPooling2D,
     layers.ReLU,
     layers.SpatialDropout2D,
+    layers.UpSampling2D,
     layers.ZeroPadding2D,
     layers.AdaptiveAveragePooling2D,
     LocalResponseNormalization,  # its neighbours become others
@@ -172,7 +173,7 @@ def taylor(model: keras.Model, batches: Iterable[tuple[np.ndarray, np.ndarray]])
     """
     ends = _ends(model)
     maps = {name: model.get_layer(end).output for name, end in ends.items()}
-    probe = keras.Model(model.inputs, {**maps, "": model.output})
+    probe = keras.Model(model.inputs[0], {**maps, "": model.output})
     sums = {name: np.zeros(model.get_layer(name).filters) for name in ends}
     for x, y in batches:
         with tf.GradientTape() as tape:
@@ -231,6 +232,15 @@ def _ends(model: keras.Model) -> dict[str, str]:
     return ends
 
 
+def least(anatomy: Anatomy) -> int:
+    """The multiply-adds that are left if every convolution that can be cut has no more than `MULTIPLE` filters."""
+    return anatomy.macs({name: min(group.size, MULTIPLE) for group in _free(anatomy) for name in group.convolutions})
+
+
+def _free(anatomy: Anatomy) -> list[Group]:
+    return [group for group in anatomy.groups() if group.fixed is None and group.size > MULTIPLE]
+
+
 def choose(anatomy: Anatomy, scores: Scores, macs: float) -> dict[str, np.ndarray]:
     """The filters to keep of each convolution, so that the network has at most so many multiply-adds.
 
@@ -245,7 +255,7 @@ def choose(anatomy: Anatomy, scores: Scores, macs: float) -> dict[str, np.ndarra
     """
     whole = anatomy.macs({})
     target = macs * whole if macs <= 1 else macs
-    free = [group for group in anatomy.groups() if group.fixed is None and group.size > MULTIPLE]
+    free = _free(anatomy)
     order = {id(group): np.argsort(_together(group, scores), kind="stable") for group in free}
     kept = {id(group): group.size for group in free}
 

@@ -29,8 +29,8 @@ def check(model):
     for ours, theirs, again in zip(
         *map(keras.tree.flatten, (expected, there(x, training=False), back(x))), strict=True
     ):
-        np.testing.assert_allclose(theirs, ours, atol=2e-6)
-        np.testing.assert_array_equal(again, ours)
+        np.testing.assert_allclose(theirs, ours, atol=1e-5)  # threads add up in their own order
+        np.testing.assert_allclose(again, ours, atol=1e-5)
     assert [layer.name for layer in back.layers] == [layer.name for layer in model.layers]
     for weight, other in zip(model.get_weights(), back.get_weights(), strict=True):
         np.testing.assert_array_equal(weight, other)
@@ -44,8 +44,8 @@ def test_networks(name):
 def test_arguments_are_carried():
     image = keras.Input((9, 9, 3))
     x = layers.Rescaling(2.0, 0.5)(image)  # in both
-    x = layers.Conv2D(4, 3, dilation_rate=2, padding="same", activation="elu", kernel_regularizer="l2")(x)
-    x = layers.LeakyReLU(negative_slope=0.05)(x)
+    x = layers.Conv2D(4, 3, dilation_rate=2, padding="same", activation="elu", kernel_regularizer="l2", name="first")(x)
+    x = layers.LeakyReLU(negative_slope=0.05, name="leaky")(x)
     x = layers.SeparableConv2D(6, 3, strides=2, depth_multiplier=2)(x)
     x = layers.BatchNormalization(momentum=0.7, epsilon=0.01, scale=False)(x)
     x = layers.ZeroPadding2D(((0, 1), (2, 0)))(x)
@@ -55,8 +55,8 @@ def test_arguments_are_carried():
     model = keras.Model(image, layers.Dense(3, activation="softmax")(layers.Flatten()(x)))
     check(with_drawn_weights(model))
     there = bridge.to_tf_keras(model)
-    assert there.get_layer("leaky_re_lu").alpha == pytest.approx(0.05)
-    assert there.get_layer("conv2d").kernel_regularizer is not None
+    assert there.get_layer("leaky").alpha == pytest.approx(0.05)
+    assert there.get_layer("first").kernel_regularizer is not None
 
 
 def test_a_model_inside_becomes_its_layers():
@@ -79,7 +79,7 @@ class Scaled(keras.layers.Layer):
     ("end", "message"),
     [
         (lambda x: x * 2, r"multiply is an operation, Multiply, and only layers can be carried"),
-        (lambda x: Scaled(name="own")(x), "own cannot be carried to tf_keras: it has no Scaled"),
+        (Scaled(name="own"), "own cannot be carried to tf_keras: it has no Scaled"),
     ],
     ids=["operation", "own weights"],
 )
@@ -91,7 +91,7 @@ def test_what_cannot_be_carried_is_named(end, message):
 
 
 def test_only_functional_models():
-    with pytest.raises(ValueError, match="functional Keras model. Received: str"):
+    with pytest.raises(ValueError, match=r"functional Keras model\. Received: str"):
         bridge.to_tf_keras("model")
     with pytest.raises(ValueError, match="functional tf_keras model"):
         bridge.to_keras(keras.Sequential([layers.Dense(2)]))

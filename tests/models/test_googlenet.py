@@ -189,7 +189,10 @@ def test_without_activation_all_classifiers_give_logits(small):
     ("arguments", "match"),
     [
         ({"module": "factorized"}, r"`module` must be one of 'reduced', 'naive'\. Received: module='factorized'"),
-        ({"normalization": "group"}, "`normalization` must be one of None, 'lrn', 'batch_norm'. Received: norm"),
+        (
+            {"normalization": "group"},
+            "`normalization` must be one of None, 'lrn', 'lrn_builtin', 'batch_norm'. Received: norm",
+        ),
         ({"stem_stride": 3}, r"`stem_stride` must be one of 8, 4, 2\. Received: stem_stride=3"),
         ({"five_kernel": 7}, r"`five_kernel` must be one of None, 3, 5\. Received: five_kernel=7"),
         ({"pooling": "sum", "include_top": False}, r"`pooling` must be one of None, 'avg', 'max'\. Received: pooling="),

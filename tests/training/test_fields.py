@@ -11,6 +11,7 @@ from keras_inception import registry
 from keras_inception.datasets import open_data
 from keras_inception.training import Recipe, building, train
 from keras_inception.training.distribution import ALONE
+from keras_inception.training.method import AS_IT_IS
 from keras_inception.training.schedules import Plan, spans
 from keras_inception.training.trainer import _batches
 
@@ -79,7 +80,7 @@ def test_batches_have_labels_and_weights_for_each_output(class_weights, pictures
     splits = open_data(**run.data)
     outputs = {name: keras.KerasTensor((None, 3)) for name in ("predictions", "aux")}
     heads = keras.Model(inputs := keras.Input((32, 32, 3)), {name: keras.layers.Flatten()(inputs) for name in outputs})
-    x, y, *weights = next(iter(_batches(splits, run, recipe, 0, heads, ALONE)))
+    x, y, *weights = next(iter(_batches(splits, run, recipe, 0, heads, AS_IT_IS, ALONE)))
     assert x.shape == (8, 32, 32, 3)
     assert -1 <= float(tf.reduce_min(x)) < -0.5 < 0.5 < float(tf.reduce_max(x)) <= 1
     assert set(y) == {"predictions", "aux"}
@@ -153,7 +154,7 @@ def test_a_run_on_one_seed_repeats_bit_for_bit(pictures, quick, tmp_path, rows):
             {"options": {"stem_strides": 4}},
             r"`options` of googlenet may be .*Did you mean stem_stride\? Received: 'stem_s",
         ),
-        ({"network": "alexnet", "options": {"form": "x"}}, r"`options` of alexnet may be none. Received: 'form'"),
+        ({"network": "alexnet", "options": {"form": "x"}}, r"`options` of alexnet may be filters. Received: 'form'"),
         ({"options": {"classes": 4}}, "Received: 'classes'"),
         ({"options": {"stem_stride": 3}, "size": 32}, "`stem_stride` must be one of 8, 4, 2"),
         ({"weights": "no/such.pth"}, "no/such.pth"),

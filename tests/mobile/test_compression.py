@@ -1,0 +1,259 @@
+"""`compress`: what each step makes of a network, that it goes on after a kill, and what it refuses."""
+
+import csv
+import json
+
+import keras
+import numpy as np
+import pytest
+from networks import small_inception
+
+import keras_inception
+from keras_inception import analysis, evaluation, registry
+from keras_inception.datasets import Augmentation, evaluation_batches, open_data
+from keras_inception.layers import FakeQuantization
+from keras_inception.mobile import TFLiteClassifier, compression, contents
+from keras_inception.mobile.compression import Job, compress, recipe_of
+from keras_inception.runs import Run
+from keras_inception.training import Recipe, callbacks, train
+
+RECIPE = Recipe(
+    size=32,
+    crop=1.0,
+    epochs=8,
+    batch_size=8,
+    learning_rate=1e-2,
+    warmup_epochs=1.0,
+    ema=0.5,
+    augmentation=Augmentation(area=(0.5, 1.0)),
+    precision="float32",
+    seed=7,
+)
+EPOCHS = {"epochs": "2"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_network():
+    """The network ``small_inception`` can be had by its name."""
+    heads = registry.WITH_HEADS
+    keras_inception.small_inception = small_inception
+    registry.NETWORKS["small_inception"] = "small_inception"
+    registry.WITH_HEADS = (*heads, "small_inception")
+    yield
+    del registry.NETWORKS["small_inception"], keras_inception.small_inception
+    registry.WITH_HEADS = heads
+
+
+@pytest.fixture(scope="module")
+def run(pictures, tmp_path_factory) -> Run:
+    return train(
+        pictures,
+        tmp_path_factory.mktemp("compression") / "run",
+        recipe=RECIPE.replace(network="small_inception"),
+        verbose=0,
+    )
+
+
+@pytest.fixture(scope="module")
+def compressed(run, tmp_path_factory) -> tuple[Run, list[dict]]:
+    """Slimmed, pruned and trained for int8."""
+    output = tmp_path_factory.mktemp("compressed") / "run"
+    rows = compress(run.path, output, Job(macs=0.6, prune=0.5, quantize=True), settings={"epochs": "1"}, verbose=0)
+    return Run(output), rows
+
+
+@pytest.fixture(scope="module")
+def two_of_four(run, tmp_path_factory) -> tuple[Run, list[dict]]:
+    output = tmp_path_factory.mktemp("two_of_four") / "run"
+    rows = compress(run.path, output, Job(prune="2:4"), settings=EPOCHS, verbose=0)
+    return Run(output), rows
+
+
+def steps(rows):
+    return {row["step"]: row for row in rows}
+
+
+def test_each_step_tells_what_it_cost(compressed):
+    run, rows = compressed
+    assert list(steps(rows)) == ["source", "slim", "prune", "quantize"]
+    assert json.loads((run.path / "compression_report.json").read_text()) == rows
+    source, slim, prune, quantize = rows
+    assert 0.4 * source["macs"] < slim["macs"] <= 0.6 * source["macs"]
+    assert slim["macs"] == prune["macs"] == quantize["macs"]
+    assert source["sparsity"] < 0.2
+    for row in (prune, quantize):
+        assert 0.45 < row["sparsity"] < 0.7
+        assert row["gzip_mb"] < slim["gzip_mb"]
+    for row in rows:
+        assert row["outside_delegate"] == ["QUANTIZE", "SOFTMAX", "QUANTIZE"]
+        assert row["latency_ms"] > 0
+        assert row["top1"] >= 0.5, "of three colours"
+    assert source["ratio"] == 1
+
+
+def test_the_result_is_a_run_like_any_other(compressed, tmp_path):
+    run, _ = compressed
+    splits = open_data(**run.data)
+    test = evaluation_batches(splits.test, run.preprocessing, 8)
+    predict = evaluation.keras_predictor(keras_inception.inference_model(run.model()))
+    assert evaluation.evaluate(predict, test, splits.labels).top1 >= 0.5
+    report = keras_inception.export(run.path, tmp_path / "exported")
+    assert list(report["variants"]) == ["int8"]
+    assert report["variants"]["int8"]["agreement"] >= 0.9
+    refused = keras_inception.export(run.path, tmp_path / "float", quantize=["float32"])["variants"]["float32"]
+    assert "has been trained for int8" in refused["refused"]
+
+
+def test_a_slim_network_is_what_the_factory_makes_of_its_recipe(compressed):
+    run, _ = compressed
+    slim = Run(run.path / "steps" / "1_slim")
+    recipe = Recipe.load(slim.path / "recipe.json")
+    assert recipe.options["filters"]
+    made = registry.create("small_inception", input_shape=(32, 32, 3), classes=3, auxiliary=True, **recipe.options)
+    made.set_weights(slim.model().get_weights())
+    assert analysis.cost(made).macs == analysis.cost(slim.model()).macs
+    assert set(slim.model().output) == {"predictions", "aux"}, "heads learn too"
+    with open(slim.path / "metrics.csv", newline="") as file:
+        assert set(csv.DictReader(file).fieldnames) >= {"aux_loss", "predictions_loss"}
+    with open(run.path / "metrics.csv", newline="") as file:
+        assert set(csv.DictReader(file).fieldnames) >= {"aux_loss", "predictions_loss"}, "in those of tfmot too"
+
+
+def test_what_is_trained_for_int8_computes_as_its_file_does(compressed):
+    run, _ = compressed
+    model = keras_inception.inference_model(run.model())
+    assert any(isinstance(layer, FakeQuantization) for layer in model.layers)
+    file = TFLiteClassifier(run.path / "steps" / "exported" / "quantize" / "model_int8.tflite")
+    pictures = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)
+    theirs = np.asarray(model(run.preprocessing.normalize(pictures.astype(np.float32)), training=False))
+    np.testing.assert_allclose(file.predict(pictures), theirs, atol=0.03)
+
+
+def test_killed_in_the_middle_it_ends_the_same(two_of_four, run, tmp_path, monkeypatch):
+    whole, rows = two_of_four
+    output = tmp_path / "run"
+    begin = callbacks.Keeper.on_epoch_begin
+
+    def stopping(keeper, epoch, logs=None):
+        if epoch == 1:
+            raise KeyboardInterrupt
+        begin(keeper, epoch, logs)
+
+    with monkeypatch.context() as context:
+        context.setattr(callbacks.Keeper, "on_epoch_begin", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            compress(run.path, output, Job(prune="2:4"), settings=EPOCHS, verbose=0)
+    assert Run(output / "steps" / "1_prune").path.exists()
+    resumed = compress(None, output, resume=True, verbose=0)
+    for ours, theirs in zip(resumed, rows, strict=True):
+        for name in ("step", "macs", "mb", "top1", "sparsity"):
+            assert ours[name] == theirs[name]
+    for mine, other in zip(Run(output).model().get_weights(), whole.model().get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+
+def test_a_complete_one_is_left_as_it_is_and_not_trained_on(compressed):
+    run, rows = compressed
+    before = (run.path / "steps" / "3_quantize" / "model.keras").stat().st_mtime_ns
+    assert compress(None, run.path, resume=True, verbose=0) == rows
+    assert (run.path / "steps" / "3_quantize" / "model.keras").stat().st_mtime_ns == before
+    with pytest.raises(ValueError, match=r"was made by `compress`: go on with it by `compress --resume`"):
+        train(None, run.path, resume=True)
+
+
+def test_two_of_four_weights_are_zero(two_of_four):
+    run, rows = two_of_four
+    for layer in run.model().layers:
+        if isinstance(layer, keras.layers.Conv2D) and layer.kernel.shape[2] % 4 == 0:
+            fours = (layer.kernel.numpy().transpose(0, 1, 3, 2).reshape(-1, 4) == 0).sum(axis=1)
+            assert (fours >= 2).all(), layer.name
+    assert rows[1]["gzip_mb"] < rows[0]["gzip_mb"]
+    assert contents.sparsity(run.path / "steps/exported/source/model_int8.tflite") == rows[0]["sparsity"]
+
+
+def test_weights_have_as_many_values_as_were_asked_for(run, tmp_path):
+    rows = compress(run.path, tmp_path / "run", Job(cluster=8), settings={"epochs": "1"}, verbose=0)
+    for layer in Run(tmp_path / "run").model().layers:
+        if isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense)):
+            assert len(np.unique(layer.kernel.numpy())) <= 8, layer.name
+    assert rows[1]["gzip_mb"] < rows[0]["gzip_mb"]
+
+
+@pytest.mark.slow
+def test_a_latency_is_a_budget_too(run, tmp_path, monkeypatch):
+    def benchmark(paths):
+        sizes = [path.stat().st_size for path in paths]
+        return [{"median_ms": size, "ratio": size / sizes[0]} for size in sizes]
+
+    monkeypatch.setattr(compression, "HALVINGS", 1)
+    monkeypatch.setattr(compression, "benchmark", benchmark)  # a clock that is always right
+    rows = compress(run.path, tmp_path / "run", Job(latency=0.9), settings={"epochs": "1"}, verbose=0)
+    assert rows[1]["macs"] < rows[0]["macs"]
+    assert rows[1]["ratio"] < 0.92
+    with pytest.raises(ValueError, match=r"above the budget still\. Received: latency=0\.1"):
+        compress(run.path, tmp_path / "small", Job(latency=0.1), verbose=0)
+    assert not (tmp_path / "small").exists()
+
+
+def test_a_size_is_a_budget_and_layers_are_pruned_by_name_and_at_once(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(compression, "HALVINGS", 1)
+    job = Job(mb=0.8, prune=0.6, prune_schedule="constant", prune_layers=["left", "right"])
+    source, slim, prune = compress(run.path, tmp_path / "run", job, settings={"epochs": "1"}, verbose=0)
+    assert slim["mb"] <= 0.81 * source["mb"]
+    for layer in Run(tmp_path / "run").model().layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            zeros = float((layer.kernel.numpy() == 0).mean())
+            assert (zeros == pytest.approx(0.6, abs=0.02)) if layer.name in job.prune_layers else zeros < 0.1
+    assert prune["sparsity"] > slim["sparsity"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({}, "there is nothing to do"),
+        ({"macs": 0.0}, r"`macs` must be positive.*Received: macs=0.0"),
+        ({"macs": float("nan")}, "`macs` must be positive"),
+        ({"latency": -1}, "`latency` must be positive"),
+        ({"macs": 0.5, "latency": 0.5}, r"give one of macs, latency, mb. Received: macs=0.5, latency=0.5"),
+        ({"mb": -1.0}, "`mb` must be positive"),
+        ({"prune": 0.5, "prune_schedule": "linear"}, "`prune_schedule` must be polynomial or constant. Received: 'l"),
+        ({"macs": 0.5, "criterion": "size"}, r"`criterion` must be one of taylor, l1, batch_norm_scale. Received: 's"),
+        ({"prune": 1.0}, r"`prune` must be a share in \(0, 1\) or '2:4'. Received: prune=1.0"),
+        ({"prune": "1:4"}, "`prune` must be a share"),
+        ({"cluster": 1}, "`cluster` must be 2 or more. Received: cluster=1"),
+    ],
+)
+def test_a_job_that_cannot_be(arguments, says):
+    with pytest.raises(ValueError, match=says):
+        Job(**arguments)
+
+
+def test_what_cannot_be_compressed_is_said_and_nothing_is_left(run, compressed, tmp_path):
+    done, _ = compressed
+    output = tmp_path / "new"
+    with pytest.raises(ValueError, match="has been trained for int8: compress the run that it was made of"):
+        compress(done.path, output, Job(prune=0.5))
+    with pytest.raises(ValueError, match=r"cannot be made so small.*Received: macs=0.001"):
+        compress(run.path, output, Job(macs=0.001))
+    with pytest.raises(ValueError, match=r"must be convolutions.*Did you mean left.*Received: 'lef'"):
+        compress(run.path, output, Job(prune=0.5, prune_layers=["lef"]))
+    with pytest.raises(ValueError, match="no field 'epoch' in a recipe"):
+        compress(run.path, output, Job(prune=0.5), settings={"epoch": "1"})
+    with pytest.raises(ValueError, match="is not a run directory"):
+        compress(tmp_path, output, Job(prune=0.5))
+    with pytest.raises(ValueError, match=r"model.tflite is an exported file: compress the run directory"):
+        compress(tmp_path / "model.tflite", output, Job(prune=0.5))
+    with pytest.raises(ValueError, match=r"`distillation` must be in \[0, 1\]. Received: distillation=2"):
+        compress(run.path, output, Job(prune=0.5), distillation=2)
+    with pytest.raises(FileExistsError, match=r"exists\. Go on with it by resuming"):
+        compress(run.path, done.path, Job(prune=0.5))
+    with pytest.raises(ValueError, match=r"was not made by `compress`: it has no compression.json"):
+        compress(None, run.path, resume=True)
+    assert not output.exists()
+
+
+def test_steps_are_gentler_than_the_training():
+    recipe = Recipe(epochs=60, learning_rate=1e-3, schedule="steps", milestones=(30.0,), freeze_epochs=2, minutes=60.0)
+    slim, quantize = (recipe_of(recipe, step) for step in ("slim", "quantize"))
+    assert (slim.epochs, slim.minutes, slim.learning_rate) == (30, 30, 5e-4)
+    assert (quantize.epochs, quantize.ema, quantize.precision, quantize.freeze_epochs) == (6, 0, "float32", 0)
