@@ -17,7 +17,9 @@ from keras_inception.preprocessing import DEFAULT
 
 pytestmark = pytest.mark.slow
 CLASSES = 4
+# Small, but where smaller maps would be repeated to be large enough for a dense layer, by TILE.
 SIDES = {name: 75 if registry.FIGURES[name].size == 299 else 64 for name in registry.NETWORKS}
+SIDES |= dict.fromkeys(("alexnet", "vgg16", "vgg19"), 224)
 INT8 = ["QUANTIZE", "SOFTMAX", "QUANTIZE"]
 
 
