@@ -28,6 +28,9 @@ TEXT_COLUMNS = (
     "rewrite",
     "step",
     "file",
+    "layer",
+    "operation",
+    "type",
     "class",
     "variant",
     "outside the delegate",
@@ -254,6 +257,13 @@ def export(
     min_agreement: Annotated[
         float | None, typer.Option(help="Least top-1 agreement with Keras, 0 to 1; 0 switches the gate off.")
     ] = None,
+    keep_float: Annotated[
+        list[str] | None,
+        typer.Option("--keep-float", metavar="LAYER", help="That int8 leaves in float32; can be given again."),
+    ] = None,
+    layer_errors: Annotated[
+        bool, typer.Option("--layer-errors", help="Which layers of int8 lose most, and layer_errors.json of all.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an export of the same name.")] = False,
     json: Json = False,
 ) -> None:
@@ -285,9 +295,13 @@ def export(
         author=author,
         licence=licence,
         min_agreement=min_agreement,
+        keep_float=keep_float or (),
+        layer_errors=layer_errors,
         overwrite=overwrite,
         on_step=lambda step: typer.echo(step, err=json),
     )
+    if layer_errors and not json:
+        _show_layer_errors(output)
     _show_report(report, json)
     typer.echo(f"Exported: {output}", err=json)
 
@@ -632,6 +646,29 @@ def _show_report(report: dict, json: bool) -> None:
     refused = {variant: row["refused"] for variant, row in report["variants"].items() if "refused" in row}
     if refused:
         _fail("\n".join(f"{variant} was not exported: {reason}" for variant, reason in refused.items()), 1)
+
+
+def _show_layer_errors(folder: Path) -> None:
+    """The ten operations of an export's int8 file that lose most by themselves."""
+    from keras_inception.mobile.exporter import LAYER_ERRORS
+
+    path = folder / LAYER_ERRORS
+    if not path.exists():  # there is no int8 file that runs
+        return
+    worst = sorted(jsonlib.loads(path.read_text(encoding="utf-8")), key=lambda row: row["own_error"], reverse=True)[:10]
+    rows = [
+        [
+            row["layer"],
+            row["operation"],
+            row["type"],
+            f"{row['own_error']:.1%}",
+            f"{row['error']:.1%}",
+            "–" if row["sqnr_db"] is None else f"{row['sqnr_db']:.1f}",
+        ]
+        for row in worst
+    ]
+    _table(["layer", "operation", "type", "own error", "error so far", "SQNR dB"], rows)
+    typer.echo(f"Against float32; all layers: {path}")
 
 
 def _labelled_pictures(source: Path, pictures: str | None, labels: tuple[str, ...], strict: bool):

@@ -113,6 +113,8 @@ def test_wrong_usage_is_exit_code_2(capsys):
         (["compress", "--resume", "--output", "{tmp}"], "was not made by `compress`"),
         (["benchmark", "no-such.tflite", "--no-peak"], "no-such.tflite"),
         (["benchmark", "{tmp}/text.tflite", "--no-peak"], "text.tflite"),
+        (["export", "{tmp}", "--quantize", "float16", "--keep-float", "conv1"], "`keep_float` is about int8"),
+        (["export", "{tmp}", "--quantize", "float16", "--layer-errors"], "`layer_errors` is about int8"),
         (["cost", "googlenut"], "Did you mean GoogLeNet?"),
         (["cost", "no/such/run"], "there is no run directory or .keras file at no/such/run"),
         (["cost", "no-such.keras"], "no-such.keras"),

@@ -73,6 +73,11 @@ def model_card(about: About, labels: tuple[str, ...], given: Preprocessing, repo
     variants = report["variants"].items()
     table = "\n".join(_table_row(variant, row) for variant, row in variants if "path" in row)
     refused = "".join(f"\n{variant} was refused: {row['refused']}.\n" for variant, row in variants if "refused" in row)
+    kept = "".join(
+        f"\nIn {variant} these layers stay in float32: {', '.join(row['keep_float'])}.\n"
+        for variant, row in variants
+        if "keep_float" in row and "path" in row
+    )
     pictures = f"{report['pictures']} held-out pictures" if report["pictures"] else "noise, for lack of pictures"
     return f"""# {about["name"]}
 
@@ -90,7 +95,7 @@ def model_card(about: About, labels: tuple[str, ...], given: Preprocessing, repo
 | {" | ".join(COLUMNS)} |
 |{"---|" * len(COLUMNS)}
 {table}
-{refused}
+{kept}{refused}
 Measured on {pictures}. Keras itself: top-1 {_percent(report["top1"])}, top-5 {_percent(report["top5"])}. Latency is the
 median on the machine that exported, not on a phone. Not on the GPU is what its delegate's published list lacks. Every
 figure is in `report.json`.

@@ -4,12 +4,31 @@ import gzip
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from keras_inception.mobile.delegate import undelegated
 
 MULTIPLYING = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+
+
+class Node(NamedTuple):
+    """An operation of a file: TFLite's name of it, and LiteRT's descriptions of its tensors."""
+
+    kind: str
+    inputs: list[dict]
+    outputs: list[dict]
+
+
+def nodes(path: str | os.PathLike) -> list[Node]:
+    """The operations of a file in their order."""
+    plain = undelegated(path)
+    tensors = {tensor["index"]: tensor for tensor in plain.get_tensor_details()}
+    return [
+        Node(node["op_name"], *([tensors[i] for i in node[side] if i in tensors] for side in ("inputs", "outputs")))
+        for node in plain._get_ops_details()
+    ]
 
 
 def operations(path: str | os.PathLike) -> tuple[int, str]:
@@ -41,11 +60,9 @@ def gzip_mb(path: str | os.PathLike) -> float:
 
 def _multiplications(path: str | os.PathLike) -> Iterator[tuple[dict, dict, dict]]:
     """Input, kernel as it is stored, and output of every operation that has a kernel."""
-    plain = undelegated(path)
-    tensors = {tensor["index"]: tensor for tensor in plain.get_tensor_details()}
-    nodes = plain._get_ops_details()
-    stored = {node["outputs"][0]: node["inputs"][0] for node in nodes if node["op_name"] == "DEQUANTIZE"}
-    for node in nodes:
-        if node["op_name"] in MULTIPLYING:
-            given, kernel = node["inputs"][:2]
-            yield tensors[given], tensors[stored.get(kernel, kernel)], tensors[node["outputs"][0]]
+    found = nodes(path)
+    stored = {node.outputs[0]["index"]: node.inputs[0] for node in found if node.kind == "DEQUANTIZE"}
+    for node in found:
+        if node.kind in MULTIPLYING:
+            given, kernel, *_ = node.inputs
+            yield given, stored.get(kernel["index"], kernel), node.outputs[0]

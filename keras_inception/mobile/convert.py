@@ -2,10 +2,11 @@
 
 The job: ``saved_model`` (folder), ``variant``, ``output`` (file), and for int8 ``calibration`` (.npy file of uint8 RGB
 pictures, (n, height, width, 3)) with ``given`` (JSON of the `Preprocessing` from those to the model's input); None for
-a network that has been trained for int8.
+a network that has been trained for int8. ``float_nodes`` are the output tensors of operations that stay in float32.
 """
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,14 @@ from keras_inception.mobile.child import answer, run_module
 from keras_inception.preprocessing import Preprocessing
 
 
-def convert(saved_model: Path, variant: str, output: Path, calibration: Path | None, given: Preprocessing) -> None:
+def convert(
+    saved_model: Path,
+    variant: str,
+    output: Path,
+    calibration: Path | None,
+    given: Preprocessing,
+    float_nodes: Sequence[str] = (),
+) -> None:
     """Convert in a process of its own; ChildError if that fails."""
     job = {
         "saved_model": str(saved_model),
@@ -22,6 +30,7 @@ def convert(saved_model: Path, variant: str, output: Path, calibration: Path | N
         "output": str(output),
         "calibration": calibration and str(calibration),
         "given": given.to_json(),
+        "float_nodes": list(float_nodes),
     }
     run_module(__name__, job)
 
@@ -41,6 +50,8 @@ def main(job: dict) -> None:
             converter.representative_dataset = lambda: representative(np.load(job["calibration"]), given)
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = converter.inference_output_type = tf.uint8
+    if job["float_nodes"]:
+        _keep_float(job["float_nodes"])
     Path(job["output"]).write_bytes(converter.convert())
 
 
@@ -53,6 +64,13 @@ def representative(pictures: np.ndarray, given: Preprocessing) -> Iterator[list[
     pictures[0, 0, 0], pictures[0, -1, -1] = 0, 255
     for picture in pictures:
         yield [given.normalize(picture[None].astype(np.float32))]
+
+
+def _keep_float(nodes: list[str]) -> None:
+    """The converter has no setting for it; `QuantizationDebugger` has, but its files have float inputs."""
+    from tensorflow.lite.python import lite
+
+    lite._mlir_quantize = functools.partial(lite._mlir_quantize, denylisted_nodes=nodes)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,12 @@
 """Which operations of a .tflite file a delegate leaves to the slow path: the default one, XNNPACK, and the GPU's."""
 
 import os
+from typing import TYPE_CHECKING
 
 from keras_inception.quiet import silenced
+
+if TYPE_CHECKING:
+    from ai_edge_litert.interpreter import Interpreter
 
 # What the GPU delegate runs, by https://ai.google.dev/edge/litert/performance/gpu (2026-11). Its source knows more.
 ON_GPU = frozenset(
@@ -72,10 +76,18 @@ def outside_gpu(path: str | os.PathLike) -> list[str]:
     return sorted({node["op_name"] for node in undelegated(path)._get_ops_details()} - ON_GPU)
 
 
-def undelegated(path: str | os.PathLike):
-    """An interpreter that runs each operation of a file itself."""
+def undelegated(file: str | os.PathLike | bytes, *, keep: bool = False) -> "Interpreter":
+    """LiteRT's interpreter of a file, or of what is in one, that runs each operation itself.
+
+    Args:
+        keep: every tensor, to be read after it has run.
+    """
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    plain = Interpreter(str(path), experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
+    plain = Interpreter(
+        **({"model_content": file} if isinstance(file, bytes) else {"model_path": str(file)}),
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        experimental_preserve_all_tensors=keep,
+    )
     plain.allocate_tensors()
     return plain

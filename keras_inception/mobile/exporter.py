@@ -17,18 +17,22 @@ from keras_inception.evaluation import keras_predictor
 from keras_inception.mobile import VARIANTS, metadata
 from keras_inception.mobile.child import ChildError
 from keras_inception.mobile.companions import NAMES, write_companions
+from keras_inception.mobile.contents import MULTIPLYING
 from keras_inception.mobile.convert import convert
 from keras_inception.mobile.graph import deployed, input_of, is_trained_for_int8, save
+from keras_inception.mobile.layer_errors import layer_errors as errors_of_layers
+from keras_inception.mobile.owners import Owners, recorded_scopes
 from keras_inception.mobile.rewrites import check_names, rewrite
 from keras_inception.mobile.source import Source, is_run, open_source
 from keras_inception.mobile.verify import MIN_AGREEMENT, Reference, accuracy, verify
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.runs import LABELS, PREPROCESSING
+from keras_inception.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     import keras
 
-REPORT = "report.json"
+REPORT, LAYER_ERRORS = "report.json", "layer_errors.json"
 BATCH = 32  # pictures that Keras is asked about at a time
 
 
@@ -47,6 +51,8 @@ def export(
     author: str | None = None,
     licence: str | None = None,
     min_agreement: float | None = None,
+    keep_float: Sequence[str] = (),
+    layer_errors: bool = False,
     overwrite: bool = False,
     threads: int = 1,
     on_step: Callable[[str], None] | None = None,
@@ -75,6 +81,9 @@ def export(
         description, author, licence: for the metadata and the card.
         min_agreement: least share of the pictures on which a file must name the class that Keras names. By default
             0.99 for float32 and float16 and 0.95 for dynamic and int8; 0 switches this gate off.
+        keep_float: names of layers that stay in float32 in the int8 file, their weights and their arithmetic.
+        layer_errors: write ``layer_errors.json`` too: what each layer of the int8 file loses, refused or not
+            (`keras_inception.mobile.layer_errors`).
         overwrite: replace an export in `output`.
         threads: of the interpreter.
         on_step: called with a line of text at each step.
@@ -89,13 +98,14 @@ def export(
     """
     began = time.monotonic()
     say = on_step or (lambda line: None)
-    _check_arguments(quantize, rewrites, name, min_agreement)
+    _check_arguments(quantize, rewrites, name, min_agreement, keep_float, layer_errors)
     folder = Path(output)
     _check_folder(folder, source, name, overwrite)
     opened = open_source(
         source, labels=labels, preprocessing=preprocessing, calibration=calibration, test=test, say=say
     )
     trained = is_trained_for_int8(opened.model)
+    _check_layers(keep_float, opened.model, trained)
     quantize = (quantize or VARIANTS) if not trained else (quantize or ("int8",))
     if "int8" in quantize and not trained and not len(opened.calibration):
         raise ValueError("int8 needs `calibration`, a folder of pictures such as it will see. Received: none")
@@ -114,7 +124,7 @@ def export(
     reference = _ask_keras(opened)
     rows = {}
     with tempfile.TemporaryDirectory(prefix="keras-inception-") as temporary:
-        workshop = _Workshop(Path(temporary), opened, about, rewrites, trained)
+        workshop = _Workshop(Path(temporary), opened, about, rewrites, trained, keep_float)
         say(f"Converting to {', '.join(quantize)}")
         workshop.convert(quantize)
         for variant in quantize:
@@ -128,6 +138,10 @@ def export(
                 row["path"] = target.name
             rows[variant] = row
             say(f"{variant}: {_in_short(row)}")
+        (folder / LAYER_ERRORS).unlink(missing_ok=True)
+        if layer_errors and "agreement" in rows["int8"]:  # refused or not, it runs
+            say("int8: comparing its layers with float32")
+            files.write_json(folder / LAYER_ERRORS, workshop.layer_errors())
     for variant in VARIANTS:
         if "path" not in rows.get(variant, {}):
             (folder / f"{about['name']}_{variant}.tflite").unlink(missing_ok=True)
@@ -156,21 +170,30 @@ class _Workshop:
         about: metadata.About,
         rewrites: Sequence[str] | None,
         trained: bool,  # for int8
+        keep_float: Sequence[str],
     ):
         self._folder = folder
         self._opened = opened
         self._about = about
         self._model = rewrite(opened.model, rewrites)
         self._trained = trained
+        self._keep_float = tuple(keep_float)
         self._calibration = None if trained else folder / "calibration.npy"
         if self._calibration:
             np.save(self._calibration, opened.calibration)
         self._saved_models: dict[Preprocessing, Path] = {}
+        self._scopes: dict[Preprocessing, dict[str, str]] = {}
         self._failures: dict[str, str] = {}
+        self._float_nodes: list[str] = []
 
     def convert(self, variants: Sequence[str]) -> None:
-        """Make the files of all variants, as many at a time as there are processors."""
+        """Make the files of all variants, as many at a time as there are processors.
+
+        Raises:
+            ValueError: a layer cannot be kept in float32.
+        """
         saved_models = [self._saved_model(self._given(variant)) for variant in variants]
+        self._find_float_nodes()
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(self._convert, variants, saved_models))
 
@@ -184,7 +207,14 @@ class _Workshop:
             row = verify(path, variant, given, reference, min_agreement=min_agreement, threads=threads)
         except (ChildError, ValueError) as error:
             row = {"refused": str(error)}
+        if variant == "int8" and self._keep_float:
+            row = {"keep_float": list(self._keep_float), **row}
         return path, row
+
+    def layer_errors(self) -> list[dict]:
+        """Of the int8 file, which has been proven to run."""
+        given = self._given("int8")
+        return errors_of_layers(self._path("int8"), self._twin(), self._opened.test, given, self._owners())
 
     def _convert(self, variant: str, saved_model: Path) -> None:
         path = self._path(variant)
@@ -192,10 +222,57 @@ class _Workshop:
         if self._trained and variant != "int8":
             self._failures[variant] = "the network has been trained for int8: export the run that it was made of"
             return
+        float_nodes = self._float_nodes if variant == "int8" else ()
         try:
-            convert(saved_model, variant, path, self._calibration, self._given(variant))
+            convert(saved_model, variant, path, self._calibration, self._given(variant), float_nodes)
         except ChildError as error:
             self._failures[variant] = str(error)
+            return
+        if float_nodes:
+            self._check_kept(path)
+
+    def _find_float_nodes(self) -> None:
+        """Operations have names, by which the converter is told of them, once they have been converted to float32."""
+        if not self._keep_float:
+            return
+        operations = self._owners().operations(self._twin())
+        for layer in self._keep_float:
+            found = [node.outputs[0]["name"] for owner, node in operations if owner == layer]
+            if not found:
+                raise self._not_kept(layer)
+            self._float_nodes += found
+
+    def _check_kept(self, path: Path) -> None:
+        operations = self._owners().operations(path)
+        for layer in self._keep_float:
+            kinds = {
+                (node.kind, node.outputs[0]["dtype"] is np.float32) for owner, node in operations if owner == layer
+            }
+            if not any(kept for _, kept in kinds) or any(not kept and kind in MULTIPLYING for kind, kept in kinds):
+                raise self._not_kept(layer)
+
+    def _not_kept(self, layer: str) -> ValueError:
+        kind = type(self._opened.model.get_layer(layer)).__name__
+        return ValueError(
+            "`keep_float` must be layers that compute something in the file, which is neither a part of another layer "
+            f"nor a mere moving of values. Received: {layer!r}, a {kind}"
+        )
+
+    def _twin(self) -> Path:
+        """The int8 file's SavedModel in float32."""
+        path = self._folder / "twin.tflite"
+        if not path.exists():
+            given = self._given("int8")
+            try:
+                convert(self._saved_model(given), "float32", path, None, given)
+            except ChildError as error:
+                raise ValueError(f"the network cannot be converted: {error}") from None
+        return path
+
+    def _owners(self) -> Owners:
+        """Of the operations of the int8 file and its twin."""
+        size = self._opened.preprocessing.size
+        return Owners(self._opened.model, self._model, self._scopes[self._given("int8")], size)
 
     def _path(self, variant: str) -> Path:
         return self._folder / variant / "model.tflite"
@@ -207,7 +284,8 @@ class _Workshop:
         """The SavedModel whose input means `given`: most variants share one."""
         if given not in self._saved_models:
             path = self._folder / f"saved_model_{len(self._saved_models)}"
-            save(deployed(self._model, self._opened.preprocessing, given), path)
+            with recorded_scopes(self._model) as self._scopes[given]:
+                save(deployed(self._model, self._opened.preprocessing, given), path)
             self._saved_models[given] = path
         return self._saved_models[given]
 
@@ -221,7 +299,12 @@ class _Workshop:
 
 
 def _check_arguments(
-    quantize: Sequence[str] | None, rewrites: Sequence[str] | None, name: str | None, min_agreement: float | None
+    quantize: Sequence[str] | None,
+    rewrites: Sequence[str] | None,
+    name: str | None,
+    min_agreement: float | None,
+    keep_float: Sequence[str],
+    layer_errors: bool,
 ) -> None:
     check_names(rewrites)
     if quantize is not None and (isinstance(quantize, str) or not quantize or not set(quantize) <= set(VARIANTS)):
@@ -230,12 +313,27 @@ def _check_arguments(
         raise ValueError(f"`name` must be of letters, digits, '_', '-' and '.'. Received: name={name!r}")
     if min_agreement is not None and not min_agreement >= 0:
         raise ValueError(f"`min_agreement` must be a share, 0 or more. Received: min_agreement={min_agreement}")
+    if isinstance(keep_float, str):
+        raise ValueError(f"`keep_float` must be a list of layers. Received: {keep_float!r}")
+    if quantize is not None and "int8" not in quantize and (keep_float or layer_errors):
+        asked = "keep_float" if keep_float else "layer_errors"
+        raise ValueError(f"`{asked}` is about int8, which must be in `quantize`. Received: {list(quantize)}")
+
+
+def _check_layers(keep_float: Sequence[str], model: "keras.Model", trained: bool) -> None:
+    if keep_float and trained:
+        raise ValueError(f"`keep_float` is not for a network trained for int8. Received: {list(keep_float)}")
+    known = [layer.name for layer in model.layers]
+    for layer in keep_float:
+        if layer not in known:
+            hint = did_you_mean(layer, known)
+            raise ValueError(f"`keep_float` must be layers of {model.name}, without heads.{hint} Received: {layer!r}")
 
 
 def _check_folder(folder: Path, source: "str | os.PathLike | keras.Model", name: str | None, overwrite: bool) -> None:
     if is_run(source) and folder.resolve() == Path(source).resolve():
         raise ValueError(f"`output` must be another folder than the run's. Received: {folder}")
-    patterns = (REPORT, *NAMES, *(f"{name or '*'}_{variant}.tflite" for variant in VARIANTS))
+    patterns = (REPORT, LAYER_ERRORS, *NAMES, *(f"{name or '*'}_{variant}.tflite" for variant in VARIANTS))
     present = sorted(path.name for pattern in patterns for path in folder.glob(pattern))
     if present and not overwrite:
         raise FileExistsError(f"{folder} already holds {', '.join(present)}: name another folder, or overwrite them")

@@ -19,7 +19,7 @@ def no_converter(exported, monkeypatch):
     """The converter's place is taken by the model in the session's float32 file."""
     folder, _ = exported
 
-    def copy(saved_model, variant, output, calibration, given):
+    def copy(saved_model, variant, output, *others):
         output.write_bytes(without_archive(folder / "colours_float32.tflite"))
 
     monkeypatch.setattr(exporter, "convert", copy)
