@@ -28,7 +28,7 @@ from keras_inception.training.building import resized
 from keras_inception.training.method import Continued
 
 STEPS, JOB, REPORT, START = "steps", "compression.json", "compression_report.json", "start.keras"
-RANKING_PICTURES, RANGE_PICTURES, BATCH = 512, 64, 32
+RANKING_PICTURES, SETTLING_PICTURES, RANGE_PICTURES, BATCH = 512, 256, 64, 32
 # Of each step: its share of the epochs, and of the learning rate, that the network was trained with.
 SHARES = {"slim": (0.5, 0.5), "prune": (0.3, 0.25), "cluster": (0.1, 0.05), "quantize": (0.1, 0.05)}
 SPARSE = 0.25  # share of zeros from which a network is taken for a pruned one
@@ -217,6 +217,23 @@ def _begin(source: Run, output: Path, job: Job, settings: dict, distillation: fl
         files.write_json(new / JOB, known)
 
 
+class Slimmed(Continued):
+    """A network that filters were cut from goes on learning.
+
+    Args:
+        pictures: batches of inputs, of which what is kept has its batch norms' statistics.
+    """
+
+    def __init__(self, *continued, pictures: Sequence[np.ndarray]):
+        super().__init__(*continued)
+        self._pictures = pictures
+
+    def kept(self, trainee, network: keras.Model) -> keras.Model:
+        network = super().kept(trainee, network)
+        slimming.settle(network, self._pictures)
+        return network
+
+
 class _Compression:
     """What `compress` has begun in a folder."""
 
@@ -288,7 +305,8 @@ class _Compression:
             teacher.set_weights(whole.get_weights())
         continued = (network, before.preprocessing, teacher, self._distillation)
         if step == "slim":
-            return Continued(*continued)
+            pictures = [x for x, _ in self._pictures(before.preprocessing, SETTLING_PICTURES)]
+            return Slimmed(*continued, pictures=pictures)
         from keras_inception.mobile import methods
 
         job = self._job

@@ -120,12 +120,14 @@ def _range_variables(wrapper: QuantizeWrapperV2) -> Iterator[dict]:
 
 
 def _before_softmax(layer: tf_keras.layers.Layer):
-    """What is quantized of a layer in float32: its output, but of a softmax its input."""
+    """What is quantized of a layer in float32: its output, but of one with a softmax what goes into that."""
     if getattr(layer, "activation", None) is not tf_keras.activations.softmax:
         return layer.output
-    if isinstance(layer, tf_keras.layers.Dense):
-        return layer.input @ layer.kernel + (layer.bias if layer.use_bias else 0.0)
-    return layer.input
+    changes = {"name": f"{layer.name}_before", "activation": "linear"}
+    linear = type(layer).from_config({**layer.get_config(), **changes})
+    before = linear(layer.input)
+    linear.set_weights(layer.get_weights())
+    return before
 
 
 def _unwrapped(layer: tf_keras.layers.Layer, input_range: tuple[float, float]) -> Callable | None:

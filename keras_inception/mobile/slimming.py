@@ -334,3 +334,18 @@ def carry(anatomy: Anatomy, kept: Mapping[str, np.ndarray], target: keras.Model)
         elif isinstance(layer, layers.BatchNormalization):
             arrays = [array[into] for array in arrays]
         target.get_layer(step.name).set_weights(arrays)
+
+
+def settle(model: keras.Model, batches: Iterable[np.ndarray]) -> None:
+    """Give the batch norms the statistics that these inputs have in the network as it is.
+
+    Those that training keeps go after the network's own by hundreds of steps, and a network that filters were cut from
+    changes fast.
+    """
+    norms = {layer: layer.momentum for layer in model.layers if isinstance(layer, layers.BatchNormalization)}
+    for number, x in enumerate(batches if norms else ()):
+        for norm in norms:
+            norm.momentum = number / (number + 1)  # which makes a mean of the moving average
+        model(x, training=True)
+    for norm, momentum in norms.items():
+        norm.momentum = momentum

@@ -119,6 +119,18 @@ def test_a_slim_network_is_what_the_factory_makes_of_its_recipe(compressed):
         assert set(csv.DictReader(file).fieldnames) >= {"aux_loss", "predictions_loss"}, "in those of tfmot too"
 
 
+def test_a_slim_network_has_the_statistics_of_its_own_maps(compressed):
+    run, _ = compressed
+    slim = Run(run.path / "steps" / "1_slim")
+    model, pictures = slim.model(), open_data(**slim.data).train
+    stem = keras.Model(model.inputs[0], model.get_layer("stem").output)
+    batches = evaluation_batches(pictures, slim.preprocessing, compression.BATCH)
+    means = [np.mean(stem(np.asarray(x)), axis=(0, 1, 2)) for x, _ in batches]
+    norm = model.get_layer("stem_bn")
+    np.testing.assert_allclose(norm.moving_mean, np.mean(means, axis=0), atol=1e-4)
+    assert norm.momentum == 0.8
+
+
 def test_what_is_trained_for_int8_computes_as_its_file_does(compressed):
     run, _ = compressed
     model = keras_inception.inference_model(run.model())
