@@ -348,7 +348,7 @@ class _Compression:
 
             if not is_within(low):
                 raise ValueError(
-                    f"{anatomy.model.name} cannot be made so small: with {slimming.MULTIPLE} filters in every "
+                    f"{anatomy.model.name} cannot be made so small: with {slimming.STAYS:.0%} of the filters in every "
                     f"convolution that can be cut it is above the budget still. Received: {name}={budget:g}"
                 )
             for _ in range(HALVINGS):

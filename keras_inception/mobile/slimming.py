@@ -5,6 +5,7 @@ decided over the whole network: by `CRITERIA`, in groups of 8 as runtimes like t
 the multiply-adds that they cost.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -18,7 +19,8 @@ from keras_inception.analysis.walk import Step, multiply_adds, walk
 from keras_inception.layers import LocalResponseNormalization
 from keras_inception.mobile.rewrites import Graph, fold_batch_norm
 
-MULTIPLE = 8  # filters are cut by so many, and at least as many stay
+MULTIPLE = 8  # filters are cut by so many
+STAYS = 1 / 4  # of a layer's filters, at least: what each is worth tells nothing of the last ones
 
 # What gives each channel back as it is, or does something to each by itself.
 CHANNELWISE = (
@@ -166,7 +168,10 @@ Scores = dict[str, np.ndarray]  # of each convolution's filters, by its name
 
 
 def taylor(model: keras.Model, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> Scores:
-    """How much the loss would change without a filter, to first order (Molchanov et al., 1611.06440, equation 8).
+    """How much the loss would change without a filter, to first order (Molchanov et al., 1611.06440).
+
+    Their equation 8 takes the mean over a filter's map, and scales each layer afterwards. The sum is what the loss
+    changes by, so that layers whose maps are of different sizes can be compared as they are.
 
     Args:
         batches: inputs, and classes by number.
@@ -182,7 +187,7 @@ def taylor(model: keras.Model, batches: Iterable[tuple[np.ndarray, np.ndarray]])
             loss = tf.reduce_sum(losses)
         gradients = tape.gradient(loss, maps)
         for name, gradient in gradients.items():
-            sums[name] += np.abs(tf.reduce_mean(maps[name] * gradient, axis=(1, 2)).numpy()).sum(axis=0)
+            sums[name] += np.abs(tf.reduce_sum(maps[name] * gradient, axis=(1, 2)).numpy()).sum(axis=0)
     return sums
 
 
@@ -233,12 +238,16 @@ def _ends(model: keras.Model) -> dict[str, str]:
 
 
 def least(anatomy: Anatomy) -> int:
-    """The multiply-adds that are left if every convolution that can be cut has no more than `MULTIPLE` filters."""
-    return anatomy.macs({name: min(group.size, MULTIPLE) for group in _free(anatomy) for name in group.convolutions})
+    """The multiply-adds that are left if every convolution that can be cut has as few filters as it may have."""
+    return anatomy.macs({name: _fewest(group) for group in _free(anatomy) for name in group.convolutions})
 
 
 def _free(anatomy: Anatomy) -> list[Group]:
     return [group for group in anatomy.groups() if group.fixed is None and group.size > MULTIPLE]
+
+
+def _fewest(group: Group) -> int:
+    return math.ceil(group.size * STAYS / MULTIPLE) * MULTIPLE
 
 
 def choose(anatomy: Anatomy, scores: Scores, macs: float) -> dict[str, np.ndarray]:
@@ -268,7 +277,7 @@ def choose(anatomy: Anatomy, scores: Scores, macs: float) -> dict[str, np.ndarra
         for group in free:
             before = kept[id(group)]
             after = (before - 1) // MULTIPLE * MULTIPLE
-            if after < MULTIPLE:
+            if after < _fewest(group):
                 continue
             lost = order[id(group)][group.size - before : group.size - after]
             kept[id(group)] = after
@@ -279,8 +288,8 @@ def choose(anatomy: Anatomy, scores: Scores, macs: float) -> dict[str, np.ndarra
                 best = price, group, after, left
         if best is None:
             raise ValueError(
-                f"{anatomy.model.name} cannot be made so small: with {MULTIPLE} filters in every convolution that can "
-                f"be cut it has {now / whole:.1%} of its multiply-adds. Received: macs={macs:g}"
+                f"{anatomy.model.name} cannot be made so small: with {STAYS:.0%} of the filters in every convolution "
+                f"that can be cut it has {now / whole:.1%} of its multiply-adds. Received: macs={macs:g}"
             )
         _, group, kept[id(group)], now = best
     return {
