@@ -13,8 +13,9 @@ class LocalResponseNormalization(keras.layers.Layer):
     equal to ``tf.nn.local_response_normalization`` with the same arguments. Caffe divides its alpha by the
     window (``2 * depth_radius + 1``) and TensorFlow does not: Caffe's 1e-4 is 2e-5 here.
 
-    The sum is a 1×1 convolution with a banded kernel, and beta = 0.75 is two square roots, because these are what
-    TFLite's XNNPACK delegate runs; its builtin LRN, and a power, are left to the slow path.
+    The sum is a 1×1 convolution with a banded kernel, and beta = 0.75 is two square roots and a division, because these
+    are what TFLite's XNNPACK delegate runs; its builtin LRN, and a power, are left to the slow path. In an int8 file
+    roots and division are float, in one stretch: the factor comes first, and its product with x is in 8 bits again.
 
     Input and output: (batch, height, width, channels), channels last, any range. Computed in float32 also
     under a mixed precision policy.
@@ -53,12 +54,8 @@ class LocalResponseNormalization(keras.layers.Layer):
             y = tf.nn.local_response_normalization(x, self.depth_radius, self.bias, self.alpha, self.beta)
             return ops.cast(y, self.compute_dtype)
         scale = ops.conv(ops.square(x), self._band, padding="valid", data_format="channels_last") + self.bias
-        if self.beta == 0.75:
-            root = ops.sqrt(scale)
-            y = x / (root * ops.sqrt(root))
-        else:
-            y = x / ops.power(scale, self.beta)
-        return ops.cast(y, self.compute_dtype)
+        power = ops.sqrt(ops.sqrt(scale)) / scale if self.beta == 0.75 else ops.power(scale, -self.beta)
+        return ops.cast(x * power, self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
         return input_shape
