@@ -2,11 +2,14 @@
 
 import base64
 import re
+import shutil
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
+
+from keras_inception import datasets, files
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 
@@ -31,6 +34,12 @@ def figures_of(cell):
     return [base64.b64decode(o["data"]["image/png"]) for o in cell.outputs if "image/png" in o.get("data", {})]
 
 
+def table_of(cells, header):
+    """The rows of the one table that begins so."""
+    (text,) = [text for cell in cells if (text := text_of(cell)).startswith(header)]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()[2:]]
+
+
 @pytest.mark.parametrize("name", sorted(path.name for path in NOTEBOOKS.glob("*.ipynb")))
 def test_the_outputs_that_are_kept_are_whole_and_clean(name):
     cells = code_cells(read(name))
@@ -44,19 +53,74 @@ def test_the_outputs_that_are_kept_are_whole_and_clean(name):
     assert sum(map(len, figures)) < 300_000
 
 
-def test_googlenet_from_the_paper_to_the_phone(tmp_path, monkeypatch):
+@pytest.fixture
+def execute(tmp_path, monkeypatch):
+    """Runs a notebook with other parameters, in a folder of the test's own, and gives its code cells."""
     for variable in ("JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
         monkeypatch.setenv(variable, str(tmp_path / variable))  # whatever kernels a user has: this Python's
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    notebook, kept = read("01_googlenet.ipynb"), code_cells(read("01_googlenet.ipynb"))
-    (parameters,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-    parameters.source = "EPOCHS = 1"
 
-    NotebookClient(notebook, timeout=900, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()
+    def run(name, parameters):
+        notebook = read(name)
+        (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+        cell.source = parameters
+        resources = {"metadata": {"path": tmp_path}}
+        NotebookClient(notebook, timeout=900, kernel_name="python3", resources=resources).execute()
+        return code_cells(notebook)
 
-    cells = code_cells(notebook)
+    return run
+
+
+@pytest.fixture
+def few(tmp_path):
+    """Twelve pictograms, or what there are, of each of twelve classes in each split."""
+    whole = datasets.pictograms(tmp_path / "whole")
+    return shutil.copytree(whole, tmp_path / "few", ignore=lambda folder, names: sorted(names)[12:])
+
+
+FEW = """
+EPOCHS = 1
+datasets.pictograms = lambda folder: Path("few")
+"""
+
+
+def test_googlenet_from_the_paper_to_the_phone(execute, few):
+    cells, kept = execute("01_googlenet.ipynb", FEW), code_cells(read("01_googlenet.ipynb"))
+
     training = next(index for index, cell in enumerate(cells) if "train(" in cell.source)
     assert [text_of(cell) for cell in cells[:training]] == [text_of(cell) for cell in kept[:training]]
     assert "| 1 |" in text_of(cells[training])
-    assert re.search(r"1202 test pictures: top-1 \d+\.\d%", "".join(map(text_of, cells)))
+    assert re.search(r"144 test pictures: top-1 \d+\.\d%", "".join(map(text_of, cells)))
     assert [len(figures_of(cell)) for cell in cells] == [len(figures_of(cell)) for cell in kept]
+
+
+SMALL = """
+FOLDER = Path("made")
+PICTURES, EPOCHS, SIZE = "few", 1, 32
+for name in ("3b", "4a", "4b", "4c", "4d", "4e", "5b"):
+    del MODULES[name]  # which leaves a network of two modules, in a fifth of the time
+"""
+
+
+def test_a_network_compressed_step_by_step(execute, few, tmp_path):
+    cells, kept = execute("02_compress.ipynb", SMALL), code_cells(read("02_compress.ipynb"))
+
+    assert not [output for cell in cells for output in cell.outputs if output.get("name") == "stderr"]
+    assert [len(figures_of(cell)) for cell in cells] == [len(figures_of(cell)) for cell in kept]
+    for header in ("| step |", "| file |"):
+        shown, before = (table_of(each, header) for each in (cells, kept))
+        assert [row[:1] for row in shown] == [row[:1] for row in before]
+        assert all(float(cell) > 0 for row in shown for cell in row[-2:]), "times"
+    assert len(shown) == 7
+    text = "".join(map(text_of, cells))
+    assert 40 < float(re.search(r"([\d.]+)% of the multiply-adds", text)[1]) <= 50
+    assert len(set(re.search(r"([\d,]+) multiply-adds, as ([\d,]+)", text).groups())) == 1
+    assert "\nrewritten " in text
+
+    rows = files.read_json(tmp_path / "made" / "compressed" / "compression_report.json")
+    source, slim, prune, quantize = rows
+    assert [row["step"] for row in rows] == [name for name, *_ in table_of(cells, "| step |")]
+    assert all(row["macs"] <= 0.5 * source["macs"] for row in (slim, prune, quantize))
+    assert source["sparsity"] < 0.2
+    assert min(prune["sparsity"], quantize["sparsity"]) >= 0.45
+    assert max(prune["gzip_mb"], quantize["gzip_mb"]) < slim["gzip_mb"] < source["gzip_mb"]
