@@ -1,26 +1,26 @@
-"""What compression costs and saves: python benchmarks/compress_table.py [CELL]...
+"""What compression costs and saves: python benchmarks/compress_table.py [TABLE | TABLE/CELL]...
 
-Each cell is a compression of at most 20 minutes, of GoogLeNet as ``train_table.py pictograms_60`` has trained it, or of
-another cell's network; without arguments all that have no result yet are made, in their order. One that was stopped
-goes on where it was, in ``benchmarks/runs/compress``. Its result is written into ``benchmarks/results/compress.json``,
-and the README's table made from that, as soon as it is there. All latencies are from one run, by turns. The test
-pictures are looked at once for each file.
+Each cell is a compression of at most 20 minutes, of a network as ``train_table.py`` has trained it, or of another
+cell's; without arguments all that have no result yet are made, in their order. One that was stopped goes on where it
+was, in ``benchmarks/runs/TABLE``. Its result is written into ``benchmarks/results/TABLE.json``, and the README's table
+made from that, as soon as it is there. All latencies of a table are from one run, by turns. The test pictures are
+looked at once for each file.
 
-``--list`` tells which cells there are, ``--readme`` makes the table alone.
+``--list`` tells which cells there are, ``--readme`` makes the tables alone.
 """
 
 import sys
+from pathlib import Path
 from typing import NamedTuple
 
-import train_table
+import numpy as np
 from circumstances import circumstances
 from readme import insert, keep, kept, markdown
+from scipy import stats
+from train_table import RUNS
 
 from keras_inception.mobile.compression import Job
 
-BASE = ("pictograms_60", "googlenet")
-RUNS = train_table.RUNS / "compress"
-EXPORTS = RUNS / "exports"
 VARIANTS = {
     "float32": "float32",
     "float16": "float16",
@@ -30,58 +30,82 @@ VARIANTS = {
 
 
 class Cell(NamedTuple):
-    """A compression, of the base network if `source` names no other cell; all in int8."""
+    """A compression, of the table's network if `source` names no other cell; all in int8."""
 
     about: str
     job: Job
     epochs: int
     source: str | None = None
+    seed: int = 0
 
 
-CELLS = {
-    "qat": Cell("quantization-aware training", Job(quantize=True), 3),
-    "pruned_50": Cell("pruned, 50 %", Job(prune=0.5), 4),
-    "pqat_50": Cell("the same, trained for int8", Job(quantize=True), 3, "pruned_50"),
-    "slim_50": Cell("slimmed to half of the MACs", Job(macs=0.5), 12),
-    "slim_50_qat": Cell("the same, trained for int8", Job(quantize=True), 3, "slim_50"),
-    "pruned_75": Cell("pruned, 75 %", Job(prune=0.75), 4),
-    "pruned_87": Cell("pruned, 87.5 %", Job(prune=0.875), 4),
-    "two_of_four": Cell("pruned, 2 of 4", Job(prune="2:4"), 4),
-    "clustered_32": Cell("32 values a layer", Job(cluster=32), 3),
-    "slim_75": Cell("slimmed to 0.75 of the MACs", Job(macs=0.75), 12),
-    "slim_35": Cell("slimmed to 0.35 of the MACs", Job(macs=0.35), 12),
+class Table(NamedTuple):
+    """Compressions of a cell of ``train_table.py``."""
+
+    base: str
+    cells: dict[str, Cell]
+
+
+TABLES = {
+    "compress": Table(
+        "pictograms_60/googlenet",
+        {
+            "qat": Cell("quantization-aware training", Job(quantize=True), 3),
+            "pruned_50": Cell("pruned, 50 %", Job(prune=0.5), 3),
+            "pqat_50": Cell("the same, trained for int8", Job(quantize=True), 2, "pruned_50"),
+            "slim_50": Cell("slimmed to half of the MACs", Job(macs=0.5), 12),
+            "slim_50_qat": Cell("the same, trained for int8", Job(quantize=True), 2, "slim_50"),
+            "pruned_75": Cell("pruned, 75 %", Job(prune=0.75), 3),
+            "pruned_87": Cell("pruned, 87.5 %", Job(prune=0.875), 3),
+            "two_of_four": Cell("pruned, 2 of 4", Job(prune="2:4"), 3),
+            "clustered_32": Cell("32 values a layer", Job(cluster=32), 2),
+            "slim_75": Cell("slimmed to 0.75 of the MACs", Job(macs=0.75), 12),
+            "slim_35": Cell("slimmed to 0.35 of the MACs", Job(macs=0.35), 12),
+            "slim_50_seed_1": Cell("slimmed to half, second seed", Job(macs=0.5), 12, seed=1),
+            "slim_50_seed_2": Cell("slimmed to half, third seed", Job(macs=0.5), 12, seed=2),
+        },
+    ),
+    "compress_fashion_mnist": Table(
+        "fashion_mnist/googlenet",
+        {
+            "qat": Cell("quantization-aware training", Job(quantize=True), 1),
+            "pruned_50": Cell("pruned, 50 %", Job(prune=0.5), 1),
+            "pqat_50": Cell("the same, trained for int8", Job(quantize=True), 1, "pruned_50"),
+        },
+    ),
 }
 COLUMNS = ("network", "MACs", "parameters", "MB", "gzip MB", "zeros", "top-1", "latency to int8")
 
 
-def run(name: str) -> dict:
+def run(table: str, name: str) -> dict:
     """Make a cell, or go on with it."""
     from keras_inception.mobile.compression import compress
 
-    cell, output = CELLS[name], RUNS / name
-    source = (RUNS / cell.source) if cell.source else train_table.RUNS.joinpath(*BASE)
+    cell, output = TABLES[table].cells[name], RUNS / table / name
+    source = RUNS / table / cell.source if cell.source else RUNS / TABLES[table].base
     if cell.source and not (source / "model.keras").exists():
-        run(cell.source)
-    settings = {"minutes": "none", "epochs": str(cell.epochs)}
+        run(table, cell.source)
+    settings = {"minutes": "none", "epochs": str(cell.epochs), "seed": str(cell.seed)}
     if output.exists():
         rows = compress(None, output, resume=True, on_step=print)
     else:
         rows = compress(source, output, cell.job, settings=settings, on_step=print)
-    return {"about": cell.about, **rows[-1], "file": str(_exported(name)), "command": _command(name), **circumstances()}
+    file = output / "steps" / "exported" / cell.job.steps[-1] / "model_int8.tflite"
+    return {"about": cell.about, **rows[-1], **_origin(table, name, file)}
 
 
-def base() -> dict[str, dict]:
-    """The rows of the base network as it is exported without compression."""
+def base(table: str) -> dict[str, dict]:
+    """The rows of the table's network as it is exported without compression."""
     from keras_inception import analysis, inference_model
     from keras_inception.mobile import contents, export
     from keras_inception.runs import Run
 
-    source = Run(train_table.RUNS.joinpath(*BASE))
+    source, exported = Run(RUNS / TABLES[table].base), RUNS / table / "exports"
     cost = analysis.cost(inference_model(source.model()))
-    report = export(source.path, EXPORTS, name="base", min_agreement=0, overwrite=True)
+    report = export(source.path, exported, name="base", min_agreement=0, overwrite=True)
     rows = {}
     for variant, about in VARIANTS.items():
-        path = EXPORTS / f"base_{variant}.tflite"
+        path = exported / f"base_{variant}.tflite"
         rows[variant] = {
             "about": about,
             "macs": cost.macs,
@@ -89,9 +113,7 @@ def base() -> dict[str, dict]:
             **{key: report["variants"][variant][key] for key in ("top1", "mb", "outside_delegate")},
             "gzip_mb": contents.gzip_mb(path),
             "sparsity": contents.sparsity(path),
-            "file": str(path),
-            "command": _command("base"),
-            **circumstances(),
+            **_origin(table, "base", path),
         }
     return rows
 
@@ -100,7 +122,7 @@ def timed(rows: dict[str, dict]) -> dict[str, dict]:
     """The rows, with the latency of all files from one run."""
     from keras_inception.mobile.benchmark import benchmark
 
-    measured = dict(zip(rows, benchmark([row["file"] for row in rows.values()]), strict=True))
+    measured = dict(zip(rows, benchmark([str(RUNS / row["file"]) for row in rows.values()]), strict=True))
     plain = measured["int8"]["median_ms"]
     return {
         name: {**row, "latency_ms": measured[name]["median_ms"], "ratio": measured[name]["median_ms"] / plain}
@@ -108,13 +130,14 @@ def timed(rows: dict[str, dict]) -> dict[str, dict]:
     }
 
 
-def table(rows: dict[str, dict]) -> str:
+def table(name: str, rows: dict[str, dict]) -> str:
     """The table as Markdown; cells that have not been made yet are empty."""
     lines = []
-    for name in (*VARIANTS, *CELLS):
-        row = rows.get(name)
+    titles = VARIANTS | {key: cell.about for key, cell in TABLES[name].cells.items()}
+    for key, title in titles.items():
+        row = rows.get(key)
         if row is None:
-            lines.append([CELLS[name].about if name in CELLS else VARIANTS[name], "not run yet", *["–"] * 6])
+            lines.append([title, "not run yet", *["–"] * 6])
             continue
         lines.append(
             [
@@ -128,37 +151,51 @@ def table(rows: dict[str, dict]) -> str:
                 f"{row['ratio']:.2f}",
             ]
         )
-    return markdown(COLUMNS, lines)
+    return markdown(COLUMNS, lines) + paired(name, rows)
 
 
-def _exported(name: str):
-    return RUNS / name / "steps" / "exported" / CELLS[name].job.steps[-1] / "model_int8.tflite"
+def paired(name: str, rows: dict[str, dict]) -> str:
+    """What was done on several seeds against the network's int8 file, on the same test pictures, with an interval."""
+    lines = []
+    cells = TABLES[name].cells
+    for cell in cells.values():
+        keys = [key for key, other in cells.items() if other._replace(about=cell.about, seed=cell.seed) == cell]
+        if cell.seed or len(keys) == 1 or not rows.keys() >= set(keys):
+            continue
+        points = [100 * (rows[key]["top1"] - rows["int8"]["top1"]) for key in keys]
+        mean, error = np.mean(points), stats.sem(points)
+        low, high = stats.t.interval(0.95, len(points) - 1, mean, error)
+        lines.append(
+            f"\n{cell.about[0].upper()}{cell.about[1:]}, {len(points)} seeds of the training: {mean:+.1f} points "
+            f"against int8 after training; 95 % interval {low:+.1f} to {high:+.1f} (Student's t).\n"
+        )
+    return "".join(lines)
 
 
-def _command(name: str) -> str:
-    return f"python benchmarks/compress_table.py {name}"
+def _origin(table: str, name: str, file: Path) -> dict:
+    command = f"python benchmarks/compress_table.py {table}/{name}"
+    return {"file": str(file.relative_to(RUNS)), "command": command, **circumstances()}
 
 
 def main(arguments: list[str]) -> None:
-    rows = kept("compress")
-    if arguments == ["--list"]:
-        for name in CELLS:
-            state = f"{rows[name]['top1']:.1%}" if name in rows else "not run yet"
-            print(f"{name}: {state}")
-        return
-    if unknown := set(arguments) - set(CELLS) - {"--readme", "base"}:
+    results = {name: kept(name) for name in TABLES}
+    cells = [f"{name}/{key}" for name, table in TABLES.items() for key in ("base", *table.cells)]
+    if unknown := set(arguments) - {*TABLES, *cells, "--readme", "--list"}:
         raise SystemExit(f"no such cell: {' '.join(sorted(unknown))}; --list tells which there are")
-    if arguments != ["--readme"]:
-        if not set(VARIANTS) <= set(rows):
-            rows = {**base(), **rows}
-        for name in [name for name in CELLS if name not in rows and (not arguments or name in arguments)]:
-            print(name, flush=True)
-            rows[name] = run(name)
-            rows = timed(rows)
-            keep("compress", rows)
-            insert("compress", table(rows))
-            print(f"{name}: top-1 {rows[name]['top1']:.1%}, {rows[name]['ratio']:.2f} of the time", flush=True)
-    insert("compress", table(rows))
+    asked = set(arguments) | {f"{argument.split('/')[0]}/base" for argument in arguments}
+    for cell in cells:
+        name, key = cell.split("/")
+        rows = results[name]
+        shown = rows.get("int8" if key == "base" else key)
+        if arguments == ["--list"]:
+            print(f"{cell}: {shown['top1']:.1%}" if shown else f"{cell}: not run yet")
+        elif arguments != ["--readme"] and not shown and (not arguments or {name, cell} & asked):
+            print(cell, flush=True)
+            results[name] = rows = timed(rows | (base(name) if key == "base" else {key: run(name, key)}))
+            keep(name, rows)
+            insert(name, table(name, rows))
+    for name, rows in results.items():
+        insert(name, table(name, rows))
 
 
 if __name__ == "__main__":

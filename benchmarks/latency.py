@@ -61,12 +61,17 @@ TITLES = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--engine-env", type=Path, default=CACHE / "engines", help="made if it is not there")
-    parser.add_argument("--runs", type=int, default=60)
+    parser.add_argument("--runs", type=int, default=60, help="of each side; 0 converts alone")
+    parser.add_argument(
+        "--files", type=Path, help="folder of our converted files, which are made if they are not there"
+    )
     arguments = parser.parse_args()
     python = environment(arguments.engine_env, REQUIREMENTS)
     cases, versions = [], {}
     with tempfile.TemporaryDirectory() as folder:
-        files = {name: converted(Path(folder), network) for name, network in NETWORKS.items()}
+        files = {name: converted(arguments.files or Path(folder), name, network) for name, network in NETWORKS.items()}
+        if not arguments.runs:
+            return
         for name, network in NETWORKS.items():
             for precision, engines in ENGINES.items():
                 for threads in (1, 2):
@@ -87,20 +92,22 @@ def main() -> None:
     print(table(result))
 
 
-def converted(folder: Path, network: Network) -> dict[tuple[str, str], Path]:
+def converted(folder: Path, name: str, network: Network) -> dict[tuple[str, str], Path]:
     """Our files of a network with drawn weights, and the plain converter's, by side and precision."""
-    files: dict[tuple[str, str], Path] = {}
+    sides = {"ours": (network.options, list(REWRITES)), "plain": (network.options | (network.plain or {}), [])}
+    files = {(side, precision): folder / f"{name}_{side}_{precision}.tflite" for side in sides for precision in ENGINES}
+    if all(path.exists() for path in files.values()):
+        return files
+    folder.mkdir(parents=True, exist_ok=True)
     size = registry.FIGURES[network.name].size
     given = DEFAULT.replace(size=(size, size))
     pictures = folder / f"{size}.npy"
-    np.save(pictures, np.random.default_rng(0).integers(0, 256, (16, size, size, 3), np.uint8))
-    for side, changes, rewrites in (("ours", None, list(REWRITES)), ("plain", network.plain, [])):
-        model = rewrite(registry.create(network.name, **{**network.options, **(changes or {})}), rewrites)
-        saved = folder / f"{len(list(folder.iterdir()))}"
-        save(deployed(model, given, given), saved)
+    np.save(pictures, np.random.default_rng(0).integers(0, 256, (4, size, size, 3), np.uint8))
+    for side, (options, rewrites) in sides.items():
+        saved = folder / f"{name}_{side}"
+        save(deployed(rewrite(registry.create(network.name, **options), rewrites), given, given), saved)
         for precision in ENGINES:
-            files[side, precision] = path = saved.with_name(f"{saved.name}_{precision}.tflite")
-            convert(saved, precision, path, pictures, given)
+            convert(saved, precision, files[side, precision], pictures, given)
     return files
 
 
