@@ -1,0 +1,38 @@
+"""The npm packages of the page in the browser, as its lock file has them, taken once into a cache."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from keras_inception import files
+
+WEB = Path(__file__).with_name("web")
+LOCK = ("package.json", "package-lock.json")
+
+
+def packages() -> Path:
+    """The ``node_modules`` folder; npm is asked for it if it is not in the cache yet.
+
+    The cache is ``keras-inception/npm`` in ``XDG_CACHE_HOME``, by default ``~/.cache``; a lock file that changes gets a
+    folder of its own.
+
+    Raises:
+        FileNotFoundError: there is no npm.
+        OSError: npm cannot take the packages; the message is its last words.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "keras-inception" / "npm"
+    folder = cache / files.sha256(WEB / LOCK[-1])[:16]
+    if not folder.exists():
+        npm = shutil.which("npm")
+        if npm is None:
+            raise FileNotFoundError("the page's packages are taken by npm, which comes with Node.js: it is not here")
+        with files.new_folder(folder) as new:
+            for name in LOCK:
+                shutil.copyfile(WEB / name, new / name)
+            command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+            done = subprocess.run(command, cwd=new, capture_output=True, text=True, check=False)
+            if done.returncode:
+                last = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()][-2:]
+                raise OSError(f"npm ci ended with exit code {done.returncode}: {' / '.join(last) or 'no message'}")
+    return folder / "node_modules"
