@@ -1,0 +1,239 @@
+/** What the head of a picture's file says, with no decoding. Damaged files are expected: nothing here throws. */
+
+const ORIENTATION = 0x0112;
+const VALUE_BYTES = { 1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8 };
+const INTEGERS = { 3: "getUint16", 4: "getUint32", 6: "getInt8", 8: "getInt16", 9: "getInt32", 13: "getUint32" };
+const TIFF_MARKS = ["II*\0", "MM\0*", "II\0*", "MM*\0"]; // the last two are wrong, but met with
+const WEBP_HAS_EXIF = 0x08;
+const WEBP_HAS_XMP = 0x04;
+
+/**
+ * @typedef {{width: number, height: number, type: "JPEG" | "PNG" | "GIF" | "BMP" | "WEBP"}} Size in pixels, as stored:
+ * not turned
+ */
+
+/**
+ * Size and kind of a picture by its first bytes, whatever its name.
+ *
+ * @param {Uint8Array} bytes the file
+ * @returns {Size | null} null for what is none of the kinds, or broken off before its size
+ */
+export function size(bytes) {
+  const type = kind(bytes);
+  const found = type && inBounds(() => SIZES[type](bytes, view(bytes)));
+  return found && found[0] > 0 && found[1] > 0 ? { width: found[0], height: found[1], type } : null;
+}
+
+/**
+ * How a picture is to be turned, by its EXIF block or else its XMP block, as Pillow finds it.
+ *
+ * (Unlike Pillow it does not look into the compressed text where old ImageMagick keeps the EXIF block of a PNG.)
+ *
+ * @param {Uint8Array} bytes the file
+ * @returns {number} 1 to 8; 1, upright, if nothing says otherwise
+ */
+export function orientation(bytes) {
+  const type = kind(bytes);
+  const { exif, xmp } = METADATA[type]?.(bytes) ?? {};
+  const turn = (exif && inExif(exif)) ?? (xmp && inXmp(xmp)) ?? 1;
+  return turn >= 1 && turn <= 8 ? turn : 1;
+}
+
+const KINDS = {
+  JPEG: (bytes) => startsWith(bytes, "\xff\xd8\xff"),
+  PNG: (bytes) => startsWith(bytes, "\x89PNG\r\n\x1a\n"),
+  GIF: (bytes) => startsWith(bytes, "GIF87a") || startsWith(bytes, "GIF89a"),
+  BMP: (bytes) => startsWith(bytes, "BM"),
+  WEBP: (bytes) => startsWith(bytes, "RIFF") && startsWith(bytes, "WEBP", 8),
+};
+
+const SIZES = {
+  JPEG(bytes) {
+    for (const { marker, at } of jpegSegments(bytes)) {
+      if (marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)) { // a start of frame
+        return [view(bytes).getUint16(at + 3), view(bytes).getUint16(at + 1)];
+      }
+    }
+    return null;
+  },
+  PNG: (bytes, data) => (startsWith(bytes, "IHDR", 12) ? [data.getUint32(16), data.getUint32(20)] : null),
+  GIF: (bytes, data) => [data.getUint16(6, true), data.getUint16(8, true)],
+  BMP(bytes, data) {
+    if (data.getUint32(14, true) === 12) { // OS/2's header
+      return [data.getUint16(18, true), data.getUint16(20, true)];
+    }
+    return [data.getInt32(18, true), Math.abs(data.getInt32(22, true))]; // upside down if negative
+  },
+  WEBP(bytes, data) {
+    if (startsWith(bytes, "VP8 ", 12) && startsWith(bytes, "\x9d\x01\x2a", 23)) {
+      return [data.getUint16(26, true) & 0x3fff, data.getUint16(28, true) & 0x3fff];
+    }
+    if (startsWith(bytes, "VP8L", 12) && bytes[20] === 0x2f) {
+      const bits = data.getUint32(21, true);
+      return [(bits & 0x3fff) + 1, ((bits >>> 14) & 0x3fff) + 1];
+    }
+    if (startsWith(bytes, "VP8X", 12)) {
+      return [(data.getUint32(23, true) >>> 8) + 1, (data.getUint32(26, true) >>> 8) + 1];
+    }
+    return null;
+  },
+};
+
+/** The EXIF and XMP blocks of each kind that has them. */
+const METADATA = {
+  JPEG(bytes) {
+    const found = {};
+    for (const { marker, at, end } of jpegSegments(bytes)) {
+      const body = bytes.subarray(at, end);
+      if (marker === 0xe1 && startsWith(body, "Exif\0\0")) { // a long block goes on in the next segment
+        found.exif = found.exif ? joined(found.exif, body.subarray(6)) : body;
+      } else if (marker === 0xe1 && startsWith(body, "http://ns.adobe.com/xap/1.0/\0")) {
+        found.xmp = body;
+      }
+    }
+    return found;
+  },
+  PNG(bytes) {
+    const found = {};
+    for (const { name, body } of chunks(bytes, 8, { littleEndian: false })) {
+      if (name === "eXIf") {
+        found.exif = body;
+      } else if (name === "iTXt" && startsWith(body, "XML:com.adobe.xmp\0\0")) {
+        found.xmp = body;
+      }
+    }
+    return found;
+  },
+  WEBP(bytes) {
+    const found = {};
+    const flags = startsWith(bytes, "VP8X", 12) ? bytes[20] : 0;
+    for (const { name, body } of chunks(bytes, 12, { littleEndian: true })) {
+      if (name === "EXIF" && flags & WEBP_HAS_EXIF) {
+        found.exif ??= body;
+      } else if (name === "XMP " && flags & WEBP_HAS_XMP) {
+        found.xmp ??= body;
+      }
+    }
+    return found;
+  },
+};
+
+function kind(bytes) {
+  return Object.keys(KINDS).find((type) => KINDS[type](bytes)) ?? null;
+}
+
+/**
+ * Orientation of an EXIF block, a TIFF directory.
+ *
+ * @returns {number | null} null if it does not say; 1 if the block is none
+ */
+function inExif(block) {
+  const tiff = unprefixed(block);
+  if (tiff.length === 0) {
+    return null;
+  }
+  if (tiff.length < 8 || !TIFF_MARKS.some((mark) => startsWith(tiff, mark))) {
+    return 1;
+  }
+  return inBounds(() => inDirectory(view(tiff), startsWith(tiff, "II")));
+}
+
+function inDirectory(data, littleEndian) {
+  const start = data.getUint32(4, littleEndian);
+  const entries = data.getUint16(start, littleEndian);
+  let total = 0;
+  for (let i = 0; i < entries; i++) {
+    const entry = start + 2 + 12 * i;
+    const tag = data.getUint16(entry, littleEndian);
+    const type = data.getUint16(entry + 2, littleEndian);
+    const length = data.getUint32(entry + 4, littleEndian) * (VALUE_BYTES[type] ?? 0);
+    let at = entry + 8;
+    data.getUint32(at, littleEndian); // an entry that is broken off ends the directory
+    if (length > 4) {
+      total += length;
+      if (total > data.byteLength) {
+        continue;
+      }
+      at = data.getUint32(at, littleEndian);
+      data.getUint8(at + length - 1); // and so does a value beyond the end, as in Pillow
+    }
+    if (tag === ORIENTATION && length > 0) {
+      return type in INTEGERS ? data[INTEGERS[type]](at, littleEndian) : 1;
+    }
+  }
+  return null;
+}
+
+function inXmp(block) {
+  const match = /tiff:Orientation(?:="|>)([0-9])/.exec(new TextDecoder("latin1").decode(block));
+  return match && Number(match[1]);
+}
+
+/** Up to two marks before an EXIF block are passed over. */
+function unprefixed(block) {
+  for (let i = 0; i < 2 && startsWith(block, "Exif\0\0"); i++) {
+    block = block.subarray(6);
+  }
+  return block;
+}
+
+/** The segments before a JPEG's pixels; their bodies are from `at` to `end`. */
+function* jpegSegments(bytes) {
+  let at = 2;
+  while (at + 4 <= bytes.length) {
+    const marker = bytes[at + 1];
+    if (bytes[at] !== 0xff || marker === 0xff) { // junk, or padding
+      at += 1;
+    } else if (marker === 0 || marker === 1 || (marker >= 0xd0 && marker <= 0xd9)) { // have no body
+      at += 2;
+    } else {
+      const end = at + 2 + bytes[at + 2] * 256 + bytes[at + 3];
+      if (marker === 0xda || end < at + 4 || end > bytes.length) { // 0xda: the pixels begin
+        return;
+      }
+      yield { marker, at: at + 4, end };
+      at = end;
+    }
+  }
+}
+
+/** The named chunks of a PNG (big endian, a checksum behind each) or a RIFF file (name first, of even length). */
+function* chunks(bytes, at, { littleEndian }) {
+  while (at + 8 <= bytes.length) {
+    const length = view(bytes).getUint32(littleEndian ? at + 4 : at, littleEndian);
+    const name = String.fromCharCode(...bytes.subarray(littleEndian ? at : at + 4).subarray(0, 4));
+    const end = at + 8 + length;
+    if (end > bytes.length) {
+      return;
+    }
+    yield { name, body: bytes.subarray(at + 8, end) };
+    at = end + (littleEndian ? length % 2 : 4);
+  }
+}
+
+function startsWith(bytes, text, at = 0) {
+  return bytes.length >= at + text.length && [...text].every((letter, i) => bytes[at + i] === letter.charCodeAt(0));
+}
+
+function joined(first, second) {
+  const both = new Uint8Array(first.length + second.length);
+  both.set(first);
+  both.set(second, first.length);
+  return both;
+}
+
+function view(bytes) {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** What is read, or null if that would be beyond the end, where a DataView throws. */
+function inBounds(read) {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof RangeError) {
+      return null;
+    }
+    throw error;
+  }
+}

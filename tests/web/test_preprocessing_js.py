@@ -1,0 +1,276 @@
+"""The page's modules that need no browser, run by Node.js, give the very bytes of Pillow and of `Preprocessing`."""
+
+import dataclasses
+import io
+import json
+import random
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from keras_inception import Preprocessing
+from keras_inception.preprocessing import FITTINGS, INTERPOLATIONS, NAMED
+
+pytestmark = pytest.mark.web
+
+MODULES = Path(__file__).parents[2] / "keras_inception" / "mobile" / "web"
+# Every combination of these that there is.
+RESIZES = [
+    {"fitting": fitting, "interpolation": interpolation, "antialias": antialias}
+    for fitting in FITTINGS
+    for interpolation in INTERPOLATIONS
+    for antialias in (True, False)
+    if (antialias or interpolation in ("nearest", "bilinear"))
+    and (fitting != "slim" or (interpolation == "bilinear" and not antialias))
+]
+# Height and width: as they come, of one pixel, long and thin, near to each other, far wider than 64 to 1.
+SHAPES = [
+    (1, 1),
+    (1, 97),
+    (97, 1),
+    (2, 900),
+    (900, 2),
+    (31, 47),
+    (224, 224),
+    (225, 223),
+    (256, 341),
+    (500, 375),
+    (3, 3),
+]
+KINDS = ("JPEG", "PNG", "WEBP")
+FIT = """
+let at = 0;
+for (const { height, width, preprocessing } of cases) {
+  const data = input.subarray(at, (at += height * width * 3));
+  const fitted = fit({ data, width, height }, preprocessing);
+  output.push(fitted, new Uint8Array(normalise(fitted, preprocessing).buffer));
+}
+"""
+HEADS = """
+let at = 0;
+for (const length of cases) {
+  const bytes = input.subarray(at, (at += length));
+  output.push(Buffer.from(JSON.stringify([orientation(bytes), size(bytes)]) + "\\n"));
+}
+"""
+
+
+def in_node(folder: Path, script: str, cases: list, contents: bytes) -> bytes:
+    """What a script pushes to `output`, given `cases` and the bytes `input`, in one process."""
+    (folder / "cases.json").write_text(json.dumps(cases))
+    (folder / "input").write_bytes(contents)
+    whole = f"""
+    import {{ readFileSync, writeFileSync }} from "node:fs";
+    import {{ fit, normalise }} from "{MODULES.as_uri()}/preprocessing.js";
+    import {{ orientation, size }} from "{MODULES.as_uri()}/exif.js";
+    import {{ beforeWhite, turned }} from "{MODULES.as_uri()}/decode.js";
+    const [cases, input, output] = [JSON.parse(readFileSync("cases.json")), readFileSync("input"), []];
+    {script}
+    writeFileSync("output", Buffer.concat(output));
+    """
+    node = subprocess.run(
+        ["node", "--input-type=module", "-e", whole],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert node.returncode == 0, node.stderr
+    return (folder / "output").read_bytes()
+
+
+def drawn(shape: tuple[int, int], generator: np.random.Generator) -> np.ndarray:
+    """Noise of black, white and anything between, so that filters overshoot at both ends."""
+    noise = generator.integers(-200, 456, (*shape, 3))
+    return np.clip(noise, 0, 255).astype(np.uint8)
+
+
+def assert_fitted_alike(folder: Path, cases: list[tuple[np.ndarray, Preprocessing]]) -> None:
+    told = [
+        {"height": picture.shape[0], "width": picture.shape[1], "preprocessing": dataclasses.asdict(preprocessing)}
+        for picture, preprocessing in cases
+    ]
+    output = io.BytesIO(in_node(folder, FIT, told, b"".join(picture.tobytes() for picture, _ in cases)))
+    for picture, preprocessing in cases:
+        fitted = preprocessing.fit(picture)
+        normalized = preprocessing.normalize(fitted.astype(np.float32))
+        case = f"{picture.shape} {preprocessing}"
+        received = np.frombuffer(output.read(fitted.size), np.uint8).reshape(fitted.shape)
+        np.testing.assert_array_equal(received, fitted, case)
+        assert output.read(normalized.nbytes) == np.ascontiguousarray(normalized, np.float32).tobytes(), case
+    assert output.read() == b""
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_pictures_are_fitted_and_normalised_to_the_byte(tmp_path, seed):
+    generator, chance = np.random.default_rng(seed), random.Random(seed)
+    cases = []
+    for resize in RESIZES:
+        for shape in [*chance.sample(SHAPES, 4), *((chance.randint(1, 400), chance.randint(1, 400)) for _ in range(4))]:
+            preprocessing = Preprocessing(
+                size=(chance.randint(1, 160), chance.randint(1, 160)),
+                mean=tuple(chance.uniform(0, 255) for _ in range(3)),
+                std=tuple(chance.uniform(1e-3, 255) for _ in range(3)),
+                channels=chance.choice(["RGB", "BGR"]),
+                crop=chance.choice([1.0, 0.875, 0.5, chance.uniform(0.1, 1)]),
+                **resize,
+            )
+            cases.append((drawn(shape, generator), preprocessing))
+    assert_fitted_alike(tmp_path, cases)
+
+
+def test_the_preprocessings_of_publishers_are_the_same_to_the_byte(tmp_path):
+    generator = np.random.default_rng(0)
+    assert_fitted_alike(
+        tmp_path,
+        [
+            (drawn(shape, generator), preprocessing.replace(size=(size, size)))
+            for preprocessing in NAMED.values()
+            for shape in ((375, 500), (640, 427), (96, 96), (61, 1200))
+            for size in (96, 224)
+        ],
+    )
+
+
+def test_what_would_be_too_large_is_resized_only_where_it_is_kept(tmp_path):
+    generator = np.random.default_rng(0)
+    cases = [
+        (drawn(shape, generator), Preprocessing(size=(224, 224), crop=0.875, fitting="shorter", **resize))
+        for shape in ((2, 900), (900, 2))
+        for resize in ({}, {"antialias": False}, {"interpolation": "nearest"}, {"interpolation": "lanczos"})
+    ]
+    assert_fitted_alike(tmp_path, cases)
+
+
+def heads(folder: Path, files: list[bytes]) -> list[tuple[int, dict | None]]:
+    """Orientation and size of each file, as the page finds them."""
+    lines = in_node(folder, HEADS, [len(file) for file in files], b"".join(files)).splitlines()
+    assert len(lines) == len(files)
+    return [tuple(json.loads(line)) for line in lines]
+
+
+def encoded(kind: str, image: Image.Image | None = None, **options) -> bytes:
+    file = io.BytesIO()
+    (image or Image.new("RGB", (13, 7), "red")).save(file, kind, **options)
+    return file.getvalue()
+
+
+def with_orientation(value: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x010E] = "a description too long to stand in its entry"
+    exif[0x0112] = value
+    return exif
+
+
+def by_pillow(file: bytes) -> int:
+    with Image.open(io.BytesIO(file)) as image:
+        image.load()
+        return image.getexif().get(0x0112, 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_orientation_is_found_as_by_pillow(tmp_path, kind):
+    files = [encoded(kind, exif=with_orientation(value)) for value in range(1, 9)]
+    little_endian = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
+    files += [encoded(kind), encoded(kind, exif=b"Exif\0\0" + little_endian)]
+    assert [by_pillow(file) for file in files] == [*range(1, 9), 1, 6]
+    expected = [(turn, {"width": 13, "height": 7, "type": kind}) for turn in [*range(1, 9), 1, 6]]
+    assert heads(tmp_path, files) == expected
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.parametrize("kind", KINDS)
+def test_damaged_exif_is_read_as_by_pillow_and_no_turn_beyond_eight_is_taken(tmp_path, kind):
+    block = with_orientation(6).tobytes()
+    blocks = [block[:length] for length in range(6, len(block))]
+    chance = random.Random(0)
+    for _ in range(300):
+        damaged = bytearray(block)
+        damaged[chance.randrange(6, 40)] = chance.randrange(256)
+        blocks.append(bytes(damaged))
+    files = [encoded(kind, exif=bytes(each)) for each in blocks]
+    expected = []
+    for file in files:
+        try:
+            value = by_pillow(file)
+        except Exception:  # Pillow raises whatever it happens to; the reader takes it for upright
+            value = 1
+        expected.append(value if value in range(1, 9) else 1)
+    assert 6 in expected
+    assert 1 in expected
+    assert [turn for turn, _ in heads(tmp_path, files)] == expected
+
+
+def test_orientation_in_xmp_counts_where_exif_is_silent(tmp_path):
+    xmp = b'<rdf:Description tiff:Orientation="8"/>'
+    files = [encoded("JPEG", xmp=xmp), encoded("WEBP", xmp=xmp), encoded("JPEG", xmp=xmp, exif=with_orientation(3))]
+    assert [by_pillow(file) for file in files] == [8, 8, 3]
+    assert [turn for turn, _ in heads(tmp_path, files)] == [8, 8, 3]
+
+
+def test_sizes_are_read_from_the_head(tmp_path):
+    image = Image.new("RGB", (300, 17))
+    files = {
+        "JPEG": encoded("JPEG", image, progressive=True),
+        "PNG": encoded("PNG", image),
+        "GIF": encoded("GIF", image),
+        "BMP": encoded("BMP", image),
+    }
+    webps = [
+        encoded("WEBP", image),
+        encoded("WEBP", image, lossless=True),
+        encoded("WEBP", image.convert("RGBA"), exif=with_orientation(6)),
+    ]
+    expected = [{"width": 300, "height": 17, "type": kind} for kind in [*files, "WEBP", "WEBP", "WEBP"]]
+    assert [size for _, size in heads(tmp_path, [*files.values(), *webps])] == expected
+
+
+def test_what_is_no_picture_has_no_size_and_no_turn(tmp_path):
+    files = [b"", b"\xff", b"hello\n", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"RIFF\0\0\0\0WAVEfmt ", b"BM"]
+    assert heads(tmp_path, files) == [(1, None)] * len(files)
+
+
+def test_damaged_files_have_a_size_or_none_and_never_throw(tmp_path):
+    chance = random.Random(0)
+    files = []
+    for kind in (*KINDS, "GIF", "BMP"):
+        options = {"exif": with_orientation(6)} if kind in KINDS else {}
+        whole = encoded(kind, **options)
+        files += [whole[:length] for length in range(0, len(whole), 3)]
+        for _ in range(200):
+            damaged = bytearray(whole)
+            for _ in range(chance.randint(1, 20)):
+                damaged[chance.randrange(len(damaged))] = chance.choice([0, 255, chance.randrange(256)])
+            files.append(bytes(damaged))
+    for turn, size in heads(tmp_path, files):
+        assert turn in range(1, 9)
+        assert size is None or (size["width"] > 0 and size["height"] > 0)
+
+
+def test_pictures_are_turned_as_by_pillow(tmp_path):
+    pixels = drawn((5, 3), np.random.default_rng(0))
+    script = """
+    for (const turn of cases) {
+      const { data, width, height } = turned({ data: input, width: 3, height: 5 }, turn);
+      output.push(Buffer.from([width, height]), data);
+    }
+    """
+    expected = b""
+    for turn in range(1, 9):
+        image = Image.fromarray(pixels)
+        image.getexif()[0x0112] = turn
+        upright = ImageOps.exif_transpose(image)
+        expected += bytes(upright.size) + upright.tobytes()
+    assert in_node(tmp_path, script, list(range(1, 9)), pixels.tobytes()) == expected
+
+
+def test_translucent_pixels_stand_before_white_as_by_pillow(tmp_path):
+    grey, alpha = np.meshgrid(np.arange(256, dtype=np.uint8), np.arange(256, dtype=np.uint8))
+    image = Image.fromarray(np.stack([grey, grey, grey, alpha], axis=-1))
+    expected = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).getchannel("R").tobytes()
+    script = "for (let a = 0; a < 256; a++) output.push(Buffer.from(Array.from(input, (v) => beforeWhite(v, a))));"
+    assert in_node(tmp_path, script, [], bytes(range(256))) == expected
