@@ -1,6 +1,11 @@
-/** A file's pixels as `keras_inception/datasets/reading.py` reads them: no colour conversion, upright, over white. */
+/**
+ * A file's pixels as `keras_inception/datasets/reading.py` reads them: no colour conversion, upright, before white.
+ *
+ * (Grey of 16 bits is made 8 by the browser, which can round a pixel to the next level. TIFF, JPEG 2000 and PPM no
+ * browser decodes.)
+ */
 
-import { orientation, size } from "./exif.js";
+import { orientation, size, withoutExif } from "./exif.js";
 
 /** @typedef {import("./resample.js").Picture} Picture */
 
@@ -41,7 +46,11 @@ export async function decode(blob) {
  * @param {number} turn EXIF's orientation, 1 to 8
  * @returns {Picture}
  */
-export function turned({ data, width, height }, turn) {
+export function turned(picture, turn) {
+  if (turn === 1) {
+    return picture;
+  }
+  const { data, width, height } = picture;
   const steps = [3, width * 3]; // bytes to the next pixel and to the next row of what is stored
   const sides = [width, height];
   let start = 0;
@@ -90,13 +99,9 @@ async function contents(blob) {
 }
 
 async function decoded(bytes, type) {
-  const blob = new Blob([bytes], { type: `image/${type.toLowerCase()}` });
+  const blob = new Blob(withoutExif(bytes), { type: `image/${type.toLowerCase()}` });
   try {
-    return await createImageBitmap(blob, {
-      colorSpaceConversion: "none",
-      imageOrientation: "none",
-      premultiplyAlpha: "none",
-    });
+    return await createImageBitmap(blob, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
   } catch {
     throw new PictureError(`The ${type} file is damaged, or too large for this browser: it cannot be decoded.`);
   }

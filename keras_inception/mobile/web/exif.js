@@ -39,6 +39,26 @@ export function orientation(bytes) {
   return turn >= 1 && turn <= 8 ? turn : 1;
 }
 
+/**
+ * A file without its EXIF block: browsers turn pictures by it, some though they are told not to.
+ *
+ * @param {Uint8Array} bytes the file
+ * @returns {Uint8Array[]} its parts, for a Blob
+ */
+export function withoutExif(bytes) {
+  const type = kind(bytes);
+  if (type === "WEBP" && startsWith(bytes, "VP8X", 12)) { // the block does not count without its flag
+    return [bytes.subarray(0, 20), Uint8Array.of(bytes[20] & ~WEBP_HAS_EXIF), bytes.subarray(21)];
+  }
+  const parts = [];
+  let from = 0;
+  for (const { start, end } of METADATA[type]?.(bytes).exifPlaces ?? []) {
+    parts.push(bytes.subarray(from, start));
+    from = end;
+  }
+  return [...parts, bytes.subarray(from)];
+}
+
 const KINDS = {
   JPEG: (bytes) => startsWith(bytes, "\xff\xd8\xff"),
   PNG: (bytes) => startsWith(bytes, "\x89PNG\r\n\x1a\n"),
@@ -79,25 +99,28 @@ const SIZES = {
   },
 };
 
-/** The EXIF and XMP blocks of each kind that has them. */
+/** The EXIF and XMP blocks of each kind that has them; of JPEG and PNG also what is to be cut out to lose EXIF. */
 const METADATA = {
   JPEG(bytes) {
-    const found = {};
+    const found = { exifPlaces: [] };
+    const parts = []; // a long block goes on in the next segment
     for (const { marker, at, end } of jpegSegments(bytes)) {
       const body = bytes.subarray(at, end);
-      if (marker === 0xe1 && startsWith(body, "Exif\0\0")) { // a long block goes on in the next segment
-        found.exif = found.exif ? joined(found.exif, body.subarray(6)) : body;
+      if (marker === 0xe1 && startsWith(body, "Exif\0\0")) {
+        parts.push(parts.length ? body.subarray(6) : body);
+        found.exifPlaces.push({ start: at - 4, end });
       } else if (marker === 0xe1 && startsWith(body, "http://ns.adobe.com/xap/1.0/\0")) {
         found.xmp = body;
       }
     }
-    return found;
+    return parts.length ? { ...found, exif: joined(parts) } : found;
   },
   PNG(bytes) {
-    const found = {};
-    for (const { name, body } of chunks(bytes, 8, { littleEndian: false })) {
+    const found = { exifPlaces: [] };
+    for (const { name, body, start, end } of chunks(bytes, 8, { littleEndian: false })) {
       if (name === "eXIf") {
         found.exif = body;
+        found.exifPlaces.push({ start, end });
       } else if (name === "iTXt" && startsWith(body, "XML:com.adobe.xmp\0\0")) {
         found.xmp = body;
       }
@@ -202,12 +225,13 @@ function* chunks(bytes, at, { littleEndian }) {
   while (at + 8 <= bytes.length) {
     const length = view(bytes).getUint32(littleEndian ? at + 4 : at, littleEndian);
     const name = String.fromCharCode(...bytes.subarray(littleEndian ? at : at + 4).subarray(0, 4));
-    const end = at + 8 + length;
-    if (end > bytes.length) {
+    const body = bytes.subarray(at + 8, at + 8 + length);
+    if (body.length < length) {
       return;
     }
-    yield { name, body: bytes.subarray(at + 8, end) };
-    at = end + (littleEndian ? length % 2 : 4);
+    const end = at + 8 + length + (littleEndian ? length % 2 : 4);
+    yield { name, body, start: at, end };
+    at = end;
   }
 }
 
@@ -215,11 +239,14 @@ function startsWith(bytes, text, at = 0) {
   return bytes.length >= at + text.length && [...text].every((letter, i) => bytes[at + i] === letter.charCodeAt(0));
 }
 
-function joined(first, second) {
-  const both = new Uint8Array(first.length + second.length);
-  both.set(first);
-  both.set(second, first.length);
-  return both;
+function joined(parts) {
+  const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
 }
 
 function view(bytes) {
