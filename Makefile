@@ -1,13 +1,14 @@
 # make demo    train, export and verify GoogLeNet on the bundled pictures (15 minutes on 2 cores)
 # make test    the tests (make soak: the long ones too)
 # make setup   the environment alone: .venv, exactly as requirements.lock has it
+# make test-web   the page, in Chromium and Node.js (Debian's Chromium is installed if there is none)
 # make test-backends   the networks on JAX and torch
 # make test-latest   the tests on the newest TensorFlow, where there is no tflite-support
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-latest test-backends soak check lock clean
+.PHONY: setup demo test test-web test-latest test-backends soak check lock clean
 
 setup: $(VENV)/.installed
 
@@ -35,6 +36,14 @@ test-backends:
 	$(PYTHON) -m venv .venv-backends
 	.venv-backends/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,backends]"
 	.venv-backends/bin/python -m pytest -m backends
+
+# The page takes its packages by npm.
+test-web: setup
+	@command -v node npm > /dev/null || { echo "the page needs Node.js and npm: they are not here" >&2; exit 1; }
+	@command -v chromium > /dev/null || { $(ROOT) apt-get update --quiet && $(ROOT) apt-get install --yes --quiet chromium; } \
+	    || { echo "Chromium is needed, and apt-get could not install it: put chromium on the PATH" >&2; exit 1; }
+	$(BIN)/python -m pytest -m web tests/web
+ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 # Lint, format and types.
 check: setup

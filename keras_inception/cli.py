@@ -1,5 +1,6 @@
 """``keras-inception …``: argument parsing and printing only. What is heavy is imported by the commands that need it."""
 
+import contextlib
 import json as jsonlib
 import os
 import sys
@@ -429,6 +430,25 @@ def benchmark(
             for row in rows
         ],
     )
+
+
+@app.command()
+def page(
+    exported: Annotated[Path, typer.Argument(metavar="EXPORTED", help="A folder that `export` wrote.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to make.")] = Path("site"),
+    serve: Annotated[bool, typer.Option("--serve", help="Serve it to this machine, with threads.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="To serve it at; 0 is any that is free.")] = 8000,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a site that is there.")] = False,
+) -> None:
+    """A web page that runs the files in the browser, offline; any static server can serve it."""
+    from keras_inception.mobile import page as pages
+
+    site = pages.page(exported, output, overwrite=overwrite)
+    typer.echo(f"Site: {output} ({', '.join(site['variants'])})")
+    if serve:
+        with pages.server(output, port) as server, contextlib.suppress(KeyboardInterrupt):
+            typer.echo(f"http://localhost:{server.server_port} (Ctrl-C ends it)")
+            server.serve_forever()
 
 
 @app.command()

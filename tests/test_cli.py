@@ -42,6 +42,7 @@ COMMANDS = (
     "compress",
     "rewrites",
     "benchmark",
+    "page",
     "demo",
     "shard",
     "list",

@@ -1,5 +1,6 @@
 """A .tflite image classifier, run by LiteRT as a phone runs it."""
 
+import json
 import os
 import statistics
 import time
@@ -70,6 +71,20 @@ class TFLiteClassifier:
     def quantization(self) -> tuple[float, int]:
         """(scale, zero point) of the input; (0.0, 0) if it is float32."""
         return self._input["quantization"]
+
+    def described(self) -> dict:
+        """What one needs to run the file elsewhere, as JSON takes it.
+
+        ``shape`` and ``dtype`` of the input; of the output, ``scale`` and ``zeroPoint``, 0 if it is float32; and
+        ``preprocessing``, whose normalisation is for a float32 input.
+        """
+        scale, zero_point = self._output["quantization"]
+        return {
+            "shape": self._input["shape"].tolist(),
+            "dtype": self._input["dtype"].__name__,
+            "output": {"scale": float(scale), "zeroPoint": int(zero_point)},
+            "preprocessing": json.loads(self.preprocessing.to_json()),
+        }
 
     def predict(self, pictures: np.ndarray) -> np.ndarray:
         """Probabilities, float32 (n, classes), of RGB pictures that `preprocessing.fit` has made.

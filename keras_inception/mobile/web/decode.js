@@ -54,15 +54,18 @@ export function turned(picture, turn) {
   const steps = [3, width * 3]; // bytes to the next pixel and to the next row of what is stored
   const sides = [width, height];
   let start = 0;
-  if ([2, 3, 7, 8].includes(turn)) { // from right to left
+  if ([2, 3, 7, 8].includes(turn)) {
+    // from right to left
     start += (width - 1) * steps[0];
     steps[0] = -steps[0];
   }
-  if ([3, 4, 6, 7].includes(turn)) { // from bottom to top
+  if ([3, 4, 6, 7].includes(turn)) {
+    // from bottom to top
     start += (height - 1) * steps[1];
     steps[1] = -steps[1];
   }
-  if (turn >= 5) { // rows become columns
+  if (turn >= 5) {
+    // rows become columns
     steps.reverse();
     sides.reverse();
   }

@@ -47,7 +47,8 @@ export function orientation(bytes) {
  */
 export function withoutExif(bytes) {
   const type = kind(bytes);
-  if (type === "WEBP" && startsWith(bytes, "VP8X", 12)) { // the block does not count without its flag
+  if (type === "WEBP" && startsWith(bytes, "VP8X", 12)) {
+    // the block does not count without its flag
     return [bytes.subarray(0, 20), Uint8Array.of(bytes[20] & ~WEBP_HAS_EXIF), bytes.subarray(21)];
   }
   const parts = [];
@@ -70,7 +71,8 @@ const KINDS = {
 const SIZES = {
   JPEG(bytes) {
     for (const { marker, at } of jpegSegments(bytes)) {
-      if (marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)) { // a start of frame
+      if (marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)) {
+        // a start of frame
         return [view(bytes).getUint16(at + 3), view(bytes).getUint16(at + 1)];
       }
     }
@@ -79,7 +81,8 @@ const SIZES = {
   PNG: (bytes, data) => (startsWith(bytes, "IHDR", 12) ? [data.getUint32(16), data.getUint32(20)] : null),
   GIF: (bytes, data) => [data.getUint16(6, true), data.getUint16(8, true)],
   BMP(bytes, data) {
-    if (data.getUint32(14, true) === 12) { // OS/2's header
+    if (data.getUint32(14, true) === 12) {
+      // OS/2's header
       return [data.getUint16(18, true), data.getUint16(20, true)];
     }
     return [data.getInt32(18, true), Math.abs(data.getInt32(22, true))]; // upside down if negative
@@ -205,13 +208,16 @@ function* jpegSegments(bytes) {
   let at = 2;
   while (at + 4 <= bytes.length) {
     const marker = bytes[at + 1];
-    if (bytes[at] !== 0xff || marker === 0xff) { // junk, or padding
+    if (bytes[at] !== 0xff || marker === 0xff) {
+      // junk, or padding
       at += 1;
-    } else if (marker === 0 || marker === 1 || (marker >= 0xd0 && marker <= 0xd9)) { // have no body
+    } else if (marker === 0 || marker === 1 || (marker >= 0xd0 && marker <= 0xd9)) {
+      // have no body
       at += 2;
     } else {
       const end = at + 2 + bytes[at + 2] * 256 + bytes[at + 3];
-      if (marker === 0xda || end < at + 4 || end > bytes.length) { // 0xda: the pixels begin
+      if (marker === 0xda || end < at + 4 || end > bytes.length) {
+        // 0xda: the pixels begin
         return;
       }
       yield { marker, at: at + 4, end };

@@ -120,7 +120,8 @@ function nearest({ data, width, height }, across, down) {
   const columns = nearestPlaces(across);
   nearestPlaces(down).forEach((y, row) => {
     columns.forEach((x, column) => {
-      if (x < width && y < height) { // the sums can end a hair beyond; that is black in Pillow too
+      if (x < width && y < height) {
+        // the sums can end a hair beyond; that is black in Pillow too
         const from = (y * width + x) * 3;
         const to = (row * across.size + column) * 3;
         result.data[to] = data[from];

@@ -1,0 +1,271 @@
+/** The page: pictures in, answers out. What comes from files, labels too, becomes text and never markup. */
+
+import { Engine, ENGINES } from "./engine.js";
+
+const TOP = 5;
+const $ = (id) => document.getElementById(id);
+const engines = new Map();
+
+/** @type {object} what site.json says. */
+let site;
+/** The pictures on the page, the last one first: {name, blob, item, answers: Map of variant → answer}. */
+const pictures = [];
+
+start().catch((error) => trouble(error.message));
+
+async function start() {
+  if (typeof WebAssembly !== "object") {
+    throw new Error("This browser has no WebAssembly, in which the network runs.");
+  }
+  site = JSON.parse(await text("site.json"));
+  describe();
+  listen();
+  await useEngine();
+}
+
+async function text(path) {
+  const response = await fetch(path);
+  if (!response.ok) {
+    throw new Error(`${path} is not there: the server says ${response.status}.`);
+  }
+  return response.text();
+}
+
+/** What does not change: the network's name, its files and their figures. */
+function describe() {
+  document.title = $("name").textContent = site.name;
+  $("about").textContent =
+    `${site.labels.length} classes. Pictures stay on this device: the network runs in the browser.`;
+  for (const [variant, file] of Object.entries(site.variants)) {
+    $("variant").add(new Option(`${variant}, ${file.mb.toFixed(2)} MB`, variant));
+    const row = $("files").insertRow();
+    row.dataset.variant = variant;
+    const figures = [file.mb.toFixed(2), percent(file.top1), percent(file.agreement), file.latency_ms.toFixed(1), "–"];
+    for (const cell of [variant, ...figures]) {
+      row.insertCell().textContent = cell;
+    }
+  }
+  for (const [name, title] of Object.entries(ENGINES)) {
+    $("engine").add(new Option(title, name));
+  }
+  const keras = site.top1 === null ? "" : ` Keras itself: top-1 ${percent(site.top1)}.`;
+  $("measured").textContent = site.pictures
+    ? `Top-1 and agreement were measured at export, on ${site.pictures} held-out pictures.${keras}`
+    : "There were no pictures to measure on at export.";
+  mark();
+}
+
+function listen() {
+  $("choose").addEventListener("change", ({ target }) => {
+    take(target.files);
+    target.value = ""; // so that the same picture can be chosen again
+  });
+  $("sample").addEventListener("click", async () => {
+    const response = await fetch(site.sample);
+    response.ok ? take([new File([await response.blob()], "sample.png")]) : trouble(`${site.sample} is not there.`);
+  });
+  document.addEventListener("paste", ({ clipboardData }) => take(clipboardData.files));
+  document.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    $("drop").classList.add("over");
+  });
+  document.addEventListener("dragleave", () => $("drop").classList.remove("over"));
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    $("drop").classList.remove("over");
+    take(event.dataTransfer.files);
+  });
+  $("variant").addEventListener("change", classifyAgain);
+  $("engine").addEventListener("change", useEngine);
+  $("compare").addEventListener("click", compare);
+  $("camera").addEventListener("click", openCamera);
+  $("shoot").addEventListener("click", shoot);
+  $("stop").addEventListener("click", closeCamera);
+}
+
+/** Begins the chosen engine, once, and says what it is. */
+async function useEngine() {
+  const name = $("engine").value;
+  if (!engines.has(name)) {
+    engines.set(name, new Engine(name, site));
+  }
+  $("state").textContent = `Loading ${ENGINES[name]} …`;
+  try {
+    const { backend, threads } = await engines.get(name).ready;
+    if (name !== $("engine").value) {
+      return;
+    }
+    $("state").textContent = `${backend}, ${threads === 1 ? "one thread" : `${threads} threads`}`;
+    pictures.forEach((picture) => picture.answers.clear());
+    for (const row of $("files").rows) {
+      row.cells[5].textContent = "–";
+    }
+    await classifyAgain();
+  } catch (error) {
+    engines.delete(name); // to be tried again
+    $("state").textContent = `${ENGINES[name]} cannot run here: ${error.message}`;
+  }
+}
+
+/** Puts pictures on the page and classifies them, one after the other. */
+async function take(files) {
+  for (const blob of files) {
+    const item = $("result").content.cloneNode(true).firstElementChild;
+    item.querySelector("h3").textContent = blob.name;
+    item.querySelector(".figures").textContent = "Waiting …";
+    const picture = { name: blob.name, blob, item, answers: new Map() };
+    pictures.unshift(picture);
+    $("results").prepend(item);
+    $("none").hidden = true;
+    await classify(picture, $("variant").value);
+  }
+}
+
+async function classifyAgain() {
+  mark();
+  for (const picture of [...pictures]) {
+    await classify(picture, $("variant").value);
+  }
+}
+
+/** Every file on the newest picture: their answers, one below the other. */
+async function compare() {
+  if (!pictures.length) {
+    trouble("There is no picture yet.");
+    return;
+  }
+  $("compare").disabled = true;
+  for (const variant of Object.keys(site.variants)) {
+    $("variant").value = variant;
+    mark();
+    await classify(pictures[0], variant);
+  }
+  $("compare").disabled = false;
+}
+
+/** Asks the chosen engine, and shows its answer, or its error in the picture's own place. */
+async function classify(picture, variant) {
+  trouble("");
+  const engine = $("engine").value;
+  try {
+    const answer = await engines.get(engine).classify(picture.blob, variant);
+    if (engine === $("engine").value) {
+      picture.answers.set(variant, { ...answer, best: best(answer.probabilities) });
+      show(picture, variant);
+    }
+  } catch (error) {
+    const figures = picture.item.querySelector(".figures");
+    figures.textContent = error.message;
+    figures.classList.add("error");
+    picture.item.querySelector(".bars").replaceChildren();
+    announce(`${picture.name}: ${error.message}`);
+  }
+}
+
+function show(picture, variant) {
+  const { item, answers } = picture;
+  const answer = answers.get(variant);
+  draw(item.querySelector("canvas"), answer.pixels, `What the network saw of ${picture.name}`);
+  const figures = item.querySelector(".figures");
+  figures.classList.remove("error");
+  figures.textContent = `${variant}: ${answer.milliseconds.toFixed(1)} ms, the median of ${answer.runs} on this device`;
+  item.querySelector(".bars").replaceChildren(...answer.best.map(bar));
+  const table = item.querySelector(".others");
+  table.hidden = answers.size < 2;
+  table.tBodies[0].replaceChildren();
+  for (const [
+    name,
+    {
+      best: [{ label, probability }],
+      milliseconds,
+    },
+  ] of answers) {
+    const row = table.tBodies[0].insertRow();
+    for (const cell of [name, `${label} ${percent(probability)}`, milliseconds.toFixed(1)]) {
+      row.insertCell().textContent = cell;
+    }
+  }
+  row(variant).cells[5].textContent = answer.milliseconds.toFixed(1);
+  announce(`${picture.name}: ${answer.best[0].label}, ${percent(answer.best[0].probability)}`);
+}
+
+/** The likeliest classes; of equals, the first. */
+function best(probabilities) {
+  return Array.from(probabilities, (probability, index) => ({ label: site.labels[index], probability, index }))
+    .sort((a, b) => b.probability - a.probability || a.index - b.index)
+    .slice(0, TOP);
+}
+
+function bar({ label, probability }) {
+  const line = document.createElement("li");
+  const [name, meter, value] = ["span", "meter", "output"].map((tag) => document.createElement(tag));
+  name.textContent = name.title = label;
+  meter.value = probability;
+  meter.setAttribute("aria-label", label);
+  value.textContent = percent(probability);
+  line.append(name, meter, value);
+  return line;
+}
+
+/** The network's input, RGB bytes. */
+function draw(canvas, pixels, description) {
+  const [, height, width] = Object.values(site.variants)[0].shape;
+  Object.assign(canvas, { width, height, ariaLabel: description });
+  const image = new ImageData(width, height);
+  for (let i = 0; i < width * height; i++) {
+    image.data.set(pixels.subarray(3 * i, 3 * i + 3), 4 * i);
+    image.data[4 * i + 3] = 255;
+  }
+  canvas.getContext("2d").putImageData(image, 0, 0);
+}
+
+async function openCamera() {
+  try {
+    $("video").srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
+    await $("video").play();
+    $("viewfinder").hidden = false;
+    $("shoot").focus();
+  } catch (error) {
+    trouble(`The camera cannot be used: ${error.message}`);
+  }
+}
+
+function shoot() {
+  const video = $("video");
+  const canvas = new OffscreenCanvas(video.videoWidth, video.videoHeight);
+  canvas.getContext("2d").drawImage(video, 0, 0);
+  canvas.convertToBlob().then((blob) => take([new File([blob], "camera.png")]));
+}
+
+function closeCamera() {
+  $("video")
+    .srcObject?.getTracks()
+    .forEach((track) => track.stop());
+  $("video").srcObject = null;
+  $("viewfinder").hidden = true;
+  $("camera").focus();
+}
+
+/** Marks the chosen file's row. */
+function mark() {
+  for (const each of $("files").rows) {
+    each.classList.toggle("chosen", each.dataset.variant === $("variant").value);
+  }
+}
+
+function row(variant) {
+  return [...$("files").rows].find((each) => each.dataset.variant === variant);
+}
+
+function announce(message) {
+  $("announcement").textContent = message;
+}
+
+function trouble(message) {
+  $("trouble").textContent = message;
+  $("trouble").hidden = !message;
+}
+
+function percent(share) {
+  return share === null ? "–" : `${(100 * share).toFixed(1)} %`;
+}

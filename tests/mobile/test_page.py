@@ -1,0 +1,165 @@
+"""`page`: what the site holds, what it refuses, and how it is served; the page itself is tested in tests/web."""
+
+import json
+import shutil
+import subprocess
+import threading
+import urllib.request
+
+import pytest
+
+from keras_inception import files
+from keras_inception.cli import main
+from keras_inception.mobile import VARIANTS, npm, page
+
+
+@pytest.fixture
+def packages(tmp_path, monkeypatch):
+    """A ``node_modules`` folder with what the site takes of it."""
+    folder = tmp_path / "node_modules"
+    for pattern in page.PACKAGES:
+        path = folder / pattern.replace("*", "wasm")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text('import {createWasmLib} from "@litertjs/wasm-utils";')
+    monkeypatch.setattr(npm, "packages", lambda: folder)
+    return folder
+
+
+@pytest.fixture
+def copied(exported, tmp_path):
+    """An exported folder to be spoilt."""
+    return shutil.copytree(exported[0], tmp_path / "exported")
+
+
+def test_the_site_holds_all_that_the_page_asks_for(exported, packages, tmp_path):
+    folder, _ = exported
+    site = page.page(folder, tmp_path / "site")
+    assert files.read_json(tmp_path / "site" / "site.json") == site
+    assert list(site["variants"]) == list(VARIANTS)
+    assert tuple(site["labels"]) == files.read_labels(folder / "labels.txt")
+    for variant, row in site["variants"].items():
+        copy = tmp_path / "site" / row["path"]
+        assert copy.read_bytes() == (folder / f"colours_{variant}.tflite").read_bytes()
+        assert row["dtype"] == ("uint8" if variant == "int8" else "float32")
+    assert site["variants"]["int8"]["output"] == {"scale": 1 / 256, "zeroPoint": 0}
+    assert (tmp_path / "site" / site["sample"]).is_file()
+    present = {path.name for path in (tmp_path / "site").iterdir()}
+    assert {"index.html", "app.js", "worker.js", "style.css"} <= present
+    assert not present & {"package.json", "package-lock.json", "node_modules"}
+    assert "@litertjs" not in (tmp_path / "site" / "litert" / "index.js").read_text(), "a worker has no import map"
+
+
+def test_a_refused_variant_is_left_out(copied, packages, tmp_path):
+    report = files.read_json(copied / "report.json")
+    report["variants"]["dynamic"] = {"refused": "it gives NaN"}
+    files.write_json(copied / "report.json", report)
+    assert list(page.page(copied, tmp_path / "site")["variants"]) == ["float32", "float16", "int8"]
+
+
+@pytest.mark.parametrize("name", ["report.json", "sample.png", "colours_int8.tflite"])
+def test_what_is_missing_is_named(copied, packages, tmp_path, name):
+    (copied / name).unlink()
+    with pytest.raises(FileNotFoundError, match=name):
+        page.page(copied, tmp_path / "site")
+    assert not (tmp_path / "site").exists()
+
+
+@pytest.mark.parametrize(
+    ("report", "says"),
+    [
+        ("[]", "is not a report of `export`"),
+        ("{}", "is not a report of `export`: KeyError"),
+        ('{"top1": null, "pictures": 0, "variants": {}}', "must tell of a file that was exported"),
+        ("{", "is not a JSON file"),
+    ],
+)
+def test_a_strange_report_is_refused(copied, packages, tmp_path, report, says):
+    (copied / "report.json").write_text(report)
+    with pytest.raises(ValueError, match=says):
+        page.page(copied, tmp_path / "site")
+
+
+def test_a_report_cannot_name_files_elsewhere(copied, packages, tmp_path):
+    report = files.read_json(copied / "report.json")
+    report["variants"]["int8"]["path"] = "../../secret"
+    files.write_json(copied / "report.json", report)
+    with pytest.raises(ValueError, match=r"must name files of its own folder\. Received: '\.\./\.\./secret'"):
+        page.page(copied, tmp_path / "site")
+
+
+def test_only_a_site_is_overwritten(exported, packages, tmp_path):
+    folder, _ = exported
+    page.page(folder, tmp_path / "site")
+    (tmp_path / "site" / "old").touch()
+    with pytest.raises(FileExistsError, match="exists: name another folder, or overwrite it"):
+        page.page(folder, tmp_path / "site")
+    page.page(folder, tmp_path / "site", overwrite=True)
+    assert not (tmp_path / "site" / "old").exists()
+    (tmp_path / "other").mkdir()
+    with pytest.raises(FileExistsError, match=r"is not a site, and is not overwritten: it has no site\.json"):
+        page.page(folder, tmp_path / "other", overwrite=True)
+
+
+def test_what_npm_lacks_is_said_and_nothing_is_left(exported, packages, tmp_path):
+    shutil.rmtree(packages / "@mediapipe")
+    with pytest.raises(FileNotFoundError, match="has no @mediapipe/tasks-vision/vision_bundle.mjs: remove that folder"):
+        page.page(exported[0], tmp_path / "site")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["node_modules"]
+
+
+def test_without_npm(exported, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(SystemExit) as stop:
+        main(["page", str(exported[0]), "--output", str(tmp_path / "site")])
+    assert stop.value.code == 1
+    assert "taken by npm, which comes with Node.js: it is not here" in capsys.readouterr().err
+    assert not (tmp_path / "site").exists()
+
+
+def test_npm_that_fails_is_quoted_and_nothing_is_kept(tmp_path, monkeypatch):
+    def run(command, cwd, **options):
+        (cwd / "node_modules").mkdir()
+        return subprocess.CompletedProcess(command, 1, "", "npm error code EAI_AGAIN\nnpm error no network\n")
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(shutil, "which", lambda name: name)
+    monkeypatch.setattr(npm.subprocess, "run", run)
+    with pytest.raises(OSError, match="npm ci ended with exit code 1: npm error code EAI_AGAIN / npm error no network"):
+        npm.packages()
+    assert [path for path in (tmp_path / "keras-inception" / "npm").iterdir()] == []
+
+
+def test_the_lock_file_names_versions_and_hashes_but_no_hosts():
+    lock = json.loads((npm.WEB / "package-lock.json").read_text())["packages"]
+    wanted = json.loads((npm.WEB / "package.json").read_text())["dependencies"]
+    assert {name: lock[f"node_modules/{name}"]["version"] for name in wanted} == wanted
+    for name, row in lock.items():
+        assert "resolved" not in row
+        assert not name or row["integrity"].startswith("sha512-")
+
+
+@pytest.mark.parametrize("isolated", [True, False])
+def test_it_is_served_with_the_headers_that_allow_threads(exported, packages, tmp_path, isolated):
+    page.page(exported[0], tmp_path / "site")
+    with page.server(tmp_path / "site", isolated=isolated) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://localhost:{server.server_port}"
+        with urllib.request.urlopen(f"{address}/litert/litert_wasm_internal.wasm") as answer:
+            kind, headers = answer.headers["Content-Type"], dict(answer.headers)
+        server.shutdown()
+    assert kind == "application/wasm"
+    assert {name: headers.get(name) for name in page.ISOLATED} == {
+        name: value if isolated else None for name, value in page.ISOLATED.items()
+    }
+
+
+def test_what_is_no_site_is_not_served(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"must be a folder that `page` wrote: there is no site\.json in it"):
+        page.server(tmp_path)
+
+
+def test_a_port_that_is_taken(tmp_path):
+    (tmp_path / "site.json").write_text("{}")
+    with page.server(tmp_path) as server, pytest.raises(OSError, match=f"port {server.server_port} cannot be served"):
+        page.server(tmp_path, server.server_port)
