@@ -25,6 +25,12 @@ PACKAGES = {
     "@mediapipe/tasks-vision/wasm/vision_wasm_internal.*": "mediapipe/wasm",
     "@mediapipe/tasks-vision/wasm/vision_wasm_nosimd_internal.*": "mediapipe/wasm",
 }
+TYPES = {
+    ".js": "text/javascript",
+    ".mjs": "text/javascript",
+    ".wasm": "application/wasm",
+    ".tflite": "application/octet-stream",
+}
 # With these a page may share memory between threads, and so WebAssembly has threads.
 ISOLATED = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
 
@@ -94,7 +100,7 @@ def _described(exported: Path) -> dict:
         if Path(row["path"]).name != row["path"]:
             raise ValueError(f"{exported / REPORT} must name files of its own folder. Received: {row['path']!r}")
         classifier = TFLiteClassifier(exported / row["path"])
-        row |= classifier.described()
+        row.update(classifier.described())
         site |= {"labels": list(classifier.labels)}
         row["path"] = f"{MODEL}/{row['path']}"
     variant, row = next(iter(figures.items()))
@@ -117,13 +123,7 @@ def _copy_engines(packages: Path, site: Path) -> None:
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    extensions_map = {
-        **SimpleHTTPRequestHandler.extensions_map,
-        ".js": "text/javascript",
-        ".mjs": "text/javascript",
-        ".wasm": "application/wasm",
-        ".tflite": "application/octet-stream",
-    }
+    extensions_map = SimpleHTTPRequestHandler.extensions_map | TYPES
 
     def __init__(self, *arguments, headers: dict[str, str], **keywords):
         self._more = headers

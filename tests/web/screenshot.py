@@ -4,9 +4,11 @@ import shutil
 import sys
 import threading
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from keras_inception.mobile import page
+
+expect.set_options(timeout=60_000)
 
 
 def main(site: str, out: str, *pictures: str) -> None:
@@ -16,10 +18,9 @@ def main(site: str, out: str, *pictures: str) -> None:
         tab = browser.new_page(viewport={"width": 760, "height": 800})
         tab.goto(f"http://localhost:{server.server_port}")
         tab.set_input_files("#choose", pictures)
-        tab.wait_for_function(f"document.querySelectorAll('.bars li').length === {5 * len(pictures)}")
+        expect(tab.locator(".bars li")).to_have_count(5 * len(pictures))
         tab.click("#compare")
-        tab.wait_for_function("document.querySelectorAll('.others tbody tr').length === 4")
-        tab.wait_for_function("!document.getElementById('compare').disabled")
+        expect(tab.locator("#compare")).to_be_enabled()
         tab.screenshot(path=out, full_page=True)
         browser.close()
         server.shutdown()
