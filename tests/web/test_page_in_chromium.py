@@ -79,6 +79,12 @@ def test_mediapipe_gives_the_same(open_page, exported, pictures, variant):
     np.testing.assert_allclose(given, probabilities, rtol=0, atol=TOLERANCES[variant])
 
 
+def test_translucent_pictures_leave_mediapipe_alone(open_page, exported, pictures):
+    many = [*pictures[8:11], *pictures[8:11], pictures[0]]
+    given, _ = answers(open_page(), "mediapipe", "int8", many)
+    np.testing.assert_array_equal(given, expected(exported, "int8", many)[0])
+
+
 def test_the_sample_is_classified(open_page, exported):
     tab = open_page()
     tab.click("#sample")

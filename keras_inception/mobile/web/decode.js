@@ -12,6 +12,9 @@ import { orientation, size, withoutExif } from "./exif.js";
 const LARGEST = 67_108_864; // pixels
 const TILE = 2048; // pixels a side that are copied at a time: every graphics processor takes as many
 
+/** One for all pictures: Chromium grants a worker four contexts and ends the oldest for a fifth, MediaPipe's too. */
+let textures = null;
+
 /** A file that is no picture to be read. The message is one sentence for people. */
 export class PictureError extends Error {}
 
@@ -144,22 +147,31 @@ function canvasReader(bitmap) {
 
 /** The same, by WebGL; null where that fails. */
 function textureReader(bitmap) {
-  const gl = new OffscreenCanvas(1, 1).getContext("webgl2");
+  textures = textures && !textures.isContextLost() ? textures : textureContext();
+  const gl = textures;
   if (!gl) {
     return () => null;
   }
-  const texture = gl.createTexture();
-  gl.bindTexture(gl.TEXTURE_2D, texture);
-  gl.bindFramebuffer(gl.FRAMEBUFFER, gl.createFramebuffer());
   return (left, top, width, height) => {
     const pixels = new Uint8Array(width * height * 4);
     gl.pixelStorei(gl.UNPACK_SKIP_PIXELS, left);
     gl.pixelStorei(gl.UNPACK_SKIP_ROWS, top);
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA8, width, height, 0, gl.RGBA, gl.UNSIGNED_BYTE, bitmap);
-    gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, texture, 0);
     gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, pixels);
     return gl.getError() === gl.NO_ERROR && !gl.isContextLost() ? pixels : null;
   };
+}
+
+/** A WebGL context that reads from a texture; null where there is no WebGL 2. */
+function textureContext() {
+  const gl = new OffscreenCanvas(1, 1).getContext("webgl2");
+  if (gl) {
+    const texture = gl.createTexture();
+    gl.bindTexture(gl.TEXTURE_2D, texture);
+    gl.bindFramebuffer(gl.FRAMEBUFFER, gl.createFramebuffer());
+    gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, texture, 0);
+  }
+  return gl;
 }
 
 function isOpaque(pixels) {

@@ -4,14 +4,15 @@ import { FilesetResolver, ImageClassifier } from "./mediapipe/vision_bundle.mjs"
 
 const WASM = new URL("./mediapipe/wasm", import.meta.url).href;
 
-let fileset;
+let fileset, canvas;
 
 /**
  * Loads the engine.
  * @returns {Promise<{backend: string, threads: number}>}
  */
 export async function open() {
-  if (!new OffscreenCanvas(1, 1).getContext("webgl2")) {
+  canvas = new OffscreenCanvas(1, 1); // of all files, for contexts are few
+  if (!canvas.getContext("webgl2")) {
     throw new Error("MediaPipe needs WebGL 2, which this browser does not have");
   }
   fileset = await FilesetResolver.forVisionTasks(WASM);
@@ -26,6 +27,7 @@ export async function open() {
 export function load(content) {
   return ImageClassifier.createFromOptions(fileset, {
     baseOptions: { modelAssetBuffer: content, delegate: "CPU" },
+    canvas,
     runningMode: "IMAGE",
     maxResults: -1,
   });
@@ -50,6 +52,9 @@ export async function classify(model, pixels, file) {
   const began = performance.now();
   const { classifications } = model.classify(image);
   const milliseconds = performance.now() - began;
+  if (canvas.getContext("webgl2").isContextLost()) { // it answers all the same, as if it saw nothing
+    throw new Error("MediaPipe has lost its WebGL context: load the page again");
+  }
   const probabilities = new Float32Array(classifications[0].categories.length);
   for (const { index, score } of classifications[0].categories) {
     probabilities[index] = score;
