@@ -109,7 +109,7 @@ async function useEngine() {
 
 /** Puts pictures on the page and classifies them, one after the other. */
 async function take(files) {
-  for (const blob of files) {
+  for (const blob of [...files]) { // the browser empties its own list meanwhile
     const item = $("result").content.cloneNode(true).firstElementChild;
     item.querySelector("h3").textContent = blob.name;
     item.querySelector(".figures").textContent = "Waiting …";
