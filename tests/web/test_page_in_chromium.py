@@ -25,7 +25,7 @@ CLASSIFY = """async ({engine, variant, pictures}) => {
     const answers = [];
     for (const picture of pictures) {
         const bytes = Uint8Array.from(atob(picture), (letter) => letter.charCodeAt(0));
-        const {probabilities, pixels} = await asked.classify(new Blob([bytes]), variant);
+        const {probabilities, pixels} = await asked.classify({blob: new Blob([bytes])}, variant);
         answers.push({probabilities: [...probabilities], pixels: [...pixels]});
     }
     return answers;

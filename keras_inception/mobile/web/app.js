@@ -62,7 +62,7 @@ function listen() {
   });
   $("sample").addEventListener("click", async () => {
     const response = await fetch(site.sample);
-    response.ok ? take([new File([await response.blob()], "sample.png")]) : trouble(`${site.sample} is not there.`);
+    response.ok ? take([new File([await response.blob()], "sample.png")], true) : trouble(`${site.sample} is not there.`);
   });
   document.addEventListener("paste", ({ clipboardData }) => take(clipboardData.files));
   document.addEventListener("dragover", (event) => {
@@ -107,16 +107,23 @@ async function useEngine() {
   }
 }
 
-/** Puts pictures on the page and classifies them, one after the other. */
-async function take(files) {
-  for (const blob of [...files]) { // the browser empties its own list meanwhile
+/**
+ * Puts pictures on the page and classifies them, one after the other.
+ * @param {Iterable<File>} files
+ * @param {boolean} fitted they have the network's size, and nothing is to be cut off them.
+ */
+async function take(files, fitted = false) {
+  // All at once: the browser empties its own list when its event is over.
+  const taken = Array.from(files, (blob) => {
     const item = $("result").content.cloneNode(true).firstElementChild;
     item.querySelector("h3").textContent = blob.name;
     item.querySelector(".figures").textContent = "Waiting …";
-    const picture = { name: blob.name, blob, item, answers: new Map() };
-    pictures.unshift(picture);
     $("results").prepend(item);
-    $("none").hidden = true;
+    return { name: blob.name, blob, fitted, item, answers: new Map() };
+  });
+  pictures.unshift(...[...taken].reverse());
+  $("none").hidden = pictures.length > 0;
+  for (const picture of taken) {
     await classify(picture, $("variant").value);
   }
 }
@@ -148,7 +155,7 @@ async function classify(picture, variant) {
   trouble("");
   const engine = $("engine").value;
   try {
-    const answer = await engines.get(engine).classify(picture.blob, variant);
+    const answer = await engines.get(engine).classify(picture, variant);
     if (engine === $("engine").value) {
       picture.answers.set(variant, { ...answer, best: best(answer.probabilities) });
       show(picture, variant);

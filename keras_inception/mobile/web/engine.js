@@ -16,8 +16,8 @@ export class Engine {
   }
 
   /** As `classify` of worker.js. */
-  classify(blob, variant) {
-    return this.#ask("classify", { blob, variant });
+  classify({ blob, fitted = false }, variant) {
+    return this.#ask("classify", { blob, fitted, variant });
   }
 
   #worker;

@@ -39,13 +39,14 @@ async function open({ described }) {
 
 /**
  * What a variant says of a picture.
- * @param {{blob: Blob, variant: string}} request
+ * @param {{blob: Blob, fitted: boolean, variant: string}} request
  * @returns {Promise<{probabilities: Float32Array, milliseconds: number, runs: number, pixels: Uint8Array}>} `pixels`
  *   are what the network saw.
  */
-async function classify({ blob, variant }) {
+async function classify({ blob, fitted, variant }) {
   const file = site.variants[variant];
-  const pixels = parts.fit(await parts.decode(blob), file.preprocessing);
+  const picture = await parts.decode(blob);
+  const pixels = fitted ? picture.data : parts.fit(picture, file.preprocessing);
   const model = await modelOf(file);
   const normalise = (bytes) => parts.normalise(bytes, file.preprocessing);
   const run = () => parts.engine.classify(model, pixels, file, normalise);
