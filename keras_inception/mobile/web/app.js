@@ -62,7 +62,9 @@ function listen() {
   });
   $("sample").addEventListener("click", async () => {
     const response = await fetch(site.sample);
-    response.ok ? take([new File([await response.blob()], "sample.png")], true) : trouble(`${site.sample} is not there.`);
+    response.ok
+      ? take([new File([await response.blob()], "sample.png")], true)
+      : trouble(`${site.sample} is not there.`);
   });
   document.addEventListener("paste", ({ clipboardData }) => take(clipboardData.files));
   document.addEventListener("dragover", (event) => {

@@ -52,7 +52,8 @@ export async function classify(model, pixels, file) {
   const began = performance.now();
   const { classifications } = model.classify(image);
   const milliseconds = performance.now() - began;
-  if (canvas.getContext("webgl2").isContextLost()) { // it answers all the same, as if it saw nothing
+  if (canvas.getContext("webgl2").isContextLost()) {
+    // it answers all the same, as if it saw nothing
     throw new Error("MediaPipe has lost its WebGL context: load the page again");
   }
   const probabilities = new Float32Array(classifications[0].categories.length);
