@@ -265,6 +265,13 @@ def export(
     layer_errors: Annotated[
         bool, typer.Option("--layer-errors", help="Which layers of int8 lose most, and layer_errors.json of all.")
     ] = False,
+    client: Annotated[
+        str | None,
+        typer.Option(help="That must take the files: task-library,mediapipe,litert-web, or none; else as installed."),
+    ] = None,
+    litert_sample: Annotated[
+        bool, typer.Option("--litert-sample", help="In the shape of Google's LiteRT sample: 224×224, float32.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an export of the same name.")] = False,
     json: Json = False,
 ) -> None:
@@ -298,6 +305,8 @@ def export(
         min_agreement=min_agreement,
         keep_float=keep_float or (),
         layer_errors=layer_errors,
+        clients=() if client == "none" else _parts(client),
+        litert_sample=litert_sample,
         overwrite=overwrite,
         on_step=lambda step: typer.echo(step, err=json),
     )

@@ -4,14 +4,22 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from keras_inception import files
 
 
+LINES_APART = " / "
+
+
 class ChildError(RuntimeError):
     """A process of our own failed; the message ends with the last lines that it printed."""
+
+    @property
+    def last_line(self) -> str:
+        """The last of them, which is the error where the process has caught it."""
+        return str(self).rpartition(LINES_APART)[2]
 
 
 def run_module(module: str, job: dict) -> None:
@@ -20,11 +28,16 @@ def run_module(module: str, job: dict) -> None:
     Raises:
         ChildError: it ended with another exit code than 0.
     """
+    run_program([sys.executable, "-m", module], job, module)
+
+
+def run_program(program: Sequence[str | Path], job: dict, name: str) -> None:
+    """The same of any program, ``program JOB.json``; errors call it `name`."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "job.json"
         files.write_json(path, job)
         done = subprocess.run(
-            [sys.executable, "-m", module, str(path)],
+            [*program, path],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -35,7 +48,7 @@ def run_module(module: str, job: dict) -> None:
         )
     if done.returncode:
         last = [line for line in done.stdout.splitlines() if line.strip()][-3:]
-        raise ChildError(f"{module} ended with exit code {done.returncode}: {' / '.join(last) or 'no message'}")
+        raise ChildError(f"{name} ended with exit code {done.returncode}: {LINES_APART.join(last) or 'no message'}")
 
 
 def answer(main: Callable[[dict], None]) -> None:

@@ -72,6 +72,11 @@ class TFLiteClassifier:
         """(scale, zero point) of the input; (0.0, 0) if it is float32."""
         return self._input["quantization"]
 
+    @property
+    def takes_bytes(self) -> bool:
+        """Whether the input is uint8."""
+        return self._input["dtype"] == np.uint8
+
     def described(self) -> dict:
         """What one needs to run the file elsewhere, as JSON takes it.
 
@@ -104,15 +109,15 @@ class TFLiteClassifier:
             raise ValueError(f"`pictures` must be pixels from 0 to 255, not normalised. Received: {received}")
         probabilities = np.empty((len(pictures), self.classes), np.float32)
         for row, picture in zip(probabilities, pictures, strict=True):
-            self._interpreter.set_tensor(self._input["index"], self._as_input(picture[None]))
+            self._interpreter.set_tensor(self._input["index"], self.as_input(picture[None]))
             self._interpreter.invoke()
-            row[:] = self._dequantized(self._interpreter.get_tensor(self._output["index"])[0])
+            row[:] = self.dequantized(self._interpreter.get_tensor(self._output["index"])[0])
         return probabilities
 
     def latency_ms(self, runs: int = 30) -> float:
         """Median time of one inference in milliseconds, after a few to warm up."""
         noise = np.random.default_rng(0).integers(0, 256, (1, *self.size, 3), dtype=np.uint8)
-        self._interpreter.set_tensor(self._input["index"], self._as_input(noise))
+        self._interpreter.set_tensor(self._input["index"], self.as_input(noise))
         times = []
         for _ in range(5 + runs):
             start = time.perf_counter()
@@ -120,12 +125,19 @@ class TFLiteClassifier:
             times.append(time.perf_counter() - start)
         return 1000 * statistics.median(times[5:])
 
-    def _as_input(self, pictures: np.ndarray) -> np.ndarray:
-        if self._input["dtype"] == np.uint8:
+    def as_input(self, pictures: np.ndarray) -> np.ndarray:
+        """What the input tensor is fed for pictures as of `predict`: of its type, (n, height, width, 3)."""
+        if self.takes_bytes:
             return np.rint(pictures).astype(np.uint8)
         return self.preprocessing.normalize(pictures.astype(np.float32))
 
-    def _dequantized(self, output: np.ndarray) -> np.ndarray:
+    @property
+    def output_type(self) -> type:
+        """NumPy's type of the output tensor."""
+        return self._output["dtype"]
+
+    def dequantized(self, output: np.ndarray) -> np.ndarray:
+        """Probabilities, float32, from values of the output tensor."""
         scale, zero_point = self._output["quantization"]
         if output.dtype == np.float32:
             return output

@@ -7,6 +7,7 @@ from PIL import Image
 from keras_inception import files
 from keras_inception.evaluation import top_k
 from keras_inception.mobile.classifier import TFLiteClassifier
+from keras_inception.mobile.clients import CLIENTS
 from keras_inception.mobile.metadata import About
 from keras_inception.mobile.verify import Reference
 from keras_inception.preprocessing import Preprocessing
@@ -85,8 +86,7 @@ def model_card(about: About, labels: tuple[str, ...], given: Preprocessing, repo
 
 - Input `image`: one RGB picture, (1, {height}, {width}, 3), made of a picture as `{PREPROCESSING}` says:
   {given.describe()}.
-  - float32: (pixel - mean) / std with mean {given.mean} and std {given.std}.
-  - uint8 (int8 files): the pixels as they are.
+  - float32: (pixel - mean) / std with mean {given.mean} and std {given.std}.{_of_bytes(report)}
 - Output `probabilities`: (1, {len(labels)}), one for each line of `{LABELS}`. uint8 output is in steps of 1/256.
 - Author: {about["author"] or "not stated"}. Licence: {about["license"] or "not stated"}.
 
@@ -99,7 +99,7 @@ def model_card(about: About, labels: tuple[str, ...], given: Preprocessing, repo
 Measured on {pictures}. Keras itself: top-1 {_percent(report["top1"])}, top-5 {_percent(report["top5"])}. Latency is the
 median on the machine that exported, not on a phone. Not on the GPU is what its delegate's published list lacks. Every
 figure is in `report.json`.
-
+{_clients(report)}
 ## Use
 
 Each file carries its labels and its preprocessing; where it has TFLite metadata the Task Library and MediaPipe need
@@ -134,6 +134,35 @@ def _table_row(variant: str, row: dict) -> str:
         ", ".join(row["outside_gpu"]) or "none",
     )
     return f"| {' | '.join(cells)} |"
+
+
+def _of_bytes(report: dict) -> str:
+    if report["litert_sample"]:
+        return "\n    int8 files too, as Google's LiteRT sample of image classification wants it."
+    return "\n  - uint8 (int8 files): the pixels as they are."
+
+
+def _clients(report: dict) -> str:
+    """The libraries that took the files, and how far their scores are from the interpreter's."""
+    tried = {variant: row["clients"] for variant, row in report["variants"].items() if "path" in row}
+    taking = [name for name in CLIENTS if any("max_difference" in each.get(name, ()) for each in tried.values())]
+    if not taking:
+        return ""
+    rows = [
+        " | ".join([variant, *(_difference(outcomes[name]) for name in taking)]) for variant, outcomes in tried.items()
+    ]
+    table = "\n".join(f"| {row} |" for row in rows)
+    return f"""
+These libraries were given the files, and their scores are so far at most from LiteRT's:
+
+| variant | {" | ".join(taking)} |
+|{"---|" * (1 + len(taking))}
+{table}
+"""
+
+
+def _difference(outcome: dict) -> str:
+    return "not taken" if "reason" in outcome else f"{outcome['max_difference']:.1g}"
 
 
 def _percent(share: float | None) -> str:

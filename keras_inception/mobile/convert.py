@@ -2,7 +2,8 @@
 
 The job: ``saved_model`` (folder), ``variant``, ``output`` (file), and for int8 ``calibration`` (.npy file of uint8 RGB
 pictures, (n, height, width, 3)) with ``given`` (JSON of the `Preprocessing` from those to the model's input); None for
-a network that has been trained for int8. ``float_nodes`` are the output tensors of operations that stay in float32.
+a network that has been trained for int8. ``float_nodes`` are the output tensors of operations that stay in float32;
+with ``float_io`` input and output of int8 do too.
 """
 
 import functools
@@ -23,6 +24,7 @@ def convert(
     calibration: Path | None,
     given: Preprocessing,
     float_nodes: Sequence[str] = (),
+    float_io: bool = False,
 ) -> None:
     """Convert in a process of its own; ChildError if that fails."""
     job = {
@@ -32,6 +34,7 @@ def convert(
         "calibration": calibration and str(calibration),
         "given": given.to_json(),
         "float_nodes": list(float_nodes),
+        "float_io": float_io,
     }
     run_module(__name__, job)
 
@@ -52,7 +55,8 @@ def main(job: dict) -> None:
             given = Preprocessing.from_json(job["given"])
             converter.representative_dataset = lambda: representative(np.load(job["calibration"]), given)
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = converter.inference_output_type = tf.uint8
+        if not job["float_io"]:
+            converter.inference_input_type = converter.inference_output_type = tf.uint8
     if job["float_nodes"]:
         _keep_float(job["float_nodes"])
     Path(job["output"]).write_bytes(converter.convert())

@@ -15,7 +15,9 @@ import numpy as np
 from keras_inception import __version__, files
 from keras_inception.evaluation import keras_predictor
 from keras_inception.mobile import VARIANTS, metadata
+from keras_inception.mobile import litert_sample as sample
 from keras_inception.mobile.child import ChildError
+from keras_inception.mobile.clients import check as check_clients
 from keras_inception.mobile.companions import NAMES, write_companions
 from keras_inception.mobile.contents import MULTIPLYING
 from keras_inception.mobile.convert import convert
@@ -53,6 +55,8 @@ def export(
     min_agreement: float | None = None,
     keep_float: Sequence[str] = (),
     layer_errors: bool = False,
+    clients: Sequence[str] | None = None,
+    litert_sample: bool = False,
     overwrite: bool = False,
     threads: int = 1,
     on_step: Callable[[str], None] | None = None,
@@ -60,7 +64,7 @@ def export(
     """Export a classifier of pictures to verified .tflite files.
 
     A file gets its name, ``NAME_VARIANT.tflite``, only when it has been proven to run in LiteRT, to agree with Keras on
-    held-out pictures, and, where tflite-support is installed, to give the same scores in the phone's Task Library.
+    held-out pictures, and to give the same scores in the phone's and the browser's libraries that are installed here.
     Beside the files are ``labels.txt``, ``preprocessing.json`` (of a float input; a uint8 input takes raw pixels),
     ``report.json``, ``sample.png`` with its expected answers in ``sample.json``, and a model card, ``README.md``.
 
@@ -84,6 +88,12 @@ def export(
         keep_float: names of layers that stay in float32 in the int8 file, their weights and their arithmetic.
         layer_errors: write ``layer_errors.json`` too: what each layer of the int8 file loses, refused or not
             (`keras_inception.mobile.layer_errors`).
+        clients: of `keras_inception.mobile.clients.CLIENTS`, each of which must take the files; () for none. By default
+            those that are installed are tried, and what they do not take is in the report with the reason. A file that
+            gives other scores in one of them than in LiteRT is refused in either case.
+        litert_sample: files for Google's LiteRT sample of image classification: 224×224, float32 from -1 to 1 in and
+            float32 out, int8 too, and labels by the name that it looks for. A network of another size or normalisation
+            stays as it is, and the file resizes, bilinear, and normalises anew; it is verified on pictures of 224×224.
         overwrite: replace an export in `output`.
         threads: of the interpreter.
         on_step: called with a line of text at each step.
@@ -99,10 +109,20 @@ def export(
     began = time.monotonic()
     say = on_step or (lambda line: None)
     _check_arguments(quantize, rewrites, name, min_agreement, keep_float, layer_errors)
+    check_clients(clients)
+    missing = metadata.unavailable()
+    if litert_sample and missing:
+        raise ValueError(f"`litert_sample` needs metadata: {missing}. Received: litert_sample=True")
     folder = Path(output)
     _check_folder(folder, source, name, overwrite)
     opened = open_source(
-        source, labels=labels, preprocessing=preprocessing, calibration=calibration, test=test, say=say
+        source,
+        labels=labels,
+        preprocessing=preprocessing,
+        calibration=calibration,
+        test=test,
+        size=sample.SIZE if litert_sample else None,
+        say=say,
     )
     trained = is_trained_for_int8(opened.model)
     _check_layers(keep_float, opened.model, trained)
@@ -111,9 +131,8 @@ def export(
         raise ValueError("int8 needs `calibration`, a folder of pictures such as it will see. Received: none")
     if opened.noise:
         say("no pictures were given: the files are verified on noise")
-    missing = metadata.unavailable()
     if missing:
-        say(f"the files get no metadata and are not tried in the Task Library: {missing}")
+        say(f"the files get no metadata, without which phones' libraries do not take them: {missing}")
     about = metadata.About(
         name=name or re.sub(r"[^\w.-]", "_", opened.model.name),
         version=f"keras-inception {__version__}",
@@ -121,16 +140,16 @@ def export(
         author=author or "",
         license=licence or "",
     )
-    reference = _ask_keras(opened)
+    reference = _ask_keras(opened, litert_sample)
     rows = {}
     with tempfile.TemporaryDirectory(prefix="keras-inception-") as temporary:
-        workshop = _Workshop(Path(temporary), opened, about, rewrites, trained, keep_float)
+        workshop = _Workshop(Path(temporary), opened, about, rewrites, trained, keep_float, litert_sample)
         say(f"Converting to {', '.join(quantize)}")
         workshop.convert(quantize)
         for variant in quantize:
             say(f"{variant}: verifying")
             least = MIN_AGREEMENT[variant] if min_agreement is None else min_agreement
-            path, row = workshop.prove(variant, reference, least, threads)
+            path, row = workshop.prove(variant, reference, least, threads, clients)
             target = folder / f"{about['name']}_{variant}.tflite"
             if "refused" not in row:
                 with files.replacing(target) as beside:
@@ -149,12 +168,13 @@ def export(
         **accuracy(reference.probabilities, reference.truth),
         "seconds": round(time.monotonic() - began, 1),
         "pictures": 0 if opened.noise else len(opened.test),
+        "litert_sample": litert_sample,
         "variants": rows,
     }
     command = "keras_inception.export(...)"
     if isinstance(source, (str, os.PathLike)):
-        command = f"keras-inception export {source} --output {output}"
-    given = input_of(opened.preprocessing, "float32")
+        command = f"keras-inception export {source} --output {output}{' --litert-sample' * litert_sample}"
+    given = _given(opened.preprocessing, "float32", litert_sample)
     write_companions(folder, opened.labels, given, reference, about, report, command)
     files.write_json(folder / REPORT, report)
     return report
@@ -171,6 +191,7 @@ class _Workshop:
         rewrites: Sequence[str] | None,
         trained: bool,  # for int8
         keep_float: Sequence[str],
+        litert_sample: bool,
     ):
         self._folder = folder
         self._opened = opened
@@ -178,6 +199,7 @@ class _Workshop:
         self._model = rewrite(opened.model, rewrites)
         self._trained = trained
         self._keep_float = tuple(keep_float)
+        self._litert_sample = litert_sample
         self._calibration = None if trained else folder / "calibration.npy"
         if self._calibration:
             np.save(self._calibration, opened.calibration)
@@ -197,14 +219,21 @@ class _Workshop:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(self._convert, variants, saved_models))
 
-    def prove(self, variant: str, reference: Reference, min_agreement: float, threads: int) -> tuple[Path, dict]:
+    def prove(
+        self,
+        variant: str,
+        reference: Reference,
+        min_agreement: float,
+        threads: int,
+        clients: Sequence[str] | None,
+    ) -> tuple[Path, dict]:
         """The file of one variant, and its row of the report, which has ``refused`` if it must not be used."""
         path, given = self._path(variant), self._given(variant)
         if variant in self._failures:
             return path, {"refused": self._failures[variant]}
         try:
             self._describe(path, given)
-            row = verify(path, variant, given, reference, min_agreement=min_agreement, threads=threads)
+            row = verify(path, variant, given, reference, min_agreement=min_agreement, threads=threads, clients=clients)
         except (ChildError, ValueError) as error:
             row = {"refused": str(error)}
         if variant == "int8" and self._keep_float:
@@ -224,7 +253,8 @@ class _Workshop:
             return
         float_nodes = self._float_nodes if variant == "int8" else ()
         try:
-            convert(saved_model, variant, path, self._calibration, self._given(variant), float_nodes)
+            given = self._given(variant)
+            convert(saved_model, variant, path, self._calibration, given, float_nodes, self._litert_sample)
         except ChildError as error:
             self._failures[variant] = str(error)
             return
@@ -278,7 +308,7 @@ class _Workshop:
         return self._folder / variant / "model.tflite"
 
     def _given(self, variant: str) -> Preprocessing:
-        return input_of(self._opened.preprocessing, variant)
+        return _given(self._opened.preprocessing, variant, self._litert_sample)
 
     def _saved_model(self, given: Preprocessing) -> Path:
         """The SavedModel whose input means `given`: most variants share one."""
@@ -291,11 +321,15 @@ class _Workshop:
 
     def _describe(self, path: Path, given: Preprocessing) -> None:
         labels, preprocessing = path.with_name(LABELS), path.with_name(PREPROCESSING)
-        files.write_labels(labels, self._opened.labels)
+        described = path.with_name(sample.LABELS) if self._litert_sample else labels
+        for each in (labels, described):
+            files.write_labels(each, self._opened.labels)
         given.save(preprocessing)
         if not metadata.unavailable():
-            metadata.write(path, self._about, given, labels)
+            metadata.write(path, self._about, given, described)
         metadata.pack(path, labels, preprocessing)
+        if self._litert_sample:
+            sample.check(path)
 
 
 def _check_arguments(
@@ -339,11 +373,19 @@ def _check_folder(folder: Path, source: "str | os.PathLike | keras.Model", name:
         raise FileExistsError(f"{folder} already holds {', '.join(present)}: name another folder, or overwrite them")
 
 
-def _ask_keras(opened: Source) -> Reference:
-    predict = keras_predictor(opened.model)
-    normalize = opened.preprocessing.normalize
+def _given(preprocessing: Preprocessing, variant: str, litert_sample: bool) -> Preprocessing:
+    """What the input of a file means."""
+    return sample.sample_input(preprocessing) if litert_sample else input_of(preprocessing, variant)
+
+
+def _ask_keras(opened: Source, litert_sample: bool) -> Reference:
+    model, given = opened.model, opened.preprocessing
+    if litert_sample:
+        given = sample.sample_input(given)
+        model = deployed(model, opened.preprocessing, given)
+    predict = keras_predictor(model)
     batches = (opened.test[start : start + BATCH] for start in range(0, len(opened.test), BATCH))
-    probabilities = np.concatenate([predict(normalize(batch.astype(np.float32))) for batch in batches])
+    probabilities = np.concatenate([predict(given.normalize(batch.astype(np.float32))) for batch in batches])
     return Reference(opened.test, probabilities, opened.truth)
 
 

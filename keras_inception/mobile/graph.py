@@ -82,7 +82,8 @@ def deployed(model: "keras.Model", preprocessing: Preprocessing, given: Preproce
     """`model`, which takes what `preprocessing` yields, as a graph that takes what `given` yields.
 
     Channel order, mean and deviation are one 1×1 convolution, which every delegate runs, and whose weights are
-    quantised channel by channel. The input is named ``image``, the output ``probabilities``.
+    quantised channel by channel. Pictures of another size are resized before it, bilinear. The input is named
+    ``image``, the output ``probabilities``.
     """
     import keras
 
@@ -93,7 +94,9 @@ def deployed(model: "keras.Model", preprocessing: Preprocessing, given: Preproce
     kernel = np.zeros((3, 3))
     kernel[order, range(3)] = np.array(given.std)[order] / std
     bias = (np.array(given.mean)[order] - mean) / std
-    image = x = keras.Input((*preprocessing.size, 3), name="image")
+    image = x = keras.Input((*given.size, 3), name="image")
+    if given.size != preprocessing.size:
+        x = keras.layers.Resizing(*preprocessing.size, interpolation="bilinear", name="resize")(x)
     if not (np.array_equal(kernel, np.eye(3)) and not bias.any()):
         normalization = keras.layers.Conv2D(3, 1, name="normalization")
         if is_trained_for_int8(model):

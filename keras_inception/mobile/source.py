@@ -32,7 +32,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A classifier and its pictures, which are uint8 RGB, (n, height, width, 3) of the network's size.
+    """A classifier and its pictures, which are uint8 RGB, (n, height, width, 3) of the network's size or a given one.
 
     Attributes:
         model: one float32 output of probabilities.
@@ -76,9 +76,13 @@ def open_source(
     preprocessing: str | os.PathLike | Preprocessing | None,
     calibration: str | os.PathLike | None,
     test: str | os.PathLike | None,
+    size: tuple[int, int] | None,
     say: Say,
 ) -> Source:
     """Open a run directory, a ``.keras`` file or a model; what is given goes before what a run knows itself.
+
+    Args:
+        size: (height, width) that the pictures are fitted to; None for the network's.
 
     Raises:
         ValueError: the model is no classifier of pictures (`graph.probability_model`), `labels` are not as many as its
@@ -96,12 +100,13 @@ def open_source(
     if pool or held_out:
         say(f"Reading {len(pool)} pictures to calibrate with and {len(held_out)} to verify on")
     truth = [picture.label for picture in held_out]
+    fitted = preprocessing.replace(size=size or preprocessing.size)
     return Source(
         model,
         names or numbered(classes),
         preprocessing,
-        calibration=_read(pool, preprocessing),
-        test=_read(held_out, preprocessing) if held_out else _noise(preprocessing.size),
+        calibration=_read(pool, fitted),
+        test=_read(held_out, fitted) if held_out else _noise(fitted.size),
         truth=np.array(truth) if held_out and None not in truth else None,
         noise=not held_out,
     )

@@ -11,7 +11,7 @@ from keras_inception.preprocessing import DEFAULT, NAMED
 
 def opened(source, **arguments):
     said: list[str] = []
-    nothing = {"labels": None, "preprocessing": None, "calibration": None, "test": None}
+    nothing = {"labels": None, "preprocessing": None, "calibration": None, "test": None, "size": None}
     return open_source(source, **{**nothing, **arguments}, say=said.append), said
 
 

@@ -1,0 +1,45 @@
+"""LiteRT.js, which runs files in the browser, here in Node. What a page does around it, `TFLiteClassifier` does.
+
+``KERAS_INCEPTION_LITERT_WEB`` names the folder ``node_modules`` that has it.
+"""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from keras_inception.mobile.child import run_program
+from keras_inception.mobile.classifier import TFLiteClassifier
+
+VARIABLE = "KERAS_INCEPTION_LITERT_WEB"
+SCRIPT = Path(__file__).with_suffix(".mjs")
+PACKAGE, VERSION = "@litertjs/core", "2.5.3"
+
+
+def unavailable() -> str | None:
+    """Why it is not here, and how to get it; None if it is."""
+    if not shutil.which("node"):
+        return "there is no `node`: install Node.js 20 or newer"
+    named = os.environ.get(VARIABLE)
+    if not named:
+        install = f"npm install --prefix FOLDER {PACKAGE}@{VERSION}"
+        return f"{VARIABLE} names no folder: {install}, and set {VARIABLE}=FOLDER/node_modules"
+    if not (Path(named) / PACKAGE / "package.json").is_file():
+        return f"{VARIABLE} must name a folder node_modules that has {PACKAGE}. Received: {named}"
+    return None
+
+
+def scores(path: Path, pictures: np.ndarray, classes: int) -> np.ndarray:
+    """As `Client.scores`."""
+    classifier = TFLiteClassifier(path)
+    given = classifier.as_input(pictures)
+    with tempfile.TemporaryDirectory() as folder:
+        inputs, outputs = Path(folder) / "inputs", Path(folder) / "outputs"
+        given.tofile(inputs)
+        job = {"model": str(path), "inputs": str(inputs), "outputs": str(outputs), "type": given.dtype.name}
+        packages = Path(os.environ[VARIABLE]).resolve()
+        run_program(["node", SCRIPT], {**job, "packages": str(packages), "shape": [1, *given.shape[1:]]}, "LiteRT.js")
+        raw: np.ndarray = np.fromfile(outputs, classifier.output_type)
+    return classifier.dequantized(raw.reshape(len(pictures), classes))

@@ -1,0 +1,39 @@
+"""TensorFlow Lite's Task Library, which Android apps have used for years, as tflite-support has it in Python.
+
+The job: ``model`` (file), ``pictures`` (.npy file), ``classes`` (their number), ``scores`` (.npy file to write).
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from keras_inception.mobile import metadata
+from keras_inception.mobile.child import answer, run_module
+from keras_inception.mobile.clients.exchange import exchange
+
+unavailable = metadata.unavailable
+
+
+def scores(path: Path, pictures: np.ndarray, classes: int) -> np.ndarray:
+    """As `Client.scores`."""
+    return exchange(lambda job: run_module(__name__, job), path, pictures, classes)
+
+
+def main(job: dict) -> None:
+    sys.modules["tensorflow"] = None  # type: ignore[assignment]  # both would register the same C++ types
+    metadata.load_libusb()
+    from tflite_support.task import vision
+
+    classifier = vision.ImageClassifier.create_from_file(job["model"])
+    pictures = np.load(job["pictures"])
+    scores = np.zeros((len(pictures), job["classes"]))
+    for row, picture in zip(scores, pictures, strict=True):
+        image = vision.TensorImage.create_from_array(picture)
+        for category in classifier.classify(image).classifications[0].categories:
+            row[category.index] = category.score
+    np.save(job["scores"], scores)
+
+
+if __name__ == "__main__":
+    answer(main)
