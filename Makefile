@@ -3,12 +3,13 @@
 # make setup   the environment alone: .venv, exactly as requirements.lock has it
 # make test-web   the page, in Chromium and Node.js (Debian's Chromium is installed if there is none)
 # make test-backends   the networks on JAX and torch
+# make test-clients   exported files in MediaPipe and in LiteRT.js, which needs Node.js and npm
 # make test-latest   the tests on the newest TensorFlow, where there is no tflite-support
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-web test-latest test-backends soak check lock clean
+.PHONY: setup demo test test-web test-clients test-latest test-backends soak check lock clean
 
 setup: $(VENV)/.installed
 
@@ -22,14 +23,14 @@ test: setup
 	$(BIN)/$(PYTEST)
 
 soak: setup
-	$(BIN)/$(PYTEST) -m "not backends"
+	$(BIN)/$(PYTEST) -m "not backends and not web and not clients"
 
 # Not from the lock file: whatever is newest and fits. LATEST=python3.12 takes another Python.
 LATEST ?= $(PYTHON)
 test-latest:
 	$(LATEST) -m venv .venv-latest
 	.venv-latest/bin/python -m pip install --quiet --disable-pip-version-check --upgrade --editable ".[dev]" "tensorflow==2.21.*"
-	.venv-latest/bin/$(PYTEST) -m "not slow and not backends and not tflite_support and not locked"
+	.venv-latest/bin/$(PYTEST) -m "not slow and not backends and not web and not clients and not tflite_support and not locked"
 
 # The networks on JAX and torch under Keras, beside TensorFlow.
 test-backends:
@@ -37,13 +38,21 @@ test-backends:
 	.venv-backends/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,backends]"
 	.venv-backends/bin/python -m pytest -m backends
 
-# The page takes its packages by npm.
+# The page's packages are taken by npm.
+ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 test-web: setup
-	@command -v node npm > /dev/null || { echo "the page needs Node.js and npm: they are not here" >&2; exit 1; }
 	@command -v chromium > /dev/null || { $(ROOT) apt-get update --quiet && $(ROOT) apt-get install --yes --quiet chromium; } \
 	    || { echo "Chromium is needed, and apt-get could not install it: put chromium on the PATH" >&2; exit 1; }
 	$(BIN)/python -m pytest -m web tests/web
-ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+# MediaPipe lives in an environment of its own, LiteRT.js in npm's packages of the page.
+test-clients: setup
+	$(PYTHON) -m venv .venv-mediapipe
+	.venv-mediapipe/bin/python -m pip install --quiet --disable-pip-version-check \
+	    $$($(BIN)/python -c "from keras_inception.mobile.clients import mediapipe; print(mediapipe.PACKAGE)")
+	KERAS_INCEPTION_MEDIAPIPE=.venv-mediapipe \
+	    KERAS_INCEPTION_LITERT_WEB=$$($(BIN)/python -c "from keras_inception.mobile import npm; print(npm.packages())") \
+	    $(BIN)/python -m pytest -m clients
 
 # Lint, format and types.
 check: setup
@@ -64,4 +73,4 @@ lock:
 	    --generate-hashes --no-header --quiet --output-file requirements.lock
 
 clean:
-	rm -rf $(VENV) .venv-latest .venv-backends build dist *.egg-info
+	rm -rf $(VENV) .venv-latest .venv-backends .venv-mediapipe build dist *.egg-info

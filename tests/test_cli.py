@@ -103,6 +103,7 @@ def test_wrong_usage_is_exit_code_2(capsys):
         (["export", "--model", "GoogLeNut"], "Did you mean GoogLeNet?"),
         (["export", "{tmp}", "--weights", "file"], "--weights goes with --model"),
         (["export", "{tmp}", "--quantize", "int4"], "int4"),
+        (["export", "{tmp}", "--client", "task-libary"], "Did you mean task-library?"),
         (["export", "{tmp}", "--rewrites", "stem"], "`rewrites` may be space_to_depth_stem"),
         (["compress", "--prune", "0.5"], "RUN is missing"),
         (["compress", "{tmp}", "--output", "{tmp}/small"], "there is nothing to do"),

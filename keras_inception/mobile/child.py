@@ -9,7 +9,6 @@ from pathlib import Path
 
 from keras_inception import files
 
-
 LINES_APART = " / "
 
 

@@ -96,7 +96,7 @@ def deployed(model: "keras.Model", preprocessing: Preprocessing, given: Preproce
     bias = (np.array(given.mean)[order] - mean) / std
     image = x = keras.Input((*given.size, 3), name="image")
     if given.size != preprocessing.size:
-        x = keras.layers.Resizing(*preprocessing.size, interpolation="bilinear", name="resize")(x)
+        x = keras.ops.image.resize(x, preprocessing.size)  # the layer Resizing would have batch norm train
     if not (np.array_equal(kernel, np.eye(3)) and not bias.any()):
         normalization = keras.layers.Conv2D(3, 1, name="normalization")
         if is_trained_for_int8(model):

@@ -9,6 +9,7 @@ from keras_inception import files, mobile
 from keras_inception.mobile import exporter, metadata
 from keras_inception.mobile.child import ChildError
 from keras_inception.mobile.classifier import TFLiteClassifier
+from keras_inception.mobile.verify import CLIENT_TOLERANCE
 from keras_inception.preprocessing import DEFAULT, NAMED, Preprocessing
 
 SIZE = (SIDE, SIDE)
@@ -56,9 +57,10 @@ def test_every_variant_of_a_run_is_written_and_reported(exported):
 def test_the_task_library_gives_the_same_scores(exported):
     rows = files.read_json(exported[0] / "report.json")["variants"]
     for variant in ("float32", "float16", "int8"):
-        assert rows[variant]["task_library"] <= 0.02
-    assert rows["dynamic"]["task_library"] is None
-    assert "dynamic range" in rows["dynamic"]["task_library_reason"]
+        assert rows[variant]["clients"]["task-library"]["max_difference"] <= CLIENT_TOLERANCE[variant]
+    assert "FULLY_CONNECTED" in rows["dynamic"]["clients"]["task-library"]["reason"]
+    card = (exported[0] / "README.md").read_text(encoding="utf-8")
+    assert "| dynamic | not taken |" in card
 
 
 def test_int8_takes_raw_pixels_and_gives_bytes(exported):
@@ -131,8 +133,8 @@ def test_normalisation_that_a_uint8_input_cannot_express_goes_into_the_graph(pre
     float32, int8 = report["variants"]["float32"], report["variants"]["int8"]
     assert float32["max_difference"] < 1e-5
     assert int8["agreement"] >= 0.95
-    assert float32["task_library"] < 1e-5
-    assert int8["task_library"] <= 0.02
+    assert float32["clients"]["task-library"]["max_difference"] < 1e-5
+    assert int8["clients"]["task-library"]["max_difference"] <= CLIENT_TOLERANCE["int8"]
     assert int8["outside_delegate"] == ["QUANTIZE", "SOFTMAX", "QUANTIZE"]
     classifier = TFLiteClassifier(tmp_path / int8["path"])
     assert classifier.quantization == (1.0, 0)
@@ -225,8 +227,7 @@ def test_without_tflite_support_the_files_are_exported_and_one_line_says_so(run,
     report = mobile.export(run, tmp_path, name="colours", quantize=["float32"], on_step=said.append)
     assert sum("tflite-support" in line for line in said) == 1
     row = report["variants"]["float32"]
-    assert row["task_library"] is None
-    assert "tflite-support" in row["task_library_reason"]
+    assert "tflite-support" in row["clients"]["task-library"]["reason"]
     alone = TFLiteClassifier(tmp_path / row["path"])
     assert alone.labels == LABELS
     assert alone.preprocessing == DEFAULT.replace(size=SIZE)
@@ -251,6 +252,8 @@ def test_a_run_is_not_exported_into_itself(run):
         ({"quantize": []}, r"Received: \[\]"),
         ({"name": "../x"}, "`name` must be of letters"),
         ({"min_agreement": float("nan")}, "`min_agreement` must be a share"),
+        ({"clients": "mediapipe"}, "`clients` must be a list of some of task-library, mediapipe, litert-web."),
+        ({"clients": ["media-pipe"]}, "Did you mean mediapipe. Received: 'media-pipe'"),
         ({"labels": ["one"]}, "`labels` must be 3, one for each output. Received: 1 labels"),
         ({"labels": ["a", "b\nc", "d"]}, "each of `labels` must be a line of text"),
         ({"preprocessing": "resnet"}, "`preprocessing` must be one of"),

@@ -48,5 +48,5 @@ def test_metadata_that_misleads_the_phone_is_refused(exported, tmp_path):
     reference = Reference(pictures, probabilities, truth)
     row = verify(path, "float32", DEFAULT, reference, min_agreement=0.99, threads=1)
     assert row["agreement"] == 1
-    assert row["task_library"] > 0.02
-    assert "the Task Library's scores are up to" in row["refused"]
+    assert row["clients"]["task-library"]["max_difference"] > 0.02
+    assert "task-library's scores are up to" in row["refused"]

@@ -1,6 +1,6 @@
 """LiteRT.js, which runs files in the browser, here in Node. What a page does around it, `TFLiteClassifier` does.
 
-``KERAS_INCEPTION_LITERT_WEB`` names the folder ``node_modules`` that has it.
+``KERAS_INCEPTION_LITERT_WEB`` names the folder ``node_modules`` that has it, as `keras_inception.mobile.npm` takes it.
 """
 
 import os
@@ -15,7 +15,7 @@ from keras_inception.mobile.classifier import TFLiteClassifier
 
 VARIABLE = "KERAS_INCEPTION_LITERT_WEB"
 SCRIPT = Path(__file__).with_suffix(".mjs")
-PACKAGE, VERSION = "@litertjs/core", "2.5.3"
+PACKAGE = "@litertjs/core"
 
 
 def unavailable() -> str | None:
@@ -24,8 +24,8 @@ def unavailable() -> str | None:
         return "there is no `node`: install Node.js 20 or newer"
     named = os.environ.get(VARIABLE)
     if not named:
-        install = f"npm install --prefix FOLDER {PACKAGE}@{VERSION}"
-        return f"{VARIABLE} names no folder: {install}, and set {VARIABLE}=FOLDER/node_modules"
+        install = 'python -c "from keras_inception.mobile import npm; print(npm.packages())"'
+        return f"{VARIABLE} names no folder: set it to the one that this prints: {install}"
     if not (Path(named) / PACKAGE / "package.json").is_file():
         return f"{VARIABLE} must name a folder node_modules that has {PACKAGE}. Received: {named}"
     return None

@@ -1,0 +1,82 @@
+"""Files for Google's LiteRT sample of image classification."""
+
+import numpy as np
+import pytest
+from colours import LABELS, SIDE, trained
+from PIL import Image
+
+from keras_inception import mobile
+from keras_inception.mobile import litert_sample, metadata
+from keras_inception.mobile.classifier import interpreter
+from keras_inception.preprocessing import NAMED
+
+pytestmark = pytest.mark.tflite_support
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, pictures):
+    """An export to int8 of a network that takes other pixels, 32×32 and not from -1 to 1."""
+    preprocessing = NAMED["torchvision"].replace(crop=1.0, size=(SIDE, SIDE))
+    folder = tmp_path_factory.mktemp("sample")
+    mobile.export(
+        trained(preprocessing),
+        folder,
+        labels=LABELS,
+        preprocessing=preprocessing,
+        calibration=pictures / "train",
+        test=pictures / "test",
+        quantize=["int8"],
+        litert_sample=True,
+    )
+    return folder
+
+
+@pytest.fixture
+def path(folder):
+    return folder / "tiny_int8.tflite"
+
+
+def test_what_the_sample_looks_for_is_there(path):
+    opened = interpreter(path)
+    (given,), (taken,) = opened.get_input_details(), opened.get_output_details()
+    assert given["shape"].tolist() == [1, 224, 224, 3]
+    assert given["dtype"] == taken["dtype"] == np.float32
+    found = metadata.read(path)
+    assert metadata.normalization_of(found) == ((127.5,) * 3, (127.5,) * 3)
+    (described,) = found["subgraph_metadata"][0]["output_tensor_metadata"]
+    assert [file["name"] for file in described["associated_files"]] == ["labels_without_background.txt"]
+    assert metadata.unpack(path, "labels_without_background.txt").splitlines() == list(LABELS)
+
+
+def test_it_answers_for_pictures_of_the_samples_size(path, pictures):
+    classifier = mobile.TFLiteClassifier(path)
+    assert classifier.labels == LABELS
+    named = sorted((pictures / "test").glob("*/*.png"))
+    fitted = [classifier.preprocessing.fit(Image.open(each)) for each in named]
+    best = classifier.predict(np.stack(fitted)).argmax(axis=1)
+    assert np.mean([LABELS[index] == each.parent.name for index, each in zip(best, named, strict=True)]) > 0.6
+
+
+def test_between_its_ends_it_is_int8(path):
+    kinds = [tensor["dtype"] for tensor in interpreter(path).get_tensor_details()]
+    assert kinds.count(np.int8) > kinds.count(np.float32)
+
+
+def test_the_card_says_whose_shape_it_is(folder):
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "(1, 224, 224, 3)" in card
+    assert "Google's LiteRT sample" in card
+    assert "the pixels as they are" not in card
+
+
+def test_a_file_of_another_shape_is_told(path, monkeypatch):
+    monkeypatch.setattr(litert_sample, "SIZE", (192, 192))
+    with pytest.raises(ValueError, match=r"sample's input must be .*192.* Received: \(\(1, 224, 224, 3\), 'float32'\)"):
+        litert_sample.check(path)
+
+
+def test_without_metadata_there_is_no_such_file(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(metadata, "unavailable", lambda: "tflite-support is not here")
+    with pytest.raises(ValueError, match="`litert_sample` needs metadata: tflite-support is not here"):
+        mobile.export(run, tmp_path / "new", litert_sample=True)
+    assert not (tmp_path / "new").exists()
