@@ -154,9 +154,7 @@ def test_mediapipe_refuses_a_float_file_whose_channels_are_normalised_differentl
     path = tmp_path / "model.tflite"
     path.write_bytes(without_archive(folder / "colours_float32.tflite"))
     pictures, _ = colour_pictures(1, seed=9)
-    with pytest.raises(ChildError, match=r"(?i)metadata"):
-        clients.client("mediapipe").scores(path, pictures, len(LABELS))
     about = metadata.About(name="x", version="1", description="", author="", license="")
     metadata.write(path, about, DEFAULT.replace(std=(58.0, 57.0, 57.5)), folder / "labels.txt")
-    with pytest.raises(ChildError, match=r"(?i)norm|std"):
+    with pytest.raises(ChildError, match="Per-channel image normalization"):
         clients.client("mediapipe").scores(path, pictures, len(LABELS))
