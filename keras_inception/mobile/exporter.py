@@ -322,7 +322,7 @@ class _Workshop:
     def _describe(self, path: Path, given: Preprocessing) -> None:
         labels, preprocessing = path.with_name(LABELS), path.with_name(PREPROCESSING)
         described = path.with_name(sample.LABELS) if self._litert_sample else labels
-        for each in (labels, described):
+        for each in {labels, described}:
             files.write_labels(each, self._opened.labels)
         given.save(preprocessing)
         if not metadata.unavailable():

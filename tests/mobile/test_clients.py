@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from colours import LABELS, colour_pictures, without_archive
 
-from keras_inception import mobile
+from keras_inception import files, mobile
 from keras_inception.mobile import clients, exporter, metadata
 from keras_inception.mobile.child import ChildError
 from keras_inception.mobile.clients import litert_web, mediapipe
+from keras_inception.mobile.companions import model_card
 from keras_inception.mobile.verify import CLIENT_TOLERANCE, Reference, client_problems, verify
 from keras_inception.preprocessing import DEFAULT
 
@@ -91,6 +92,16 @@ def test_what_a_client_does_not_take_is_refused_if_that_client_was_asked_for(ver
     row = verified(clients=["task-library"])
     assert row["refused"] == "task-library does not take it: ValueError: no such operation"
     assert list(row["clients"]) == ["task-library"]
+
+
+def test_the_card_shows_differences_and_what_was_not_taken(exported):
+    report = files.read_json(exported[0] / "report.json")
+    report["variants"]["int8"]["clients"] = {"task-library": {"max_difference": 0.0039}}
+    report["variants"]["dynamic"]["clients"] = {"task-library": {"reason": "no such operation"}}
+    report["variants"] = {variant: report["variants"][variant] for variant in ("int8", "dynamic")}
+    about = metadata.About(name="x", version="1", description="", author="", license="")
+    card = model_card(about, LABELS, DEFAULT, report, "keras-inception export")
+    assert "| variant | task-library |\n|---|---|\n| int8 | 0.004 |\n| dynamic | not taken |\n" in card
 
 
 def test_no_client_can_be_asked_for(verified, put):

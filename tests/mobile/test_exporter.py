@@ -56,11 +56,8 @@ def test_every_variant_of_a_run_is_written_and_reported(exported):
 @pytest.mark.tflite_support
 def test_the_task_library_gives_the_same_scores(exported):
     rows = files.read_json(exported[0] / "report.json")["variants"]
-    for variant in ("float32", "float16", "int8"):
+    for variant in mobile.VARIANTS:
         assert rows[variant]["clients"]["task-library"]["max_difference"] <= CLIENT_TOLERANCE[variant]
-    assert "FULLY_CONNECTED" in rows["dynamic"]["clients"]["task-library"]["reason"]
-    card = (exported[0] / "README.md").read_text(encoding="utf-8")
-    assert "| dynamic | not taken |" in card
 
 
 def test_int8_takes_raw_pixels_and_gives_bytes(exported):
