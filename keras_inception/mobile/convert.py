@@ -16,6 +16,10 @@ import numpy as np
 from keras_inception.mobile.child import answer, run_module
 from keras_inception.preprocessing import Preprocessing
 
+# Pixels from -1 to 1 lie half-way between 255 steps of that range, where the last digit of a client's float32 decides
+# which way they are rounded. In steps a thousandth wider all are rounded to the middle.
+FLOAT_MARGIN = 1.001
+
 
 def convert(
     saved_model: Path,
@@ -52,8 +56,8 @@ def main(job: dict) -> None:
         converter.target_spec.supported_types = [tf.float16]
     if variant == "int8":
         if job["calibration"]:
-            given = Preprocessing.from_json(job["given"])
-            converter.representative_dataset = lambda: representative(np.load(job["calibration"]), given)
+            given, margin = Preprocessing.from_json(job["given"]), FLOAT_MARGIN if job["float_io"] else 1.0
+            converter.representative_dataset = lambda: representative(np.load(job["calibration"]), given, margin)
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         if not job["float_io"]:
             converter.inference_input_type = converter.inference_output_type = tf.uint8
@@ -62,15 +66,15 @@ def main(job: dict) -> None:
     Path(job["output"]).write_bytes(converter.convert())
 
 
-def representative(pictures: np.ndarray, given: Preprocessing) -> Iterator[list[np.ndarray]]:
-    """The model's inputs for the calibration pictures.
+def representative(pictures: np.ndarray, given: Preprocessing, margin: float = 1.0) -> Iterator[list[np.ndarray]]:
+    """The model's inputs for the calibration pictures, times `margin`.
 
     The first picture gets a black and a white pixel, so that the input's range, and with it the meaning of the uint8
     input, is exactly that of pixels from 0 to 255.
     """
     pictures[0, 0, 0], pictures[0, -1, -1] = 0, 255
     for picture in pictures:
-        yield [given.normalize(picture[None].astype(np.float32))]
+        yield [given.normalize(picture[None].astype(np.float32)) * np.float32(margin)]
 
 
 def _keep_float(nodes: list[str]) -> None:

@@ -94,7 +94,7 @@ def verify(
         problems.append(f"it agrees with Keras on {share}, and {min_agreement:.1%} are asked for")
     if classifier.takes_bytes and not takes_raw_pixels(classifier.quantization, given):
         problems.append(f"its input (scale and zero point {classifier.quantization}) is not raw pixels")
-    # Pixels from -1 to 1 lie half-way between the steps of a quantised input: clients round some up and some down.
+    # Of a network trained for int8, float pixels lie half-way between steps (`convert`): clients round either way.
     tolerance = CLIENT_TOLERANCE["dynamic" if variant == "int8" and not classifier.takes_bytes else variant]
     problems += client_problems(tried, tolerance, asked=clients is not None)
     return {**row, "refused": "; ".join(problems)} if problems else row
