@@ -1,0 +1,186 @@
+"""An aarch64 Linux with Python, NumPy and LiteRT in a folder, whose programs run under qemu: no root, no binfmt.
+
+Debian's packages and the wheels of PyPI are unpacked, never installed. It needs apt-get, dpkg-deb, pip and the network,
+once: the folder stays in the cache, 250 MB of it.
+"""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from peers import CACHE
+
+from keras_inception import files
+
+HERE = Path(__file__).parent
+DEBIAN = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian bookworm main\n"
+ARM_PACKAGES = [
+    "libbz2-1.0",
+    "libc6",
+    "libexpat1",
+    "libffi8",
+    "libgcc-s1",
+    "liblzma5",
+    "libpython3.11-minimal",
+    "libpython3.11-stdlib",
+    "libstdc++6",
+    "libuuid1",
+    "python3.11-minimal",
+    "zlib1g",
+]
+# Of qemu with its libraries: qemu-user-static would need none, but it takes no plugin.
+HOST_PACKAGES = [
+    "libcapstone4",
+    "libffi8",
+    "libglib2.0-0",
+    "libgmp10",
+    "libgnutls30",
+    "libhogweed6",
+    "libidn2-0",
+    "libnettle8",
+    "libnuma1",
+    "libp11-kit0",
+    "libpcre2-8-0",
+    "libtasn1-6",
+    "libunistring2",
+    "liburing2",
+    "qemu-user",
+    "zlib1g",
+]
+WHEELS = ("ai-edge-litert", "numpy")  # of the versions that are installed here
+PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux2014_aarch64")
+
+# With dot products and float16, as in phones since 2018. (qemu 7.2 computes some of what `max` has, SVE, wrongly.)
+PROCESSOR = "neoverse-n1"
+# LiteRT asks here what the processor can do, and qemu would show the host's.
+CPUINFO = """processor\t: {number}
+BogoMIPS\t: 50.00
+Features\t: fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp
+CPU implementer\t: 0x41
+CPU architecture: 8
+CPU variant\t: 0x3
+CPU part\t: 0xd0b
+CPU revision\t: 1
+
+"""
+
+
+class UnavailableError(RuntimeError):
+    """The userland cannot be made, or a program of it failed; the message says what is missing or was said last."""
+
+
+def userland() -> Path:
+    """The folder, which is made if it is not there.
+
+    Raises:
+        UnavailableError: it cannot be made here.
+    """
+    folder = CACHE / "arm64" / "_".join(f"{name}-{version(name)}" for name in WHEELS)
+    if not folder.exists():
+        _check_host()
+        print(f"Unpacking an aarch64 userland into {folder}", file=sys.stderr)
+        with files.new_folder(folder) as new:
+            _unpack_packages(new)
+            _unpack_wheels(new)
+            (new / "root" / "proc").mkdir()
+            (new / "root" / "proc" / "cpuinfo").write_text("".join(CPUINFO.format(number=number) for number in (0, 1)))
+    return folder
+
+
+def run(folder: Path, script: Path, *arguments: str | os.PathLike, plugin: Path | None = None) -> str:
+    """Run a Python script on the emulated processor to its end.
+
+    Args:
+        folder: the userland.
+        plugin: of qemu.
+
+    Returns:
+        What was printed as errors, by the plugin too.
+
+    Raises:
+        UnavailableError: it ended with another exit code than 0.
+    """
+    root, host = folder / "root", folder / "host"
+    command = [host / "usr/bin/qemu-aarch64", "-cpu", PROCESSOR, "-L", root, "-U", "LD_LIBRARY_PATH"]
+    command += ["-E", f"PYTHONPATH={folder / 'site'}", *(["-plugin", plugin] if plugin else [])]
+    command += [root / "usr/bin/python3.11", script, *arguments]
+    libraries = ":".join(str(host / place / "x86_64-linux-gnu") for place in ("lib", "usr/lib"))
+    return _output(command, "the program under qemu", {"LD_LIBRARY_PATH": libraries})
+
+
+def instruction_counter(folder: Path) -> Path:
+    """The plugin of ``instructions.c``, compiled anew.
+
+    Raises:
+        UnavailableError: there is no C compiler.
+    """
+    compiler = shutil.which("cc")
+    if not compiler:
+        raise UnavailableError("to count instructions a C compiler is needed, `cc`. Received: none on this machine")
+    with files.replacing(folder / "instructions.so") as beside:
+        command = [compiler, "-O2", "-Wall", "-Wextra", "-shared", "-fPIC", "-o", beside, HERE / "instructions.c"]
+        _output(command, "the compiler")
+    return folder / "instructions.so"
+
+
+def _check_host() -> None:
+    machine = f"{platform.system()} on {platform.machine()}"
+    if machine != "Linux on x86_64":
+        raise UnavailableError(f"an ARM processor is emulated on Linux on x86_64 alone. Received: {machine}")
+    missing = [tool for tool in ("apt-get", "dpkg-deb") if not shutil.which(tool)]
+    if missing:
+        raise UnavailableError(
+            f"apt-get and dpkg-deb of Debian or Ubuntu are needed. Received: no {' and no '.join(missing)}"
+        )
+
+
+def _unpack_packages(folder: Path) -> None:
+    """Debian's packages, by an apt of the folder's own, which knows nothing of this machine's."""
+    apt = folder / "apt"
+    for place in ("state/lists/partial", "cache/archives/partial"):
+        (apt / place).mkdir(parents=True)
+    (apt / "status").touch()
+    (apt / "sources.list").write_text(DEBIAN)
+    (apt / "apt.conf").write_text(
+        f'Dir::State "{apt}/state"; Dir::State::status "{apt}/status"; Dir::Cache "{apt}/cache";\n'
+        f'Dir::Etc::sourcelist "{apt}/sources.list"; Dir::Etc::sourceparts "-";\n'
+        'APT::Architecture "amd64"; APT::Architectures { "amd64"; "arm64"; }; Acquire::Languages "none";\n'
+    )
+    environment = {**os.environ, "APT_CONFIG": str(apt / "apt.conf")}
+    _output(["apt-get", "update", "--error-on=any"], "apt-get", environment)
+    for tree, architecture, packages in (("root", "arm64", ARM_PACKAGES), ("host", "amd64", HOST_PACKAGES)):
+        debs = apt / tree
+        debs.mkdir()
+        names = [f"{package}:{architecture}" for package in packages]
+        _output(["apt-get", "download", *names], "apt-get", environment, debs)
+        for deb in sorted(debs.iterdir()):
+            _output(["dpkg-deb", "--extract", deb, folder / tree], "dpkg-deb")
+    shutil.rmtree(apt)
+
+
+def _unpack_wheels(folder: Path) -> None:
+    wheels = folder / "wheels"
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", wheels]
+    command += ["--implementation", "cp", "--python-version", "3.11"]
+    command += [f"--platform={name}" for name in PLATFORMS]
+    _output([*command, *(f"{name}=={version(name)}" for name in WHEELS)], "pip")
+    for wheel in wheels.iterdir():
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(folder / "site")
+    shutil.rmtree(wheels)
+
+
+def _output(
+    command: Sequence[str | os.PathLike], who: str, env: dict[str, str] | None = None, folder: Path | None = None
+) -> str:
+    done = subprocess.run(command, env=env, cwd=folder, capture_output=True, check=False, text=True)
+    if done.returncode:
+        last = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]
+        raise UnavailableError(f"{who} ended with exit code {done.returncode}: {last}")
+    return done.stderr

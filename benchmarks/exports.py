@@ -1,0 +1,45 @@
+"""Networks as they are exported, with drawn weights, to be measured."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from keras_inception.mobile.convert import convert
+from keras_inception.mobile.graph import deployed, save
+from keras_inception.mobile.rewrites import rewrite
+from keras_inception.preprocessing import DEFAULT
+
+if TYPE_CHECKING:
+    import keras
+
+
+def drawn(model: "keras.Model") -> "keras.Model":
+    """The model, its weights drawn so that no branch is silent and that some classes are likelier than others."""
+    chance = np.random.default_rng(0)
+    for layer in model.layers:
+        for weight in layer.weights:
+            if weight.name == "kernel":
+                weight.assign(chance.normal(0, (2 / np.prod(weight.shape[:-1])) ** 0.5, weight.shape))
+            elif weight.name in ("gamma", "moving_variance"):
+                weight.assign(chance.uniform(0.8, 1.2, weight.shape))
+            else:
+                weight.assign(chance.normal(0, 0.1, weight.shape))
+    return model
+
+
+def converted(model: "keras.Model", files: Mapping[str, Path], rewrites: Sequence[str] | None = None) -> None:
+    """Write the files of a network, by precision, after these rewrites, by default all; int8 is calibrated on noise."""
+    folder = next(iter(files.values())).parent
+    given = DEFAULT.replace(size=model.input_shape[1:3])
+    pictures, saved = folder / "noise.npy", folder / "saved_model"
+    np.save(pictures, noise(given.size, 4))
+    save(deployed(rewrite(model, rewrites), given, given), saved)
+    for precision, path in files.items():
+        convert(saved, precision, path, pictures, given)
+
+
+def noise(size: tuple[int, int], count: int) -> np.ndarray:
+    """Pictures of noise, uint8 (count, *size, 3)."""
+    return np.random.default_rng(0).integers(0, 256, (count, *size, 3), np.uint8)
