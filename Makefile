@@ -4,12 +4,13 @@
 # make test-web   the page, in Chromium and Node.js (Debian's Chromium is installed if there is none)
 # make test-backends   the networks on JAX and torch
 # make test-clients   exported files in MediaPipe and in LiteRT.js, which needs Node.js and npm
+# make test-arm64   exported files on an emulated ARM processor
 # make test-latest   the tests on the newest TensorFlow, where there is no tflite-support
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-web test-clients test-latest test-backends soak check lock clean
+.PHONY: setup demo test test-web test-clients test-arm64 test-latest test-backends soak check lock clean
 
 setup: $(VENV)/.installed
 
@@ -19,18 +20,20 @@ demo: setup
 # A file of tests is one worker's, for the networks and exports that its tests share; the longest are not the last.
 PYTEST := python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
+HERE := not backends and not web and not clients and not arm64
+
 test: setup
 	$(BIN)/$(PYTEST)
 
 soak: setup
-	$(BIN)/$(PYTEST) -m "not backends and not web and not clients"
+	$(BIN)/$(PYTEST) -m "$(HERE)"
 
 # Not from the lock file: whatever is newest and fits. LATEST=python3.12 takes another Python.
 LATEST ?= $(PYTHON)
 test-latest:
 	$(LATEST) -m venv .venv-latest
 	.venv-latest/bin/python -m pip install --quiet --disable-pip-version-check --upgrade --editable ".[dev]" "tensorflow==2.21.*"
-	.venv-latest/bin/$(PYTEST) -m "not slow and not backends and not web and not clients and not tflite_support and not locked"
+	.venv-latest/bin/$(PYTEST) -m "$(HERE) and not slow and not tflite_support and not locked"
 
 # The networks on JAX and torch under Keras, beside TensorFlow.
 test-backends:
@@ -53,6 +56,10 @@ test-clients: setup
 	KERAS_INCEPTION_MEDIAPIPE=.venv-mediapipe \
 	    KERAS_INCEPTION_LITERT_WEB=$$($(BIN)/python -c "from keras_inception.mobile import npm; print(npm.packages())") \
 	    $(BIN)/python -m pytest -m clients
+
+# Needs Linux on x86-64 with apt-get, no root; the first time the network too, and 250 MB in ~/.cache.
+test-arm64: setup
+	$(BIN)/python -m pytest -m arm64
 
 # Lint, format and types.
 check: setup

@@ -62,7 +62,7 @@ INCEPTION_V3 = Network("Inception v3", "inception_v3", {})
 NETWORKS = {
     "googlenet": GOOGLENET,
     **_without("googlenet", GOOGLENET, ("space_to_depth_stem",)),
-    "googlenet_slim": GOOGLENET._replace(about="the same, slimmed to half of the MACs", base="googlenet", width=0.7),
+    "googlenet_slim": GOOGLENET._replace(about="the same, slimmed to 52 % of the MACs", base="googlenet", width=0.7),
     "googlenet_lrn": Network("GoogLeNet, the paper's", "googlenet", {}),
     "googlenet_lrn_builtin": Network(
         "the same with TensorFlow's LRN", "googlenet", {"normalization": "lrn_builtin"}, base="googlenet_lrn"
@@ -146,20 +146,18 @@ def complaints(rows: dict[str, dict]) -> list[str]:
     return found
 
 
-def table(rows: dict[str, dict]) -> str:
+def table(result: dict) -> str:
     """The result as Markdown: millions of instructions, and their share of what the network is compared with."""
+    rows = result["files"]
     lines = [
         [network.about, *(_cell(rows, name, network.base, precision) for precision in VARIANTS)]
         for name, network in NETWORKS.items()
     ]
-    worst = {
-        precision: max(
-            (row["probabilities"] for file, row in rows.items() if file.endswith(f"/{precision}")), default=0
-        )
-        for precision in VARIANTS
-    }
-    told = ", ".join(f"{precision} {value:.1g}" for precision, value in worst.items())
-    return markdown(["network", *VARIANTS], lines) + f"\nBy what probabilities differ from x86, at most: {told}.\n"
+    told = []
+    for precision in VARIANTS:
+        found = [row["probabilities"] for file, row in rows.items() if file.endswith(f"/{precision}")]
+        told += [f"{precision} {max(found):.1g}"] if found else []
+    return markdown(["network", *VARIANTS], lines) + f"\nDifferences from x86, at most: {', '.join(told)}.\n"
 
 
 def _cell(rows: dict[str, dict], name: str, base: str | None, precision: str) -> str:
@@ -171,7 +169,8 @@ def _cell(rows: dict[str, dict], name: str, base: str | None, precision: str) ->
 
 
 def main(arguments: list[str]) -> None:
-    rows = kept("arm64").get("files", {})
+    result = {"processor": PROCESSOR, "files": {}} | kept("arm64")
+    rows = result["files"]
     if unknown := set(arguments) - {*NETWORKS, *FILES, "--readme", "--list"}:
         raise SystemExit(f"no such file: {' '.join(sorted(unknown))}; --list tells which there are")
     if arguments == ["--list"]:
@@ -184,10 +183,10 @@ def main(arguments: list[str]) -> None:
         if asked:
             print(name, flush=True)
             rows |= measured(asked)
-            rows = {file: rows[file] for file in FILES if file in rows}
-            keep("arm64", {"processor": PROCESSOR, "files": rows})
-    insert("arm64", table(rows))
-    print(table(rows))
+            result["files"] = rows = {file: rows[file] for file in FILES if file in rows}
+            keep("arm64", result)
+    insert("arm64", table(result))
+    print(table(result))
     if found := complaints(rows):
         raise SystemExit("\n".join(found))
 

@@ -1,5 +1,6 @@
 """Networks as they are exported, with drawn weights, to be measured."""
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,13 +32,13 @@ def drawn(model: "keras.Model") -> "keras.Model":
 
 def converted(model: "keras.Model", files: Mapping[str, Path], rewrites: Sequence[str] | None = None) -> None:
     """Write the files of a network, by precision, after these rewrites, by default all; int8 is calibrated on noise."""
-    folder = next(iter(files.values())).parent
     given = DEFAULT.replace(size=model.input_shape[1:3])
-    pictures, saved = folder / "noise.npy", folder / "saved_model"
-    np.save(pictures, noise(given.size, 4))
-    save(deployed(rewrite(model, rewrites), given, given), saved)
-    for precision, path in files.items():
-        convert(saved, precision, path, pictures, given)
+    with tempfile.TemporaryDirectory() as folder:
+        pictures, saved = Path(folder) / "pictures.npy", Path(folder) / "saved_model"
+        np.save(pictures, noise(given.size, 4))
+        save(deployed(rewrite(model, rewrites), given, given), saved)
+        for precision, path in files.items():
+            convert(saved, precision, path, pictures, given)
 
 
 def noise(size: tuple[int, int], count: int) -> np.ndarray:

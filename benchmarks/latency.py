@@ -13,17 +13,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from circumstances import circumstances
+from exports import converted
 from peers import CACHE, environment
 from readme import insert, keep, markdown
 
 from keras_inception import registry
 from keras_inception.mobile.benchmark import Stopwatch, of_file, take_turns
-from keras_inception.mobile.convert import convert
-from keras_inception.mobile.graph import deployed, save
-from keras_inception.mobile.rewrites import REWRITES, rewrite
-from keras_inception.preprocessing import DEFAULT
+from keras_inception.mobile.rewrites import REWRITES
 
 HERE = Path(__file__).parent
 REQUIREMENTS = HERE / "engine-requirements.txt"
@@ -69,7 +66,7 @@ def main() -> None:
     python = environment(arguments.engine_env, REQUIREMENTS)
     cases, versions = [], {}
     with tempfile.TemporaryDirectory() as folder:
-        files = {name: converted(arguments.files or Path(folder), name, network) for name, network in NETWORKS.items()}
+        files = {name: files_of(arguments.files or Path(folder), name, network) for name, network in NETWORKS.items()}
         if not arguments.runs:
             return
         for name, network in NETWORKS.items():
@@ -92,22 +89,16 @@ def main() -> None:
     print(table(result))
 
 
-def converted(folder: Path, name: str, network: Network) -> dict[tuple[str, str], Path]:
+def files_of(folder: Path, name: str, network: Network) -> dict[tuple[str, str], Path]:
     """Our files of a network with drawn weights, and the plain converter's, by side and precision."""
     sides = {"ours": (network.options, list(REWRITES)), "plain": (network.options | (network.plain or {}), [])}
     files = {(side, precision): folder / f"{name}_{side}_{precision}.tflite" for side in sides for precision in ENGINES}
     if all(path.exists() for path in files.values()):
         return files
     folder.mkdir(parents=True, exist_ok=True)
-    size = registry.FIGURES[network.name].size
-    given = DEFAULT.replace(size=(size, size))
-    pictures = folder / f"{size}.npy"
-    np.save(pictures, np.random.default_rng(0).integers(0, 256, (4, size, size, 3), np.uint8))
     for side, (options, rewrites) in sides.items():
-        saved = folder / f"{name}_{side}"
-        save(deployed(rewrite(registry.create(network.name, **options), rewrites), given, given), saved)
-        for precision in ENGINES:
-            convert(saved, precision, files[side, precision], pictures, given)
+        model = registry.create(network.name, **options)
+        converted(model, {precision: files[side, precision] for precision in ENGINES}, rewrites)
     return files
 
 

@@ -61,7 +61,7 @@ def test_the_tables_of_compressions(script, name):
     assert set(rows) <= {*table.VARIANTS, *table.TABLES[name].cells}
 
 
-@pytest.mark.parametrize("name", ["training_step", "input_pipeline", "latency"])
+@pytest.mark.parametrize("name", ["training_step", "input_pipeline", "latency", "arm64"])
 def test_the_tables_of_speeds(script, name):
     assert stands(name, script(name).table(result(name)))
 

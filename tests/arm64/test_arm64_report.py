@@ -1,0 +1,86 @@
+"""The table of ARM64, and the userland where it cannot be had: nothing here is emulated."""
+
+import aarch64
+import arm64
+import numpy as np
+import pytest
+
+from keras_inception import analysis
+
+SAME = {"probabilities": 0.0, "logits": 0.0}
+
+
+def rows(**instructions):
+    return {f"{name}/int8": {"instructions": count, **SAME} for name, count in instructions.items()}
+
+
+def test_a_rewrite_that_costs_instructions_is_named():
+    assert not arm64.complaints(rows(googlenet=100, googlenet_without_space_to_depth_stem=101))
+    (told,) = arm64.complaints(rows(googlenet=103, googlenet_without_space_to_depth_stem=100))
+    assert told == "space_to_depth_stem costs googlenet/int8 3.0% more instructions"
+
+
+@pytest.mark.parametrize(("what", "more"), [("probabilities", 0.01), ("logits", 1.0)])
+def test_a_file_that_differs_is_named(what, more):
+    found = rows(googlenet=100)
+    found["googlenet/int8"][what] = more
+    (told,) = arm64.complaints(found)
+    assert told.startswith(f"googlenet/int8: its {what} on ARM differ by {more:.2g}, more than ")
+
+
+def test_the_table_shows_shares_and_what_is_missing():
+    lines = arm64.table({"files": rows(googlenet=2_000_000, googlenet_slim=1_000_000)}).splitlines()
+    assert "| GoogLeNet, batch norm | – | – | – | 2.0 |" in lines
+    assert "| the same, slimmed to 52 % of the MACs | – | – | – | 1.0 (0.50) |" in lines
+
+
+def test_the_slim_network_has_as_many_macs_as_is_said():
+    whole, slim = (analysis.cost(arm64.created(arm64.NETWORKS[name])).macs for name in ("googlenet", "googlenet_slim"))
+    assert slim / whole == pytest.approx(0.52, abs=0.005)
+
+
+def test_outputs_are_compared(tmp_path):
+    here, there = tmp_path / "here.npz", tmp_path / "there.npz"
+    np.savez(here, probabilities=np.linspace(0, 1, 9), logits=np.arange(9))
+    np.savez(there, probabilities=np.linspace(0, 1, 9) + 0.25, logits=np.arange(9))
+    assert arm64.differences(here, there) == {"probabilities": 0.25, "logits": 0.0}
+    np.savez(here, probabilities=np.ones(9), logits=np.arange(9))
+    with pytest.raises(ValueError, match="`probabilities` must have 8 values or more"):
+        arm64.differences(here, there)
+
+
+@pytest.fixture
+def bare(tmp_path, monkeypatch):
+    """A machine with an empty cache, whose programs are those in the folder that this is."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    monkeypatch.setenv("PATH", str(tools))
+    monkeypatch.setattr(aarch64, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(aarch64.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(aarch64.platform, "machine", lambda: "x86_64")
+    return tools
+
+
+def test_a_machine_without_apt(bare):
+    with pytest.raises(aarch64.UnavailableError, match=r"are needed\. Received: no apt-get and no dpkg-deb"):
+        aarch64.userland()
+
+
+def test_another_processor(bare, monkeypatch):
+    monkeypatch.setattr(aarch64.platform, "machine", lambda: "aarch64")
+    with pytest.raises(aarch64.UnavailableError, match="Received: Linux on aarch64"):
+        aarch64.userland()
+
+
+def test_what_failed_on_the_way_leaves_nothing(bare, tmp_path):
+    for name in ("apt-get", "dpkg-deb"):
+        (bare / name).write_text("#!/bin/sh\necho 'E: no such host' >&2\nexit 100\n")
+        (bare / name).chmod(0o755)
+    with pytest.raises(aarch64.UnavailableError, match=r"^apt-get ended with exit code 100: E: no such host$"):
+        aarch64.userland()
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
+def test_a_machine_without_a_compiler(bare, tmp_path):
+    with pytest.raises(aarch64.UnavailableError, match="a C compiler is needed"):
+        aarch64.instruction_counter(tmp_path)

@@ -1,0 +1,45 @@
+"""What is exported gives on an ARM processor, under qemu, what it gives here. Run by `make test-arm64`."""
+
+import numpy as np
+import pytest
+from aarch64 import userland
+from arm64 import LIMITS, compared
+from exports import drawn, noise
+
+from keras_inception import registry
+from keras_inception.mobile import export
+
+pytestmark = pytest.mark.arm64
+
+SIDE = 96
+NETWORKS = {
+    "googlenet": ("googlenet", {}),
+    "googlenet_batch_norm": ("googlenet", {"normalization": "batch_norm"}),
+    "inception_v3": ("inception_v3", {}),
+}
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def measured(request, tmp_path_factory, pictures):
+    """A network's rows, by the variant of the exported file."""
+    folder = tmp_path_factory.mktemp(request.param)
+    name, options = NETWORKS[request.param]
+    model = drawn(registry.create(name, input_shape=(SIDE, SIDE, 3), classes=100, **options))
+    export(model, folder, name=request.param, calibration=pictures / "train", min_agreement=0)
+    shown = folder / "noise.npy"
+    np.save(shown, noise((SIDE, SIDE), 4))
+    return {variant: compared(userland(), folder / f"{request.param}_{variant}.tflite", shown) for variant in LIMITS}
+
+
+@pytest.mark.parametrize("variant", LIMITS)
+def test_it_gives_the_same(measured, variant):
+    assert measured[variant]["probabilities"] <= LIMITS[variant]
+
+
+def test_int8_is_the_same_to_the_bit_as_far_as_the_softmax(measured):
+    assert measured["int8"]["logits"] == 0
+
+
+def test_int8_is_the_cheapest(measured):
+    counts = {variant: row["instructions"] for variant, row in measured.items()}
+    assert min(counts, key=counts.__getitem__) == "int8"
