@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 
 def drawn(model: "keras.Model") -> "keras.Model":
-    """The model, its weights drawn so that no branch is silent and that some classes are likelier than others."""
+    """The model, its weights drawn so that no branch is silent, some classes are likelier than others, none certain."""
     chance = np.random.default_rng(0)
     for layer in model.layers:
         for weight in layer.weights:
             if weight.name == "kernel":
-                weight.assign(chance.normal(0, (2 / np.prod(weight.shape[:-1])) ** 0.5, weight.shape))
+                gain = 0.5 if layer.name == "predictions" else 2
+                weight.assign(chance.normal(0, (gain / np.prod(weight.shape[:-1])) ** 0.5, weight.shape))
             elif weight.name in ("gamma", "moving_variance"):
                 weight.assign(chance.uniform(0.8, 1.2, weight.shape))
             else:
