@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_inception.mobile.convert import convert
 from keras_inception.mobile.graph import deployed, save
-from keras_inception.mobile.rewrites import rewrite
+from keras_inception.mobile.rewrites import for_variants
 from keras_inception.preprocessing import DEFAULT
 
 if TYPE_CHECKING:
@@ -32,14 +32,17 @@ def drawn(model: "keras.Model") -> "keras.Model":
 
 
 def converted(model: "keras.Model", files: Mapping[str, Path], rewrites: Sequence[str] | None = None) -> None:
-    """Write the files of a network, by precision, after these rewrites, by default all; int8 is calibrated on noise."""
+    """Write the files of a network, by variant, after these rewrites, else as export does."""
     given = DEFAULT.replace(size=model.input_shape[1:3])
+    models = for_variants(model, rewrites)
     with tempfile.TemporaryDirectory() as folder:
-        pictures, saved = Path(folder) / "pictures.npy", Path(folder) / "saved_model"
+        pictures = Path(folder) / "pictures.npy"
         np.save(pictures, noise(given.size, 4))
-        save(deployed(rewrite(model, rewrites), given, given), saved)
-        for precision, path in files.items():
-            convert(saved, precision, path, pictures, given)
+        for variant, path in files.items():
+            saved = Path(folder) / str(id(models[variant]))
+            if not saved.exists():
+                save(deployed(models[variant], given, given), saved)
+            convert(saved, variant, path, pictures, given)
 
 
 def noise(size: tuple[int, int], count: int) -> np.ndarray:

@@ -20,7 +20,6 @@ from readme import insert, keep, markdown
 
 from keras_inception import registry
 from keras_inception.mobile.benchmark import Stopwatch, of_file, take_turns
-from keras_inception.mobile.rewrites import REWRITES
 
 HERE = Path(__file__).parent
 REQUIREMENTS = HERE / "engine-requirements.txt"
@@ -91,7 +90,7 @@ def main() -> None:
 
 def files_of(folder: Path, name: str, network: Network) -> dict[tuple[str, str], Path]:
     """Our files of a network with drawn weights, and the plain converter's, by side and precision."""
-    sides = {"ours": (network.options, list(REWRITES)), "plain": (network.options | (network.plain or {}), [])}
+    sides = {"ours": (network.options, None), "plain": (network.options | (network.plain or {}), [])}
     files = {(side, precision): folder / f"{name}_{side}_{precision}.tflite" for side in sides for precision in ENGINES}
     if all(path.exists() for path in files.values()):
         return files

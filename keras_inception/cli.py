@@ -242,7 +242,7 @@ def export(
         str | None, typer.Option(help="Some of float32,float16,dynamic,int8; else all that can be had.")
     ] = None,
     rewrites: Annotated[
-        str | None, typer.Option(help="Of the graph, by commas, or none; else all. `rewrites` lists them.")
+        str | None, typer.Option(help="Of the graph, by commas, or none; else what pays. `rewrites` lists them.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="Files are named NAME_VARIANT.tflite.")] = None,
     model: Annotated[str | None, typer.Option(help="In place of SOURCE: a network by name (GoogLeNet) …")] = None,
@@ -397,11 +397,13 @@ def compress(
 @app.command("rewrites")
 def list_rewrites() -> None:
     """What `export` does to a network's graph for the sake of speed; its numbers stay the same."""
-    from keras_inception.mobile.rewrites import REWRITES
+    from keras_inception.mobile.rewrites import ONLY_FOR_INT8, REWRITES
 
-    _table(
-        ["rewrite", "about"], [[name, (function.__doc__ or "").split("\n")[0]] for name, function in REWRITES.items()]
-    )
+    rows = []
+    for name, function in REWRITES.items():
+        variants = "int8" if name in ONLY_FOR_INT8 else "all"
+        rows.append([name, variants, (function.__doc__ or "").split("\n")[0]])
+    _table(["rewrite", "variants", "about"], rows)
 
 
 @app.command()

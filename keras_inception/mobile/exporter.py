@@ -24,7 +24,7 @@ from keras_inception.mobile.convert import convert
 from keras_inception.mobile.graph import deployed, input_of, is_trained_for_int8, save
 from keras_inception.mobile.layer_errors import layer_errors as errors_of_layers
 from keras_inception.mobile.owners import Owners, recorded_scopes
-from keras_inception.mobile.rewrites import check_names, rewrite
+from keras_inception.mobile.rewrites import check_names, for_variants
 from keras_inception.mobile.source import Source, is_run, open_source
 from keras_inception.mobile.verify import MIN_AGREEMENT, Reference, accuracy, verify
 from keras_inception.preprocessing import Preprocessing
@@ -74,7 +74,8 @@ def export(
         output: the folder, made if need be.
         quantize: any of float32, float16 (weights), dynamic (8-bit weights), int8 (full integer, uint8 in and out). By
             default all, or int8 alone of a network that has been trained for it, which can have no other.
-        rewrites: of the graph for speed, names in `keras_inception.mobile.rewrites.REWRITES`; by default all.
+        rewrites: of the graph for speed, names in `keras_inception.mobile.rewrites.REWRITES`; by default those that
+            pay in a variant.
         name: of the files; by default the model's.
         labels: names of the classes, or a file of one a line; else a run's own, else numbers.
         preprocessing: a `Preprocessing`, the name of one, or its JSON file; else a run's own, else
@@ -196,15 +197,15 @@ class _Workshop:
         self._folder = folder
         self._opened = opened
         self._about = about
-        self._model = rewrite(opened.model, rewrites)
+        self._models = for_variants(opened.model, rewrites)
         self._trained = trained
         self._keep_float = tuple(keep_float)
         self._litert_sample = litert_sample
         self._calibration = None if trained else folder / "calibration.npy"
         if self._calibration:
             np.save(self._calibration, opened.calibration)
-        self._saved_models: dict[Preprocessing, Path] = {}
-        self._scopes: dict[Preprocessing, dict[str, str]] = {}
+        self._saved_models: dict[tuple[keras.Model, Preprocessing], Path] = {}
+        self._scopes: dict[Path, dict[str, str]] = {}
         self._failures: dict[str, str] = {}
         self._float_nodes: list[str] = []
 
@@ -214,7 +215,7 @@ class _Workshop:
         Raises:
             ValueError: a layer cannot be kept in float32.
         """
-        saved_models = [self._saved_model(self._given(variant)) for variant in variants]
+        saved_models = [self._saved_model(variant) for variant in variants]
         self._find_float_nodes()
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(self._convert, variants, saved_models))
@@ -292,9 +293,8 @@ class _Workshop:
         """The int8 file's SavedModel in float32."""
         path = self._folder / "twin.tflite"
         if not path.exists():
-            given = self._given("int8")
             try:
-                convert(self._saved_model(given), "float32", path, None, given)
+                convert(self._saved_model("int8"), "float32", path, None, self._given("int8"))
             except ChildError as error:
                 raise ValueError(f"the network cannot be converted: {error}") from None
         return path
@@ -302,7 +302,8 @@ class _Workshop:
     def _owners(self) -> Owners:
         """Of the operations of the int8 file and its twin."""
         size = self._opened.preprocessing.size
-        return Owners(self._opened.model, self._model, self._scopes[self._given("int8")], size)
+        scopes = self._scopes[self._saved_model("int8")]
+        return Owners(self._opened.model, self._models["int8"], scopes, size)
 
     def _path(self, variant: str) -> Path:
         return self._folder / variant / "model.tflite"
@@ -310,14 +311,15 @@ class _Workshop:
     def _given(self, variant: str) -> Preprocessing:
         return _given(self._opened.preprocessing, variant, self._litert_sample)
 
-    def _saved_model(self, given: Preprocessing) -> Path:
-        """The SavedModel whose input means `given`: most variants share one."""
-        if given not in self._saved_models:
+    def _saved_model(self, variant: str) -> Path:
+        """The SavedModel of a variant: most share one."""
+        model, given = self._models[variant], self._given(variant)
+        if (model, given) not in self._saved_models:
             path = self._folder / f"saved_model_{len(self._saved_models)}"
-            with recorded_scopes(self._model) as self._scopes[given]:
-                save(deployed(self._model, self._opened.preprocessing, given), path)
-            self._saved_models[given] = path
-        return self._saved_models[given]
+            with recorded_scopes(model) as self._scopes[path]:
+                save(deployed(model, self._opened.preprocessing, given), path)
+            self._saved_models[model, given] = path
+        return self._saved_models[model, given]
 
     def _describe(self, path: Path, given: Preprocessing) -> None:
         labels, preprocessing = path.with_name(LABELS), path.with_name(PREPROCESSING)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from keras_inception.mobile import VARIANTS
 from keras_inception.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -30,6 +31,24 @@ def rewrite(model: "keras.Model", names: Sequence[str] | None = None) -> "keras.
         if names is None or name in names:
             model = function(model)
     return model
+
+
+def by_default(variant: str) -> tuple[str, ...]:
+    """The rewrites that pay in a variant of the export, on ARM and on x86."""
+    return tuple(name for name in REWRITES if variant == "int8" or name not in ONLY_FOR_INT8)
+
+
+def for_variants(model: "keras.Model", names: Sequence[str] | None = None) -> dict[str, "keras.Model"]:
+    """A functional model as each variant is converted from it: after these rewrites, else those `by_default`.
+
+    Variants that need nothing of their own share one model.
+
+    Raises:
+        ValueError: there is no rewrite of such a name.
+    """
+    shared = rewrite(model, by_default("float32") if names is None else names)
+    int8 = rewrite(shared, ONLY_FOR_INT8) if names is None else shared
+    return {variant: int8 if variant == "int8" else shared for variant in VARIANTS}
 
 
 def check_names(names: Iterable[str] | None) -> None:
@@ -271,6 +290,10 @@ REWRITES: dict[str, Callable[["keras.Model"], "keras.Model"]] = {
     "pool_after_projection": pool_after_projection,
     "average_pool_as_convolution": average_pool_as_convolution,
 }
+
+
+# In float the delegate has average pooling of its own, which costs less.
+ONLY_FOR_INT8 = ("average_pool_as_convolution",)
 
 
 class Graph:

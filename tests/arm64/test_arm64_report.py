@@ -20,6 +20,13 @@ def test_a_rewrite_that_costs_instructions_is_named():
     assert told == "space_to_depth_stem costs googlenet/int8 3.0% more instructions"
 
 
+def test_what_a_rewrite_costs_where_it_is_not_the_default_is_no_complaint():
+    name = "inception_v3_without_average_pool_as_convolution"
+    dearer, without = {"instructions": 103, "probabilities": 0.0}, {"instructions": 100, "probabilities": 0.0}
+    assert not arm64.complaints({"inception_v3/float32": dearer, f"{name}/float32": without})
+    assert arm64.complaints({"inception_v3/int8": dearer, f"{name}/int8": without})
+
+
 @pytest.mark.parametrize(("what", "more"), [("probabilities", 0.01), ("logits", 1.0)])
 def test_a_file_that_differs_is_named(what, more):
     found = rows(googlenet=100)

@@ -9,6 +9,7 @@ from keras_inception import files, mobile
 from keras_inception.mobile import exporter, metadata
 from keras_inception.mobile.child import ChildError
 from keras_inception.mobile.classifier import TFLiteClassifier
+from keras_inception.mobile.delegate import undelegated
 from keras_inception.mobile.verify import CLIENT_TOLERANCE
 from keras_inception.preprocessing import DEFAULT, NAMED, Preprocessing
 
@@ -188,6 +189,24 @@ def test_a_sequential_network_of_logits_gets_a_softmax_and_numbered_labels(tmp_p
     noise = np.random.default_rng(1).integers(0, 256, (4, 8, 12, 3), dtype=np.uint8)
     logits = model.predict(DEFAULT.normalize(noise.astype(np.float32)), verbose=0)
     np.testing.assert_allclose(classifier.predict(noise), keras.ops.softmax(logits), atol=1e-5)
+
+
+def test_average_pooling_is_a_convolution_in_int8_alone(pictures, tmp_path):
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    image = keras.Input((SIDE, SIDE, 3))
+    x = layers.AveragePooling2D(3, strides=1, padding="same")(layers.Conv2D(8, 3, activation="relu")(image))
+    x = layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(image, layers.Dense(3, activation="softmax")(x))
+    variants = ["float32", "int8"]
+    mobile.export(
+        model, tmp_path, name="pool", quantize=variants, calibration=pictures / "train", min_agreement=0, labels=LABELS
+    )
+    for variant, there in zip(variants, (True, False), strict=True):
+        operations = undelegated(tmp_path / f"pool_{variant}.tflite")._get_ops_details()
+        assert ("AVERAGE_POOL_2D" in [operation["op_name"] for operation in operations]) == there
 
 
 def test_a_file_that_falls_short_is_refused_and_an_older_one_removed(run, tmp_path, no_converter):

@@ -84,6 +84,35 @@ def test_any_average_pooling(padding, size):
     assert not any(type(layer) is keras.layers.AveragePooling2D for layer in rewrites.rewrite(model).layers)
 
 
+def pooling_model():
+    import keras
+
+    image = keras.Input((9, 8, 3))
+    x = keras.layers.AveragePooling2D(3, strides=1, padding="same")(keras.layers.Conv2D(6, 1)(image))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 1)(x))
+    return with_drawn_weights(keras.Model(image, keras.layers.Softmax()(x)))
+
+
+def pools(model):
+    return [layer for layer in model.layers if type(layer).__name__ == "AveragePooling2D"]
+
+
+def test_each_variant_gets_what_pays_in_it(tiny_model):
+    model = pooling_model()
+    models = rewrites.for_variants(model)
+    assert models["float32"] is models["float16"] is models["dynamic"]
+    assert pools(models["float32"])
+    assert not pools(models["int8"])
+    same(model, models["float32"])
+    same(model, models["int8"])
+    assert len(set(rewrites.for_variants(tiny_model).values())) == 1  # nothing of its own: one SavedModel
+
+
+def test_what_is_asked_for_is_done_to_each_variant():
+    (asked,) = set(rewrites.for_variants(pooling_model(), ["average_pool_as_convolution"]).values())
+    assert not pools(asked)
+
+
 def test_what_is_read_twice_stays():
     import keras
 
