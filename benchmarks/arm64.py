@@ -68,7 +68,7 @@ NETWORKS = {
         "the same with TensorFlow's LRN", "googlenet", {"normalization": "lrn_builtin"}, base="googlenet_lrn"
     ),
     "inception_v3": INCEPTION_V3,
-    **_without("inception_v3", INCEPTION_V3, tuple(REWRITES)),
+    **_without("inception_v3", INCEPTION_V3, ("pool_after_projection", "average_pool_as_convolution")),
     "inception_v3_plain": INCEPTION_V3._replace(
         about="the same without any rewrite", base="inception_v3", without=tuple(REWRITES)
     ),
