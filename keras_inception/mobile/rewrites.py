@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from keras_inception.analysis.walk import Step
 
-# Each place of a kernel costs, so in blocks it must have so many times fewer. 3×3/2 has 2.25 times fewer, and is slower on
-# ARM and on x86; 5×5/2 has 2.8 times fewer, and takes fewer instructions on ARM.
+# Each place of a kernel costs, so in blocks it must have so many times fewer. 3×3/2 has 2.25 times fewer and is slower,
+# on ARM and on x86; 5×5/2 has 2.8 times fewer, and takes fewer instructions on ARM.
 FEWER_PLACES = 2.5
 STEM_CHANNELS = 4  # a convolution of more channels than this uses the processor well enough as it is
 
