@@ -72,6 +72,14 @@ TABLES = {
             "clustered_32": Cell("32 values a layer", Job(cluster=32), 2),
         },
     ),
+    "compress_inception_v3": Table(
+        "pictograms_20/inception_v3",
+        {
+            "qat": Cell("quantization-aware training", Job(quantize=True), 3),
+            "pruned_50": Cell("pruned, 50 %", Job(prune=0.5), 3),
+            "pqat_50": Cell("the same, trained for int8", Job(quantize=True), 2, "pruned_50"),
+        },
+    ),
     "compress_fashion_mnist": Table(
         "fashion_mnist/googlenet",
         {
