@@ -9,8 +9,10 @@ import venv
 from collections.abc import Sequence
 from pathlib import Path
 
+from keras_inception import files
+
 TORCH = Path(__file__).with_name("torch-requirements.txt")
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "keras-inception"
+CACHE = files.cache()
 INSTALLED = "from importlib import metadata; print(*(f'{d.name}=={d.version}' for d in metadata.distributions()))"
 
 

@@ -65,6 +65,11 @@ def new_folder(path: str | os.PathLike) -> Iterator[Path]:
         os.rename(new, path)
 
 
+def cache() -> Path:
+    """The folder for what can be had again: ``keras-inception`` in ``XDG_CACHE_HOME``, by default ``~/.cache``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "keras-inception"
+
+
 def remove_unfinished(folder: str | os.PathLike) -> None:
     """Remove what one that was killed was writing by `replacing`, in a folder that no other process writes into."""
     for left in Path(folder).rglob(f"{WRITING}*"):

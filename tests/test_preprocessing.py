@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from resizes import RESIZES
 
 from keras_inception import Preprocessing
-from keras_inception.preprocessing import FITTINGS, INTERPOLATIONS, NAMED
+from keras_inception.preprocessing import NAMED
 
 GOLDEN = Path(__file__).parent / "golden"
 sys.path.insert(0, str(GOLDEN))
@@ -18,15 +19,6 @@ from draw import draw_input  # noqa: E402
 sides = st.integers(1, 600)
 figures = st.floats(-1e6, 1e6)
 scales = st.floats(1e-3, 1e6)
-# Every combination of these that there is.
-RESIZES = [
-    {"fitting": fitting, "interpolation": interpolation, "antialias": antialias}
-    for fitting in FITTINGS
-    for interpolation in INTERPOLATIONS
-    for antialias in (True, False)
-    if (antialias or interpolation in ("nearest", "bilinear"))
-    and (fitting != "slim" or (interpolation == "bilinear" and not antialias))
-]
 preprocessings = st.builds(
     lambda resize, **fields: Preprocessing(**fields, **resize),
     resize=st.sampled_from(RESIZES),

@@ -1,6 +1,5 @@
 """The npm packages of the page in the browser, as its lock file has them, taken once into a cache."""
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,15 +13,13 @@ LOCK = ("package.json", "package-lock.json")
 def packages() -> Path:
     """The ``node_modules`` folder; npm is asked for it if it is not in the cache yet.
 
-    The cache is ``keras-inception/npm`` in ``XDG_CACHE_HOME``, by default ``~/.cache``; a lock file that changes gets a
-    folder of its own.
+    A lock file that changes gets a folder of its own in `files.cache`.
 
     Raises:
         FileNotFoundError: there is no npm.
         OSError: npm cannot take the packages; the message is its last words.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "keras-inception" / "npm"
-    folder = cache / files.sha256(WEB / LOCK[-1])[:16]
+    folder = files.cache() / "npm" / files.sha256(WEB / LOCK[-1])[:16]
     if not folder.exists():
         npm = shutil.which("npm")
         if npm is None:

@@ -10,22 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from resizes import RESIZES
 
 from keras_inception import Preprocessing
-from keras_inception.preprocessing import FITTINGS, INTERPOLATIONS, NAMED
+from keras_inception.preprocessing import NAMED
 
 pytestmark = pytest.mark.web
 
 MODULES = Path(__file__).parents[2] / "keras_inception" / "mobile" / "web"
-# Every combination of these that there is.
-RESIZES = [
-    {"fitting": fitting, "interpolation": interpolation, "antialias": antialias}
-    for fitting in FITTINGS
-    for interpolation in INTERPOLATIONS
-    for antialias in (True, False)
-    if (antialias or interpolation in ("nearest", "bilinear"))
-    and (fitting != "slim" or (interpolation == "bilinear" and not antialias))
-]
 # Height and width: of one pixel, long and thin, of more than 64 to 1, near to each other, as they come.
 SHAPES = [(1, 1), (1, 97), (97, 1), (2, 900), (900, 2), (3, 3), (224, 224), (225, 223), (256, 341), (500, 375)]
 KINDS = ("JPEG", "PNG", "WEBP")

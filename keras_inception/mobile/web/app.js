@@ -1,6 +1,7 @@
 /** The page: pictures in, answers out. What comes from files, labels too, becomes text and never markup. */
 
 import { Engine, ENGINES } from "./engine.js";
+import { imageData } from "./preprocessing.js";
 
 const TOP = 5;
 const $ = (id) => document.getElementById(id);
@@ -218,13 +219,8 @@ function bar({ label, probability }) {
 
 /** The network's input, RGB bytes. */
 function draw(canvas, pixels, description) {
-  const [, height, width] = Object.values(site.variants)[0].shape;
-  Object.assign(canvas, { width, height, ariaLabel: description });
-  const image = new ImageData(width, height);
-  for (let i = 0; i < width * height; i++) {
-    image.data.set(pixels.subarray(3 * i, 3 * i + 3), 4 * i);
-    image.data[4 * i + 3] = 255;
-  }
+  const image = imageData(pixels, Object.values(site.variants)[0].preprocessing.size);
+  Object.assign(canvas, { width: image.width, height: image.height, ariaLabel: description });
   canvas.getContext("2d").putImageData(image, 0, 0);
 }
 

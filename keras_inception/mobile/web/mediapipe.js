@@ -1,6 +1,7 @@
 /** The engine MediaPipe Tasks: the code of the phone's library, which goes by the file's own metadata. */
 
 import { FilesetResolver, ImageClassifier } from "./mediapipe/vision_bundle.mjs";
+import { imageData } from "./preprocessing.js";
 
 const WASM = new URL("./mediapipe/wasm", import.meta.url).href;
 
@@ -43,12 +44,7 @@ export function close(model) {
  * It is given the network's own size, so that it has nothing to resize, and it normalises by itself.
  */
 export async function classify(model, pixels, file) {
-  const [, height, width] = file.shape;
-  const image = new ImageData(width, height);
-  for (let i = 0; i < height * width; i++) {
-    image.data.set(pixels.subarray(3 * i, 3 * i + 3), 4 * i);
-    image.data[4 * i + 3] = 255;
-  }
+  const image = imageData(pixels, file.preprocessing.size);
   const began = performance.now();
   const { classifications } = model.classify(image);
   const milliseconds = performance.now() - began;

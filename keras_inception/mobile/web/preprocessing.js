@@ -98,3 +98,19 @@ function slim(picture, size, crop) {
   const places = (side, length) => Float64Array.from({ length }, (_, i) => i * (side / length));
   return bilinear(cut(picture, left, upper, width, height), places(height, size[0]), places(width, size[1]));
 }
+
+/**
+ * The same pixels for a canvas, or for what takes what a canvas gives.
+ *
+ * @param {Uint8Array} pixels RGB
+ * @param {[number, number]} size height and width
+ * @returns {ImageData}
+ */
+export function imageData(pixels, [height, width]) {
+  const image = new ImageData(width, height);
+  for (let i = 0; i < height * width; i++) {
+    image.data.set(pixels.subarray(3 * i, 3 * i + 3), 4 * i);
+    image.data[4 * i + 3] = 255;
+  }
+  return image;
+}
