@@ -46,6 +46,7 @@ FASHION = SMALL.replace(
     validate_every=2,
     augmentation=Augmentation(scale=(1.0, 1.25), erase=0.25, brightness=0, contrast=0, saturation=0, hue=0),
 )
+FASHION_20 = FASHION.replace(options={"stem_stride": 4}, epochs=1000, minutes=20)
 TWENTY = SMALL.replace(minutes=20, validate_every=4)
 HOUR = SMALL.replace(
     size=112,
@@ -56,7 +57,10 @@ HOUR = SMALL.replace(
     augmentation=RECIPES["small"].augmentation.replace(distortions=1, erase=0.1, mixup=0.2, cutmix=1.0, hue=0.05),
 )
 TABLES = {
-    "fashion_mnist": {"googlenet": Cell("GoogLeNet, stem stride 2", FASHION, "fashion_mnist", validation=0.05)},
+    "fashion_mnist": {
+        "googlenet": Cell("GoogLeNet, stem stride 2", FASHION, "fashion_mnist", validation=0.05),
+        "googlenet_20": Cell("GoogLeNet, stem stride 4, 20 minutes", FASHION_20, "fashion_mnist", validation=0.05),
+    },
     "pictograms_60": {"googlenet": Cell("GoogLeNet", HOUR)},
     "pictograms_20": {
         "googlenet": Cell("GoogLeNet: reduced modules, batch norm, heads", TWENTY),
