@@ -366,8 +366,15 @@ class _Compression:
     def _row(self, step: str, run: Run, before: list[dict]) -> dict:
         self._say(f"{step}: exporting to int8")
         path = self._file(step)
-        report = export(run.path, path.parent, quantize=("int8",), name=path.stem.removesuffix("_int8"),
-                        min_agreement=0, overwrite=True)  # fmt: skip
+        report = export(
+            run.path,
+            path.parent,
+            quantize=("int8",),
+            name=path.stem.removesuffix("_int8"),
+            min_agreement=0,
+            clients=(),  # they are asked when the result is exported
+            overwrite=True,
+        )
         exported = report["variants"]["int8"]
         if "refused" in exported:
             raise ValueError(f"the int8 file of {run.path} is of no use: {exported['refused']}")

@@ -1,0 +1,62 @@
+"""Where the time of a .tflite file goes, by kind of kernel: python benchmarks/kernels.py FILE [FILE]...
+
+Samples LiteRT on one thread by Linux' ``perf``, which must be installed. Prints milliseconds of an inference; the files
+should be of one network, and nothing else should run.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from readme import markdown
+
+from keras_inception.mobile.benchmark import of_file
+
+RUNS = 200
+FREQUENCY = 997  # samples a second
+# The first that is found in a symbol's name.
+KINDS = {
+    "convolutions": r"igemm|_gemm_|conv2d",
+    "depthwise convolutions": r"dwconv",
+    "average pools": r"[Aa]verage_?[Pp]ool|avgpool|rdsum|rsum",
+    "max pools": r"[Mm]ax_?[Pp]ool|maxpool",
+    "sums, products and roots": r"_v(add|mul|div|sqrt|sqr|mulc|addc)",
+    "copies": r"memcpy|memmove|_copy|transpose|x8_|x32_|pad",
+}
+
+
+def kernels(file: str) -> dict[str, float]:
+    """Milliseconds of an inference by kind of kernel, and of what is none of them."""
+    with tempfile.TemporaryDirectory() as folder:
+        record = Path(folder) / "perf.data"
+        command = ["perf", "record", "--quiet", "--event=cpu-clock", f"--freq={FREQUENCY}", f"--output={record}"]
+        told = subprocess.run(
+            [*command, *of_file(file, 1)], input=f"{RUNS}\n", capture_output=True, text=True, check=True
+        )
+        took = sum(json.loads(told.stdout.splitlines()[-1])) / RUNS
+        report = subprocess.run(
+            ["perf", "report", f"--input={record}", "--stdio", "--sort=symbol", "--show-nr-samples"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    spent: Counter = Counter()
+    for samples, symbol in re.findall(r"^ +[\d.]+% +(\d+) +\[\.\] (.+)$", report, re.MULTILINE):
+        kind = next((kind for kind, pattern in KINDS.items() if re.search(pattern, symbol)), None)
+        if kind:
+            spent[kind] += 1000 * int(samples) / FREQUENCY / RUNS
+    return {**{kind: spent[kind] for kind in KINDS}, "the rest": took - sum(spent.values()), "all": took}
+
+
+def main(files: list[str]) -> None:
+    found = [kernels(file) for file in files]
+    rows = [[kind, *(f"{each[kind]:.2f}" for each in found)] for kind in found[0]]
+    print(markdown(["ms", *(Path(file).stem for file in files)], rows))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
