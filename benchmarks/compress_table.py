@@ -65,10 +65,15 @@ TABLES = {
             "slim_75": Cell("slimmed to 0.75 of the MACs", Job(macs=0.75), 12),
             "slim_50": Cell("slimmed to half", Job(macs=0.5), 12),
             "slim_35": Cell("slimmed to 0.35", Job(macs=0.35), 12),
-            "pruned_50": Cell("pruned, 50 %", Job(prune=0.5), 12),
-            "pruned_75": Cell("pruned, 75 %", Job(prune=0.75), 12),
-            "pruned_87": Cell("pruned, 87.5 %", Job(prune=0.875), 12),
-            "two_of_four": Cell("pruned, 2 of 4", Job(prune="2:4"), 12),
+        },
+    ),
+    "compress_sparse": Table(
+        "pictograms_20/googlenet_again",
+        {
+            "pruned_50": Cell("pruned, 50 %", Job(prune=0.5), 3),
+            "pruned_75": Cell("pruned, 75 %", Job(prune=0.75), 8),
+            "pruned_87": Cell("pruned, 87.5 %", Job(prune=0.875), 8),
+            "two_of_four": Cell("pruned, 2 of 4", Job(prune="2:4"), 3),
             "clustered_32": Cell("32 values a layer", Job(cluster=32), 3),
         },
     ),
@@ -83,9 +88,9 @@ TABLES = {
     "compress_fashion_mnist": Table(
         "fashion_mnist/googlenet_20",
         {
-            "qat": Cell("quantization-aware training", Job(quantize=True), 2),
-            "pruned_50": Cell("pruned, 50 %", Job(prune=0.5), 2),
-            "pqat_50": Cell("the same, trained for int8", Job(quantize=True), 2, "pruned_50"),
+            "qat": Cell("quantization-aware training", Job(quantize=True), 1),
+            "pruned_50": Cell("pruned, 50 %", Job(prune=0.5), 1),
+            "pqat_50": Cell("the same, trained for int8", Job(quantize=True), 1, "pruned_50"),
         },
     ),
 }

@@ -64,6 +64,7 @@ TABLES = {
     "pictograms_60": {"googlenet": Cell("GoogLeNet", HOUR)},
     "pictograms_20": {
         "googlenet": Cell("GoogLeNet: reduced modules, batch norm, heads", TWENTY),
+        "googlenet_again": Cell("the same, once more", TWENTY),
         "naive": Cell("the same, naive modules", TWENTY.replace(options={"module": "naive"})),
         "lrn": Cell(
             "the same, LRN (a quarter of the rate)",
