@@ -80,13 +80,13 @@ TABLES = {
     "compress_inception_v3": Table(
         "pictograms_20/inception_v3",
         {
-            "qat": Cell("quantization-aware training", Job(quantize=True), 3),
-            "pruned_50": Cell("pruned, 50 %", Job(prune=0.5), 3),
-            "pqat_50": Cell("the same, trained for int8", Job(quantize=True), 2, "pruned_50"),
+            "qat": Cell("quantization-aware training", Job(quantize=True), 2),
+            "pruned_50": Cell("pruned, 50 %", Job(prune=0.5), 2),
+            "pqat_50": Cell("the same, trained for int8", Job(quantize=True), 1, "pruned_50"),
         },
     ),
     "compress_fashion_mnist": Table(
-        "fashion_mnist/googlenet_20",
+        "fashion_mnist/googlenet_10",
         {
             "qat": Cell("quantization-aware training", Job(quantize=True), 1),
             "pruned_50": Cell("pruned, 50 %", Job(prune=0.5), 1),

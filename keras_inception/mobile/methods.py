@@ -110,9 +110,9 @@ class Pruning(Finetuning):
     def compile(
         self, trainee: tf_keras.Model, recipe: Recipe, span: Span, plan: Plan, steps: int, distribution: Distribution
     ) -> None:
-        self.schedule.frequency = max(1, min(10, steps // 4))  # choosing anew takes as long as learning
         if isinstance(self.schedule, Gradually):
             self.schedule.steps = plan.steps(span, steps)
+            self.schedule.frequency = max(1, min(10, steps // 4))
         super().compile(trainee, recipe, span, plan, steps, distribution)
 
     def callbacks(self, callbacks: Sequence[keras.callbacks.Callback]) -> Sequence:
