@@ -54,7 +54,9 @@ def test_the_tables_of_trained_networks(script):
             assert row["command"].startswith("python benchmarks/train_table.py")
 
 
-@pytest.mark.parametrize("name", ["compress", "compress_20", "compress_inception_v3", "compress_fashion_mnist"])
+@pytest.mark.parametrize(
+    "name", ["compress", "compress_20", "compress_sparse", "compress_inception_v3", "compress_fashion_mnist"]
+)
 def test_the_tables_of_compressions(script, name):
     table, rows = script("compress_table"), script("readme").kept(name)  # nothing of a table that is not begun
     assert stands(name, table.table(name, rows))
