@@ -65,14 +65,14 @@ TABLES = {
             "slim_75": Cell("slimmed to 0.75 of the MACs", Job(macs=0.75), 12),
             "slim_50": Cell("slimmed to half", Job(macs=0.5), 12),
             "slim_35": Cell("slimmed to 0.35", Job(macs=0.35), 12),
+            "pruned_50": Cell("pruned, 50 %", Job(prune=0.5), 3),
+            "pruned_75": Cell("pruned, 75 %", Job(prune=0.75), 3),
+            "pruned_87": Cell("pruned, 87.5 %", Job(prune=0.875), 3),
         },
     ),
-    "compress_sparse": Table(
+    "compress_20_again": Table(
         "pictograms_20/googlenet_again",
         {
-            "pruned_50": Cell("pruned, 50 %", Job(prune=0.5), 3),
-            "pruned_75": Cell("pruned, 75 %", Job(prune=0.75), 8),
-            "pruned_87": Cell("pruned, 87.5 %", Job(prune=0.875), 8),
             "two_of_four": Cell("pruned, 2 of 4", Job(prune="2:4"), 3),
             "clustered_32": Cell("32 values a layer", Job(cluster=32), 3),
         },

@@ -55,7 +55,7 @@ def test_the_tables_of_trained_networks(script):
 
 
 @pytest.mark.parametrize(
-    "name", ["compress", "compress_20", "compress_sparse", "compress_inception_v3", "compress_fashion_mnist"]
+    "name", ["compress", "compress_20", "compress_20_again", "compress_inception_v3", "compress_fashion_mnist"]
 )
 def test_the_tables_of_compressions(script, name):
     table, rows = script("compress_table"), script("readme").kept(name)  # nothing of a table that is not begun
