@@ -1,6 +1,7 @@
 """Quantization-aware training (1712.05877) by tensorflow-model-optimization, and the int8 network that comes of it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from unittest import mock
 
 import keras
 import numpy as np
@@ -11,6 +12,9 @@ from tensorflow_model_optimization.python.core.quantization.keras.default_8bit i
 )
 from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
     default_8bit_quantize_registry as registry,
+)
+from tensorflow_model_optimization.python.core.quantization.keras.graph_transformations.model_transformer import (
+    ModelTransformer,
 )
 from tensorflow_model_optimization.python.core.quantization.keras.quantize_layer import QuantizeLayer
 from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import QuantizeWrapperV2
@@ -52,6 +56,8 @@ def quantize_aware(
             config = configs.NoOpQuantizeConfig() if moves else configs.Default8BitOutputQuantizeConfig()
         elif isinstance(layer, tf_keras.layers.DepthwiseConv2D) and not layer.trainable:
             config = configs.Default8BitOutputQuantizeConfig()  # an average, whose equal weights 8 bits hold
+        elif isinstance(layer, tf_keras.layers.Rescaling):
+            config = configs.Default8BitOutputQuantizeConfig()
         elif not isinstance(layer, tf_keras.layers.BatchNormalization) and not supported.supports(layer):
             raise ValueError(f"{layer.name} cannot be quantized: {type(layer).__name__} is not known to tfmot")
         return tfmot.quantization.keras.quantize_annotate_layer(layer, config)
@@ -60,7 +66,8 @@ def quantize_aware(
         copy = tf_keras.models.clone_model(model, clone_function=annotated)
         copy.set_weights(model.get_weights())
         scheme = SCHEMES[preserve]()
-        quantized = tfmot.quantization.keras.quantize_apply(copy, *([scheme] if scheme else []))
+        with mock.patch.object(ModelTransformer, "_get_layers", _in_order_of_names):
+            quantized = tfmot.quantization.keras.quantize_apply(copy, *([scheme] if scheme else []))
     _set_ranges(quantized, model, batches)
     return quantized
 
@@ -88,6 +95,13 @@ def on_grid(kernel: np.ndarray, axes: tuple[int, ...] | None) -> np.ndarray:
     step = np.abs(kernel).max(axis=axes, keepdims=True) / 127
     step = np.where(step > 0, step, 1)
     return (np.round(kernel / step) * step).astype(np.float32)
+
+
+def _in_order_of_names(transformer: ModelTransformer, names: Iterable[str]) -> list[dict]:
+    """Configurations of these layers. tfmot's own come in the order of the model, so that a concatenation of branches
+    of different depth gets its inputs, and the layer after it the channels, in another order than they were in."""
+    layers = {layer["config"]["name"]: layer for layer in transformer._config["layers"]}
+    return [layers[name] for name in dict.fromkeys(names) if name in layers]
 
 
 def _set_ranges(quantized: tf_keras.Model, model: tf_keras.Model, batches: Sequence[np.ndarray]) -> None:
