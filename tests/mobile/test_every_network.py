@@ -67,6 +67,8 @@ def test_quantized_trained_converted_and_run(network, tmp_path):
     model.fit(x, {head: y for head in heads} if heads else y, batch_size=8, verbose=0)
     assert any((weight.numpy() != first).any() for weight, first in zip(model.trainable_weights, before, strict=True))
     kept = inference_model(quantization.quantized(model, (-1, 1)))
+    expected = inference_model(network).predict(x, verbose=0)
+    np.testing.assert_allclose(kept.predict(x, verbose=0), expected, atol=0.2)
     path = tflite(kept, tmp_path, "int8", None)
     assert outside_delegate(path) == INT8
     assert partitions(path) == 1

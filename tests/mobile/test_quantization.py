@@ -1,0 +1,55 @@
+"""A network that is to be trained for int8 computes what it did, but for the rounding."""
+
+import keras
+import numpy as np
+import pytest
+import tf_keras
+from keras import layers
+from networks import with_drawn_weights
+
+from keras_inception.mobile import bridge, quantization
+
+SIDE = 16
+
+
+def unit(x, name: str, size: int = 1):
+    x = layers.Conv2D(8, size, padding="same", use_bias=False, name=name)(x)
+    return layers.ReLU(name=f"{name}_relu")(layers.BatchNormalization(name=f"{name}_bn")(x))
+
+
+def pooled(x):
+    return layers.MaxPooling2D(3, strides=1, padding="same", name="pooled")(x)
+
+
+MODULES = {
+    "a pool last": lambda x: layers.Concatenate()([unit(x, "one"), pooled(x)]),
+    "a pool first": lambda x: layers.Concatenate()([pooled(x), unit(x, "one")]),
+    "two units, then one, then a pool": lambda x: layers.Concatenate()(
+        [unit(unit(x, "reduce"), "three", 3), unit(x, "one"), pooled(x)]
+    ),
+    "a concatenation in another": lambda x: layers.Concatenate()(
+        [unit(x, "one"), layers.Concatenate()([unit(x, "left"), unit(x, "right", 3)]), pooled(x)]
+    ),
+    "a scaled residual": lambda x: layers.Add()([x, layers.Rescaling(0.2, name="scale")(unit(x, "one"))]),
+}
+
+
+@pytest.fixture(params=MODULES)
+def network(request) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    image = layers.Input((SIDE, SIDE, 3))
+    x = MODULES[request.param](unit(image, "stem", 3))
+    return with_drawn_weights(keras.Model(image, unit(x, "last")))
+
+
+def test_it_computes_what_it_did(network):
+    pictures = np.random.default_rng(0).uniform(-1, 1, (32, SIDE, SIDE, 3)).astype(np.float32)
+    trainee = quantization.quantize_aware(bridge.to_tf_keras(network), [pictures])
+    for layer in trainee.submodules:
+        if isinstance(layer, tf_keras.layers.BatchNormalization):
+            layer.momentum = 1.0  # it learns nothing when, in training, the ranges of the weights are taken
+    trainee(pictures, training=True)
+    expected = network.predict(pictures, verbose=0)
+    for same in (trainee, quantization.quantized(trainee, (-1, 1))):
+        error = same.predict(pictures, verbose=0) - expected
+        assert error.std() < 0.05 * expected.std()
