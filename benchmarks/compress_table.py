@@ -86,7 +86,7 @@ TABLES = {
         },
     ),
     "compress_fashion_mnist": Table(
-        "fashion_mnist/googlenet_10",
+        "fashion_mnist/googlenet",
         {
             "qat": Cell("quantization-aware training", Job(quantize=True), 1),
             "pruned_50": Cell("pruned, 50 %", Job(prune=0.5), 1),
