@@ -21,6 +21,7 @@ from keras_inception.training.schedules import Plan, Span, learning_rate
 
 PRUNABLE = (tf_keras.layers.Conv2D, tf_keras.layers.Dense)
 BATCH = 16
+MOMENTUM = 0.9  # of batch norms' averages, which else lag behind in a training of a hundred steps
 WRAPPED = re.compile("^(quant|prune_low_magnitude|cluster)_")  # what tfmot puts before the names of outputs
 
 
@@ -29,7 +30,11 @@ class Finetuning(Continued):
 
     def trainee(self, network: keras.Model, recipe: Recipe, classes: int, distribution: Distribution) -> Any:
         tf_keras.utils.set_random_seed(recipe.seed)
-        return self.wrapped(bridge.to_tf_keras(network), recipe)
+        trainee = self.wrapped(bridge.to_tf_keras(network), recipe)
+        for layer in trainee.submodules:
+            if isinstance(layer, tf_keras.layers.BatchNormalization):
+                layer.momentum = min(layer.momentum, MOMENTUM)
+        return trainee
 
     def wrapped(self, model: tf_keras.Model, recipe: Recipe) -> tf_keras.Model:
         """What is trained of it."""
