@@ -6,6 +6,7 @@ should be of one network, and nothing else should run.
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -53,6 +54,10 @@ def kernels(file: str) -> dict[str, float]:
 
 
 def main(files: list[str]) -> None:
+    if not shutil.which("perf"):
+        raise SystemExit("perf is needed, which Debian has in linux-perf")
+    if not files or (missing := [file for file in files if not Path(file).is_file()]):
+        raise SystemExit(f"FILEs must be .tflite files. Received: {' '.join(missing) if files else 'none'}")
     found = [kernels(file) for file in files]
     rows = [[kind, *(f"{each[kind]:.2f}" for each in found)] for kind in found[0]]
     print(markdown(["ms", *(Path(file).stem for file in files)], rows))
