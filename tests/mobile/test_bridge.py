@@ -29,8 +29,9 @@ def check(model):
     for ours, theirs, again in zip(
         *map(keras.tree.flatten, (expected, there(x, training=False), back(x))), strict=True
     ):
-        np.testing.assert_allclose(theirs, ours, atol=1e-5)  # threads add up in their own order
-        np.testing.assert_allclose(again, ours, atol=1e-5)
+        close = 1e-5 * np.abs(ours).max()  # threads add up in their own order
+        np.testing.assert_allclose(theirs, ours, atol=close)
+        np.testing.assert_allclose(again, ours, atol=close)
     assert [layer.name for layer in back.layers] == [layer.name for layer in model.layers]
     for weight, other in zip(model.get_weights(), back.get_weights(), strict=True):
         np.testing.assert_array_equal(weight, other)
@@ -38,7 +39,7 @@ def check(model):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks(name):
-    check(with_drawn_weights(registry.create(name, classes=4, **NETWORKS[name])))
+    check(with_drawn_weights(registry.create(name, classes=4, classifier_activation=None, **NETWORKS[name])))
 
 
 def test_arguments_are_carried():

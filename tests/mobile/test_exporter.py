@@ -177,7 +177,6 @@ def test_a_sequential_network_of_logits_gets_a_softmax_and_numbered_labels(tmp_p
     import keras
     from keras import layers
 
-    keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((8, 12, 3)), layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(6)])
     said: list[str] = []
     report = mobile.export(model, tmp_path, quantize=["float32"], on_step=said.append)
@@ -195,7 +194,6 @@ def test_average_pooling_is_a_convolution_in_int8_alone(pictures, tmp_path):
     import keras
     from keras import layers
 
-    keras.utils.set_random_seed(0)
     image = keras.Input((SIDE, SIDE, 3))
     x = layers.AveragePooling2D(3, strides=1, padding="same")(layers.Conv2D(8, 3, activation="relu")(image))
     x = layers.GlobalAveragePooling2D()(x)

@@ -62,7 +62,6 @@ SMALL = DEFAULT.replace(size=(4, 4))
 def test_probabilities_stay_as_they_are_and_logits_get_a_softmax():
     import keras
 
-    keras.utils.set_random_seed(0)
     picture = np.ones((1, 4, 4, 3), np.float32)
     softmax = dense(3, "softmax")
     np.testing.assert_allclose(probability_model(softmax, SMALL)(picture), softmax(picture), atol=1e-6)

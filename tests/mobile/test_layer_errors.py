@@ -166,7 +166,6 @@ def trained():
     import keras
     from keras import layers
 
-    keras.utils.set_random_seed(0)
     image = layers.Input((32, 32, 3))
     x = FakeQuantization(-1, 1, name="pixels")(image)
     x = layers.ReLU(name="conv_relu")(layers.Conv2D(8, 3, name="conv")(x))
