@@ -54,9 +54,7 @@ def quantize_aware(
         if isinstance(layer, bridge.KerasLayer):
             moves = isinstance(keras.saving.deserialize_keras_object(layer.config), MOVING)
             config = configs.NoOpQuantizeConfig() if moves else configs.Default8BitOutputQuantizeConfig()
-        elif isinstance(layer, tf_keras.layers.DepthwiseConv2D) and not layer.trainable:
-            config = configs.Default8BitOutputQuantizeConfig()  # an average, whose equal weights 8 bits hold
-        elif isinstance(layer, tf_keras.layers.Rescaling):
+        elif isinstance(layer, tf_keras.layers.Rescaling) or _averages(layer):
             config = configs.Default8BitOutputQuantizeConfig()
         elif not isinstance(layer, tf_keras.layers.BatchNormalization) and not supported.supports(layer):
             raise ValueError(f"{layer.name} cannot be quantized: {type(layer).__name__} is not known to tfmot")
@@ -95,6 +93,11 @@ def on_grid(kernel: np.ndarray, axes: tuple[int, ...] | None) -> np.ndarray:
     step = np.abs(kernel).max(axis=axes, keepdims=True) / 127
     step = np.where(step > 0, step, 1)
     return (np.round(kernel / step) * step).astype(np.float32)
+
+
+def _averages(layer: tf_keras.layers.Layer) -> bool:
+    """Whether it is an average pooling as a convolution: 8 bits hold its equal weights as they are."""
+    return isinstance(layer, tf_keras.layers.DepthwiseConv2D) and not layer.trainable
 
 
 def _in_order_of_names(transformer: ModelTransformer, names: Iterable[str]) -> list[dict]:
