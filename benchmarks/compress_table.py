@@ -87,8 +87,11 @@ TABLES = {
     ),
     "compress_fashion_mnist": Table(
         "fashion_mnist/googlenet",
+        {"qat": Cell("quantization-aware training", Job(quantize=True), 1)},
+    ),
+    "compress_fashion_mnist_30": Table(
+        "fashion_mnist/googlenet_30",
         {
-            "qat": Cell("quantization-aware training", Job(quantize=True), 1),
             "pruned_50": Cell("pruned, 50 %", Job(prune=0.5), 1),
             "pqat_50": Cell("the same, trained for int8", Job(quantize=True), 1, "pruned_50"),
         },

@@ -56,7 +56,15 @@ HOUR = SMALL.replace(
     augmentation=RECIPES["small"].augmentation.replace(distortions=1, erase=0.1, mixup=0.2, cutmix=1.0, hue=0.05),
 )
 TABLES = {
-    "fashion_mnist": {"googlenet": Cell("GoogLeNet, stem stride 2", FASHION, "fashion_mnist", validation=0.05)},
+    "fashion_mnist": {
+        "googlenet": Cell("GoogLeNet, stem stride 2", FASHION, "fashion_mnist", validation=0.05),
+        "googlenet_30": Cell(
+            "the same, 30 minutes",
+            FASHION.replace(epochs=1000, minutes=30, validate_every=1),
+            "fashion_mnist",
+            validation=0.05,
+        ),
+    },
     "pictograms_60": {"googlenet": Cell("GoogLeNet", HOUR)},
     "pictograms_20": {
         "googlenet": Cell("GoogLeNet: reduced modules, batch norm, heads", TWENTY),
