@@ -44,10 +44,12 @@ def layer_errors(int8: Path, float32: Path, pictures: np.ndarray, given: Preproc
     image, *feeds = alone.get_input_details()
     losses = [(_Loss(), _Loss()) for _ in operations]
     for picture in pictures[np.linspace(0, len(pictures) - 1, min(PICTURES, len(pictures))).astype(int)]:
-        rounded.set_tensor(rounded.get_input_details()[0]["index"], picture[None])
-        rounded.invoke()
-        exact.set_tensor(exact.get_input_details()[0]["index"], given.normalize(picture[None].astype(np.float32)))
-        exact.invoke()
+        for interpreter in (rounded, exact):
+            (taken,) = interpreter.get_input_details()
+            raw = taken["dtype"] == np.uint8
+            fed = picture[None] if raw else given.normalize(picture[None].astype(np.float32))
+            interpreter.set_tensor(taken["index"], fed)
+            interpreter.invoke()
         alone.set_tensor(image["index"], _values(rounded, rounded.get_input_details()[0]))
         for feed in feeds:
             alone.set_tensor(feed["index"], _values(rounded, found[feed["name"].removeprefix(FED)]))

@@ -1,5 +1,7 @@
 """Files for Google's LiteRT sample of image classification."""
 
+import json
+
 import numpy as np
 import pytest
 from colours import LABELS, SIDE, trained
@@ -26,6 +28,8 @@ def folder(tmp_path_factory, pictures):
         calibration=pictures / "train",
         test=pictures / "test",
         quantize=["int8"],
+        keep_float=["predictions"],
+        layer_errors=True,
         litert_sample=True,
     )
     return folder
@@ -60,6 +64,14 @@ def test_it_answers_for_pictures_of_the_samples_size(path, pictures):
 def test_between_its_ends_it_is_int8(path):
     kinds = [tensor["dtype"] for tensor in interpreter(path).get_tensor_details()]
     assert kinds.count(np.int8) > kinds.count(np.float32)
+
+
+def test_errors_of_its_layers_are_known(folder):
+    errors = json.loads((folder / "layer_errors.json").read_text(encoding="utf-8"))
+    types = {row["layer"]: row["type"] for row in errors}
+    assert types["predictions"] == "float32"
+    assert "int8" in types.values()
+    assert all(0 < row["error"] < 0.2 for row in errors)
 
 
 def test_the_card_says_whose_shape_it_is(folder):
