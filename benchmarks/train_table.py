@@ -69,6 +69,7 @@ TABLES = {
     "pictograms_20": {
         "googlenet": Cell("GoogLeNet: reduced modules, batch norm, heads", TWENTY),
         "googlenet_again": Cell("the same, once more", TWENTY),
+        "googlenet_seed_1": Cell("the same, second seed", TWENTY.replace(seed=1)),
         "naive": Cell("the same, naive modules", TWENTY.replace(options={"module": "naive"})),
         "lrn": Cell(
             "the same, LRN (a quarter of the rate)",
