@@ -60,6 +60,9 @@ def test_quantized_trained_converted_and_run(network, tmp_path):
     pictures = chance.integers(0, 256, (16, *network.input_shape[1:]), np.uint8)
     x, y = (pictures / 127.5 - 1).astype(np.float32), np.eye(CLASSES)[chance.integers(0, CLASSES, 16)]
     model = quantization.quantize_aware(bridge.to_tf_keras(rewrite(network)), [x])
+    kept = inference_model(quantization.quantized(model, (-1, 1)))
+    expected = inference_model(network).predict(x, verbose=0)
+    np.testing.assert_allclose(kept.predict(x, verbose=0), expected, atol=0.2)
     heads = list(model.output) if isinstance(model.output, dict) else []
     loss = "categorical_crossentropy"
     model.compile(tf_keras.optimizers.SGD(1e-5), {head: loss for head in heads} if heads else loss)
@@ -67,8 +70,6 @@ def test_quantized_trained_converted_and_run(network, tmp_path):
     model.fit(x, {head: y for head in heads} if heads else y, batch_size=8, verbose=0)
     assert any((weight.numpy() != first).any() for weight, first in zip(model.trainable_weights, before, strict=True))
     kept = inference_model(quantization.quantized(model, (-1, 1)))
-    expected = inference_model(network).predict(x, verbose=0)
-    np.testing.assert_allclose(kept.predict(x, verbose=0), expected, atol=0.2)
     path = tflite(kept, tmp_path, "int8", None)
     assert outside_delegate(path) == INT8
     assert partitions(path) == 1
