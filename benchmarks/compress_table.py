@@ -199,7 +199,7 @@ def paired(name: str, rows: dict[str, dict]) -> str:
 def networks(results: dict[str, dict], key: str) -> str:
     """What a cell did to each network that has it, with an interval."""
     points = [_points(rows, key) for rows in results.values() if key in rows]
-    return f"{_interval(points)}\n" if len(points) > 1 else "not run yet\n"
+    return f"On average {_interval(points)}\n" if len(points) > 1 else "not run yet\n"
 
 
 def _points(rows: dict[str, dict], key: str) -> float:
