@@ -66,6 +66,7 @@ TABLES = {
             "slim_50": Cell("slimmed to half", Job(macs=0.5), 12),
             "slim_35": Cell("slimmed to 0.35", Job(macs=0.35), 12),
             "pruned_50": Cell("pruned, 50 %", Job(prune=0.5), 3),
+            "pruned_87": Cell("pruned, 87.5 %", Job(prune=0.875), 3),
         },
     ),
     "compress_20_again": Table(
