@@ -26,7 +26,7 @@ test: setup
 	$(BIN)/$(PYTEST)
 
 soak: setup
-	$(BIN)/$(PYTEST) -m "$(HERE)"
+	$(BIN)/$(PYTEST) -m "$(HERE)" --hypothesis-profile random
 
 # Not from the lock file: whatever is newest and fits. LATEST=python3.12 takes another Python.
 LATEST ?= $(PYTHON)
@@ -70,7 +70,7 @@ check: setup
 $(VENV)/.installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info[:2] == (3, 11) or sys.exit("requirements.lock is for Python 3.11, and $(PYTHON) is " + sys.version.split()[0] + ": call make PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 

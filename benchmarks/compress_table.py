@@ -19,7 +19,7 @@ from readme import insert, keep, kept, markdown
 from scipy import stats
 from train_table import RUNS
 
-from keras_inception.mobile.compression import Job
+from keras_inception.mobile.job import Job
 
 VARIANTS = {
     "float32": "float32",

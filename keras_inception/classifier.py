@@ -38,6 +38,15 @@ class KerasClassifier:
         return self._predict(self.preprocessing.normalize(np.asarray(pictures, np.float32)))
 
 
+def check_classifier(path: str | os.PathLike) -> None:
+    """Raise what `open_classifier` raises of a path at which there is no run directory and no file."""
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"there is no run directory or .tflite file at {path}")
+    if path.is_dir():
+        Run(path).check_trained()
+
+
 def open_classifier(path: str | os.PathLike) -> Classifier:
     """The classifier in a run directory or in a ``.tflite`` file.
 
@@ -45,9 +54,8 @@ def open_classifier(path: str | os.PathLike) -> Classifier:
         FileNotFoundError: there is nothing at `path`.
         ValueError: neither a run directory nor a TFLite classifier.
     """
+    check_classifier(path)
     path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"there is no run directory or .tflite file at {path}")
     if path.is_dir():
         run = Run(path)
         return KerasClassifier(run.model(), run.labels, run.preprocessing)

@@ -6,11 +6,11 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
-from keras_inception.quiet import silenced
+from keras_inception.quiet import silenced, without_modules
 
 if TYPE_CHECKING:
     from keras_inception.analysis import Cost
@@ -114,12 +114,22 @@ def train(
         raise ValueError("PICTURES is missing: a folder of class folders to train on, or --resume to go on with a run")
     if not resume and not distribute and output.exists():  # of several workers, one may have made it already
         raise FileExistsError(f"{output} exists: go on with it by --resume, or name another folder by --output")
-    from keras_inception import training
+    from keras_inception import datasets, training
+    from keras_inception.datasets.splits import check_share
+    from keras_inception.runs import Run
     from keras_inception.training.distribution import open_distribution, prepare
+    from keras_inception.weights.published import check_weights
 
     chosen = None
-    if not resume:
+    if resume:
+        datasets.located(Run(output).data["source"])
+    else:
         chosen = training.named_recipe(recipe or "default").replace(**changes).override(_assignments(settings or []))
+        if chosen.weights is not None:
+            check_weights(chosen.weights)
+        check_share(0.15 if validation is None else validation)
+    if pictures is not None:
+        datasets.located(pictures)
     prepare(distribute)
     _import_tensorflow()
     with open_distribution(distribute, workers=workers, worker_id=worker_id) as distribution:
@@ -167,19 +177,28 @@ def evaluate(
 ) -> None:
     """Top-1, top-5, calibration and a table by class, on labelled pictures."""
     from keras_inception import crops as cropping
-    from keras_inception.classifier import open_classifier
+    from keras_inception import datasets, files
+    from keras_inception.classifier import check_classifier, open_classifier
 
     cropping.check(crops)
+    sources = [source, *(ensemble or ())]
+    for each in sources:
+        check_classifier(each)
+    if pictures is not None:
+        datasets.located(pictures)
+    elif not source.is_dir():
+        raise ValueError(f"DATA is missing: {source} does not know where labelled pictures are")
+    files.check_parent(confusion)
     _import_tensorflow()
     from keras_inception import evaluation, figures
+    from keras_inception.datasets.splits import left_out
 
-    sources = [source, *(ensemble or ())]
     classifiers = [open_classifier(each) for each in sources]
     labels = classifiers[0].labels
     cropping.check_labels(list(map(str, sources)), [each.labels for each in classifiers])
     labelled, skipped = _labelled_pictures(source, pictures, labels, strict)
-    for path, reason in skipped:
-        typer.echo(f"left out {path}: {reason}", err=True)
+    for line in left_out(skipped):
+        typer.echo(line, err=True)
     show, done = _progress("Classifying"), 0
 
     def on_batch(count: int) -> None:
@@ -215,9 +234,10 @@ def predict(
 ) -> None:
     """The likeliest classes of pictures."""
     from keras_inception import datasets
-    from keras_inception.classifier import open_classifier
+    from keras_inception.classifier import check_classifier, open_classifier
 
     pictures = [datasets.read_picture(path) for path in images]
+    check_classifier(source)
     if source.is_dir():
         _import_tensorflow()
     from keras_inception.evaluation import top_k
@@ -258,6 +278,9 @@ def export(
     min_agreement: Annotated[
         float | None, typer.Option(help="Least top-1 agreement with Keras, 0 to 1; 0 switches the gate off.")
     ] = None,
+    verify_pictures: Annotated[
+        str, typer.Option(metavar="N|all", help="Number of held-out pictures to verify on.")
+    ] = "500",
     keep_float: Annotated[
         list[str] | None,
         typer.Option("--keep-float", metavar="LAYER", help="That int8 leaves in float32; can be given again."),
@@ -278,37 +301,42 @@ def export(
     """Export to .tflite files, each verified before it gets its name."""
     if weights is not None and model is None:
         raise ValueError("--weights goes with --model")
-    if source is not None and not source.exists():
-        raise FileNotFoundError(f"there is no run directory or .keras file at {source}")
-    _import_tensorflow()
-    from keras_inception import mobile, registry
-
-    if source is not None and model is None:
-        network = source
-    elif model is not None and source is None:
-        network = registry.create(model, weights=weights, classes=classes)
-    else:
+    if (source is None) == (model is None):
         raise ValueError("name either a run directory or .keras file, or a network by --model")
+    from keras_inception import mobile, registry
+    from keras_inception.mobile.exporter import check_export
+    from keras_inception.weights.published import check_weights
+
+    options: dict[str, Any] = {
+        "quantize": _parts(quantize),
+        "rewrites": () if rewrites == "none" else _parts(rewrites),
+        "name": name,
+        "labels": labels,
+        "preprocessing": preprocessing,
+        "calibration": calibration,
+        "test": test,
+        "min_agreement": min_agreement,
+        "verify_pictures": _count_or_all("--verify-pictures", verify_pictures),
+        "keep_float": keep_float or (),
+        "layer_errors": layer_errors,
+        "clients": () if client == "none" else _parts(client),
+        "litert_sample": litert_sample,
+        "overwrite": overwrite,
+    }
+    check_export(source, output, **options)
+    network = None if model is None else registry.resolve(model)
+    if weights is not None:
+        check_weights(str(weights))
+    _import_tensorflow()
     report = mobile.export(
-        network,
+        source if network is None else registry.create(network, weights=weights, classes=classes),
         output,
-        quantize=_parts(quantize),
-        rewrites=() if rewrites == "none" else _parts(rewrites),
-        name=name,
-        labels=labels,
-        preprocessing=preprocessing,
-        calibration=calibration,
-        test=test,
+        **options,
         description=description,
         author=author,
         licence=licence,
-        min_agreement=min_agreement,
-        keep_float=keep_float or (),
-        layer_errors=layer_errors,
-        clients=() if client == "none" else _parts(client),
-        litert_sample=litert_sample,
-        overwrite=overwrite,
         on_step=lambda step: typer.echo(step, err=json),
+        on_progress=_progress_of_steps(),
     )
     if layer_errors and not json:
         _show_layer_errors(output)
@@ -353,20 +381,22 @@ def compress(
         raise ValueError(f"--resume takes the run and what is to be done from {output}: give neither")
     if not resume and source is None:
         raise ValueError("RUN is missing: a run directory to compress, or --resume to go on")
-    _import_tensorflow()
-    from keras_inception.mobile import compression
+    from keras_inception.mobile.job import Job, check_compression
 
     job = None
     if not resume:
         share = prune if prune in (None, "2:4") else _share("--prune", prune)
-        job = compression.Job(
-            macs, latency, mb, criterion, share, prune_schedule, prune_layers or None, cluster, quantize
-        )
+        job = Job(macs, latency, mb, criterion, share, prune_schedule, prune_layers or None, cluster, quantize)
+    assigned = _assignments(settings or [])
+    check_compression(source, output, job, settings=assigned, distillation=distillation, resume=resume)
+    _import_tensorflow()
+    from keras_inception.mobile import compression
+
     rows = compression.compress(
         source,
         output,
         job,
-        settings=_assignments(settings or []),
+        settings=assigned,
         distillation=distillation,
         resume=resume,
         on_step=lambda step: typer.echo(step, err=json),
@@ -417,10 +447,13 @@ def benchmark(
     json: Json = False,
 ) -> None:
     """How fast .tflite files are, by turns: nothing else should run on the machine."""
+    from keras_inception.mobile.benchmark import benchmark as measure
+    from keras_inception.mobile.classifier import interpreter
+
+    for path in paths:
+        interpreter(path)
     if peak:
         _import_tensorflow()
-    from keras_inception.mobile.benchmark import benchmark as measure
-
     rows = measure(paths, threads=threads, runs=runs, peak=peak, on_round=_progress("Rounds"))
     if json:
         typer.echo(jsonlib.dumps(rows, ensure_ascii=False))
@@ -471,7 +504,10 @@ def demo(
     _import_tensorflow()
     from keras_inception import demo as demonstration
 
-    _show_report(demonstration.run(output, minutes=minutes or demonstration.MINUTES, say=typer.echo), json=False)
+    report = demonstration.run(
+        output, minutes=minutes or demonstration.MINUTES, say=typer.echo, progress=_progress_of_steps()
+    )
+    _show_report(report, json=False)
     typer.echo(f"Report: {output / 'report.json'}")
 
 
@@ -528,6 +564,11 @@ def cost(
 
     With --budget the exit code is 1 if the network takes more multiply-adds.
     """
+    from keras_inception import files
+
+    if by not in (allowed := ("layers", "modules", "stages")):
+        raise ValueError(f"`by` must be one of {', '.join(allowed)}. Received: {by!r}")
+    files.check_parent(plot)
     result = _cost(model, size, classes)
     kept = None if budget is None else result.within(budget)
     table = result.table(by)
@@ -554,7 +595,10 @@ def shard(
 ) -> None:
     """Write pictures as TFRecord shards to train from, verified in the end."""
     from keras_inception import datasets
+    from keras_inception.datasets.splits import Skipped, left_out
+    from keras_inception.datasets.writing import check_shards
 
+    check_shards(shards)
     datasets.located(pictures)
     _import_tensorflow()
     manifest = datasets.write_shards(
@@ -566,8 +610,8 @@ def shard(
         on_write=_progress("Writing"),
         on_check=_progress("Reading back"),
     )
-    for path, reason in manifest["skipped"]:
-        typer.echo(f"left out {path}: {reason}", err=True)
+    for line in left_out([Skipped(*each) for each in manifest["skipped"]]):
+        typer.echo(line, err=True)
     if json:
         typer.echo(jsonlib.dumps({"output": str(output), **manifest}, ensure_ascii=False))
         return
@@ -587,6 +631,12 @@ def convert_weights(
     json: Json = False,
 ) -> None:
     """Write anybody's weights as a .keras file, or as a .safetensors file for weights=."""
+    from keras_inception import registry
+    from keras_inception.weights.targets import check_conversion
+
+    check_conversion(source, target, overwrite=overwrite)
+    if model is not None:
+        registry.resolve(model)
     _import_tensorflow()
     from keras_inception import weights
 
@@ -664,8 +714,8 @@ def _show_report(report: dict, json: bool) -> None:
             [
                 variant,
                 f"{row['mb']:.2f}",
-                "–" if row["top1"] is None else f"{row['top1']:.1%}",
-                f"{row['agreement']:.1%}",
+                "–" if row["top1"] is None else _with_interval(row, "top1"),
+                _with_interval(row, "agreement"),
                 f"{row['latency_ms']:.1f}",
                 ", ".join(row["outside_delegate"]) or "none",
             ]
@@ -674,9 +724,15 @@ def _show_report(report: dict, json: bool) -> None:
         _table(["variant", "MB", "top-1", "agreement", "latency ms", "outside the delegate"], rows)
         if report["top1"] is not None:
             typer.echo(f"Keras, with which they agree: top-1 {report['top1']:.1%}, top-5 {report['top5']:.1%}")
+        typer.echo(f"Measured on {_number(report['pictures'], 'picture')}; in parentheses 95 % intervals.")
     refused = {variant: row["refused"] for variant, row in report["variants"].items() if "refused" in row}
     if refused:
         _fail("\n".join(f"{variant} was not exported: {reason}" for variant, reason in refused.items()), 1)
+
+
+def _with_interval(row: dict, name: str) -> str:
+    low, high = row[f"{name}_interval"]
+    return f"{row[name]:.1%} ({100 * low:.1f}–{100 * high:.1f})"
 
 
 def _show_layer_errors(folder: Path) -> None:
@@ -710,8 +766,6 @@ def _labelled_pictures(source: Path, pictures: str | None, labels: tuple[str, ..
     scan = _progress("Looking at the pictures")
     if pictures is not None:
         return datasets.open_labelled(pictures, labels, strict=strict, progress=scan)
-    if not source.is_dir():
-        raise ValueError(f"DATA is missing: {source} does not know where labelled pictures are")
     run = Run(source)
     splits = datasets.open_data(**run.data, labels=labels, strict=strict, progress=scan)
     if not splits.test and run.fingerprint.get("validation") not in (None, splits.validation.fingerprint()):
@@ -724,6 +778,15 @@ def _labelled_pictures(source: Path, pictures: str | None, labels: tuple[str, ..
 def _parts(text: str | None) -> tuple[str, ...] | None:
     """What stands between commas."""
     return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _count_or_all(option: str, text: str) -> int | Literal["all"]:
+    if text == "all":
+        return "all"
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{option} must be a number or all. Received: {text!r}") from None
 
 
 def _share(option: str, text: str) -> float:
@@ -757,34 +820,59 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def _progress(text: str) -> Callable[[int, int], None]:
     """A progress bar on standard error, if that is a terminal: call it with what is done and how much there is."""
+    show = _progress_of_steps()
+    return lambda done, total: show(text, done, total)
+
+
+def _progress_of_steps() -> Callable[[str, int, int], None]:
+    """The same of steps that come one after the other: call it with the step, what is done and how much there is."""
     from rich.console import Console
     from rich.progress import Progress
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        return lambda done, total: None
-    bar = Progress(console=console, transient=True)
-    task = bar.add_task(text)
+        return lambda text, done, total: None
+    bar, step = None, None
 
-    def show(done: int, total: int) -> None:
-        bar.update(task, completed=done, total=total)
+    def show(text: str, done: int, total: int) -> None:
+        nonlocal bar, step
+        if bar is None or step != text:
+            if bar is not None:
+                bar.stop()
+            bar, step = Progress(console=console, transient=True), text
+            bar.add_task(text)
+            bar.start()
+        bar.update(bar.task_ids[0], completed=done, total=total)
         if done >= total:
             bar.stop()
-        elif not bar.live.is_started:
-            bar.start()
+            bar = None
 
     return show
 
 
 def _import_tensorflow() -> None:
-    """Import TensorFlow without the thirteen lines it prints on starting up."""
+    """Import TensorFlow and Keras without the lines that they print, nor what they load and is not used here."""
     if "tensorflow" in sys.modules:
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with silenced():
+    unused = ["matplotlib"] if os.environ.get("KERAS_BACKEND") == "jax" else ["jax", "matplotlib"]  # 2 of 6 seconds
+    with silenced(), without_modules(unused):
+        import keras  # noqa: F401
         import tensorflow as tf
 
         tf.config.list_physical_devices()
+    _warn_of_slow_protobuf()
+
+
+def _warn_of_slow_protobuf() -> None:
+    from google.protobuf.internal import api_implementation
+
+    if api_implementation.Type() == "python":
+        typer.echo(
+            "warning: this protobuf is pure Python, with which TensorFlow starts three times slower: "
+            'pip install "protobuf>=5.29.5,<6"',
+            err=True,
+        )
 
 
 if __name__ == "__main__":

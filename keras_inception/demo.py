@@ -17,7 +17,13 @@ MINUTES = 8.2
 SHOWN = 12
 
 
-def run(output: str | os.PathLike, *, minutes: float = MINUTES, say: Callable[[str], None] = print) -> dict:
+def run(
+    output: str | os.PathLike,
+    *,
+    minutes: float = MINUTES,
+    say: Callable[[str], None] = print,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> dict:
     """Train GoogLeNet on the pictograms, export and verify every variant, and classify with an exported file.
 
     Writes into the folder `output`: ``pictograms/``, ``run/``, ``exported/``, ``predictions.png`` and ``report.json``,
@@ -27,6 +33,7 @@ def run(output: str | os.PathLike, *, minutes: float = MINUTES, say: Callable[[s
     Args:
         minutes: of training, by the clock, at most.
         say: is told each step.
+        progress: called with (what, done, in all) while the files are made and verified.
 
     Returns:
         The report.
@@ -47,7 +54,14 @@ def run(output: str | os.PathLike, *, minutes: float = MINUTES, say: Callable[[s
     say(f"Trained in {(time.monotonic() - training_began) / 60:.1f} minutes: {trained.path}")
     about = "Says which of 19 kinds of things a pictogram shows."
     report = mobile.export(
-        trained.path, output / "exported", name="googlenet", description=about, overwrite=True, on_step=say
+        trained.path,
+        output / "exported",
+        name="googlenet",
+        description=about,
+        verify_pictures="all",
+        overwrite=True,
+        on_step=say,
+        on_progress=progress,
     )
     for row in report["variants"].values():
         if "path" in row:

@@ -1,13 +1,15 @@
 """Writing that leaves nothing half done: beside, then renamed."""
 
+import csv
 import errno
 import glob
 import hashlib
+import io
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -100,12 +102,28 @@ def write_json(path: str | os.PathLike, value) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def write_csv(path: str | os.PathLike, rows: Sequence[Mapping]) -> None:
+    """Write rows, which need not all have the same columns, as CSV under `path`, whole or not at all."""
+    columns = dict.fromkeys(name for row in rows for name in row)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
 def read_json(path: str | os.PathLike):
     """The value of a JSON file; ValueError naming the file if it is not JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a JSON file: {error}") from None
+
+
+def check_parent(path: str | os.PathLike | None) -> None:
+    """Raise FileNotFoundError if the folder that a file is to be written into is not there."""
+    if path is not None and not Path(path).resolve().parent.is_dir():
+        raise FileNotFoundError(f"{path} cannot be written: there is no folder {Path(path).parent}")
 
 
 def write_labels(path: str | os.PathLike, labels: list[str] | tuple[str, ...]) -> None:

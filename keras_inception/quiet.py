@@ -1,8 +1,8 @@
-"""Silence for C++ libraries that write where no Python setting reaches."""
+"""Import libraries quietly: without what they print, and without what they import and is not used."""
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 
@@ -19,3 +19,16 @@ def silenced() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+@contextmanager
+def without_modules(names: Sequence[str]) -> Iterator[None]:
+    """Make the import of these modules fail inside the block, if they are not imported yet."""
+    blocked = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(blocked))  # type: ignore[arg-type]  # None is Python's own mark for it
+    try:
+        yield
+    finally:
+        for name in blocked:
+            if sys.modules.get(name) is None:
+                sys.modules.pop(name, None)

@@ -1,7 +1,8 @@
 """The run directory: what training writes and everything else reads.
 
 ``model.keras`` (best weights), ``labels.txt``, ``preprocessing.json``, ``recipe.json``, ``data.json`` (where the
-pictures lie and how they were split), ``metrics.csv``, ``checkpoints/``, and if asked for TensorBoard's ``logs/``.
+pictures lie and how they were split), ``metrics.csv``, ``checkpoints/``; ``left_out.csv`` (path, reason) if there are
+files that could not be used; and if asked for TensorBoard's ``logs/``.
 """
 
 import os
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 MODEL, LABELS, PREPROCESSING = "model.keras", "labels.txt", "preprocessing.json"
 RECIPE, DATA, METRICS, CHECKPOINTS = "recipe.json", "data.json", "metrics.csv", "checkpoints"
-LOGS, LOCK = "logs", ".lock"
+LEFT_OUT, LOGS, LOCK = "left_out.csv", "logs", ".lock"
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,14 @@ class Run:
         """Of the splits that training has seen, by which it notices that they have changed."""
         return files.read_json(self.path / DATA).get("fingerprint", {})
 
-    def model(self) -> "keras.Model":
-        """The trained network; ValueError if training has not finished an epoch yet."""
+    def check_trained(self) -> None:
+        """Raise ValueError if training has not finished an epoch yet."""
         if not (self.path / MODEL).is_file():
             raise ValueError(f"{self.path} has no {MODEL} yet: no epoch of its training has ended")
+
+    def model(self) -> "keras.Model":
+        """The trained network; ValueError if training has not finished an epoch yet."""
+        self.check_trained()
         return load(self.path / MODEL)
 
 

@@ -4,8 +4,10 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
-settings.register_profile("untimed", deadline=None)  # a busy machine is not a fault
-settings.load_profile("untimed")
+# A busy machine is not a fault, so that there is no deadline. `make soak` draws other examples in every run.
+settings.register_profile("random", deadline=None)
+settings.register_profile("derandomized", deadline=None, derandomize=True)
+settings.load_profile("derandomized")
 
 COLOURS = {"blue": (30, 40, 220), "green": (30, 200, 40), "red": (220, 30, 40)}
 

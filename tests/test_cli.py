@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from google.protobuf.internal import api_implementation
 
 import keras_inception
+from keras_inception import cli
 from keras_inception.cli import main
 from keras_inception.mobile import rewrites
 from keras_inception.registry import NETWORKS
@@ -143,6 +145,79 @@ def test_a_mistake_is_one_clear_line(arguments, says, tmp_path, capfd):
     assert says in message
     assert message.startswith("error: ")
     assert message.count("\n") == 1, "one line, without TensorFlow's noise"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "nowhere"],
+        ["train", "{tmp}", "--set", "weights=nowhere.pth"],
+        ["train", "--resume", "--output", "nowhere"],
+        ["evaluate", "nowhere"],
+        ["evaluate", "{tmp}/text.tflite"],
+        ["evaluate", "{tmp}/text.tflite", "nowhere"],
+        ["evaluate", "{tmp}/text.tflite", "{tmp}", "--ensemble", "nowhere"],
+        ["evaluate", "{tmp}/text.tflite", "{tmp}", "--confusion", "nowhere/confusion.png"],
+        ["predict", "nowhere", "{tmp}/picture.png"],
+        ["predict", "{tmp}/text.tflite", "nowhere.png"],
+        ["export", "nowhere.keras"],
+        ["export", "{tmp}/there.keras", "--calibration", "nowhere"],
+        ["export", "{tmp}/there.keras", "--test", "nowhere"],
+        ["export", "{tmp}/there.keras", "--labels", "nowhere.txt"],
+        ["export", "{tmp}/there.keras", "--preprocessing", "nowhere.json"],
+        ["export", "{tmp}/there.keras", "--quantize", "int4"],
+        ["export", "{tmp}/there.keras", "--verify-pictures", "some"],
+        ["export", "{tmp}/there.keras", "--verify-pictures", "0"],
+        ["export", "{tmp}/there.keras", "--litert-sample", "--client", "task-libary"],
+        ["export", "--model", "GoogLeNet", "--weights", "nowhere.pth"],
+        ["compress", "nowhere", "--quantize"],
+        ["compress", "{tmp}", "--prune", "2"],
+        ["compress", "--resume", "--output", "nowhere"],
+        ["benchmark", "nowhere.tflite"],
+        ["page", "nowhere"],
+        ["cost", "nowhere.keras"],
+        ["cost", "googlenet", "--by", "weeks"],
+        ["cost", "googlenet", "--plot", "nowhere/plot.png"],
+        ["shard", "nowhere", "{tmp}/shards"],
+        ["shard", "{tmp}", "{tmp}/shards", "--shards", "0"],
+        ["convert-weights", "nowhere.pth", "{tmp}/out.keras"],
+        ["convert-weights", "imagenet", "{tmp}/out.keras", "--model", "googlenut"],
+    ],
+)
+def test_a_mistake_is_told_before_tensorflow_is_imported(arguments, tmp_path, pictures, capsys, monkeypatch):
+    (tmp_path / "text.tflite").write_text("this is not a model")
+    (tmp_path / "there.keras").write_text("neither is this")
+    shutil.copy(pictures / "test" / "red" / "0.png", tmp_path / "picture.png")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "_import_tensorflow", lambda: pytest.fail("TensorFlow would be imported"))
+    code, message = failure(capsys, *(argument.format(tmp=tmp_path) for argument in arguments))
+    assert code == 1
+    assert message.startswith("error: ")
+
+
+def test_modules_that_are_not_wanted_are_not_imported():
+    code = """
+import sys
+from keras_inception.quiet import without_modules
+with without_modules(["json", "colorsys"]):
+    import json
+    try:
+        import colorsys
+    except ImportError:
+        print("not imported")
+import colorsys
+"""
+    done = subprocess.run([sys.executable, "-c", "import json" + code], capture_output=True, text=True, check=True)
+    assert done.stdout == "not imported\n"
+
+
+def test_a_protobuf_without_its_c_part_is_warned_of(capsys, monkeypatch):
+    monkeypatch.setattr(api_implementation, "Type", lambda: "upb")
+    cli._warn_of_slow_protobuf()
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(api_implementation, "Type", lambda: "python")
+    cli._warn_of_slow_protobuf()
+    assert "pip install" in capsys.readouterr().err
 
 
 def test_a_mistake_in_a_process_of_its_own_shows_no_traceback(tmp_path):

@@ -66,6 +66,7 @@ def training_batches(
     decode, labels = examples.decoder(), tf.constant(examples.labels)
     size = tf.constant(preprocessing.size)
 
+    @tf.autograph.experimental.do_not_convert
     def example(position):
         epoch = position // epoch_length
         epoch_seed = tf.stack([seed, epoch])
@@ -96,6 +97,7 @@ def evaluation_batches(examples: Examples, preprocessing: "Preprocessing", batch
     def prepare(index):
         return preprocessing(examples.read(int(index)))
 
+    @tf.autograph.experimental.do_not_convert
     def example(index, label):
         x = tf.numpy_function(prepare, [index], tf.float32, stateful=False)
         return tf.ensure_shape(x, (*preprocessing.size, 3)), label

@@ -67,7 +67,7 @@ def open_folder(
             `labels` or ``train``, an argument is out of range, or `strict` and there is something to skip.
     """
     check_share(validation)
-    root = _existing_folder(path)
+    root = existing_folder(path)
     folders = _split_folders(root) or {"train": root}
     if "train" not in folders:
         raise ValueError(f"{root} has {', '.join(folders)}, but no train folder")
@@ -80,7 +80,7 @@ def labelled_folder(
     path: str | os.PathLike, labels: Sequence[str], prefer: Sequence[str], strict: bool, progress: Progress | None
 ) -> tuple[Examples, tuple[Skipped, ...]]:
     """`open_labelled` of a folder, which need not have every class."""
-    root = _existing_folder(path)
+    root = existing_folder(path)
     folders = _split_folders(root) or {prefer[0]: root}
     wanted = next(([split] for split in prefer if split in folders), list(folders))
     found = _scan(root, {split: folders[split] for split in wanted}, tuple(labels), strict, progress)
@@ -98,7 +98,7 @@ def list_pictures(path: str | os.PathLike) -> tuple[Files, tuple[Skipped, ...]]:
     Raises:
         ValueError: `path` is no folder, or no picture is in it.
     """
-    root = _existing_folder(path)
+    root = existing_folder(path)
     readable, skipped = _examine([str(file) for file in _files_below(root)], None)
     if not readable:
         raise ValueError(f"{root} has no pictures{such_as(skipped)}")
@@ -107,7 +107,8 @@ def list_pictures(path: str | os.PathLike) -> tuple[Files, tuple[Skipped, ...]]:
     return _files(root, rows, readable), tuple(sorted(skipped))
 
 
-def _existing_folder(path: str | os.PathLike) -> Path:
+def existing_folder(path: str | os.PathLike) -> Path:
+    """Return `path`; raise ValueError if it is not a folder."""
     root = Path(path)
     if not root.is_dir():
         raise ValueError(f"{root} is {'a file, not a folder' if root.exists() else 'not there'}")

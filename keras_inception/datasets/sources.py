@@ -6,7 +6,7 @@ from pathlib import Path
 
 from keras_inception.datasets.examples import Examples
 from keras_inception.datasets.fashion_mnist import find_fashion_mnist
-from keras_inception.datasets.folder import labelled_folder, open_folder
+from keras_inception.datasets.folder import existing_folder, labelled_folder, open_folder
 from keras_inception.datasets.shards import find_shards, is_shard_folder
 from keras_inception.datasets.splits import Found, Progress, Skipped, Splits, arranged, first_split, make_splits
 from keras_inception.datasets.tfds import find_tfds
@@ -84,6 +84,8 @@ def open_labelled(
 def located(source: str | os.PathLike) -> str:
     """The source as it can be opened from any working directory; ValueError if there is none."""
     kind, rest = _kind(source)
+    if not kind:
+        existing_folder(source)
     if kind == FASHION_MNIST and rest:
         return f"{kind}:{os.path.abspath(rest)}"
     return os.fspath(source) if kind else os.path.abspath(source)

@@ -11,6 +11,8 @@ import numpy as np
 
 from keras_inception.datasets.examples import Examples
 
+SHOWN = 5  # of what was left out; the rest is a number
+
 Progress = Callable[[int, int], None]  # called with (done, in all)
 
 
@@ -143,6 +145,18 @@ def arranged(found: Found, labels: Sequence[str] | None) -> Found:
 def unknown_class(where: str, name: str, labels: Sequence[str]) -> ValueError:
     """The error that a set has a class that is not among those that are known."""
     return ValueError(f"{where}: {name!r} is not one of the {len(labels)} classes: {', '.join(labels):.300}")
+
+
+def left_out(skipped: Sequence[Skipped], listed: str | os.PathLike | None = None) -> list[str]:
+    """Return lines that tell what was left out: the first five, and how many more.
+
+    Args:
+        listed: the file that lists them all, if there is one.
+    """
+    lines = [f"left out {path}: {reason}" for path, reason in skipped[:SHOWN]]
+    if len(skipped) > SHOWN:
+        lines.append(f"and {len(skipped) - SHOWN} more" + (f", listed in {listed}" if listed else ""))
+    return lines
 
 
 def such_as(skipped: Sequence[Skipped]) -> str:

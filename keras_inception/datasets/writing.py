@@ -22,6 +22,12 @@ KEYS = Keys()
 MOST = 99999  # five digits
 
 
+def check_shards(shards: int) -> None:
+    """Raise ValueError if there cannot be so many shards."""
+    if not 1 <= shards <= MOST:
+        raise ValueError(f"`shards` must be from 1 to {MOST}. Received: shards={shards}")
+
+
 def write_shards(
     source: str | os.PathLike,
     output: str | os.PathLike,
@@ -58,8 +64,7 @@ def write_shards(
         ValueError: as `open_data`, `output` holds other things, or what was read back is not what was written.
         OSError: a shard cannot be written, as on a full disk. Nothing half written is left under a shard's name.
     """
-    if not 1 <= shards <= MOST:
-        raise ValueError(f"`shards` must be from 1 to {MOST}. Received: shards={shards}")
+    check_shards(shards)
     output = Path(output)
     if os.path.isdir(source) and output.resolve().is_relative_to(Path(source).resolve()):
         raise ValueError(f"`output` must lie outside of the pictures in {source}. Received: {output}")

@@ -4,6 +4,7 @@ import json
 import os
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,11 +92,12 @@ class TFLiteClassifier:
             "preprocessing": json.loads(self.preprocessing.to_json()),
         }
 
-    def predict(self, pictures: np.ndarray) -> np.ndarray:
+    def predict(self, pictures: np.ndarray, on_picture: Callable[[int], None] | None = None) -> np.ndarray:
         """Probabilities, float32 (n, classes), of RGB pictures that `preprocessing.fit` has made.
 
         Args:
             pictures: (n, height, width, 3) of the network's `size`, 0 to 255, whole numbers or not.
+            on_picture: called with the number of pictures done, for a progress bar.
 
         Raises:
             ValueError: pictures of another size or range.
@@ -108,10 +110,12 @@ class TFLiteClassifier:
             received = f"{pictures.min():g} to {pictures.max():g}"
             raise ValueError(f"`pictures` must be pixels from 0 to 255, not normalised. Received: {received}")
         probabilities = np.empty((len(pictures), self.classes), np.float32)
-        for row, picture in zip(probabilities, pictures, strict=True):
+        for done, (row, picture) in enumerate(zip(probabilities, pictures, strict=True), start=1):
             self._interpreter.set_tensor(self._input["index"], self.as_input(picture[None]))
             self._interpreter.invoke()
             row[:] = self.dequantized(self._interpreter.get_tensor(self._output["index"])[0])
+            if on_picture:
+                on_picture(done)
         return probabilities
 
     def latency_ms(self, runs: int = 30) -> float:

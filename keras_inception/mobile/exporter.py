@@ -6,9 +6,9 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -25,7 +25,16 @@ from keras_inception.mobile.graph import deployed, input_of, is_trained_for_int8
 from keras_inception.mobile.layer_errors import layer_errors as errors_of_layers
 from keras_inception.mobile.owners import Owners, recorded_scopes
 from keras_inception.mobile.rewrites import check_names, for_variants
-from keras_inception.mobile.source import Source, is_run, open_source
+from keras_inception.mobile.source import (
+    TEST_PICTURES,
+    Progress,
+    Source,
+    check_pictures,
+    check_source,
+    is_run,
+    open_source,
+    own_name,
+)
 from keras_inception.mobile.verify import MIN_AGREEMENT, Reference, accuracy, verify
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.runs import LABELS, PREPROCESSING
@@ -53,6 +62,7 @@ def export(
     author: str | None = None,
     licence: str | None = None,
     min_agreement: float | None = None,
+    verify_pictures: int | Literal["all"] = TEST_PICTURES,
     keep_float: Sequence[str] = (),
     layer_errors: bool = False,
     clients: Sequence[str] | None = None,
@@ -60,6 +70,7 @@ def export(
     overwrite: bool = False,
     threads: int = 1,
     on_step: Callable[[str], None] | None = None,
+    on_progress: Callable[[str, int, int], None] | None = None,
 ) -> dict:
     """Export a classifier of pictures to verified .tflite files.
 
@@ -76,16 +87,18 @@ def export(
             default all, or int8 alone of a network that has been trained for it, which can have no other.
         rewrites: of the graph for speed, names in `keras_inception.mobile.rewrites.REWRITES`; by default those that
             pay in a variant.
-        name: of the files; by default the model's.
+        name: of the files; by default that of the ``.keras`` file, else the model's.
         labels: names of the classes, or a file of one a line; else a run's own, else numbers.
         preprocessing: a `Preprocessing`, the name of one, or its JSON file; else a run's own, else
             (x - 127.5) / 127.5 at the model's input size.
         calibration: folder of pictures like those it will see, for int8; else a run's training pictures. Up to 200.
         test: folder to verify on, of class folders if there are labels; else a run's test or validation pictures, else
-            a part of the calibration pictures that is not calibrated with, else noise. Up to 2000.
+            a part of the calibration pictures that is not calibrated with, else noise.
         description, author, licence: for the metadata and the card.
         min_agreement: least share of the pictures on which a file must name the class that Keras names. By default
             0.99 for float32 and float16 and 0.95 for dynamic and int8; 0 switches this gate off.
+        verify_pictures: number of pictures of `test` to verify on, drawn from its classes in proportion, or ``"all"``.
+            If there are fewer, all are taken.
         keep_float: names of layers that stay in float32 in the int8 file, their weights and their arithmetic.
         layer_errors: write ``layer_errors.json`` too: what each layer of the int8 file loses, refused or not
             (`keras_inception.mobile.layer_errors`).
@@ -98,9 +111,11 @@ def export(
         overwrite: replace an export in `output`.
         threads: of the interpreter.
         on_step: called with a line of text at each step.
+        on_progress: called with (what is done, number done, number in all), for a progress bar.
 
     Returns:
-        What ``report.json`` holds. A variant that fell short has ``refused`` with the reason, no ``path``, and no file.
+        What ``report.json`` holds; shares come with their 95 % intervals. A variant that fell short has ``refused``
+        with the reason, no ``path``, and no file.
 
     Raises:
         ValueError: an argument is not as above, or `source` is not a classifier of pictures.
@@ -109,13 +124,27 @@ def export(
     """
     began = time.monotonic()
     say = on_step or (lambda line: None)
-    _check_arguments(quantize, rewrites, name, min_agreement, keep_float, layer_errors)
-    check_clients(clients)
+    progress = on_progress or (lambda what, done, total: None)
+    check_export(
+        source,
+        output,
+        quantize=quantize,
+        rewrites=rewrites,
+        name=name,
+        labels=labels,
+        preprocessing=preprocessing,
+        calibration=calibration,
+        test=test,
+        min_agreement=min_agreement,
+        verify_pictures=verify_pictures,
+        keep_float=keep_float,
+        layer_errors=layer_errors,
+        clients=clients,
+        litert_sample=litert_sample,
+        overwrite=overwrite,
+    )
     missing = metadata.unavailable()
-    if litert_sample and missing:
-        raise ValueError(f"`litert_sample` needs metadata: {missing}. Received: litert_sample=True")
     folder = Path(output)
-    _check_folder(folder, source, name, overwrite)
     opened = open_source(
         source,
         labels=labels,
@@ -123,7 +152,9 @@ def export(
         calibration=calibration,
         test=test,
         size=sample.SIZE if litert_sample else None,
+        limit=None if verify_pictures == "all" else verify_pictures,
         say=say,
+        progress=progress,
     )
     trained = is_trained_for_int8(opened.model)
     _check_layers(keep_float, opened.model, trained)
@@ -135,22 +166,22 @@ def export(
     if missing:
         say(f"the files get no metadata, without which phones' libraries do not take them: {missing}")
     about = metadata.About(
-        name=name or re.sub(r"[^\w.-]", "_", opened.model.name),
+        name=name or re.sub(r"[^\w.-]", "_", own_name(source) or opened.model.name),
         version=f"keras-inception {__version__}",
         description=description or f"Classifies pictures into {len(opened.labels)} classes.",
         author=author or "",
         license=licence or "",
     )
-    reference = _ask_keras(opened, litert_sample)
+    reference = _ask_keras(opened, litert_sample, progress)
     rows = {}
     with tempfile.TemporaryDirectory(prefix="keras-inception-") as temporary:
         workshop = _Workshop(Path(temporary), opened, about, rewrites, trained, keep_float, litert_sample)
         say(f"Converting to {', '.join(quantize)}")
-        workshop.convert(quantize)
+        workshop.convert(quantize, progress)
         for variant in quantize:
             say(f"{variant}: verifying")
             least = MIN_AGREEMENT[variant] if min_agreement is None else min_agreement
-            path, row = workshop.prove(variant, reference, least, threads, clients)
+            path, row = workshop.prove(variant, reference, least, threads, clients, progress)
             target = folder / f"{about['name']}_{variant}.tflite"
             if "refused" not in row:
                 with files.replacing(target) as beside:
@@ -209,7 +240,7 @@ class _Workshop:
         self._failures: dict[str, str] = {}
         self._float_nodes: list[str] = []
 
-    def convert(self, variants: Sequence[str]) -> None:
+    def convert(self, variants: Sequence[str], progress: Progress) -> None:
         """Make the files of all variants, as many at a time as there are processors.
 
         Raises:
@@ -217,8 +248,12 @@ class _Workshop:
         """
         saved_models = [self._saved_model(variant) for variant in variants]
         self._find_float_nodes()
+        progress("Converting", 0, len(variants))
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(self._convert, variants, saved_models))
+            conversions = [pool.submit(self._convert, *each) for each in zip(variants, saved_models, strict=True)]
+            for done, conversion in enumerate(as_completed(conversions), start=1):
+                conversion.result()
+                progress("Converting", done, len(variants))
 
     def prove(
         self,
@@ -227,6 +262,7 @@ class _Workshop:
         min_agreement: float,
         threads: int,
         clients: Sequence[str] | None,
+        progress: Progress,
     ) -> tuple[Path, dict]:
         """The file of one variant, and its row of the report, which has ``refused`` if it must not be used."""
         path, given = self._path(variant), self._given(variant)
@@ -234,7 +270,16 @@ class _Workshop:
             return path, {"refused": self._failures[variant]}
         try:
             self._describe(path, given)
-            row = verify(path, variant, given, reference, min_agreement=min_agreement, threads=threads, clients=clients)
+            row = verify(
+                path,
+                variant,
+                given,
+                reference,
+                min_agreement=min_agreement,
+                threads=threads,
+                clients=clients,
+                progress=progress,
+            )
         except (ChildError, ValueError) as error:
             row = {"refused": str(error)}
         if variant == "int8" and self._keep_float:
@@ -334,7 +379,43 @@ class _Workshop:
             sample.check(path)
 
 
-def _check_arguments(
+def check_export(
+    source: "str | os.PathLike | keras.Model | None",
+    output: str | os.PathLike,
+    *,
+    quantize: Sequence[str] | None,
+    rewrites: Sequence[str] | None,
+    name: str | None,
+    labels: str | os.PathLike | Sequence[str] | None,
+    preprocessing: str | os.PathLike | Preprocessing | None,
+    calibration: str | os.PathLike | None,
+    test: str | os.PathLike | None,
+    min_agreement: float | None,
+    verify_pictures: int | Literal["all"],
+    keep_float: Sequence[str],
+    layer_errors: bool,
+    clients: Sequence[str] | None,
+    litert_sample: bool,
+    overwrite: bool,
+) -> None:
+    """Raise what `export` raises for arguments that are wrong whatever the model is, before anything is loaded."""
+    _check_options(quantize, rewrites, name, min_agreement, keep_float, layer_errors)
+    if verify_pictures != "all" and not (isinstance(verify_pictures, int) and verify_pictures >= 1):
+        raise ValueError(f"`verify_pictures` must be 1 or more, or 'all'. Received: {verify_pictures!r}")
+    check_clients(clients)
+    if isinstance(source, (str, os.PathLike)):
+        check_source(source)
+    if isinstance(labels, (str, os.PathLike)):
+        files.read_labels(labels)
+    if isinstance(preprocessing, (str, os.PathLike)):
+        Preprocessing.named(str(preprocessing))
+    check_pictures(calibration, test)
+    if litert_sample and (missing := metadata.unavailable()):
+        raise ValueError(f"`litert_sample` needs metadata: {missing}. Received: litert_sample=True")
+    _check_folder(Path(output), source, name, overwrite)
+
+
+def _check_options(
     quantize: Sequence[str] | None,
     rewrites: Sequence[str] | None,
     name: str | None,
@@ -366,7 +447,9 @@ def _check_layers(keep_float: Sequence[str], model: "keras.Model", trained: bool
             raise ValueError(f"`keep_float` must be layers of {model.name}, without heads.{hint} Received: {layer!r}")
 
 
-def _check_folder(folder: Path, source: "str | os.PathLike | keras.Model", name: str | None, overwrite: bool) -> None:
+def _check_folder(
+    folder: Path, source: "str | os.PathLike | keras.Model | None", name: str | None, overwrite: bool
+) -> None:
     if is_run(source) and folder.resolve() == Path(source).resolve():
         raise ValueError(f"`output` must be another folder than the run's. Received: {folder}")
     patterns = (REPORT, LAYER_ERRORS, *NAMES, *(f"{name or '*'}_{variant}.tflite" for variant in VARIANTS))
@@ -380,15 +463,18 @@ def _given(preprocessing: Preprocessing, variant: str, litert_sample: bool) -> P
     return sample.sample_input(preprocessing) if litert_sample else input_of(preprocessing, variant)
 
 
-def _ask_keras(opened: Source, litert_sample: bool) -> Reference:
+def _ask_keras(opened: Source, litert_sample: bool, progress: Progress) -> Reference:
     model, given = opened.model, opened.preprocessing
     if litert_sample:
         given = sample.sample_input(given)
         model = deployed(model, opened.preprocessing, given)
     predict = keras_predictor(model)
-    batches = (opened.test[start : start + BATCH] for start in range(0, len(opened.test), BATCH))
-    probabilities = np.concatenate([predict(given.normalize(batch.astype(np.float32))) for batch in batches])
-    return Reference(opened.test, probabilities, opened.truth)
+    probabilities = []
+    for start in range(0, len(opened.test), BATCH):
+        progress("Asking Keras", start, len(opened.test))
+        probabilities.append(predict(given.normalize(opened.test[start : start + BATCH].astype(np.float32))))
+    progress("Asking Keras", len(opened.test), len(opened.test))
+    return Reference(opened.test, np.concatenate(probabilities), opened.truth)
 
 
 def _in_short(row: dict) -> str:

@@ -14,10 +14,12 @@ import tf_keras
 from keras_inception.mobile import bridge, quantization
 from keras_inception.mobile.rewrites import rewrite
 from keras_inception.models.inference import inference_model
+from keras_inception.training.building import make_variables
 from keras_inception.training.distribution import Distribution
+from keras_inception.training.fused import adam_terms, apply_adam
 from keras_inception.training.method import Continued
 from keras_inception.training.recipe import Recipe
-from keras_inception.training.schedules import Plan, Span, learning_rate
+from keras_inception.training.schedules import Plan, Span, learning_rate, once_per_graph
 
 PRUNABLE = (tf_keras.layers.Conv2D, tf_keras.layers.Dense)
 BATCH = 16
@@ -34,6 +36,8 @@ class Finetuning(Continued):
         for layer in trainee.submodules:
             if isinstance(layer, tf_keras.layers.BatchNormalization):
                 layer.momentum = min(layer.momentum, MOMENTUM)
+        # Autograph takes seconds, for control flow that is not there.
+        trainee.train_step = tf.autograph.experimental.do_not_convert(trainee.train_step)
         return trainee
 
     def wrapped(self, model: tf_keras.Model, recipe: Recipe) -> tf_keras.Model:
@@ -55,6 +59,7 @@ class Finetuning(Continued):
             loss_weights={"predictions": 1.0, **dict.fromkeys(heads, recipe.auxiliary_weight)} if heads else None,
             metrics={"predictions": [top1]} if heads else [top1],
         )
+        make_variables(trainee)
 
     def callbacks(self, callbacks: Sequence[keras.callbacks.Callback]) -> Sequence:
         return [Adapted(callback) for callback in callbacks]
@@ -204,6 +209,19 @@ class Quantization(Finetuning):
         return inference_model(quantization.quantized(trainee, (float(ends.min()), float(ends.max()))))
 
 
+class FusedAdamW(tf_keras.optimizers.AdamW):
+    """AdamW of tf_keras, the same figures and the same state, by TensorFlow's fused kernel (`training.fused`)."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._shared = once_per_graph(lambda: adam_terms(self, self.learning_rate))
+
+    def update_step(self, gradient, variable):
+        index = self._index_dict[self._var_key(variable)]
+        m, v = self._momentums[index], self._velocities[index]
+        apply_adam(variable.handle, m.handle, v.handle, gradient, self._shared())
+
+
 class Rate(tf_keras.optimizers.schedules.LearningRateSchedule):
     """A learning rate of Keras 3, a number or by steps, as tf_keras takes it."""
 
@@ -255,4 +273,4 @@ def _optimizer(recipe: Recipe, rate: Rate) -> tf_keras.optimizers.Optimizer:
     epsilon = {} if recipe.epsilon is None else {"epsilon": recipe.epsilon}
     if recipe.optimizer == "rmsprop":
         return tf_keras.optimizers.RMSprop(rho=recipe.rho, momentum=recipe.momentum, **epsilon, **arguments)
-    return tf_keras.optimizers.AdamW(**epsilon, **arguments)
+    return FusedAdamW(**epsilon, **arguments)

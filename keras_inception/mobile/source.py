@@ -4,7 +4,7 @@ import itertools
 import os
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from keras_inception.datasets import Examples, Skipped, Splits
 
 CALIBRATION_PICTURES = 200
-TEST_PICTURES = 2000
+TEST_PICTURES = 500  # of which 99 % agreement is known to a percent
 NOISE_PICTURES = 50
 
 Say = Callable[[str], None]
+Progress = Callable[[str, int, int], None]  # called with (what, done, in all)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,9 +65,33 @@ class _Picture(NamedTuple):
         return self.examples.read(self.number)
 
 
-def is_run(source: "str | os.PathLike | keras.Model") -> TypeGuard[str | os.PathLike]:
+def is_run(source: "str | os.PathLike | keras.Model | None") -> TypeGuard[str | os.PathLike]:
     """Whether `source` is a directory, which is to be a run."""
     return isinstance(source, (str, os.PathLike)) and Path(source).is_dir()
+
+
+def own_name(source: "str | os.PathLike | keras.Model") -> str | None:
+    """Return the name of somebody's own ``.keras`` file, without its ending; None for a run or a model."""
+    return Path(source).stem if isinstance(source, (str, os.PathLike)) and not is_run(source) else None
+
+
+def check_source(source: str | os.PathLike) -> None:
+    """Raise if there is no run directory and no file at `source`."""
+    if is_run(source):
+        Run(Path(source)).check_trained()
+    elif not Path(source).exists():
+        raise FileNotFoundError(f"there is no run directory or .keras file at {source}")
+
+
+def check_pictures(calibration: str | os.PathLike | None, test: str | os.PathLike | None) -> None:
+    """Raise ValueError if there are no pictures where they should be, as far as a look at the path tells."""
+    from keras_inception import datasets
+
+    if calibration is not None and not Path(calibration).is_dir():
+        there = "a file" if Path(calibration).exists() else "not there"
+        raise ValueError(f"`calibration` must be a folder of pictures. Received: {calibration}, which is {there}")
+    if test is not None:
+        datasets.located(test)
 
 
 def open_source(
@@ -77,12 +102,15 @@ def open_source(
     calibration: str | os.PathLike | None,
     test: str | os.PathLike | None,
     size: tuple[int, int] | None,
+    limit: int | None,
     say: Say,
+    progress: Progress,
 ) -> Source:
     """Open a run directory, a ``.keras`` file or a model; what is given goes before what a run knows itself.
 
     Args:
         size: (height, width) that the pictures are fitted to; None for the network's.
+        limit: number of pictures to verify on; None for all.
 
     Raises:
         ValueError: the model is no classifier of pictures (`graph.probability_model`), `labels` are not as many as its
@@ -96,7 +124,7 @@ def open_source(
     classes = model.output.shape[1]
     if names and len(names) != classes:
         raise ValueError(f"`labels` must be {classes}, one for each output. Received: {len(names)} labels")
-    pool, held_out = _pictures(run, calibration, test, names, say)
+    pool, held_out = _pictures(run, calibration, test, names, limit, say)
     if pool or held_out:
         say(f"Reading {len(pool)} pictures to calibrate with and {len(held_out)} to verify on")
     truth = [picture.label for picture in held_out]
@@ -105,8 +133,8 @@ def open_source(
         model,
         names or numbered(classes),
         preprocessing,
-        calibration=_read(pool, fitted),
-        test=_read(held_out, fitted) if held_out else _noise(fitted.size),
+        calibration=_read(pool, fitted, progress),
+        test=_read(held_out, fitted, progress) if held_out else _noise(fitted.size),
         truth=np.array(truth) if held_out and None not in truth else None,
         noise=not held_out,
     )
@@ -139,6 +167,7 @@ def _pictures(
     calibration: str | os.PathLike | None,
     test: str | os.PathLike | None,
     labels: tuple[str, ...],
+    limit: int | None,
     say: Say,
 ) -> tuple[list[_Picture], list[_Picture]]:
     """Those to calibrate with and those to verify on, possibly none."""
@@ -155,8 +184,8 @@ def _pictures(
     else:
         count = min(CALIBRATION_PICTURES, max(1, len(pool) * 4 // 5))
         pool, held_out = pool[:count], [picture._replace(label=None) for picture in pool[count:]]
-    if len(held_out) > TEST_PICTURES:
-        held_out = random.Random(0).sample(held_out, TEST_PICTURES)
+    if limit is not None and len(held_out) > limit:
+        held_out = _in_proportion(held_out, limit)
     return pool[:CALIBRATION_PICTURES], held_out
 
 
@@ -174,15 +203,30 @@ def _to_calibrate(
     else:
         return []
     chance = random.Random(0)
-    members = defaultdict(list)
-    for picture in _listed(examples):
-        members[picture.label].append(picture)
-    for pictures in members.values():
-        chance.shuffle(pictures)
-    rounds = [[picture for picture in each if picture] for each in itertools.zip_longest(*members.values())]
+    pictures = _listed(examples)
+    members = _by_class(pictures, chance)
+    rounds = [[index for index in each if index is not None] for each in itertools.zip_longest(*members)]
     for each in rounds:
         chance.shuffle(each)
-    return [picture for each in rounds for picture in each]
+    return [pictures[index] for each in rounds for index in each]
+
+
+def _in_proportion(pictures: list[_Picture], count: int) -> list[_Picture]:
+    """Draw so many pictures by chance, of each class its share, and return them in their order."""
+    chance = random.Random(0)
+    members = _by_class(pictures, chance)
+    ranked = [((rank + chance.random()) / len(each), index) for each in members for rank, index in enumerate(each)]
+    return [pictures[index] for index in sorted(index for _, index in sorted(ranked)[:count])]
+
+
+def _by_class(pictures: Sequence[_Picture], chance: random.Random) -> list[list[int]]:
+    """The numbers of the pictures of each class, shuffled."""
+    members = defaultdict(list)
+    for index, picture in enumerate(pictures):
+        members[picture.label].append(index)
+    for indices in members.values():
+        chance.shuffle(indices)
+    return list(members.values())
 
 
 def _to_verify(source: str | os.PathLike, labels: tuple[str, ...], say: Say) -> list[_Picture]:
@@ -207,16 +251,19 @@ def _below(folder: str | os.PathLike, say: Say) -> "Examples":
     return examples
 
 
-def _tell(skipped: "Iterable[Skipped]", say: Say) -> None:
-    for path, reason in skipped:
-        say(f"left out {path}: {reason}")
+def _tell(skipped: "Sequence[Skipped]", say: Say) -> None:
+    from keras_inception.datasets.splits import left_out
+
+    for line in left_out(skipped):
+        say(line)
 
 
-def _read(chosen: Sequence[_Picture], preprocessing: Preprocessing) -> np.ndarray:
+def _read(chosen: Sequence[_Picture], preprocessing: Preprocessing, progress: Progress) -> np.ndarray:
     pictures = np.empty((len(chosen), *preprocessing.size, 3), np.uint8)
     with ThreadPoolExecutor() as pool:
         for index, fitted in enumerate(pool.map(lambda picture: preprocessing.fit(picture.read()), chosen)):
             pictures[index] = fitted
+            progress("Reading pictures", index + 1, len(chosen))
     return pictures
 
 

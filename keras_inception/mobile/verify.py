@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_inception.evaluation import evaluate
+from keras_inception.evaluation import evaluate, wilson
 from keras_inception.mobile.child import ChildError
 from keras_inception.mobile.classifier import TFLiteClassifier, numbered
 from keras_inception.mobile.clients import CLIENTS, client
 from keras_inception.mobile.delegate import outside_delegate, outside_gpu
+from keras_inception.mobile.source import Progress
 from keras_inception.preprocessing import Preprocessing
 
 MIN_AGREEMENT = {"float32": 0.99, "float16": 0.99, "dynamic": 0.95, "int8": 0.95}
@@ -34,12 +35,12 @@ class Reference(NamedTuple):
     truth: np.ndarray | None
 
 
-def accuracy(probabilities: np.ndarray, truth: np.ndarray | None) -> dict[str, float | None]:
-    """Top-1 and top-5 as fractions of 1; None where the truth is not known."""
+def accuracy(probabilities: np.ndarray, truth: np.ndarray | None) -> dict[str, float | list[float] | None]:
+    """Top-1 with its 95 % interval, and top-5, as fractions of 1; None where the truth is not known."""
     if truth is None:
-        return {"top1": None, "top5": None}
+        return {"top1": None, "top1_interval": None, "top5": None}
     result = evaluate(lambda _: probabilities, [(None, truth)], numbered(probabilities.shape[1]))
-    return {"top1": result.top1, "top5": result.top5}
+    return {"top1": result.top1, "top1_interval": list(result.top1_interval), "top5": result.top5}
 
 
 def agreement(probabilities: np.ndarray, reference: np.ndarray) -> float:
@@ -61,6 +62,7 @@ def verify(
     min_agreement: float,
     threads: int,
     clients: Sequence[str] | None = None,
+    progress: Progress = lambda what, done, total: None,
 ) -> dict:
     """A file's row of the report; under ``refused`` it says what falls short, if anything does.
 
@@ -73,7 +75,9 @@ def verify(
         ValueError: LiteRT cannot run the file, or it gives NaN or infinity.
     """
     classifier = TFLiteClassifier(path, threads)
-    probabilities = classifier.predict(reference.pictures)
+    probabilities = classifier.predict(
+        reference.pictures, lambda done: progress(f"{variant}: verifying", done, len(reference.pictures))
+    )
     if not np.isfinite(probabilities).all():
         raise ValueError("it gives NaN or infinity on held-out pictures")
     tried = _tried(path, CLIENTS if clients is None else clients, reference.pictures, probabilities)
@@ -82,6 +86,7 @@ def verify(
         "mb": path.stat().st_size / 1e6,
         **accuracy(probabilities, reference.truth),
         "agreement": agreed,
+        "agreement_interval": list(wilson(round(agreed * len(reference.pictures)), len(reference.pictures))),
         "max_difference": float(np.abs(probabilities - reference.probabilities).max()),
         "latency_ms": classifier.latency_ms(),
         "outside_delegate": outside_delegate(path),

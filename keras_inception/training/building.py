@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -136,6 +137,20 @@ def compile_for(
         metrics={"predictions": metrics} if heads else metrics,
         jit_compile=_xla(recipe.xla),
     )
+    if keras.backend.backend() == "tensorflow" and not distribution.is_replicated:  # else Keras does so itself
+        make_variables(model)
+
+
+def make_variables(model: Any) -> None:
+    """Make the variables of a compiled model's optimizer, losses and metrics, of Keras 3 or of tf_keras.
+
+    Left to the first step they are made while it is traced, and TensorFlow traces it a second time.
+    """
+    model.optimizer.build(model.trainable_variables)
+    outputs = tf.nest.map_structure(lambda output: tf.zeros([1, *output.shape[1:]]), model.output)
+    model.compute_loss(None, outputs, outputs, None)
+    model.compute_metrics(None, outputs, outputs, None)
+    model.reset_metrics()
 
 
 def optimizer(

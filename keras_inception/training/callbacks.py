@@ -1,7 +1,6 @@
 """Callbacks of `model.fit`: what is kept at the end of an epoch, and when a training ends."""
 
 import csv
-import io
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -160,7 +159,7 @@ class Keeper(keras.callbacks.Callback):
         self.plan.seconds[-1] = seconds
         self.rows.append({**row, "seconds": round(seconds, 3)})
         if self.writes:
-            write_rows(self.run / METRICS, self.rows)
+            files.write_csv(self.run / METRICS, self.rows)
             checkpoints.save(self.model, self.run, epoch + 1)
 
 
@@ -183,16 +182,6 @@ def read_rows(path: Path, epochs: int) -> list[dict]:
     if rows and not {"epoch", "seconds"} <= rows[0].keys():
         raise ValueError(f"{path} must have the columns epoch and seconds. Received: {', '.join(map(str, rows[0]))}")
     return rows
-
-
-def write_rows(path: Path, rows: list[dict]) -> None:
-    """Write rows that need not all have the same columns."""
-    columns = dict.fromkeys(name for row in rows for name in row)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    files.write_text(path, text.getvalue())
 
 
 def _accuracies(rows: Sequence[dict]) -> list[tuple[int, float]]:

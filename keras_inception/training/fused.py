@@ -101,25 +101,22 @@ def kernel_gradient(x: tf.Tensor, upstream: tf.Tensor, shape: Sequence[int]) -> 
 
 
 def fuse(model: keras.Model, *, synchronized: bool = False) -> keras.Model:
-    """A copy of a functional model, weights included, whose plain convolutions and batch norms are the fused ones.
+    """Make a functional model's plain convolutions and batch norms the fused ones, in place, and return it.
+
+    The fused classes add no state, so that each layer only changes its class; a copy of the model would take seconds.
 
     Args:
-        synchronized: the batch norms are Keras' own and take the statistics of all replicas' pictures together.
+        synchronized: the batch norms stay Keras' own and take the statistics of all replicas' pictures together.
     """
-
-    def fused(layer: keras.layers.Layer) -> keras.layers.Layer:
-        kind, config = type(layer), layer.get_config()
-        if kind is keras.layers.Conv2D:
-            kind = FusedConv2D
-        elif kind is keras.layers.BatchNormalization and synchronized:
-            config["synchronized"] = True
-        elif kind is keras.layers.BatchNormalization and _is_plain(layer):
-            kind = FusedBatchNormalization
-        return kind.from_config(config)
-
-    copy = keras.models.clone_model(model, clone_function=fused)
-    copy.set_weights(model.get_weights())
-    return copy
+    for layer in model.layers:
+        if type(layer) is keras.layers.Conv2D:
+            layer.__class__ = FusedConv2D
+        elif type(layer) is keras.layers.BatchNormalization:
+            if synchronized:
+                layer.synchronized = True
+            elif _is_plain(layer):
+                layer.__class__ = FusedBatchNormalization
+    return model
 
 
 def _is_plain(layer: keras.layers.BatchNormalization) -> bool:
@@ -138,21 +135,21 @@ class FusedAdamW(keras.optimizers.AdamW):
         super().__init__(*args, **kwargs)
         self.average_every = average_every
 
-    def update_step(self, gradient, variable, learning_rate):
-        index = self._get_variable_index(variable)
-        step = tf.cast(self.iterations + 1, "float32")
-        tf.raw_ops.ResourceApplyAdam(
-            var=_handle(variable),
-            m=_handle(self._momentums[index]),
-            v=_handle(self._velocities[index]),
-            beta1_power=self.beta_1**step,
-            beta2_power=self.beta_2**step,
-            lr=tf.cast(learning_rate, "float32"),
-            beta1=self.beta_1,
-            beta2=self.beta_2,
-            epsilon=self.epsilon,
-            grad=tf.cast(gradient, "float32"),
-        )
+    # What all weights share is calculated once, which makes the graph smaller and quicker to build.
+    def _apply_weight_decay(self, variables: Sequence[keras.Variable]) -> None:
+        decay, rate = tf.constant(self.weight_decay, "float32"), tf.cast(self.learning_rate, "float32")
+        for variable in variables:
+            if self._use_weight_decay(variable):
+                variable.value.assign_sub(variable.value * decay * rate)
+
+    def _backend_update_step(
+        self, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable], learning_rate
+    ) -> None:
+        shared = adam_terms(self, learning_rate)
+        for gradient, variable in zip(gradients, variables, strict=True):
+            index = self._get_variable_index(variable)
+            m, v = self._momentums[index], self._velocities[index]
+            apply_adam(_handle(variable), _handle(m), _handle(v), gradient, shared)
 
     def _update_model_variables_moving_average(self, trainable_variables: Sequence[keras.Variable]) -> None:
         if not self.use_ema:
@@ -166,6 +163,24 @@ class FusedAdamW(keras.optimizers.AdamW):
             return True
 
         tf.cond(tf.equal(self.iterations % self.average_every, 0), update, lambda: False)
+
+
+def adam_terms(optimizer, learning_rate) -> dict[str, tf.Tensor]:
+    """What all weights share in a step of Adam, of Keras 3 or of tf_keras, by the names of `apply_adam`'s kernel."""
+    step = tf.cast(optimizer.iterations + 1, "float32")
+    return {
+        "beta1_power": optimizer.beta_1**step,
+        "beta2_power": optimizer.beta_2**step,
+        "lr": tf.cast(learning_rate, "float32"),
+        "beta1": tf.constant(optimizer.beta_1, "float32"),
+        "beta2": tf.constant(optimizer.beta_2, "float32"),
+        "epsilon": tf.constant(optimizer.epsilon, "float32"),
+    }
+
+
+def apply_adam(variable: tf.Tensor, m: tf.Tensor, v: tf.Tensor, gradient: tf.Tensor, shared: dict) -> None:
+    """One step of Adam for one weight, given the handles of the variables and `adam_terms`."""
+    tf.raw_ops.ResourceApplyAdam(var=variable, m=m, v=v, grad=tf.cast(gradient, "float32"), **shared)
 
 
 def _handle(variable) -> tf.Tensor:

@@ -1,13 +1,15 @@
 """What the learning rate is at which step, and how long a training goes on."""
 
 import statistics
+import weakref
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar, cast
 
 import keras
 
 from keras_inception.training.recipe import Recipe
 
+T = TypeVar("T")
 Rate: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
 
 
@@ -75,8 +77,48 @@ def spans(recipe: Recipe) -> list[Span]:
     return [part for part in parts if part.first < part.last]
 
 
+def once_per_graph(function: Callable[..., T]) -> Callable[..., T]:
+    """Return a function that adds its operations to a TensorFlow graph once, and from then on gives the same tensors.
+
+    Optimizers ask for what all weights share, such as the learning rate, once for each of them.
+    """
+    last: tuple[Callable[[], object], T | None] = (lambda: None, None)
+
+    def once(*args) -> T:
+        import tensorflow as tf
+
+        nonlocal last
+        if tf.executing_eagerly():
+            return function(*args)
+        graph = tf.compat.v1.get_default_graph()
+        if last[0]() is not graph:
+            last = weakref.ref(graph), function(*args)
+        return cast(T, last[1])
+
+    return once
+
+
+class OncePerGraph(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule of which each graph has the operations once."""
+
+    def __init__(self, schedule: keras.optimizers.schedules.LearningRateSchedule):
+        self.schedule = schedule
+        self._rate = once_per_graph(schedule)
+
+    def __call__(self, step):
+        return self._rate(step)
+
+    def get_config(self):
+        return {"schedule": keras.saving.serialize_keras_object(self.schedule)}
+
+
 def learning_rate(recipe: Recipe, span: Span, plan: Plan, steps: int) -> Rate:
     """The learning rate by the step, so many an epoch, accumulated or not, as Keras' optimizers take it."""
+    rate = _learning_rate(recipe, span, plan, steps)
+    return rate if isinstance(rate, float) or keras.backend.backend() != "tensorflow" else OncePerGraph(rate)
+
+
+def _learning_rate(recipe: Recipe, span: Span, plan: Plan, steps: int) -> Rate:
     schedules = keras.optimizers.schedules
     highest = float(span.learning_rate)  # Keras would calculate in whole numbers if it were one
     if recipe.schedule == "cosine":

@@ -17,8 +17,9 @@ from tensorflow.python.framework import config
 
 from keras_inception import datasets, evaluation, files
 from keras_inception.datasets.augmentation import apply_to_batch
+from keras_inception.datasets.splits import left_out
 from keras_inception.preprocessing import Preprocessing
-from keras_inception.runs import CHECKPOINTS, DATA, LABELS, LOGS, METRICS, PREPROCESSING, RECIPE, Run, locked
+from keras_inception.runs import CHECKPOINTS, DATA, LABELS, LEFT_OUT, LOGS, METRICS, PREPROCESSING, RECIPE, Run, locked
 from keras_inception.training import building, checkpoints
 from keras_inception.training.callbacks import Divergence, DropoutSeeds, Keeper, Plateau, kept_so_far, read_rows
 from keras_inception.training.distribution import ALONE, Distribution
@@ -44,6 +45,7 @@ def _deterministic() -> Iterator[None]:
 
 
 @_deterministic()
+@tf.autograph.experimental.do_not_convert  # which takes seconds, for control flow that is not there
 def train(
     pictures: str | os.PathLike | None,
     output: str | os.PathLike,
@@ -118,8 +120,9 @@ def train(
         preprocessing = method.preprocessing(recipe, networks.kept)
         begun = distribution.once(lambda: _begin(Path(output), recipe, data, splits, preprocessing, method))
         run = begun or _seen(Path(output), splits)
-    for path, reason in splits.skipped:
-        log.warning("left out %s: %s", path, reason)
+    if method is AS_IT_IS:  # a compression's steps have the pictures of the run, which has told of them
+        for line in left_out(splits.skipped, run.path / LEFT_OUT):
+            log.warning("%s", line)
     with distribution.once(lambda: locked(run.path)) or nullcontext():
         _fit(run, recipe, splits, networks, method, distribution, verbose)
     return run
@@ -141,6 +144,8 @@ def _begin(
         preprocessing.save(new / PREPROCESSING)
         recipe.save(new / RECIPE)
         files.write_json(new / DATA, known)
+        if splits.skipped:
+            files.write_csv(new / LEFT_OUT, [skipped._asdict() for skipped in splits.skipped])
     return Run(path)
 
 

@@ -19,8 +19,8 @@ from keras_inception.weights.checkpoint import OWN_NAME, Checkpoint, checkpoint_
 from keras_inception.weights.layouts import Record, description_of, record_of
 from keras_inception.weights.names import PUBLISHERS, listed
 from keras_inception.weights.readers import read_tensors
+from keras_inception.weights.targets import check_conversion
 
-KINDS = (".keras", ".safetensors")
 CLASSIFIER_BIASES = ("predictions/bias", "predictions_conv/bias")
 BACKGROUND_CLASSES = 1001  # ImageNet's and TF-slim's background
 
@@ -67,11 +67,8 @@ def convert(
         FileExistsError: there is a file at `target`.
         OSError: a file cannot be read or written.
     """
+    check_conversion(source, target, overwrite=overwrite)
     target = Path(target)
-    if target.suffix not in KINDS:
-        raise ValueError(f"`target` must end in {' or '.join(KINDS)}. Received: '{target}'")
-    if target.exists() and not overwrite:
-        raise FileExistsError(f"{target} exists: replace it by overwrite=True, --overwrite on the command line")
     checkpoint, preprocessing = _checkpoint(source, model)
     with files.replacing(target) as beside:
         if target.suffix == ".keras":

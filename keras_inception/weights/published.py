@@ -6,6 +6,7 @@ whether that binds a network trained on it, no publisher says.
 """
 
 import contextlib
+import errno
 import hashlib
 import http.client
 import logging
@@ -340,6 +341,12 @@ PUBLISHED = (
 def is_published(weights) -> TypeGuard[str]:
     """Whether an argument `weights` is ``"imagenet"`` or ``"imagenet:PUBLISHER"``, and not a path."""
     return isinstance(weights, str) and (weights == IMAGENET or weights.startswith(f"{IMAGENET}:"))
+
+
+def check_weights(weights: str | os.PathLike) -> None:
+    """Raise FileNotFoundError if `weights` is the path of a file, or of a run directory, that is not there."""
+    if not is_published(weights) and not os.path.exists(weights):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(weights))
 
 
 def of(network: str) -> tuple[Published, ...]:

@@ -13,7 +13,8 @@ from keras_inception import analysis, evaluation, registry
 from keras_inception.datasets import Augmentation, evaluation_batches, open_data
 from keras_inception.layers import FakeQuantization
 from keras_inception.mobile import TFLiteClassifier, compression, contents
-from keras_inception.mobile.compression import Job, compress, recipe_of
+from keras_inception.mobile.compression import compress, recipe_of
+from keras_inception.mobile.job import Job
 from keras_inception.runs import Run
 from keras_inception.training import Recipe, callbacks, train
 

@@ -11,8 +11,8 @@ from keras_inception.preprocessing import DEFAULT, NAMED
 
 def opened(source, **arguments):
     said: list[str] = []
-    nothing = {"labels": None, "preprocessing": None, "calibration": None, "test": None, "size": None}
-    return open_source(source, **{**nothing, **arguments}, say=said.append), said
+    nothing = dict.fromkeys(("labels", "preprocessing", "calibration", "test", "size", "limit"))
+    return open_source(source, **{**nothing, **arguments}, say=said.append, progress=lambda *_: None), said
 
 
 def test_a_run_knows_everything(run):
@@ -21,6 +21,17 @@ def test_a_run_knows_everything(run):
     assert found.preprocessing == DEFAULT.replace(size=(SIDE, SIDE))
     assert found.calibration.shape == (60, SIDE, SIDE, 3)
     assert np.bincount(found.truth).tolist() == [30, 30, 30]
+
+
+def test_some_of_the_pictures_are_drawn_from_the_classes_in_proportion(run, tmp_path):
+    test = save_pictures(tmp_path / "test", 30, seed=8)
+    for path in sorted((test / LABELS[0]).iterdir())[:20]:
+        path.unlink()
+    found, _ = opened(run, test=test, limit=14)
+    assert np.bincount(found.truth).tolist() == [2, 6, 6]
+    again, _ = opened(run, test=test, limit=14)
+    np.testing.assert_array_equal(found.test, again.test)
+    assert len(opened(run, test=test, limit=500)[0].test) == 70
 
 
 def test_what_is_given_goes_before_what_a_run_knows(run, tmp_path):

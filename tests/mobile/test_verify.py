@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from colours import SIDE, colour_pictures, without_archive
 
+from keras_inception.evaluation import wilson
 from keras_inception.mobile import TFLiteClassifier, metadata
 from keras_inception.mobile.verify import Reference, accuracy, agreement, takes_raw_pixels, verify
 from keras_inception.preprocessing import DEFAULT
@@ -22,8 +23,12 @@ def test_a_tie_agrees_but_silence_does_not():
 
 def test_accuracy_is_unknown_without_the_truth():
     probabilities = np.eye(7)[[0, 1, 2]]
-    assert accuracy(probabilities, None) == {"top1": None, "top5": None}
-    assert accuracy(probabilities, np.array([0, 2, 6])) == {"top1": pytest.approx(1 / 3), "top5": pytest.approx(2 / 3)}
+    assert accuracy(probabilities, None) == {"top1": None, "top1_interval": None, "top5": None}
+    assert accuracy(probabilities, np.array([0, 2, 6])) == {
+        "top1": pytest.approx(1 / 3),
+        "top1_interval": list(wilson(1, 3)),
+        "top5": pytest.approx(2 / 3),
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The learning rate's course, the plan of a budget, and plateaus."""
 
-import keras
 import pytest
+import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -101,7 +101,21 @@ def test_a_cosine_follows_the_plan():
     plan.add(10.0)
     assert plan.epochs == 5
     assert float(rate(5 * STEPS)) == pytest.approx(0)
-    assert isinstance(rate, keras.optimizers.schedules.CosineDecay)
+
+
+def test_a_graph_has_the_operations_of_a_rate_once():
+    recipe = Recipe(learning_rate=1)
+    rate = learning_rate(recipe, spans(recipe)[0], Plan(recipe), STEPS)
+
+    @tf.function
+    def rates(step):
+        return rate(step), rate(step)
+
+    for step in (0, 5 * STEPS):
+        first, second = rates(tf.constant(step))
+        assert first == second == rate(step)
+    operations = rates.get_concrete_function(tf.constant(0)).graph.get_operations()
+    assert sum(operation.type == "StatelessIf" for operation in operations) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """`train`: what a run directory holds, and that a killed run ends where an uninterrupted one does."""
 
+import csv
 import json
 import shutil
 
@@ -91,6 +92,26 @@ def test_resumed_from_the_checkpoint_before_it_ends_the_same(run, rows, tmp_path
     assert [row["loss"] for row in rows(resumed)] == [row["loss"] for row in rows(run)]
     for ours, theirs in zip(resumed.model().weights, run.model().weights, strict=True):
         np.testing.assert_array_equal(ours, theirs, err_msg=ours.path)
+
+
+def test_a_step_is_traced_once(pictures, tmp_path, monkeypatch):
+    traced, train_step = [], keras.Model.train_step
+    monkeypatch.setattr(keras.Model, "train_step", lambda self, data: traced.append(1) or train_step(self, data))
+    train(pictures, tmp_path / "run", recipe=RECIPE.replace(epochs=1), verbose=0)
+    assert len(traced) == 1
+
+
+def test_what_was_left_out_is_told_in_a_few_lines_and_listed_in_the_run(pictures, tmp_path, quick, caplog):
+    shutil.copytree(pictures, tmp_path / "pictures")
+    broken = [tmp_path / "pictures" / "train" / "red" / f"broken_{index}.png" for index in range(8)]
+    for path in broken:
+        path.write_text("this is not a picture")
+    run = train(tmp_path / "pictures", tmp_path / "run", recipe=quick.replace(epochs=1), verbose=0)
+    told = [record.getMessage() for record in caplog.records if record.name.startswith("keras_inception")]
+    assert [line.partition(":")[0] for line in told[:5]] == [f"left out {path}" for path in broken[:5]]
+    assert told[5:] == [f"and 3 more, listed in {run.path / 'left_out.csv'}"]
+    with open(run.path / "left_out.csv", newline="", encoding="utf-8") as file:
+        assert [row["path"] for row in csv.DictReader(file)] == list(map(str, broken))
 
 
 def test_heads_must_fit_both_sizes(pictures, tmp_path):

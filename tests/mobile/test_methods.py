@@ -1,0 +1,64 @@
+"""Training in tf_keras: by the fused kernel, and by a step that is traced once."""
+
+import keras
+import numpy as np
+import pytest
+import tf_keras
+from networks import with_drawn_weights
+
+from keras_inception.datasets import Augmentation
+from keras_inception.mobile.methods import FusedAdamW, Pruning, Quantization
+from keras_inception.preprocessing import DEFAULT
+from keras_inception.training import Recipe, train
+
+SIDE = 16
+RECIPE = Recipe(
+    size=SIDE,
+    epochs=1,
+    batch_size=8,
+    warmup_epochs=0.0,
+    ema=0.0,
+    augmentation=Augmentation.none(),
+    precision="float32",
+)
+
+
+def trained(optimizer, steps: int) -> tf_keras.Model:
+    tf_keras.utils.set_random_seed(0)
+    layers = [tf_keras.layers.Conv2D(3, 3), tf_keras.layers.Flatten(), tf_keras.layers.Dense(4)]
+    network = tf_keras.Sequential([tf_keras.Input((6, 6, 2)), *layers])
+    network.compile(optimizer(learning_rate=0.01, weight_decay=0.1), "mse")
+    rng = np.random.default_rng(0)
+    for _ in range(steps):
+        network.train_on_batch(rng.normal(size=(5, 6, 6, 2)), rng.normal(size=(5, 4)))
+    return network
+
+
+@pytest.mark.parametrize("steps", [1, 12])
+def test_steps_are_those_of_adamw(steps):
+    fused, plain = (trained(optimizer, steps) for optimizer in (FusedAdamW, tf_keras.optimizers.AdamW))
+    for ours, theirs in zip(fused.optimizer.variables, plain.optimizer.variables, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
+    for ours, theirs in zip(fused.weights, plain.weights, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
+
+
+def pruning(network: keras.Model) -> Pruning:
+    return Pruning(network, DEFAULT.replace(size=(SIDE, SIDE)), sparsity=0.5)
+
+
+def quantization(network: keras.Model) -> Quantization:
+    pictures = np.random.default_rng(0).uniform(-1, 1, (8, SIDE, SIDE, 3)).astype(np.float32)
+    return Quantization(network, DEFAULT.replace(size=(SIDE, SIDE)), pictures=pictures)
+
+
+@pytest.mark.parametrize("method", [pruning, quantization])
+def test_a_step_is_traced_once_and_not_converted_by_autograph(method, pictures, tmp_path, monkeypatch):
+    image = keras.Input((SIDE, SIDE, 3), name="image")
+    x = keras.layers.Conv2D(8, 3, padding="same", activation="relu", name="conv")(image)
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    network = keras.Model(image, keras.layers.Dense(3, "softmax", name="predictions")(x))
+    traced, train_step = [], tf_keras.Model.train_step
+    monkeypatch.setattr(tf_keras.Model, "train_step", lambda self, data: traced.append(1) or train_step(self, data))
+    train(pictures, tmp_path / "run", recipe=RECIPE, method=method(with_drawn_weights(network)), verbose=0)
+    assert len(traced) == 1
