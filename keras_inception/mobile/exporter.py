@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -172,12 +172,14 @@ def export(
         author=author or "",
         license=licence or "",
     )
-    reference = _ask_keras(opened, litert_sample, progress)
     rows = {}
     with tempfile.TemporaryDirectory(prefix="keras-inception-") as temporary:
         workshop = _Workshop(Path(temporary), opened, about, rewrites, trained, keep_float, litert_sample)
-        say(f"Converting to {', '.join(quantize)}")
-        workshop.convert(quantize, progress)
+        say(f"Converting to {', '.join(quantize)}, and asking Keras")
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            conversions = workshop.convert(quantize, pool)
+            reference = _ask_keras(opened, litert_sample, progress)  # meanwhile: the converter has processes of its own
+            _wait_for(conversions, progress)
         for variant in quantize:
             say(f"{variant}: verifying")
             least = MIN_AGREEMENT[variant] if min_agreement is None else min_agreement
@@ -240,20 +242,12 @@ class _Workshop:
         self._failures: dict[str, str] = {}
         self._float_nodes: list[str] = []
 
-    def convert(self, variants: Sequence[str], progress: Progress) -> None:
-        """Make the files of all variants, as many at a time as there are processors.
-
-        Raises:
-            ValueError: a layer cannot be kept in float32.
-        """
-        saved_models = [self._saved_model(variant) for variant in variants]
+    def convert(self, variants: Sequence[str], pool: Executor) -> "list[Future[None]]":
+        """Begin to make the files of all variants; a result is a ValueError if a layer cannot be kept in float32."""
+        saved_models = {variant: self._saved_model(variant) for variant in variants}
         self._find_float_nodes()
-        progress("Converting", 0, len(variants))
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            conversions = [pool.submit(self._convert, *each) for each in zip(variants, saved_models, strict=True)]
-            for done, conversion in enumerate(as_completed(conversions), start=1):
-                conversion.result()
-                progress("Converting", done, len(variants))
+        longest_first = sorted(variants, key=lambda variant: variant != "int8")
+        return [pool.submit(self._convert, variant, saved_models[variant]) for variant in longest_first]
 
     def prove(
         self,
@@ -475,6 +469,13 @@ def _ask_keras(opened: Source, litert_sample: bool, progress: Progress) -> Refer
         probabilities.append(predict(given.normalize(opened.test[start : start + BATCH].astype(np.float32))))
     progress("Asking Keras", len(opened.test), len(opened.test))
     return Reference(opened.test, np.concatenate(probabilities), opened.truth)
+
+
+def _wait_for(conversions: "Sequence[Future[None]]", progress: Progress) -> None:
+    progress("Converting", 0, len(conversions))
+    for done, conversion in enumerate(as_completed(conversions), start=1):
+        conversion.result()
+        progress("Converting", done, len(conversions))
 
 
 def _in_short(row: dict) -> str:

@@ -1,5 +1,6 @@
 """Proof that an exported file is right: against Keras, in LiteRT, and in the phone's and the browser's clients."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -74,7 +75,7 @@ def verify(
     Raises:
         ValueError: LiteRT cannot run the file, or it gives NaN or infinity.
     """
-    classifier = TFLiteClassifier(path, threads)
+    classifier = TFLiteClassifier(path, os.cpu_count() or 1)  # scores do not depend on the number of threads
     probabilities = classifier.predict(
         reference.pictures, lambda done: progress(f"{variant}: verifying", done, len(reference.pictures))
     )
@@ -88,7 +89,7 @@ def verify(
         "agreement": agreed,
         "agreement_interval": list(wilson(round(agreed * len(reference.pictures)), len(reference.pictures))),
         "max_difference": float(np.abs(probabilities - reference.probabilities).max()),
-        "latency_ms": classifier.latency_ms(),
+        "latency_ms": TFLiteClassifier(path, threads).latency_ms(),
         "outside_delegate": outside_delegate(path),
         "outside_gpu": outside_gpu(path),
         "clients": tried,

@@ -53,7 +53,7 @@ def quantization(network: keras.Model) -> Quantization:
 
 
 @pytest.mark.parametrize("method", [pruning, quantization])
-def test_a_step_is_traced_once_and_not_converted_by_autograph(method, pictures, tmp_path, monkeypatch):
+def test_a_step_is_traced_once(method, pictures, tmp_path, monkeypatch):
     image = keras.Input((SIDE, SIDE, 3), name="image")
     x = keras.layers.Conv2D(8, 3, padding="same", activation="relu", name="conv")(image)
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
