@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from keras_inception import files
@@ -21,16 +21,21 @@ class ChildError(RuntimeError):
         return str(self).rpartition(LINES_APART)[2]
 
 
-def run_module(module: str, job: dict) -> None:
+def run_module(module: str, job: dict, environment: Mapping[str, str] | None = None) -> None:
     """Run ``python -m module JOB.json`` to its end; what it prints is shown only if it fails.
+
+    Args:
+        environment: variables that it gets besides ours.
 
     Raises:
         ChildError: it ended with another exit code than 0.
     """
-    run_program([sys.executable, "-m", module], job, module)
+    run_program([sys.executable, "-m", module], job, module, environment)
 
 
-def run_program(program: Sequence[str | Path], job: dict, name: str) -> None:
+def run_program(
+    program: Sequence[str | Path], job: dict, name: str, environment: Mapping[str, str] | None = None
+) -> None:
     """The same of any program, ``program JOB.json``; errors call it `name`."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "job.json"
@@ -40,7 +45,7 @@ def run_program(program: Sequence[str | Path], job: dict, name: str) -> None:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
+            env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1", **(environment or {})},
             encoding="utf-8",
             errors="replace",
             check=False,

@@ -9,7 +9,7 @@ from colours import LABELS, colour_pictures, without_archive
 
 from keras_inception import files, mobile
 from keras_inception.mobile import clients, exporter, metadata
-from keras_inception.mobile.child import ChildError
+from keras_inception.mobile.child import ChildError, run_program
 from keras_inception.mobile.clients import litert_web, mediapipe
 from keras_inception.mobile.companions import model_card
 from keras_inception.mobile.verify import CLIENT_TOLERANCE, Reference, client_problems, verify
@@ -138,6 +138,13 @@ def test_what_is_missing_says_how_to_get_it(monkeypatch, variable, named, module
 def test_without_node_there_is_no_litert_web(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda program: None)
     assert "there is no `node`" in litert_web.unavailable()
+
+
+def test_a_process_gets_variables_besides_ours(monkeypatch):
+    monkeypatch.setenv("OURS", "1")
+    program = [sys.executable, "-c", "import os, sys; sys.exit(os.environ['OURS'] + os.environ['ITS_OWN'])"]
+    with pytest.raises(ChildError, match=r"ended with exit code 1: 12$"):
+        run_program(program, {}, "It", {"ITS_OWN": "2"})
 
 
 def test_the_script_does_not_take_our_module_beside_it_for_mediapipe(monkeypatch):

@@ -12,12 +12,15 @@ from keras_inception.mobile import metadata
 from keras_inception.mobile.child import answer, run_module
 from keras_inception.mobile.clients.exchange import exchange
 
+# Its protocol buffers are of a generation that today's protobuf takes in this implementation alone.
+ENVIRONMENT = {"PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python"}
+
 unavailable = metadata.unavailable
 
 
 def scores(path: Path, pictures: np.ndarray, classes: int) -> np.ndarray:
     """As `Client.scores`."""
-    return exchange(lambda job: run_module(__name__, job), path, pictures, classes)
+    return exchange(lambda job: run_module(__name__, job, ENVIRONMENT), path, pictures, classes)
 
 
 def main(job: dict) -> None:
