@@ -320,7 +320,6 @@ def export(
         "keep_float": keep_float or (),
         "layer_errors": layer_errors,
         "clients": () if client == "none" else _parts(client),
-        "litert_sample": litert_sample,
         "overwrite": overwrite,
     }
     check_export(source, output, **options)
@@ -332,6 +331,7 @@ def export(
         source if network is None else registry.create(network, weights=weights, classes=classes),
         output,
         **options,
+        litert_sample=litert_sample,
         description=description,
         author=author,
         licence=licence,

@@ -23,8 +23,8 @@ class TFLiteClassifier:
     """A .tflite file that classifies pictures, ours or anybody's.
 
     Labels and preprocessing are those that `export` packed into the file. A stranger's file has its labels.txt and
-    its normalisation from TFLite metadata, if there is some and tflite-support is here to read it; else its classes
-    are numbered and its normalisation is (x - 127.5) / 127.5.
+    its normalisation from TFLite metadata, if there is some; else its classes are numbered and its normalisation is
+    (x - 127.5) / 127.5.
 
     Args:
         path: the file.
@@ -40,7 +40,7 @@ class TFLiteClassifier:
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: not a TFLite model that can be run, not one float32 or uint8 input (1, height, width, 3) and one
-            output (1, classes), or another number of labels than of classes.
+            output (1, classes), or another number of labels than of classes; or its metadata or its archive is damaged.
     """
 
     def __init__(self, path: str | os.PathLike, threads: int = 1):
@@ -175,9 +175,11 @@ def numbered(classes: int) -> tuple[str, ...]:
 
 def _described(path: Path) -> Preprocessing:
     """The normalisation in a file's TFLite metadata, or the default."""
-    found = None if metadata.unavailable() else metadata.read(path)
-    normalization = metadata.normalization_of(found) if found else None
+    normalization = metadata.normalization_of(metadata.read(path) or {})
     if not normalization:
         return DEFAULT
     mean, std = normalization
-    return DEFAULT.replace(mean=mean, std=std)
+    try:
+        return DEFAULT.replace(mean=mean, std=std)
+    except ValueError as error:
+        raise ValueError(f"{path} has metadata that cannot be followed: {error}") from None

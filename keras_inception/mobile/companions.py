@@ -102,8 +102,8 @@ figure is in `report.json`.
 {_clients(report)}
 ## Use
 
-Each file carries its labels and its preprocessing; where it has TFLite metadata the Task Library and MediaPipe need
-nothing else. On Android with LiteRT 1 (`com.google.ai.edge.litert:litert` and `:litert-support`), a float file:
+Each file carries its labels, its preprocessing and TFLite metadata: the Task Library and MediaPipe need nothing else.
+On Android with LiteRT 1 (`com.google.ai.edge.litert:litert` and `:litert-support`), a float file:
 
 ```kotlin
 val interpreter = Interpreter(FileUtil.loadMappedFile(context, "{about["name"]}_float32.tflite"))

@@ -140,10 +140,8 @@ def export(
         keep_float=keep_float,
         layer_errors=layer_errors,
         clients=clients,
-        litert_sample=litert_sample,
         overwrite=overwrite,
     )
-    missing = metadata.unavailable()
     folder = Path(output)
     opened = open_source(
         source,
@@ -163,8 +161,6 @@ def export(
         raise ValueError("int8 needs `calibration`, a folder of pictures such as it will see. Received: none")
     if opened.noise:
         say("no pictures were given: the files are verified on noise")
-    if missing:
-        say(f"the files get no metadata, without which phones' libraries do not take them: {missing}")
     about = metadata.About(
         name=name or re.sub(r"[^\w.-]", "_", own_name(source) or opened.model.name),
         version=f"keras-inception {__version__}",
@@ -366,8 +362,7 @@ class _Workshop:
         for each in {labels, described}:
             files.write_labels(each, self._opened.labels)
         given.save(preprocessing)
-        if not metadata.unavailable():
-            metadata.write(path, self._about, given, described)
+        metadata.write(path, self._about, given, described)
         metadata.pack(path, labels, preprocessing)
         if self._litert_sample:
             sample.check(path)
@@ -389,7 +384,6 @@ def check_export(
     keep_float: Sequence[str],
     layer_errors: bool,
     clients: Sequence[str] | None,
-    litert_sample: bool,
     overwrite: bool,
 ) -> None:
     """Raise what `export` raises for arguments that are wrong whatever the model is, before anything is loaded."""
@@ -404,8 +398,6 @@ def check_export(
     if isinstance(preprocessing, (str, os.PathLike)):
         Preprocessing.named(str(preprocessing))
     check_pictures(calibration, test)
-    if litert_sample and (missing := metadata.unavailable()):
-        raise ValueError(f"`litert_sample` needs metadata: {missing}. Received: litert_sample=True")
     _check_folder(Path(output), source, name, overwrite)
 
 

@@ -1,23 +1,25 @@
 """What a .tflite file says of itself: TFLite metadata, and the archive at its end.
 
-Metadata needs the package tflite-support, which ends with Python 3.11. The archive is a plain zip file behind the
-model, where interpreters do not look and metadata keeps its labels too; with it a file that is sent alone still knows
-its labels and its preprocessing.
+The archive is a plain zip file behind the model, where interpreters do not look and metadata keeps its labels too; with
+it a file that is sent alone still knows its labels and its preprocessing.
 """
 
-import ctypes
-import importlib
-import importlib.util
-import json
 import os
 import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import TypedDict
 
 import numpy as np
 
+from keras_inception import files
+from keras_inception.mobile.metadata_schema import decode, encode
+from keras_inception.mobile.model_entries import FLOAT32, UINT8, end_types, entry, is_model, with_entry
 from keras_inception.preprocessing import Preprocessing
+
+ENTRY = "TFLITE_METADATA"
+LARGEST = 2**24  # bytes of a text in an archive
 
 
 class About(TypedDict):
@@ -30,64 +32,70 @@ class About(TypedDict):
     license: str
 
 
-def unavailable() -> str | None:
-    """Why metadata cannot be written here; None if it can."""
-    try:
-        _library("metadata")
-    except (ImportError, OSError) as error:
-        return f"tflite-support, which needs Python 3.11, cannot be imported ({error})"
-    return None
-
-
-def load_libusb() -> None:
-    """Load the libusb that tflite-support links to from PyPI's libusb-package, so that no system package is needed."""
-    spec = importlib.util.find_spec("libusb_package")
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        for library in Path(folder).glob("libusb-1.0.so*"):
-            ctypes.CDLL(str(library))
-
-
-def _library(name: str) -> ModuleType:
-    """A module of tflite-support, of those that can live in one process with TensorFlow."""
-    load_libusb()
-    return importlib.import_module(f"tensorflow_lite_support.metadata.python.{name}")
-
-
 def write(path: Path, about: About, given: Preprocessing, labels: Path) -> None:
-    """Put metadata into the file at `path`, and read it back.
+    """Put metadata into the file at `path`, in place of what it has, and read it back.
 
     Args:
         given: mean and std that the input tensor expects, RGB (`graph.input_of`).
         labels: file of one label a line, which is packed too.
 
     Raises:
-        ValueError: what was read back is not what was written.
+        ValueError: it is not a model of one input and one output, or what was read back is not what was written.
     """
-    info = _library("metadata_writers.metadata_info")
-    utils = _library("metadata_writers.writer_utils")
-    schema = importlib.import_module("tensorflow_lite_support.metadata.metadata_schema_py_generated")
-    model = bytearray(path.read_bytes())
-    general = {key: text or None for key, text in about.items() if key != "license"}
-    writer = _library("metadata_writers.image_classifier").MetadataWriter.create_from_metadata_info(
-        model,
-        info.GeneralMd(**general, licenses=about["license"] or None),
-        info.InputImageTensorMd(
-            name="image",
-            description="RGB picture",
-            norm_mean=list(given.mean),
-            norm_std=list(given.std),
-            color_space_type=schema.ColorSpaceType.RGB,
-            tensor_type=utils.get_input_tensor_types(model)[0],
-        ),
-        info.ClassificationTensorMd(
-            name="probabilities",
-            description="probability of each label",
-            label_files=[info.LabelFileMd(file_path=str(labels))],
-            tensor_type=utils.get_output_tensor_types(model)[0],
-        ),
-    )
-    path.write_bytes(writer.populate())
+    whole = path.read_bytes()
+    end, documents = _archived(path)
+    try:
+        described = _described(whole[:end], about, given, labels.name)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be given metadata: {error}") from None
+    with files.replacing(path) as beside:
+        beside.write_bytes(described)
+        with zipfile.ZipFile(beside, "a") as archive:
+            for document, content in documents:
+                if document.filename != labels.name:
+                    archive.writestr(document, content)
+            archive.write(labels, labels.name)  # not compressed, or phones cannot read it
     _check(path, about, given, labels)
+
+
+def _described(model: bytes, about: About, given: Preprocessing, labels: str) -> bytes:
+    if not is_model(model):
+        raise ValueError("it is not a TFLite model")
+    input_type, output_type = end_types(model)
+    mean, std = np.array(given.mean), np.array(given.std)
+    image = {
+        "name": "image",
+        "description": "RGB picture",
+        "content": {"content_properties_type": "ImageProperties", "content_properties": {"color_space": "RGB"}},
+        "process_units": [{"options_type": "NormalizationOptions", "options": {"mean": mean, "std": std}}],
+        "stats": _stats(input_type, (0 - mean) / std, (255 - mean) / std),
+    }
+    probabilities = {
+        "name": "probabilities",
+        "description": "probability of each label",
+        "content": {"content_properties_type": "FeatureProperties", "content_properties": {}},
+        "stats": _stats(output_type, [0], [1]),
+        "associated_files": [
+            {
+                "name": labels,
+                "description": "Labels for categories that the model can recognize.",
+                "type": "TENSOR_AXIS_LABELS",
+            }
+        ],
+    }
+    metadata = {
+        **{key: text for key, text in about.items() if text},
+        "subgraph_metadata": [{"input_tensor_metadata": [image], "output_tensor_metadata": [probabilities]}],
+        "min_parser_version": "1.0.0",  # there is nothing here that came later
+    }
+    return with_entry(model, ENTRY, encode(metadata))
+
+
+def _stats(kind: int, lowest: Sequence[float] | np.ndarray, highest: Sequence[float] | np.ndarray) -> dict:
+    """The range of a tensor, which is known of two types."""
+    if kind == UINT8:
+        return {"min": [0], "max": [255]}
+    return {"min": lowest, "max": highest} if kind == FLOAT32 else {}
 
 
 def _check(path: Path, about: About, given: Preprocessing, labels: Path) -> None:
@@ -103,21 +111,38 @@ def _check(path: Path, about: About, given: Preprocessing, labels: Path) -> None
 
 
 def read(path: str | os.PathLike) -> dict | None:
-    """The metadata of a file, under the names of TFLite's metadata schema; None if it has none."""
-    displayer = _library("metadata").MetadataDisplayer
-    try:
-        return json.loads(displayer.with_model_file(str(path)).get_metadata_json())
-    except ValueError:
+    """The metadata of a file, under the names of TFLite's metadata schema; None if it has none.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    model = Path(path).read_bytes()
+    if not is_model(model):
         return None
+    try:
+        found = entry(model, ENTRY)
+        return decode(found) if found else None
+    except ValueError as error:
+        raise ValueError(f"{path} has damaged metadata: {error}") from None
 
 
 def normalization_of(metadata: dict) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-    """(mean, std) of the input, three figures each, as `read` found them; None if there are none."""
-    for unit in metadata["subgraph_metadata"][0]["input_tensor_metadata"][0].get("process_units", ()):
-        if unit["options_type"] == "NormalizationOptions":
-            mean, std = unit["options"]["mean"], unit["options"]["std"]
-            return tuple(np.broadcast_to(mean, 3).tolist()), tuple(np.broadcast_to(std, 3).tolist())
+    """(mean, std) of the input, as `read` found them; None if there are none.
+
+    They are three figures each, but for a stranger's file, where they may be anything.
+    """
+    for subgraph in metadata.get("subgraph_metadata", ())[:1]:
+        for tensor in subgraph.get("input_tensor_metadata", ())[:1]:
+            for unit in tensor.get("process_units", ()):
+                if unit.get("options_type") == "NormalizationOptions":
+                    mean, std = (unit.get("options", {}).get(key, ()) for key in ("mean", "std"))
+                    return _of_channels(mean), _of_channels(std)
     return None
+
+
+def _of_channels(figures: Sequence[float]) -> tuple[float, ...]:
+    """One figure is for all channels."""
+    return tuple(figures) * (3 if len(figures) == 1 else 1)
 
 
 def pack(path: Path, *documents: Path) -> None:
@@ -129,9 +154,44 @@ def pack(path: Path, *documents: Path) -> None:
 
 
 def unpack(path: str | os.PathLike, name: str) -> str | None:
-    """A text file from the archive at the end of a .tflite file; None if it is not there."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.read(name).decode("utf-8", errors="replace").replace("\r\n", "\n")
-    except (zipfile.BadZipFile, KeyError):
-        return None
+    """A text file from the archive at the end of a .tflite file; None if it is not there.
+
+    Raises:
+        ValueError: it is there, but cannot be read.
+    """
+    with _archive(path) as archive:
+        if archive is None or name not in archive.namelist():
+            return None
+        if archive.getinfo(name).file_size > LARGEST:
+            raise ValueError(f"{name} is larger than {LARGEST} bytes")
+        return archive.read(name).decode("utf-8", errors="replace").replace("\r\n", "\n")
+
+
+def _archived(path: Path) -> tuple[int | None, list[tuple[zipfile.ZipInfo, bytes]]]:
+    """Where the archive of a file begins, and what is in it; None and nothing if there is none."""
+    with _archive(path) as archive:
+        if archive is None or not archive.infolist():
+            return None, []
+        documents = archive.infolist()
+        begin = min(document.header_offset for document in documents)
+        return begin, [(document, archive.read(document)) for document in documents]
+
+
+@contextmanager
+def _archive(path: str | os.PathLike) -> Iterator[zipfile.ZipFile | None]:
+    """The archive at the end of a file; None if there is none. ValueError if something in it is damaged."""
+    with open(path, "rb") as file:
+        try:
+            archive = zipfile.ZipFile(file)
+        except zipfile.BadZipFile:
+            archive = None
+        except Exception as error:
+            raise _damaged(path, error) from None
+        try:
+            yield archive
+        except Exception as error:  # zipfile's are of all kinds
+            raise _damaged(path, error) from None
+
+
+def _damaged(path: str | os.PathLike, error: Exception) -> ValueError:
+    return ValueError(f"{path} has a damaged archive: {str(error) or type(error).__name__}")

@@ -1,5 +1,6 @@
 """What clients make of files, and what `export` makes of that."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from colours import LABELS, colour_pictures, without_archive
 from keras_inception import files, mobile
 from keras_inception.mobile import clients, exporter, metadata
 from keras_inception.mobile.child import ChildError, run_program
-from keras_inception.mobile.clients import litert_web, mediapipe
+from keras_inception.mobile.clients import litert_web, mediapipe, task_library
 from keras_inception.mobile.companions import model_card
 from keras_inception.mobile.verify import CLIENT_TOLERANCE, Reference, client_problems, verify
 from keras_inception.preprocessing import DEFAULT
@@ -138,6 +139,22 @@ def test_what_is_missing_says_how_to_get_it(monkeypatch, variable, named, module
 def test_without_node_there_is_no_litert_web(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda program: None)
     assert "there is no `node`" in litert_web.unavailable()
+
+
+def test_without_tflite_support_there_is_no_task_library(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tflite_support", None)
+    assert "install keras-inception[task-library]" in task_library.unavailable()
+
+
+@pytest.mark.tflite_support
+def test_the_task_library_is_found_without_an_import():
+    code = (
+        "import sys\n"
+        "from keras_inception.mobile.clients import task_library\n"
+        "print(task_library.unavailable(), {'tensorflow', 'tflite_support', 'libusb_package'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == "None set()\n"
 
 
 def test_a_process_gets_variables_besides_ours(monkeypatch):

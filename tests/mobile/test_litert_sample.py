@@ -12,8 +12,6 @@ from keras_inception.mobile import litert_sample, metadata
 from keras_inception.mobile.classifier import interpreter
 from keras_inception.preprocessing import NAMED
 
-pytestmark = pytest.mark.tflite_support
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, pictures):
@@ -85,10 +83,3 @@ def test_a_file_of_another_shape_is_told(path, monkeypatch):
     monkeypatch.setattr(litert_sample, "SIZE", (192, 192))
     with pytest.raises(ValueError, match=r"sample's input must be .*192.* Received: \(\(1, 224, 224, 3\), 'float32'\)"):
         litert_sample.check(path)
-
-
-def test_without_metadata_there_is_no_such_file(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(metadata, "unavailable", lambda: "tflite-support is not here")
-    with pytest.raises(ValueError, match="`litert_sample` needs metadata: tflite-support is not here"):
-        mobile.export(run, tmp_path / "new", litert_sample=True)
-    assert not (tmp_path / "new").exists()

@@ -44,7 +44,6 @@ def test_what_is_no_model_is_refused(exported, tmp_path):
             TFLiteClassifier(path)
 
 
-@pytest.mark.tflite_support
 def test_a_strangers_file_is_fed_as_its_metadata_says(exported, tmp_path):
     path = tmp_path / "model.tflite"
     path.write_bytes(without_archive(exported[0] / "colours_float32.tflite"))

@@ -26,22 +26,23 @@ def unavailable() -> str | None:
         return f"{VARIABLE} names no environment: {install}, and set {VARIABLE}=ENV"
     looking = "import importlib.util, sys; sys.exit(not importlib.util.find_spec('mediapipe'))"
     try:
-        found = subprocess.run([_python(), "-I", "-c", looking], capture_output=True, check=False)
+        found = subprocess.run([python(), "-I", "-c", looking], capture_output=True, check=False)
     except OSError as error:
         return f"{VARIABLE} must name an environment or its Python. Received: {named} ({error.strerror})"
-    return f"{_python()} has no mediapipe: pip install {PACKAGE} there" if found.returncode else None
+    return f"{python()} has no mediapipe: pip install {PACKAGE} there" if found.returncode else None
 
 
 def scores(path: Path, pictures: np.ndarray, classes: int) -> np.ndarray:
     """As `Client.scores`."""
     program: list[str | Path] = [
-        _python(),
+        python(),
         "-I",
         SCRIPT,
     ]  # isolated: beside the script lies this module, which is called mediapipe too
     return exchange(lambda job: run_program(program, job, "MediaPipe"), path, pictures, classes)
 
 
-def _python() -> Path:
+def python() -> Path:
+    """The interpreter of the environment."""
     named = Path(os.environ[VARIABLE])
     return named / "bin" / "python" if named.is_dir() else named

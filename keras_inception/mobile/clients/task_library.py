@@ -3,19 +3,28 @@
 The job: ``model`` (file), ``pictures`` (.npy file), ``classes`` (their number), ``scores`` (.npy file to write).
 """
 
+import ctypes
+import importlib.util
 import sys
 from pathlib import Path
 
 import numpy as np
 
-from keras_inception.mobile import metadata
 from keras_inception.mobile.child import answer, run_module
 from keras_inception.mobile.clients.exchange import exchange
 
 # Its protocol buffers are of a generation that today's protobuf takes in this implementation alone.
 ENVIRONMENT = {"PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python"}
 
-unavailable = metadata.unavailable
+
+def unavailable() -> str | None:
+    """Why it is not here, and how to get it; None if it is."""
+    if importlib.util.find_spec("tflite_support"):
+        return None
+    return (
+        "it needs tflite-support, which ends with Python 3.11 and has wheels for Linux on x86-64: "
+        "install keras-inception[task-library]"
+    )
 
 
 def scores(path: Path, pictures: np.ndarray, classes: int) -> np.ndarray:
@@ -25,7 +34,7 @@ def scores(path: Path, pictures: np.ndarray, classes: int) -> np.ndarray:
 
 def main(job: dict) -> None:
     sys.modules["tensorflow"] = None  # type: ignore[assignment]  # both would register the same C++ types
-    metadata.load_libusb()
+    load_libusb()
     from tflite_support.task import vision
 
     classifier = vision.ImageClassifier.create_from_file(job["model"])
@@ -36,6 +45,14 @@ def main(job: dict) -> None:
         for category in classifier.classify(image).classifications[0].categories:
             row[category.index] = category.score
     np.save(job["scores"], scores)
+
+
+def load_libusb() -> None:
+    """Load the libusb that tflite-support links to from PyPI's libusb-package, so that no system package is needed."""
+    spec = importlib.util.find_spec("libusb_package")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        for library in Path(folder).glob("libusb-1.0.so*"):
+            ctypes.CDLL(str(library))
 
 
 if __name__ == "__main__":
