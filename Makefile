@@ -76,7 +76,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 
 # Needs uv. Written anew after a change of the dependencies in pyproject.toml.
 lock:
-	uv pip compile pyproject.toml --extra mobile --extra dev --universal --python-version 3.11 \
+	uv pip compile pyproject.toml --extra mobile --extra dev --extra task-library --universal --python-version 3.11 \
 	    --generate-hashes --no-header --quiet --output-file requirements.lock
 
 clean:
