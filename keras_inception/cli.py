@@ -116,15 +116,17 @@ def train(
         raise FileExistsError(f"{output} exists: go on with it by --resume, or name another folder by --output")
     from keras_inception import datasets, training
     from keras_inception.datasets.splits import check_share
-    from keras_inception.runs import Run
+    from keras_inception.runs import RECIPE, Run
     from keras_inception.training.distribution import open_distribution, prepare
     from keras_inception.weights.published import check_weights
 
     chosen = None
     if resume:
         datasets.located(Run(output).data["source"])
+        training.Recipe.load(output / RECIPE).check_installed()
     else:
         chosen = training.named_recipe(recipe or "default").replace(**changes).override(_assignments(settings or []))
+        chosen.check_installed()
         if chosen.weights is not None:
             check_weights(chosen.weights)
         check_share(0.15 if validation is None else validation)

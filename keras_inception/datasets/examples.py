@@ -223,10 +223,13 @@ def _decoded_part(content: "tf.Tensor", crop: "Crop") -> "tf.Tensor":
 
 
 def _whole(content: "tf.Tensor") -> "tf.Tensor":
-    """uint8 RGB (height, width, 3) of a plain picture: `decode_jpeg` takes PNG too."""
+    """uint8 RGB (height, width, 3) of a plain picture: `decode_jpeg` takes PNG too.
+
+    From TensorFlow 2.20 on it takes animations as well, and gives all their frames: these are refused.
+    """
     import tensorflow as tf
 
-    return tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE")
+    return tf.ensure_shape(tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE"), (None, None, 3))
 
 
 def _part(picture: "tf.Tensor", crop: "Crop") -> "tf.Tensor":

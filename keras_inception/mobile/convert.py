@@ -7,6 +7,7 @@ with ``float_io`` input and output of int8 do too.
 """
 
 import functools
+import inspect
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,6 +20,9 @@ from keras_inception.preprocessing import Preprocessing
 # Pixels from -1 to 1 lie half-way between 255 steps of that range, where the last digit of a client's float32 decides
 # which way they are rounded. In steps a thousandth wider all are rounded to the middle.
 FLOAT_MARGIN = 1.001
+# TensorFlow 2.20 quantizes DIV and 2.21 SQRT too, which XNNPACK takes in float32 alone: with them in int8 the paper's
+# GoogLeNet, whose LRN has both, takes four times as long.
+FLOAT_OPERATIONS = ("DIV", "SQRT")
 
 
 def convert(
@@ -61,7 +65,7 @@ def main(job: dict) -> None:
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         if not job["float_io"]:
             converter.inference_input_type = converter.inference_output_type = tf.uint8
-    if job["float_nodes"]:
+    if variant == "int8":
         _keep_float(job["float_nodes"])
     Path(job["output"]).write_bytes(converter.convert())
 
@@ -78,10 +82,21 @@ def representative(pictures: np.ndarray, given: Preprocessing, margin: float = 1
 
 
 def _keep_float(nodes: list[str]) -> None:
-    """The converter has no setting for it; `QuantizationDebugger` has, but its files have float inputs."""
+    """Keep operations of these output tensors, and all of `FLOAT_OPERATIONS`, in float32.
+
+    The converter has no setting for it; `QuantizationDebugger` has, but its files have float inputs. So a private
+    function of TensorFlow is replaced.
+
+    Raises:
+        RuntimeError: this TensorFlow has no such function, or one that takes other arguments.
+    """
     from tensorflow.lite.python import lite
 
-    lite._mlir_quantize = functools.partial(lite._mlir_quantize, denylisted_nodes=nodes)
+    quantize = getattr(lite, "_mlir_quantize", None)
+    settings = {"denylisted_nodes": nodes, "denylisted_ops": list(FLOAT_OPERATIONS)}
+    if quantize is None or not settings.keys() <= inspect.signature(quantize).parameters.keys():
+        raise RuntimeError("this version of TensorFlow cannot keep operations of an int8 file in float32")
+    lite._mlir_quantize = functools.partial(quantize, **settings)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """`Recipe`: everything that decides how a network is trained, as data."""
 
 import dataclasses
+import importlib.util
 import json
 import os
 from collections.abc import Mapping
@@ -93,7 +94,7 @@ class Recipe:
         augmentation: of the training pictures.
         precision: Keras' mixed precision policy; ``"auto"`` is bfloat16 where the processor multiplies it natively.
         xla: compile by XLA; ``"auto"`` does on a GPU, for on a CPU it is several times slower.
-        tensorboard: log for TensorBoard, into the run's ``logs``.
+        tensorboard: log for TensorBoard, into the run's ``logs``; takes the extra ``tensorboard``.
         seed: of the weights, the order, the augmentation and the dropout.
 
     Raises:
@@ -216,6 +217,11 @@ class Recipe:
     def to_dict(self) -> dict:
         """The fields, as JSON can hold them."""
         return dataclasses.asdict(self)
+
+    def check_installed(self) -> None:
+        """Raise ValueError if what the recipe takes is not installed."""
+        if self.tensorboard and importlib.util.find_spec("tensorboard") is None:
+            raise ValueError("`tensorboard` takes TensorBoard: install keras-inception[tensorboard]")
 
     @classmethod
     def from_dict(cls, values: Mapping) -> "Recipe":

@@ -97,6 +97,7 @@ def train(
         if run.command != method.command:
             raise ValueError(f"{output} was made by `{run.command}`: go on with it by `{run.command} --resume`")
         recipe = Recipe.load(run.path / RECIPE)
+        recipe.check_installed()
         distribution.check(recipe)
         splits = datasets.open_data(**run.data, strict=strict, progress=on_scan)
         _check_unchanged(run, splits)
@@ -106,7 +107,9 @@ def train(
             raise FileExistsError(f"{output} exists. Go on with it by resuming, or name another folder")
         if pictures is None:
             raise ValueError("`pictures` must be a folder, but on resuming. Received: None")
-        recipe = Recipe.from_dict(distribution.agree(building.resolved(recipe or Recipe()).to_dict()))
+        recipe = recipe or Recipe()
+        recipe.check_installed()
+        recipe = Recipe.from_dict(distribution.agree(building.resolved(recipe).to_dict()))
         distribution.check(recipe)
         data: dict[str, Any] = {
             "source": datasets.located(pictures),

@@ -61,12 +61,8 @@ def test_what_protocol_buffers_own_library_writes_is_read(read):
             one.type_name = kind if isinstance(kind, str) else ""
             one.options.packed = one.type != kinds.TYPE_MESSAGE and repeated and name != "loss"
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    found = pool.FindMessageTypeByName("Net")
-    if hasattr(message_factory, "GetMessageClass"):
-        net = message_factory.GetMessageClass(found)(name="net")
-    else:  # before protobuf 4.22
-        net = message_factory.MessageFactory(pool).GetPrototype(found)(name="net")
+    pool.AddSerializedFile(file.SerializeToString())
+    net = message_factory.GetMessageClass(pool.FindMessageTypeByName("Net"))(name="net")
     conv = net.layer.add(name="conv1/7x7_s2", type="Convolution", loss=[1.0, 2.0], phase=-1, ratio=0.5)
     for name in ("conv1/7x7_s2/0", "conv1/7x7_s2/1"):
         values = TENSORS[name]
