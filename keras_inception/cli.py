@@ -307,6 +307,7 @@ def export(
         raise ValueError("name either a run directory or .keras file, or a network by --model")
     from keras_inception import mobile, registry
     from keras_inception.mobile.exporter import check_export
+    from keras_inception.progress import bars
     from keras_inception.weights.published import check_weights
 
     options: dict[str, Any] = {
@@ -338,7 +339,7 @@ def export(
         author=author,
         licence=licence,
         on_step=lambda step: typer.echo(step, err=json),
-        on_progress=_progress_of_steps(),
+        on_progress=bars(),
     )
     if layer_errors and not json:
         _show_layer_errors(output)
@@ -384,6 +385,7 @@ def compress(
     if not resume and source is None:
         raise ValueError("RUN is missing: a run directory to compress, or --resume to go on")
     from keras_inception.mobile.job import Job, check_compression
+    from keras_inception.progress import bars
 
     job = None
     if not resume:
@@ -402,6 +404,7 @@ def compress(
         distillation=distillation,
         resume=resume,
         on_step=lambda step: typer.echo(step, err=json),
+        on_progress=bars(),
     )
     if json:
         typer.echo(jsonlib.dumps(rows, ensure_ascii=False))
@@ -505,10 +508,9 @@ def demo(
     """The whole line on the bundled pictures: train, evaluate, export, verify, classify."""
     _import_tensorflow()
     from keras_inception import demo as demonstration
+    from keras_inception.progress import bars
 
-    report = demonstration.run(
-        output, minutes=minutes or demonstration.MINUTES, say=typer.echo, progress=_progress_of_steps()
-    )
+    report = demonstration.run(output, minutes=minutes or demonstration.MINUTES, say=typer.echo, progress=bars())
     _show_report(report, json=False)
     typer.echo(f"Report: {output / 'report.json'}")
 
@@ -708,6 +710,8 @@ def _show_evaluation(result: "Evaluation") -> None:
 
 def _show_report(report: dict, json: bool) -> None:
     """Print an export's report; exit with 1 if a variant was refused."""
+    from keras_inception.mobile.companions import with_interval
+
     if json:
         typer.echo(jsonlib.dumps(report, ensure_ascii=False))
     else:
@@ -716,8 +720,8 @@ def _show_report(report: dict, json: bool) -> None:
             [
                 variant,
                 f"{row['mb']:.2f}",
-                "–" if row["top1"] is None else _with_interval(row, "top1"),
-                _with_interval(row, "agreement"),
+                with_interval(row, "top1"),
+                with_interval(row, "agreement"),
                 f"{row['latency_ms']:.1f}",
                 ", ".join(row["outside_delegate"]) or "none",
             ]
@@ -730,11 +734,6 @@ def _show_report(report: dict, json: bool) -> None:
     refused = {variant: row["refused"] for variant, row in report["variants"].items() if "refused" in row}
     if refused:
         _fail("\n".join(f"{variant} was not exported: {reason}" for variant, reason in refused.items()), 1)
-
-
-def _with_interval(row: dict, name: str) -> str:
-    low, high = row[f"{name}_interval"]
-    return f"{row[name]:.1%} ({100 * low:.1f}–{100 * high:.1f})"
 
 
 def _show_layer_errors(folder: Path) -> None:
@@ -820,36 +819,12 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     Console().print(table)
 
 
-def _progress(text: str) -> Callable[[int, int], None]:
-    """A progress bar on standard error, if that is a terminal: call it with what is done and how much there is."""
-    show = _progress_of_steps()
-    return lambda done, total: show(text, done, total)
+def _progress(what: str) -> Callable[[int, int], None]:
+    """Return a function that shows a bar, given what is done and how much there is."""
+    from keras_inception.progress import bars
 
-
-def _progress_of_steps() -> Callable[[str, int, int], None]:
-    """The same of steps that come one after the other: call it with the step, what is done and how much there is."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        return lambda text, done, total: None
-    bar, step = None, None
-
-    def show(text: str, done: int, total: int) -> None:
-        nonlocal bar, step
-        if bar is None or step != text:
-            if bar is not None:
-                bar.stop()
-            bar, step = Progress(console=console, transient=True), text
-            bar.add_task(text)
-            bar.start()
-        bar.update(bar.task_ids[0], completed=done, total=total)
-        if done >= total:
-            bar.stop()
-            bar = None
-
-    return show
+    show = bars()
+    return lambda done, total: show(what, done, total)
 
 
 def _import_tensorflow() -> None:
@@ -863,9 +838,9 @@ def _import_tensorflow() -> None:
         import tensorflow as tf
 
         tf.config.list_physical_devices()
-    _warn_of_slow_protobuf()
 
 
+@app.callback()
 def _warn_of_slow_protobuf() -> None:
     from google.protobuf.internal import api_implementation
 

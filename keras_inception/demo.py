@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_inception import files
+from keras_inception.progress import Progress
 
 if TYPE_CHECKING:
     from keras_inception.datasets import Examples
@@ -22,7 +23,7 @@ def run(
     *,
     minutes: float = MINUTES,
     say: Callable[[str], None] = print,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict:
     """Train GoogLeNet on the pictograms, export and verify every variant, and classify with an exported file.
 

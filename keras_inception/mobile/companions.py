@@ -96,9 +96,10 @@ def model_card(about: About, labels: tuple[str, ...], given: Preprocessing, repo
 |{"---|" * len(COLUMNS)}
 {table}
 {kept}{refused}
-Measured on {pictures}. Keras itself: top-1 {_percent(report["top1"])}, top-5 {_percent(report["top5"])}. Latency is the
-median on the machine that exported, not on a phone. Not on the GPU is what its delegate's published list lacks. Every
-figure is in `report.json`.
+Measured on {pictures}; in parentheses 95 % intervals.
+Keras itself: top-1 {_percent(report["top1"])}, top-5 {_percent(report["top5"])}.
+Latency is the median on the machine that exported, not on a phone. Not on the GPU is what its delegate's published list
+lacks. Every figure is in `report.json`.
 {_clients(report)}
 ## Use
 
@@ -126,14 +127,22 @@ def _table_row(variant: str, row: dict) -> str:
         variant,
         f"`{row['path']}`",
         f"{row['mb']:.2f}",
-        _percent(row["top1"]),
+        with_interval(row, "top1"),
         _percent(row["top5"]),
-        _percent(row["agreement"]),
+        with_interval(row, "agreement"),
         f"{row['latency_ms']:.2f}",
         ", ".join(row["outside_delegate"]) or "none",
         ", ".join(row["outside_gpu"]) or "none",
     )
     return f"| {' | '.join(cells)} |"
+
+
+def with_interval(row: dict, name: str) -> str:
+    """Return a share of a report's row as text, with its 95 % interval."""
+    if row[name] is None:
+        return "–"
+    low, high = row[f"{name}_interval"]
+    return f"{row[name]:.1%} ({100 * low:.1f}–{100 * high:.1f})"
 
 
 def _of_bytes(report: dict) -> str:

@@ -21,6 +21,7 @@ from keras_inception.mobile.job import JOB, Job, check_compression
 from keras_inception.mobile.slimming import Anatomy, Scores
 from keras_inception.models.inference import inference_model
 from keras_inception.preprocessing import Preprocessing
+from keras_inception.progress import Progress, counted, silent
 from keras_inception.runs import DATA, LABELS, METRICS, MODEL, PREPROCESSING, RECIPE, Run, load, locked
 from keras_inception.suggestions import did_you_mean
 from keras_inception.training import Recipe, train
@@ -47,6 +48,7 @@ def compress(
     resume: bool = False,
     verbose: int | str = "auto",
     on_step: Callable[[str], None] | None = None,
+    on_progress: Progress | None = None,
 ) -> list[dict]:
     """Make a run's network smaller and faster, and of it a run like any other.
 
@@ -63,6 +65,7 @@ def compress(
         resume: go on with what was interrupted. What is complete is left as it is.
         verbose: as in `model.fit`.
         on_step: called with a line of text at each step.
+        on_progress: called with (what is done, number done, number in all), for a progress bar.
 
     Returns:
         A row for `source` and for each step, also in ``compression_report.json``: ``step``; ``macs`` and
@@ -82,7 +85,7 @@ def compress(
         _begin(Run(Path(source)), output, job, dict(settings or {}), distillation)
     with locked(output):
         try:
-            return _Compression(output, say, verbose).run()
+            return _Compression(output, say, verbose, on_progress or silent).run()
         except ValueError:
             if not any(path.is_dir() for path in (output / STEPS).glob("*")):  # nothing has been trained
                 shutil.rmtree(output)
@@ -160,11 +163,12 @@ class Slimmed(Continued):
 class _Compression:
     """What `compress` has begun in a folder."""
 
-    def __init__(self, output: Path, say: Callable[[str], None], verbose: int | str):
+    def __init__(self, output: Path, say: Callable[[str], None], verbose: int | str, progress: Progress):
         known = files.read_json(output / JOB)
         self._output = output
         self._say = say
         self._verbose = verbose
+        self._progress = progress
         self._source = Run(Path(known["source"]))
         self._job = Job(**known["job"])
         self._settings = known["settings"]
@@ -245,7 +249,8 @@ class _Compression:
         model, preprocessing = before.model(), before.preprocessing
         self._say(f"slim: ranking filters by {self._job.criterion}")
         pictures = self._pictures(preprocessing, RANKING_PICTURES)
-        scores = slimming.CRITERIA[self._job.criterion](inference_model(model), pictures)
+        counted_pictures = counted(pictures, "Ranking filters", len(pictures), self._progress)
+        scores = slimming.CRITERIA[self._job.criterion](inference_model(model), counted_pictures)
         anatomy = Anatomy(inference_model(model))
         for group in anatomy.groups():
             if group.fixed:
@@ -297,6 +302,7 @@ class _Compression:
             min_agreement=0,
             clients=(),  # they are asked when the result is exported
             overwrite=True,
+            on_progress=self._progress,
         )
         exported = report["variants"]["int8"]
         if "refused" in exported:

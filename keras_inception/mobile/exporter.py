@@ -27,7 +27,6 @@ from keras_inception.mobile.owners import Owners, recorded_scopes
 from keras_inception.mobile.rewrites import check_names, for_variants
 from keras_inception.mobile.source import (
     TEST_PICTURES,
-    Progress,
     Source,
     check_pictures,
     check_source,
@@ -37,6 +36,7 @@ from keras_inception.mobile.source import (
 )
 from keras_inception.mobile.verify import MIN_AGREEMENT, Reference, accuracy, verify
 from keras_inception.preprocessing import Preprocessing
+from keras_inception.progress import Progress, counted, silent
 from keras_inception.runs import LABELS, PREPROCESSING
 from keras_inception.suggestions import did_you_mean
 
@@ -70,7 +70,7 @@ def export(
     overwrite: bool = False,
     threads: int = 1,
     on_step: Callable[[str], None] | None = None,
-    on_progress: Callable[[str, int, int], None] | None = None,
+    on_progress: Progress | None = None,
 ) -> dict:
     """Export a classifier of pictures to verified .tflite files.
 
@@ -124,7 +124,7 @@ def export(
     """
     began = time.monotonic()
     say = on_step or (lambda line: None)
-    progress = on_progress or (lambda what, done, total: None)
+    progress = on_progress or silent
     check_export(
         source,
         output,
@@ -190,7 +190,7 @@ def export(
         (folder / LAYER_ERRORS).unlink(missing_ok=True)
         if layer_errors and "agreement" in rows["int8"]:  # refused or not, it runs
             say("int8: comparing its layers with float32")
-            files.write_json(folder / LAYER_ERRORS, workshop.layer_errors())
+            files.write_json(folder / LAYER_ERRORS, workshop.layer_errors(progress))
     for variant in VARIANTS:
         if "path" not in rows.get(variant, {}):
             (folder / f"{about['name']}_{variant}.tflite").unlink(missing_ok=True)
@@ -276,10 +276,10 @@ class _Workshop:
             row = {"keep_float": list(self._keep_float), **row}
         return path, row
 
-    def layer_errors(self) -> list[dict]:
+    def layer_errors(self, progress: Progress) -> list[dict]:
         """Of the int8 file, which has been proven to run."""
         given = self._given("int8")
-        return errors_of_layers(self._path("int8"), self._twin(), self._opened.test, given, self._owners())
+        return errors_of_layers(self._path("int8"), self._twin(), self._opened.test, given, self._owners(), progress)
 
     def _convert(self, variant: str, saved_model: Path) -> None:
         path = self._path(variant)
@@ -455,19 +455,15 @@ def _ask_keras(opened: Source, litert_sample: bool, progress: Progress) -> Refer
         given = sample.sample_input(given)
         model = deployed(model, opened.preprocessing, given)
     predict = keras_predictor(model)
-    probabilities = []
-    for start in range(0, len(opened.test), BATCH):
-        progress("Asking Keras", start, len(opened.test))
-        probabilities.append(predict(given.normalize(opened.test[start : start + BATCH].astype(np.float32))))
-    progress("Asking Keras", len(opened.test), len(opened.test))
-    return Reference(opened.test, np.concatenate(probabilities), opened.truth)
+    starts = range(0, len(opened.test), BATCH)
+    batches = (opened.test[start : start + BATCH] for start in counted(starts, "Asking Keras", len(starts), progress))
+    probabilities = np.concatenate([predict(given.normalize(batch.astype(np.float32))) for batch in batches])
+    return Reference(opened.test, probabilities, opened.truth)
 
 
 def _wait_for(conversions: "Sequence[Future[None]]", progress: Progress) -> None:
-    progress("Converting", 0, len(conversions))
-    for done, conversion in enumerate(as_completed(conversions), start=1):
+    for conversion in counted(as_completed(conversions), "Converting", len(conversions), progress):
         conversion.result()
-        progress("Converting", done, len(conversions))
 
 
 def _in_short(row: dict) -> str:

@@ -10,12 +10,20 @@ import numpy as np
 from keras_inception.mobile.delegate import undelegated
 from keras_inception.mobile.owners import Owners
 from keras_inception.preprocessing import Preprocessing
+from keras_inception.progress import Progress, counted, silent
 
 PICTURES = 32  # that are enough: each has thousands of values of a layer
 FED = "fed:"
 
 
-def layer_errors(int8: Path, float32: Path, pictures: np.ndarray, given: Preprocessing, owners: Owners) -> list[dict]:
+def layer_errors(
+    int8: Path,
+    float32: Path,
+    pictures: np.ndarray,
+    given: Preprocessing,
+    owners: Owners,
+    progress: Progress = silent,
+) -> list[dict]:
     """The error of each operation's output in an int8 file, on up to 32 of the pictures.
 
     An error is the root mean square of a difference from float32, over the root mean square of float32. Both files run
@@ -43,7 +51,8 @@ def layer_errors(int8: Path, float32: Path, pictures: np.ndarray, given: Preproc
     alone = undelegated(_taken_apart(float32, found), keep=True)
     image, *feeds = alone.get_input_details()
     losses = [(_Loss(), _Loss()) for _ in operations]
-    for picture in pictures[np.linspace(0, len(pictures) - 1, min(PICTURES, len(pictures))).astype(int)]:
+    chosen = pictures[np.linspace(0, len(pictures) - 1, min(PICTURES, len(pictures))).astype(int)]
+    for picture in counted(chosen, "Comparing layers", len(chosen), progress):
         for interpreter in (rounded, exact):
             (taken,) = interpreter.get_input_details()
             raw = taken["dtype"] == np.uint8

@@ -16,6 +16,7 @@ from keras_inception import files
 from keras_inception.mobile.classifier import numbered
 from keras_inception.mobile.graph import probability_model
 from keras_inception.preprocessing import DEFAULT, Preprocessing
+from keras_inception.progress import Progress
 from keras_inception.runs import Run, load
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ TEST_PICTURES = 500  # of which 99 % agreement is known to a percent
 NOISE_PICTURES = 50
 
 Say = Callable[[str], None]
-Progress = Callable[[str, int, int], None]  # called with (what, done, in all)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,8 +12,8 @@ from keras_inception.mobile.child import ChildError
 from keras_inception.mobile.classifier import TFLiteClassifier, numbered
 from keras_inception.mobile.clients import CLIENTS, client
 from keras_inception.mobile.delegate import outside_delegate, outside_gpu
-from keras_inception.mobile.source import Progress
 from keras_inception.preprocessing import Preprocessing
+from keras_inception.progress import Progress, silent
 
 MIN_AGREEMENT = {"float32": 0.99, "float16": 0.99, "dynamic": 0.95, "int8": 0.95}
 CLIENT_PICTURES = 50
@@ -63,7 +63,7 @@ def verify(
     min_agreement: float,
     threads: int,
     clients: Sequence[str] | None = None,
-    progress: Progress = lambda what, done, total: None,
+    progress: Progress = silent,
 ) -> dict:
     """A file's row of the report; under ``refused`` it says what falls short, if anything does.
 

@@ -6,6 +6,7 @@ from colours import LABELS, SIDE, colour_pictures, trained, without_archive
 from PIL import Image
 
 from keras_inception import files, mobile
+from keras_inception.evaluation import wilson
 from keras_inception.mobile import exporter, metadata
 from keras_inception.mobile.child import ChildError
 from keras_inception.mobile.classifier import TFLiteClassifier
@@ -251,6 +252,31 @@ def test_without_tflite_support_the_files_are_the_same_and_the_report_says_what_
     assert alone.labels == LABELS
     assert alone.preprocessing == DEFAULT.replace(size=SIZE)
     assert metadata.read(alone.path) == metadata.read(exported[0] / row["path"])
+
+
+def test_files_of_ones_own_model_are_named_after_its_file(tiny_model, pictures, tmp_path):
+    tiny_model.save(tmp_path / "flowers.keras")
+    told = {}
+    report = mobile.export(
+        tmp_path / "flowers.keras",
+        tmp_path / "exported",
+        quantize=("float32",),
+        test=pictures / "test",
+        labels=LABELS,
+        verify_pictures=12,
+        clients=(),
+        on_progress=lambda what, done, total: told.update({what: (done, total)}),
+    )
+    assert (tmp_path / "exported" / "flowers_float32.tflite").is_file()
+    row = report["variants"]["float32"]
+    assert report["pictures"] == 12
+    assert row["agreement_interval"] == pytest.approx(wilson(12, 12))
+    assert told == {
+        "Reading pictures": (12, 12),
+        "Asking Keras": (1, 1),
+        "Converting": (1, 1),
+        "float32: verifying": (12, 12),
+    }
 
 
 def test_an_export_is_not_overwritten_unasked(exported, run):
