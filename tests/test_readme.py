@@ -85,6 +85,8 @@ def test_its_trainings_can_begin(arguments, monkeypatch, tmp_path):
         return SimpleNamespace(path=output)
 
     monkeypatch.chdir(tmp_path)
+    for source in ("PICTURES", "shards"):
+        Path(source).mkdir()
     monkeypatch.setattr(training, "train", train)
     with pytest.raises(SystemExit) as stop:
         cli.main(arguments)

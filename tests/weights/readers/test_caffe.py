@@ -58,7 +58,8 @@ def test_what_protocol_buffers_own_library_writes_is_read(read):
         for name, number, kind, repeated in fields:
             one = described.field.add(name=name, number=number, label=3 if repeated else 1)
             one.type = kinds.TYPE_MESSAGE if isinstance(kind, str) else kind
-            one.type_name = kind if isinstance(kind, str) else ""
+            if isinstance(kind, str):
+                one.type_name = kind
             one.options.packed = one.type != kinds.TYPE_MESSAGE and repeated and name != "loss"
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(file.SerializeToString())
