@@ -3,7 +3,7 @@
 Each case is a process of its own, timed from its start until it prints that it is ready: the import, `--help`, wrong
 paths, `predict` with an exported file, the first training step of three networks and of pruning and QAT, a short
 training, and the export of models that were not trained here. Nothing else may run. Writes
-``benchmarks/results/startup.json`` with the median of each case.
+``benchmarks/results/startup.json`` with the median of each case and, from it, the table in the README.
 """
 
 import argparse
@@ -18,10 +18,24 @@ from pathlib import Path
 
 from circumstances import circumstances
 from exports import converted, drawn
-from readme import keep, kept
+from readme import insert, keep, kept, markdown
 
 READY = "ready"
 COMMAND = [sys.executable, "-m", "keras_inception.cli"]
+TITLES = {
+    "import": "`keras_inception.GoogLeNet` is imported, with Keras and TensorFlow",
+    "help": "`--help` is printed",
+    "wrong_paths": "a wrong path is told, by the slowest command",
+    "predict": "`predict` has classified a picture by a .tflite file",
+    "first_step_googlenet": "the first training step of GoogLeNet with heads ends: recipe `small`, 4,067 pictures",
+    "first_step_inception_v3": "… of Inception v3 with its head",
+    "first_step_resnet34": "… of ResNet-34",
+    "first_step_pruning": "… of pruning GoogLeNet",
+    "first_step_qat": "… of training GoogLeNet for int8",
+    "epoch_of_240": "`train` ends after one epoch of 240 pictures",
+    "export_googlenet": "GoogLeNet, 96 px, is exported in four variants",
+    "export_inception_v3": "Inception v3, 299 px, is exported in float32 and int8, verified on 500 of 4,067 pictures",
+}
 WRONG = "nowhere"  # a path with nothing at its end
 WRONG_PATHS = {
     "train": ["train", WRONG],
@@ -68,6 +82,12 @@ def main() -> None:
         "seconds": seconds,
     }
     keep("startup", result)
+    insert("startup", table(result))
+
+
+def table(result: dict) -> str:
+    """Return the result as Markdown."""
+    return markdown(["until", "s"], [[TITLES[name], f"{seconds:.1f}"] for name, seconds in result["seconds"].items()])
 
 
 def timed(name: str, folder: Path) -> float:
@@ -82,20 +102,19 @@ def timed(name: str, folder: Path) -> float:
             cwd=scratch,
         )
         assert child.stdout
-        for line in child.stdout:
-            if line.strip() == READY:
-                break
-        else:
-            raise SystemExit(f"{name} ended with {child.wait()} and was never ready")
+        line = next((line for line in child.stdout if line.startswith(READY)), None)
         seconds = time.perf_counter() - began
+        if line is None:
+            raise SystemExit(f"{name} ended with {child.wait()} and was never ready")
         child.kill()
         child.wait()
-    return seconds
+    own = line.removeprefix(READY).strip()
+    return float(own) if own else seconds
 
 
-def ready() -> None:
-    """Tell the parent that the case has come to its end."""
-    print(READY, flush=True)
+def ready(own: float | None = None) -> None:
+    """Tell the parent that the case has come to its end, and what it took if that is not the whole."""
+    print(READY, own or "", flush=True)
 
 
 def prepare(folder: Path) -> None:
@@ -131,7 +150,7 @@ def command(*arguments: str) -> Callable[[Path], None]:
 
 
 def wrong_paths(folder: Path) -> None:
-    """Call every command with a wrong path. Print the slowest, which is what counts, and only its time to `ready`."""
+    """Call every command with a wrong path; the slowest counts."""
     seconds = {}
     for name, arguments in WRONG_PATHS.items():
         words = [argument.format(folder=folder) for argument in arguments]
@@ -140,7 +159,7 @@ def wrong_paths(folder: Path) -> None:
         seconds[name] = time.perf_counter() - began
         assert done.returncode in (1, 2), (name, done)
         print(f"{name}: {seconds[name]:.2f} s: {done.stderr.strip()}", file=sys.stderr)
-    print(max(seconds.values()))
+    ready(max(seconds.values()))
 
 
 def imported(folder: Path) -> None:

@@ -1,0 +1,250 @@
+"""The project's tasks, for a machine that has Python alone: python tasks.py TASK
+
+On Linux and macOS `make TASK` is the same. `python tasks.py` lists the tasks. Needs no package.
+"""
+
+import argparse
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+LOCKED = (3, 11)  # the Python that requirements.lock is for
+NEWEST = "3.12"  # the Python that the newest TensorFlow is tried on, unless LATEST says otherwise
+TENSORFLOW = "2.21"  # the newest that pyproject.toml allows
+SCRIPTS, EXE = ("Scripts", ".exe") if os.name == "nt" else ("bin", "")
+VENV = ROOT / ".venv"
+PIP = ("-m", "pip", "--disable-pip-version-check", "install", "--quiet")
+# A file of tests is one worker's, for the networks and exports that its tests share; the longest are not the last.
+PYTEST = (
+    *("-m", "pytest", "--numprocesses", "auto", "--maxprocesses", "4"),
+    *("--dist", "loadfile", "--no-loadscope-reorder"),
+)
+HERE = "not backends and not web and not clients and not arm64"
+PLATFORMS = ("x86_64-manylinux_2_28", "aarch64-manylinux_2_28", "aarch64-apple-darwin", "x86_64-pc-windows-msvc")
+EXTRAS = ("mobile", "dev", "task-library")  # of the lock file
+PYTHONS = ("3.11", "3.12", "3.13")
+
+TASKS: dict[str, Callable[[], None]] = {}
+
+
+def task(function: Callable[[], None]) -> Callable[[], None]:
+    """Make a function a task under its name."""
+    TASKS[function.__name__.replace("_", "-")] = function
+    return function
+
+
+def main() -> None:
+    lines = [f"  {name:15} {(function.__doc__ or '').splitlines()[0]}" for name, function in TASKS.items()]
+    parser = argparse.ArgumentParser(
+        prog="tasks.py",
+        description=(__doc__ or "").splitlines()[0],
+        epilog="\n".join(["tasks:", *lines]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("tasks", nargs="+", metavar="TASK", choices=TASKS)
+    for name in parser.parse_args().tasks:
+        TASKS[name]()
+
+
+@task
+def setup() -> None:
+    """Make .venv, exactly as requirements.lock has it."""
+    stamp = VENV / ".installed"
+    sources = [ROOT / "requirements.lock", ROOT / "pyproject.toml"]
+    if stamp.exists() and stamp.stat().st_mtime >= max(source.stat().st_mtime for source in sources):
+        return
+    if sys.version_info[:2] != LOCKED:
+        wanted = ".".join(map(str, LOCKED))
+        sys.exit(
+            f"requirements.lock is for Python {wanted}, and this is {platform.python_version()}: "
+            f"call make PYTHON=/path/to/python{wanted}, or /path/to/python{wanted} tasks.py"
+        )
+    print(f"Making {VENV.name} from requirements.lock: minutes, and 3 GB of disk", flush=True)
+    run(sys.executable, "-m", "venv", VENV)
+    # The lock file overrides what some packages ask for (pyproject.toml, [tool.uv]), so pip must not resolve anew.
+    run(python(), *PIP, "--require-hashes", "--no-deps", "-r", ROOT / "requirements.lock")
+    run(python(), *PIP, "--no-deps", "--no-build-isolation", "--editable", ROOT)
+    stamp.touch()
+
+
+@task
+def demo() -> None:
+    """Train, export and verify GoogLeNet on the bundled pictures."""
+    setup()
+    run(VENV / SCRIPTS / f"keras-inception{EXE}", "demo", "--output", "demo")
+
+
+@task
+def test() -> None:
+    """Run the tests."""
+    setup()
+    run(python(), *PYTEST)
+
+
+@task
+def soak() -> None:
+    """Run the long tests too, on other examples in every run."""
+    setup()
+    run(python(), *PYTEST, "-m", HERE, "--hypothesis-profile", "random")
+
+
+@task
+def test_latest() -> None:
+    """Run the tests on the newest TensorFlow, in .venv-latest; LATEST=3.13 takes another Python."""
+    latest = newest(TENSORFLOW, ROOT / ".venv-latest")
+    run(latest, *PYTEST, "-m", f"{HERE} and not slow and not tflite_support and not locked")
+
+
+@task
+def test_backends() -> None:
+    """Run the networks on JAX and torch under Keras."""
+    backends = environment(ROOT / ".venv-backends", sys.executable)
+    run(backends, *PIP, "--editable", f"{ROOT}[dev,backends]")
+    run(backends, "-m", "pytest", "-m", "backends")
+
+
+@task
+def test_web() -> None:
+    """Run the page in Chromium and Node.js; Chromium is installed by apt-get where there is none."""
+    setup()
+    if not shutil.which("chromium"):
+        root = [] if not hasattr(os, "geteuid") or os.geteuid() == 0 else ["sudo"]
+        try:
+            run(*root, "apt-get", "update", "--quiet")
+            run(*root, "apt-get", "install", "--yes", "--quiet", "chromium")
+        except FileNotFoundError:
+            sys.exit("Chromium is needed, and there is no apt-get to install it: put chromium on the PATH")
+    run(python(), "-m", "pytest", "-m", "web", "tests/web")
+
+
+@task
+def test_clients() -> None:
+    """Run exported files in MediaPipe and in LiteRT.js, which needs Node.js and npm."""
+    setup()
+    mediapipe = environment(ROOT / ".venv-mediapipe", sys.executable)
+    run(mediapipe, *PIP, said("from keras_inception.mobile.clients import mediapipe; print(mediapipe.PACKAGE)"))
+    packages = said("from keras_inception.mobile import npm; print(npm.packages())")
+    variables = {"KERAS_INCEPTION_MEDIAPIPE": str(mediapipe), "KERAS_INCEPTION_LITERT_WEB": packages}
+    run(python(), "-m", "pytest", "-m", "clients", variables=variables)
+
+
+@task
+def test_arm64() -> None:
+    """Run exported files on an emulated ARM processor; needs Linux on x86-64 with apt-get, and 250 MB in ~/.cache."""
+    setup()
+    run(python(), "-m", "pytest", "-m", "arm64")
+
+
+@task
+def check() -> None:
+    """Lint, check the format and the types."""
+    setup()
+    run(python(), "-m", "ruff", "check", ".")
+    run(python(), "-m", "ruff", "format", "--check", ".")
+    run(python(), "-m", "mypy")
+    run(VENV / SCRIPTS / f"actionlint{EXE}")
+
+
+@task
+def lock() -> None:
+    """Resolve the dependencies anew after a change of pyproject.toml, and check other machines; needs uv."""
+    extras = [word for extra in EXTRAS for word in ("--extra", extra)]
+    lock_file = ROOT / "requirements.lock"
+    compiled = ["--generate-hashes", "--no-header", "--quiet", "--output-file", lock_file]
+    run("uv", "pip", "compile", "pyproject.toml", *extras, "--universal", "--python-version", PYTHONS[0], *compiled)
+    for machine in PLATFORMS:
+        print(f"requirements.lock on {machine}", flush=True)
+        with tempfile.TemporaryDirectory() as empty:
+            wheels = ["--no-deps", "--only-binary", ":all:", "--no-binary", "promise", "--python-version", PYTHONS[0]]
+            target = ["--python-platform", machine, "--target", empty, "-r", lock_file]
+            run("uv", "pip", "install", "--no-config", "--dry-run", "--quiet", *wheels, *target)
+    others = sorted(optional() - {"gpu", "task-library"})
+    extras = [word for extra in others for word in ("--extra", extra)]
+    for version in PYTHONS:
+        for constraint in ("", f"tensorflow>={TENSORFLOW}"):
+            print(f"Newest of all on Python {version} {constraint}", flush=True)
+            with tempfile.TemporaryDirectory() as folder:
+                (Path(folder) / "constraints.txt").write_text(constraint, encoding="utf-8")
+                given = ["--python-version", version, "--constraints", Path(folder) / "constraints.txt"]
+                # pip does not read [tool.uv] either.
+                resolve = ["uv", "pip", "compile", "--no-config", "--quiet", "pyproject.toml", *extras, *given]
+                run(*resolve, "--output-file", Path(folder) / "resolved.txt")
+
+
+@task
+def clean() -> None:
+    """Remove what the tasks have made."""
+    for pattern in (".venv*", "build", "dist", "*.egg-info"):
+        for path in ROOT.glob(pattern):
+            shutil.rmtree(path)
+
+
+def run(*command: str | os.PathLike, variables: Mapping[str, str] | None = None) -> None:
+    """Run a command in the project's folder, and end with its exit code if it fails."""
+    done = subprocess.run(list(map(os.fspath, command)), cwd=ROOT, env={**os.environ, **(variables or {})}, check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
+def said(code: str) -> str:
+    """Return what a line of Python prints in .venv."""
+    return subprocess.run(
+        [python(), "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
+    ).stdout.strip()
+
+
+def python(folder: Path = VENV) -> Path:
+    """Return the Python of a virtual environment."""
+    return folder / SCRIPTS / f"python{EXE}"
+
+
+def environment(folder: Path, interpreter: str) -> Path:
+    """Make a virtual environment with that Python unless it is there, and return its Python."""
+    if not python(folder).exists():
+        run(interpreter, "-m", "venv", folder)
+    return python(folder)
+
+
+def newest(tensorflow: str, folder: Path) -> Path:
+    """Install the newest of all that goes with a TensorFlow, not from the lock file, and return the Python of it."""
+    asked = os.environ.get("LATEST") or NEWEST
+    latest = environment(folder, find_python(asked.removeprefix("python")) if not os.path.isfile(asked) else asked)
+    run(latest, *PIP, "--upgrade", "--editable", f"{ROOT}[dev,mobile]", f"tensorflow=={tensorflow}.*")
+    return latest
+
+
+def find_python(version: str) -> str:
+    """Return a Python of that version that starts; a shim of pyenv's may be on the PATH and not."""
+    names = [Path(folder) / f"python{version}{EXE}" for folder in os.get_exec_path()]
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    candidates: list[Sequence[str | Path]] = [[name] for name in [sys.executable, *names, *_of_pyenv(pyenv, version)]]
+    code = "import sys; print(sys.executable if sys.version.startswith(sys.argv[1] + '.') else '')"
+    for candidate in [*candidates, ["py", f"-{version}"]]:
+        try:
+            done = subprocess.run([*candidate, "-c", code, version], capture_output=True, text=True, check=False)
+        except OSError:
+            continue
+        if done.returncode == 0 and done.stdout.strip():
+            return done.stdout.strip()
+    sys.exit(f"there is no Python {version} that starts: install it, or name another by LATEST=/path/to/python")
+
+
+def _of_pyenv(versions: Path, version: str) -> list[Path]:
+    return sorted(versions.glob(f"{version}.*/{SCRIPTS}/python{EXE}"))
+
+
+def optional() -> set[str]:
+    """Return the names of the extras in pyproject.toml."""
+    import tomllib
+
+    return set(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"])
+
+
+if __name__ == "__main__":
+    main()
