@@ -65,7 +65,7 @@ def setup() -> None:
             f"requirements.lock is for Python {wanted}, and this is {platform.python_version()}: "
             f"call make PYTHON=/path/to/python{wanted}, or /path/to/python{wanted} tasks.py"
         )
-    print(f"Making {VENV.name} from requirements.lock: minutes, and 3 GB of disk", flush=True)
+    print(f"Making {VENV.name} from requirements.lock: minutes, and 4 GB of disk", flush=True)
     run(sys.executable, "-m", "venv", VENV)
     # The lock file overrides what some packages ask for (pyproject.toml, [tool.uv]), so pip must not resolve anew.
     run(python(), *PIP, "--require-hashes", "--no-deps", "-r", ROOT / "requirements.lock")
@@ -195,7 +195,7 @@ def run(*command: str | os.PathLike, variables: Mapping[str, str] | None = None)
 def said(code: str) -> str:
     """Return what a line of Python prints in .venv."""
     return subprocess.run(
-        [python(), "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
+        [python(), "-c", code], cwd=ROOT, stdout=subprocess.PIPE, encoding="utf-8", check=True
     ).stdout.strip()
 
 
@@ -227,7 +227,7 @@ def find_python(version: str) -> str:
     code = "import sys; print(sys.executable if sys.version.startswith(sys.argv[1] + '.') else '')"
     for candidate in [*candidates, ["py", f"-{version}"]]:
         try:
-            done = subprocess.run([*candidate, "-c", code, version], capture_output=True, text=True, check=False)
+            done = subprocess.run([*candidate, "-c", code, version], capture_output=True, encoding="utf-8", check=False)
         except OSError:
             continue
         if done.returncode == 0 and done.stdout.strip():

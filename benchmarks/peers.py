@@ -22,7 +22,8 @@ def environment(folder: Path = CACHE / "torch", requirements: Path = TORCH) -> P
     if not python.exists():
         venv.create(folder, with_pip=True)
     there = subprocess.run([python, "-c", INSTALLED], capture_output=True, text=True, check=True).stdout.split()
-    if not {_plain(line) for line in requirements.read_text().split()} <= {_plain(each) for each in there}:
+    wanted = requirements.read_text(encoding="utf-8").split()
+    if not {_plain(line) for line in wanted} <= {_plain(each) for each in there}:
         print(f"Installing {requirements.name} into {folder}: minutes", file=sys.stderr)
         subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", requirements], check=True)
     return python

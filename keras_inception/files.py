@@ -33,7 +33,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     beside = Path(name)
     try:
         yield beside
-        with open(beside, "rb") as written:
+        with open(beside, "r+b") as written:  # Windows flushes no file that is open for reading alone
             os.fsync(written.fileno())
         beside.chmod(0o666 & ~_umask())
         os.replace(beside, path)
@@ -94,7 +94,7 @@ def sha256(path: str | os.PathLike) -> str:
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Write UTF-8 text under `path`, whole or not at all."""
     with replacing(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+        beside.write_text(text, encoding="utf-8", newline="\n")  # on Windows too: phones read some of these files
 
 
 def write_json(path: str | os.PathLike, value) -> None:

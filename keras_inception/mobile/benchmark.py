@@ -79,7 +79,7 @@ class Stopwatch:
         self.times: list[float] = []
         self._command = [os.fspath(word) for word in command]
         self._process = subprocess.Popen(
-            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8"
         )
         self.told = self._answer()
 

@@ -28,7 +28,7 @@ def packages() -> Path:
             for name in LOCK:
                 shutil.copyfile(WEB / name, new / name)
             command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-            done = subprocess.run(command, cwd=new, capture_output=True, text=True, check=False)
+            done = subprocess.run(command, cwd=new, capture_output=True, encoding="utf-8", check=False)
             if done.returncode:
                 last = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()][-2:]
                 raise OSError(f"npm ci ended with exit code {done.returncode}: {' / '.join(last) or 'no message'}")

@@ -114,9 +114,9 @@ def test_a_slim_network_is_what_the_factory_makes_of_its_recipe(compressed):
     made.set_weights(slim.model().get_weights())
     assert analysis.cost(made).macs == analysis.cost(slim.model()).macs
     assert set(slim.model().output) == {"predictions", "aux"}, "heads learn too"
-    with open(slim.path / "metrics.csv", newline="") as file:
+    with open(slim.path / "metrics.csv", encoding="utf-8", newline="") as file:
         assert set(csv.DictReader(file).fieldnames) >= {"aux_loss", "predictions_loss"}
-    with open(run.path / "metrics.csv", newline="") as file:
+    with open(run.path / "metrics.csv", encoding="utf-8", newline="") as file:
         assert set(csv.DictReader(file).fieldnames) >= {"aux_loss", "predictions_loss"}, "in those of tfmot too"
 
 

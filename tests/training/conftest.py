@@ -38,7 +38,7 @@ def rows() -> Callable[[Run], list[dict]]:
     """The rows of a run's ``metrics.csv``."""
 
     def read(run: Run) -> list[dict]:
-        with open(run.path / "metrics.csv", newline="") as file:
+        with open(run.path / "metrics.csv", encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
 
     return read

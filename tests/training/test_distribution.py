@@ -100,7 +100,7 @@ def weights(folder, name, worker_id=0):
 
 
 def metrics(folder, name):
-    with open(folder / name / "metrics.csv", newline="") as file:
+    with open(folder / name / "metrics.csv", encoding="utf-8", newline="") as file:
         return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
 
 

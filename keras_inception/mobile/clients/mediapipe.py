@@ -45,4 +45,5 @@ def scores(path: Path, pictures: np.ndarray, classes: int) -> np.ndarray:
 def python() -> Path:
     """The interpreter of the environment."""
     named = Path(os.environ[VARIABLE])
-    return named / "bin" / "python" if named.is_dir() else named
+    inside = Path("Scripts", "python.exe") if os.name == "nt" else Path("bin", "python")
+    return named / inside if named.is_dir() else named
