@@ -265,6 +265,17 @@ def test_evaluate_reads_the_held_out_pictures_of_a_run(trained, pictures, tmp_pa
     assert all(label in table for label in ("blue", "green", "red", "precision", "F1"))
 
 
+def test_evaluate_tells_what_it_left_out_in_a_few_lines(trained, pictures, tmp_path, capsys):
+    shutil.copytree(pictures / "test", tmp_path / "test")
+    for index in range(200):
+        (tmp_path / "test" / f"loose_{index:03}.png").write_bytes(b"")
+    command("evaluate", trained, tmp_path)
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 6
+    assert told[0].startswith(f"left out {tmp_path / 'test' / 'loose_000.png'}: ")
+    assert told[-1] == "and 195 more"
+
+
 def test_evaluate_averages_over_crops_and_networks(trained, capsys):
     reports = []
     for options in ((), ("--ensemble", trained), ("--crops", 10, "--ensemble", trained), ("--crops", 144)):
