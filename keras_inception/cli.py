@@ -730,7 +730,8 @@ def _show_report(report: dict, json: bool) -> None:
         _table(["variant", "MB", "top-1", "agreement", "latency ms", "outside the delegate"], rows)
         if report["top1"] is not None:
             typer.echo(f"Keras, with which they agree: top-1 {report['top1']:.1%}, top-5 {report['top5']:.1%}")
-        typer.echo(f"Measured on {_number(report['pictures'], 'picture')}; in parentheses 95 % intervals.")
+        measured = _number(report["pictures"], "picture") if report["pictures"] else "noise, for lack of pictures"
+        typer.echo(f"Measured on {measured}; in parentheses 95 % intervals.")
     refused = {variant: row["refused"] for variant, row in report["variants"].items() if "refused" in row}
     if refused:
         _fail("\n".join(f"{variant} was not exported: {reason}" for variant, reason in refused.items()), 1)

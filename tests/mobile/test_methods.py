@@ -7,6 +7,7 @@ import tf_keras
 from networks import with_drawn_weights
 
 from keras_inception.datasets import Augmentation
+from keras_inception.mobile import job, slimming
 from keras_inception.mobile.methods import FusedAdamW, Pruning, Quantization
 from keras_inception.preprocessing import DEFAULT
 from keras_inception.training import Recipe, train
@@ -62,3 +63,7 @@ def test_a_step_is_traced_once(method, pictures, tmp_path, monkeypatch):
     monkeypatch.setattr(tf_keras.Model, "train_step", lambda self, data: traced.append(1) or train_step(self, data))
     train(pictures, tmp_path / "run", recipe=RECIPE, method=method(with_drawn_weights(network)), verbose=0)
     assert len(traced) == 1
+
+
+def test_a_job_knows_the_criteria_without_importing_them():
+    assert tuple(slimming.CRITERIA) == job.CRITERIA
