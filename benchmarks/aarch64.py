@@ -176,7 +176,7 @@ def _unpack_wheels(folder: Path) -> None:
 def _output(
     command: Sequence[str | os.PathLike], who: str, env: dict[str, str] | None = None, folder: Path | None = None
 ) -> str:
-    done = subprocess.run(command, env=env, cwd=folder, capture_output=True, check=False, text=True)
+    done = subprocess.run(command, env=env, cwd=folder, capture_output=True, check=False, encoding="utf-8")
     if done.returncode:
         last = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]
         raise UnavailableError(f"{who} ended with exit code {done.returncode}: {last}")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 def circumstances() -> dict[str, str]:
     """The ``commit``, the ``date`` and the ``machine``."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, encoding="utf-8", check=False)
     return {
         "commit": commit.stdout.strip() or "unknown",
         "date": datetime.date.today().isoformat(),

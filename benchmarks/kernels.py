@@ -36,13 +36,13 @@ def kernels(file: str) -> dict[str, float]:
         record = Path(folder) / "perf.data"
         command = ["perf", "record", "--quiet", "--event=cpu-clock", f"--freq={FREQUENCY}", f"--output={record}"]
         told = subprocess.run(
-            [*command, *of_file(file, 1)], input=f"{RUNS}\n", capture_output=True, text=True, check=True
+            [*command, *of_file(file, 1)], input=f"{RUNS}\n", capture_output=True, encoding="utf-8", check=True
         )
         took = sum(json.loads(told.stdout.splitlines()[-1])) / RUNS
         report = subprocess.run(
             ["perf", "report", f"--input={record}", "--stdio", "--sort=symbol", "--show-nr-samples"],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             check=True,
         ).stdout
     spent: Counter = Counter()

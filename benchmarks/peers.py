@@ -21,7 +21,7 @@ def environment(folder: Path = CACHE / "torch", requirements: Path = TORCH) -> P
     python = folder / "bin" / "python"
     if not python.exists():
         venv.create(folder, with_pip=True)
-    there = subprocess.run([python, "-c", INSTALLED], capture_output=True, text=True, check=True).stdout.split()
+    there = subprocess.run([python, "-c", INSTALLED], capture_output=True, encoding="utf-8", check=True).stdout.split()
     wanted = requirements.read_text(encoding="utf-8").split()
     if not {_plain(line) for line in wanted} <= {_plain(each) for each in there}:
         print(f"Installing {requirements.name} into {folder}: minutes", file=sys.stderr)
@@ -38,7 +38,7 @@ class Peer:
 
     def __init__(self, command: Sequence[str | os.PathLike]):
         self.process = subprocess.Popen(
-            list(map(os.fspath, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            list(map(os.fspath, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
         )
         self.versions = self._line()
 

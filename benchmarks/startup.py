@@ -98,7 +98,7 @@ def timed(name: str, folder: Path) -> float:
             [sys.executable, __file__, "--child", name, folder],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE if not os.environ.get("KERAS_INCEPTION_TRACEBACK") else None,
-            text=True,
+            encoding="utf-8",
             cwd=scratch,
         )
         assert child.stdout
@@ -155,7 +155,7 @@ def wrong_paths(folder: Path) -> None:
     for name, arguments in WRONG_PATHS.items():
         words = [argument.format(folder=folder) for argument in arguments]
         began = time.perf_counter()
-        done = subprocess.run([*COMMAND, *words], check=False, capture_output=True, text=True)
+        done = subprocess.run([*COMMAND, *words], check=False, capture_output=True, encoding="utf-8")
         seconds[name] = time.perf_counter() - began
         assert done.returncode in (1, 2), (name, done)
         print(f"{name}: {seconds[name]:.2f} s: {done.stderr.strip()}", file=sys.stderr)

@@ -1,3 +1,6 @@
+import contextlib
+from collections.abc import Callable, Iterator
+
 import keras
 import numpy as np
 import pytest
@@ -16,6 +19,23 @@ COLOURS = {"blue": (30, 40, 220), "green": (30, 200, 40), "red": (220, 30, 40)}
 def _seeded():
     """Drawn weights are the same in every run: what a tolerance lets pass today it lets pass tomorrow."""
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture
+def small_disk() -> Callable[[int], contextlib.AbstractContextManager]:
+    """Refuse to write more than so many bytes of a file, as a full disk does."""
+    resource = pytest.importorskip("resource", reason="this system has no limit on the size of a file")
+
+    @contextlib.contextmanager
+    def limited(size: int) -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limited
 
 
 @pytest.fixture(scope="session")

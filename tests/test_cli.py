@@ -22,7 +22,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-m", "keras_inception.cli", *arguments],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=120,
         check=False,
     )
@@ -63,7 +63,7 @@ def test_help_imports_nothing_heavy(command):
         "heavy = {'tensorflow', 'keras', 'PIL', 'matplotlib', 'numpy'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert "Usage: keras-inception" in done.stdout
 
@@ -207,7 +207,9 @@ with without_modules(["json", "colorsys"]):
         print("not imported")
 import colorsys
 """
-    done = subprocess.run([sys.executable, "-c", "import json" + code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", "import json" + code], capture_output=True, encoding="utf-8", check=True
+    )
     assert done.stdout == "not imported\n"
 
 
@@ -388,7 +390,7 @@ def test_list_imports_nothing_heavy():
         "heavy = {'tensorflow', 'keras', 'PIL', 'matplotlib'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=60, check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -484,7 +486,7 @@ def test_a_refused_variant_is_exit_code_1(trained, tmp_path, capsys):
 def test_the_script_is_the_same_command(trained, tmp_path):
     script = Path(__file__).parents[1] / "export" / "to_tflite.py"
     done = subprocess.run(
-        [sys.executable, script, trained, "--quantize", "float33"], capture_output=True, text=True, check=False
+        [sys.executable, script, trained, "--quantize", "float33"], capture_output=True, encoding="utf-8", check=False
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("error: `quantize` must be some of float32, float16, dynamic, int8.")

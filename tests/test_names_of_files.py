@@ -10,7 +10,9 @@ FORBIDDEN = set('<>:"\\|?*')
 
 
 def files() -> list[PurePosixPath]:
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, encoding="utf-8", check=False
+    ).stdout
     names = listed.split("\0")[:-1] or [str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("*.py")]
     return [PurePosixPath(name) for name in names]
 

@@ -9,7 +9,7 @@ import keras_inception
 
 
 def python(code):
-    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, encoding="utf-8").stdout
 
 
 def test_nothing_heavy_is_imported_before_it_is_used():

@@ -5,6 +5,7 @@ runs, that it is sent. Loading imports LiteRT alone.
 """
 
 import json
+import os
 import sys
 import time
 
@@ -40,7 +41,7 @@ def resident() -> float:
     """Memory of this process in MB; 0 where the system does not tell."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * 4096 / 1e6
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
     except OSError:
         return 0.0
 

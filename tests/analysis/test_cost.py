@@ -494,7 +494,9 @@ print(json.dumps(results))
 @pytest.fixture(scope="module")
 def networks():
     """What whole networks cost, in a process of its own: what a scope leaves without values is filled in later on."""
-    done = subprocess.run([sys.executable, "-c", NETWORKS], capture_output=True, text=True, timeout=300, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", NETWORKS], capture_output=True, encoding="utf-8", timeout=300, check=True
+    )
     return json.loads(done.stdout)
 
 

@@ -212,7 +212,7 @@ def test_pillow_does_not_warn(tmp_path):
     path = write(tmp_path / "a.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0\x02\0\x12\x01\x03\0\xff\xff\xff\xff")
     program = "import sys; from keras_inception.datasets import read_picture; print(read_picture(sys.argv[1]).shape)"
     ran = subprocess.run(
-        [sys.executable, "-W", "always", "-c", program, path], capture_output=True, text=True, check=True
+        [sys.executable, "-W", "always", "-c", program, path], capture_output=True, encoding="utf-8", check=True
     )
     assert ran.stdout == "(30, 40, 3)\n"
     assert ran.stderr == ""
@@ -220,5 +220,5 @@ def test_pillow_does_not_warn(tmp_path):
 
 def test_importing_the_room_imports_nothing_heavy():
     program = "import sys, keras_inception.datasets\nprint({'tensorflow', 'keras', 'PIL'} & set(sys.modules))"
-    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8", check=True)
     assert ran.stdout == "set()\n"

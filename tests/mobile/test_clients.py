@@ -153,7 +153,7 @@ def test_the_task_library_is_found_without_an_import():
         "from keras_inception.mobile.clients import task_library\n"
         "print(task_library.unavailable(), {'tensorflow', 'tflite_support', 'libusb_package'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, encoding="utf-8")
     assert done.stdout == "None set()\n"
 
 

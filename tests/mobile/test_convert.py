@@ -33,5 +33,5 @@ def test_the_package_is_light_until_it_is_used():
     code = (
         "import sys, json, keras_inception.mobile.exporter; print(json.dumps([m for m in sys.modules if '.' not in m]))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert not {"tensorflow", "keras", "ai_edge_litert", "tensorflow_lite_support"} & set(json.loads(done.stdout))

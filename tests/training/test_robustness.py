@@ -3,9 +3,7 @@
 import json
 import os
 import random
-import resource
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -82,7 +80,7 @@ def test_killed_at_random_moments_it_ends_the_same(kills, whole, pictures, quick
         try:
             code = victim.wait(chance.uniform(0, took))
         except subprocess.TimeoutExpired:
-            victim.send_signal(signal.SIGKILL)
+            victim.kill()
             victim.wait()
             done += 1
         else:
@@ -97,15 +95,11 @@ def test_killed_at_random_moments_it_ends_the_same(kills, whole, pictures, quick
 
 
 @pytest.mark.parametrize("megabytes", [1, 6])
-def test_on_a_full_disk_it_stops_and_can_go_on(megabytes, begun, whole, rows):
+def test_on_a_full_disk_it_stops_and_can_go_on(megabytes, small_disk, begun, whole, rows):
     kept = sorted(path.name for path in begun.path.rglob("*"))
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (megabytes * 2**20, before[1]))  # the kernel refuses to write on
-    try:
-        with pytest.raises(OSError, match=r"(model\.keras|epoch-4\.weights\.h5).*cannot be written") as error:
-            train(None, begun.path, resume=True, verbose=0)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    refused = pytest.raises(OSError, match=r"(model\.keras|epoch-4\.weights\.h5).*cannot be written")
+    with refused as error, small_disk(megabytes * 2**20):
+        train(None, begun.path, resume=True, verbose=0)
     assert "resume" in str(error.value)
     assert sorted(path.name for path in begun.path.rglob("*")) == kept, "nothing half written"
     resumed = train(None, begun.path, resume=True, verbose=0)
@@ -182,7 +176,9 @@ def test_without_the_metrics_of_the_last_epoch_it_is_done_again(whole, rows, tmp
 
 
 def test_a_second_process_is_refused(begun, times):
-    holder = subprocess.Popen([sys.executable, "-c", LOCK, begun.path / ".lock"], stdout=subprocess.PIPE, text=True)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", LOCK, begun.path / ".lock"], stdout=subprocess.PIPE, encoding="utf-8"
+    )
     try:
         assert holder.stdout.readline() == "locked\n"
         before = times(begun)

@@ -56,7 +56,7 @@ def in_node(folder: Path, script: str, cases: list, contents: bytes) -> bytes:
         ["node", "--input-type=module", "-e", whole],
         cwd=folder,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=300,
         check=False,
     )
