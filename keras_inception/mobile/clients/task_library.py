@@ -35,6 +35,7 @@ def scores(path: Path, pictures: np.ndarray, classes: int) -> np.ndarray:
 def main(job: dict) -> None:
     sys.modules["tensorflow"] = None  # type: ignore[assignment]  # both would register the same C++ types
     load_libusb()
+    restore_get_prototype()
     from tflite_support.task import vision
 
     classifier = vision.ImageClassifier.create_from_file(job["model"])
@@ -45,6 +46,14 @@ def main(job: dict) -> None:
         for category in classifier.classify(image).classifications[0].categories:
             row[category.index] = category.score
     np.save(job["scores"], scores)
+
+
+def restore_get_prototype() -> None:
+    """Give protobuf 6 back the method with which the Task Library's C++ part makes its messages."""
+    from google.protobuf import message_factory
+
+    if not hasattr(message_factory.MessageFactory, "GetPrototype"):
+        message_factory.MessageFactory.GetPrototype = lambda _, descriptor: message_factory.GetMessageClass(descriptor)
 
 
 def load_libusb() -> None:
