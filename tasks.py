@@ -4,6 +4,7 @@ On Linux and macOS `make TASK` is the same. `python tasks.py` lists the tasks. N
 """
 
 import argparse
+import itertools
 import os
 import platform
 import shutil
@@ -15,8 +16,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 LOCKED = (3, 11)  # the Python that requirements.lock is for
-NEWEST = "3.12"  # the Python that the newest TensorFlow is tried on, unless LATEST says otherwise
-TENSORFLOW = "2.21"  # the newest that pyproject.toml allows
+NEWEST = "3.12"  # the Python for what is not locked, unless LATEST names another
+TENSORFLOWS = ("2.19", "2.20", "2.21")  # those that pyproject.toml allows
 SCRIPTS, EXE = ("Scripts", ".exe") if os.name == "nt" else ("bin", "")
 VENV = ROOT / ".venv"
 PIP = ("-m", "pip", "--disable-pip-version-check", "install", "--quiet")
@@ -97,8 +98,18 @@ def soak() -> None:
 @task
 def test_latest() -> None:
     """Run the tests on the newest TensorFlow, in .venv-latest; LATEST=3.13 takes another Python."""
-    latest = newest(TENSORFLOW, ROOT / ".venv-latest")
-    run(latest, *PYTEST, "-m", f"{HERE} and not slow and not tflite_support and not locked")
+    latest = newest(TENSORFLOWS[-1], ROOT / ".venv-latest", "dev,mobile")
+    run(latest, *PYTEST, "-m", f"{HERE} and not tflite_support and (not slow or versions)")
+
+
+@task
+def test_versions() -> None:
+    """Run a short group of tests on every TensorFlow, in .venv-2.19 and so on; TENSORFLOW=2.21 takes one alone."""
+    asked = os.environ.get("TENSORFLOW")
+    for tensorflow in [asked] if asked else TENSORFLOWS:
+        print(f"TensorFlow {tensorflow}", flush=True)
+        latest = newest(tensorflow, ROOT / f".venv-{tensorflow}", "mobile,test")
+        run(latest, *PYTEST, "-m", "versions and not slow", "tests/mobile", "tests/models", "tests/training")
 
 
 @task
@@ -158,23 +169,23 @@ def lock() -> None:
     lock_file = ROOT / "requirements.lock"
     compiled = ["--generate-hashes", "--no-header", "--quiet", "--output-file", lock_file]
     run("uv", "pip", "compile", "pyproject.toml", *extras, "--universal", "--python-version", PYTHONS[0], *compiled)
+    wheels = ["--only-binary", ":all:", "--no-binary", "promise"]
     for machine in PLATFORMS:
         print(f"requirements.lock on {machine}", flush=True)
         with tempfile.TemporaryDirectory() as empty:
-            wheels = ["--no-deps", "--only-binary", ":all:", "--no-binary", "promise", "--python-version", PYTHONS[0]]
-            target = ["--python-platform", machine, "--target", empty, "-r", lock_file]
-            run("uv", "pip", "install", "--no-config", "--dry-run", "--quiet", *wheels, *target)
+            target = ["--python-version", PYTHONS[0], "--python-platform", machine, "--target", empty]
+            dry = ["uv", "pip", "install", "--no-config", "--dry-run", "--quiet", "--no-deps"]
+            run(*dry, *wheels, *target, "-r", lock_file)
     others = sorted(optional() - {"gpu", "task-library"})
     extras = [word for extra in others for word in ("--extra", extra)]
-    for version in PYTHONS:
-        for constraint in ("", f"tensorflow>={TENSORFLOW}"):
-            print(f"Newest of all on Python {version} {constraint}", flush=True)
-            with tempfile.TemporaryDirectory() as folder:
-                (Path(folder) / "constraints.txt").write_text(constraint, encoding="utf-8")
-                given = ["--python-version", version, "--constraints", Path(folder) / "constraints.txt"]
-                # pip does not read [tool.uv] either.
-                resolve = ["uv", "pip", "compile", "--no-config", "--quiet", "pyproject.toml", *extras, *given]
-                run(*resolve, "--output-file", Path(folder) / "resolved.txt")
+    for machine, version, constraint in itertools.product(PLATFORMS, PYTHONS, ("", f"tensorflow>={TENSORFLOWS[-1]}")):
+        print(f"Newest of all on {machine}, Python {version} {constraint}", flush=True)
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "constraints.txt").write_text(constraint, encoding="utf-8")
+            target = ["--python-version", version, "--python-platform", machine]
+            given = ["--constraints", Path(folder) / "constraints.txt", "--output-file", Path(folder) / "resolved.txt"]
+            # pip does not read [tool.uv] either.
+            run("uv", "pip", "compile", "--no-config", "--quiet", "pyproject.toml", *extras, *wheels, *target, *given)
 
 
 @task
@@ -211,11 +222,11 @@ def environment(folder: Path, interpreter: str) -> Path:
     return python(folder)
 
 
-def newest(tensorflow: str, folder: Path) -> Path:
+def newest(tensorflow: str, folder: Path, extras: str) -> Path:
     """Install the newest of all that goes with a TensorFlow, not from the lock file, and return the Python of it."""
     asked = os.environ.get("LATEST") or NEWEST
     latest = environment(folder, find_python(asked.removeprefix("python")) if not os.path.isfile(asked) else asked)
-    run(latest, *PIP, "--upgrade", "--editable", f"{ROOT}[dev,mobile]", f"tensorflow=={tensorflow}.*")
+    run(latest, *PIP, "--upgrade", "--editable", f"{ROOT}[{extras}]", f"tensorflow=={tensorflow}.*")
     return latest
 
 

@@ -15,7 +15,7 @@ from keras_inception.mobile.rewrites import rewrite
 from keras_inception.models.inference import inference_model
 from keras_inception.preprocessing import DEFAULT
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.versions]
 CLASSES = 4
 # Small, but where smaller maps would be repeated to be large enough for a dense layer, by TILE.
 SIDES = {name: 75 if registry.FIGURES[name].size == 299 else 64 for name in registry.NETWORKS}

@@ -28,6 +28,7 @@ def no_converter(exported, monkeypatch):
     monkeypatch.setattr(exporter, "convert", copy)
 
 
+@pytest.mark.versions
 def test_every_variant_of_a_run_is_written_and_reported(exported):
     folder, said = exported
     report = files.read_json(folder / "report.json")
@@ -160,6 +161,7 @@ def of_the_paper(tmp_path_factory, pictures):
     )
 
 
+@pytest.mark.versions
 def test_a_network_of_heads_lrn_and_mixed_precision_is_exported(of_the_paper):
     row = of_the_paper["variants"]["float32"]
     assert row["outside_delegate"] == []
@@ -168,7 +170,7 @@ def test_a_network_of_heads_lrn_and_mixed_precision_is_exported(of_the_paper):
     assert of_the_paper["top1"] is None
 
 
-@pytest.mark.locked
+@pytest.mark.versions
 def test_lrn_in_int8_stays_in_the_delegate(of_the_paper):
     assert of_the_paper["variants"]["int8"]["outside_delegate"] == ["QUANTIZE", "SOFTMAX", "QUANTIZE"]
 

@@ -103,6 +103,7 @@ def test_the_layer_that_cannot_be_rounded_is_the_worst(hard, rounded):
     assert "keep_float" not in rounded[0]["variants"]["int8"]
 
 
+@pytest.mark.versions
 def test_kept_in_float_it_loses_nothing(rounded, kept):
     before, after = ({row["layer"]: row for row in errors(folder)} for folder in (rounded[1], kept[1]))
     assert after["three"]["type"] == "float32"
@@ -115,6 +116,7 @@ def test_kept_in_float_it_loses_nothing(rounded, kept):
     assert rows[1]["max_difference"] < rows[0]["max_difference"]
 
 
+@pytest.mark.versions
 def test_its_weights_alone_are_float32(kept):
     report, folder, _ = kept
     row = report["variants"]["int8"]

@@ -112,6 +112,7 @@ STATS = {
 }
 
 
+@pytest.mark.versions
 @pytest.mark.parametrize("kind", ["float32", "uint8"])
 def test_what_is_written_is_read(described, labels, kind):
     path = described(kind)
@@ -388,7 +389,7 @@ def test_it_takes_no_tensorflow(described):
         f"TFLiteClassifier({str(path)!r}), metadata.read({str(path)!r})\n"
         "print({'tensorflow', 'keras', 'tensorflow_lite_support', 'tflite_support'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, encoding="utf-8")
     assert done.stdout.splitlines()[-1] == "set()"
 
 

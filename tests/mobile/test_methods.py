@@ -53,6 +53,7 @@ def quantization(network: keras.Model) -> Quantization:
     return Quantization(network, DEFAULT.replace(size=(SIDE, SIDE)), pictures=pictures)
 
 
+@pytest.mark.versions
 @pytest.mark.parametrize("method", [pruning, quantization])
 def test_a_step_is_traced_once(method, pictures, tmp_path, monkeypatch):
     image = keras.Input((SIDE, SIDE, 3), name="image")

@@ -41,6 +41,7 @@ def network(request) -> keras.Model:
     return with_drawn_weights(keras.Model(image, unit(x, "last")))
 
 
+@pytest.mark.versions
 def test_it_computes_what_it_did(network):
     pictures = np.random.default_rng(0).uniform(-1, 1, (32, SIDE, SIDE, 3)).astype(np.float32)
     trainee = quantization.quantize_aware(bridge.to_tf_keras(network), [pictures])

@@ -41,6 +41,7 @@ def test_parameters_of_the_variants(options, parameters):
     assert trainable(GoogLeNet(**options)) == parameters
 
 
+@pytest.mark.versions
 def test_parameters_with_both_heads(paper):
     assert trainable(paper) == paper.count_params() == 13_378_280
 
@@ -236,6 +237,7 @@ def test_channels_first_is_refused():
         keras.config.set_image_data_format("channels_last")
 
 
+@pytest.mark.versions
 def test_a_saved_network_opens_where_nothing_else_was_imported(small, tmp_path):
     x = picture(32, 32, batch=2)
     np.save(tmp_path / "x.npy", x)

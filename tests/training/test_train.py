@@ -57,6 +57,7 @@ def test_a_run_directory_holds_what_others_need(run, pictures):
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
 
 
+@pytest.mark.versions
 def test_metrics_have_a_row_an_epoch_and_validation_when_asked(run, rows):
     table = rows(run)
     assert [row["epoch"] for row in table] == ["1", "2", "3", "4"]
@@ -94,6 +95,7 @@ def test_resumed_from_the_checkpoint_before_it_ends_the_same(run, rows, tmp_path
         np.testing.assert_array_equal(ours, theirs, err_msg=ours.path)
 
 
+@pytest.mark.versions
 def test_a_step_is_traced_once(pictures, tmp_path, monkeypatch):
     traced, train_step = [], keras.Model.train_step
     monkeypatch.setattr(keras.Model, "train_step", lambda self, data: traced.append(1) or train_step(self, data))
