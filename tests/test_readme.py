@@ -65,7 +65,7 @@ def test_the_tables_of_compressions(script):
     assert stands("compress_networks", compressed.networks(results, "slim_50"))
 
 
-@pytest.mark.parametrize("name", ["training_step", "input_pipeline", "latency", "arm64", "startup"])
+@pytest.mark.parametrize("name", ["training_step", "input_pipeline", "latency", "arm64", "startup", "tensorflows"])
 def test_the_tables_of_speeds(script, name):
     assert stands(name, script(name).table(result(name)))
 
