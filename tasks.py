@@ -139,8 +139,8 @@ def test_clients() -> None:
     """Run exported files in MediaPipe and in LiteRT.js, which needs Node.js and npm."""
     setup()
     mediapipe = environment(ROOT / ".venv-mediapipe", sys.executable)
-    run(mediapipe, *PIP, said("from keras_inception.mobile.clients import mediapipe; print(mediapipe.PACKAGE)"))
-    packages = said("from keras_inception.mobile import npm; print(npm.packages())")
+    run(mediapipe, *PIP, said("from keras_inception.exporting.clients import mediapipe; print(mediapipe.PACKAGE)"))
+    packages = said("from keras_inception.page import npm; print(npm.packages())")
     variables = {"KERAS_INCEPTION_MEDIAPIPE": str(mediapipe), "KERAS_INCEPTION_LITERT_WEB": packages}
     run(python(), "-m", "pytest", "-m", "clients", variables=variables)
 

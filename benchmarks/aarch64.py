@@ -16,7 +16,7 @@ from pathlib import Path
 
 from peers import CACHE
 
-from keras_inception import files
+from keras_inception.utils import files
 
 HERE = Path(__file__).parent
 ARM_PACKAGES = [

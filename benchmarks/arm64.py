@@ -22,8 +22,8 @@ from exports import converted, drawn, noise
 from readme import insert, keep, kept, markdown
 
 from keras_inception import registry
-from keras_inception.mobile import VARIANTS
-from keras_inception.mobile.rewrites import REWRITES, by_default
+from keras_inception.exporting.rewrites import REWRITES, by_default
+from keras_inception.exporting.variants import VARIANTS
 
 INFERENCE = Path(__file__).with_name("inference.py")
 # By what a file's probabilities may differ on ARM from those here. Dynamic's activations are quantised as it runs. The

@@ -19,7 +19,7 @@ from readme import insert, keep, kept, markdown
 from scipy import stats
 from train_table import RUNS
 
-from keras_inception.mobile.job import Job
+from keras_inception.compression.job import Job
 
 VARIANTS = {
     "float32": "float32",
@@ -109,7 +109,7 @@ COLUMNS = ("network", "MACs", "parameters", "MB", "gzip MB", "zeros", "top-1", "
 
 def run(table: str, name: str) -> dict:
     """Make a cell, or go on with it."""
-    from keras_inception.mobile.compression import compress
+    from keras_inception.compression.compress import compress
 
     cell, output = TABLES[table].cells[name], RUNS / table / name
     source = RUNS / table / cell.source if cell.source else RUNS / TABLES[table].base
@@ -127,8 +127,9 @@ def run(table: str, name: str) -> dict:
 def base(table: str) -> dict[str, dict]:
     """The rows of the table's network as it is exported without compression."""
     from keras_inception import analysis, inference_model
-    from keras_inception.mobile import contents, export
+    from keras_inception.exporting.exporter import export
     from keras_inception.runs import Run
+    from keras_inception.tflite import operations as contents
 
     source, exported = Run(RUNS / TABLES[table].base), RUNS / table / "exports"
     cost = analysis.cost(inference_model(source.model()))
@@ -150,7 +151,7 @@ def base(table: str) -> dict[str, dict]:
 
 def timed(rows: dict[str, dict]) -> dict[str, dict]:
     """The rows, with the latency of all files from one run."""
-    from keras_inception.mobile.benchmark import benchmark
+    from keras_inception.tflite.benchmark import benchmark
 
     measured = dict(zip(rows, benchmark([str(RUNS / row["file"]) for row in rows.values()]), strict=True))
     plain = measured["int8"]["median_ms"]

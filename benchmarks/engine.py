@@ -1,7 +1,7 @@
 """A network in one of the other engines, timed for latency.py: python engine.py ENGINE NETWORK PRECISION THREADS.
 
 Runs in an environment of its own, with engine-requirements.txt. The networks are torchvision's, which are ours layer by
-layer. It speaks as `keras_inception.mobile.stopwatch` does.
+layer. It speaks as `keras_inception.tflite.stopwatch` does.
 """
 
 import contextlib

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_inception.mobile.convert import convert
-from keras_inception.mobile.graph import deployed, save
-from keras_inception.mobile.rewrites import for_variants
+from keras_inception.exporting.convert import convert
+from keras_inception.exporting.rewrites import for_variants
+from keras_inception.exporting.signature import deployed, save
 from keras_inception.preprocessing import DEFAULT
 
 if TYPE_CHECKING:

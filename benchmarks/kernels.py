@@ -15,7 +15,7 @@ from pathlib import Path
 
 from readme import markdown
 
-from keras_inception.mobile.benchmark import of_file
+from keras_inception.tflite.benchmark import of_file
 
 RUNS = 200
 FREQUENCY = 997  # samples a second

@@ -19,7 +19,7 @@ from peers import CACHE, environment
 from readme import insert, keep, markdown
 
 from keras_inception import registry
-from keras_inception.mobile.benchmark import Stopwatch, of_file, take_turns
+from keras_inception.tflite.benchmark import Stopwatch, of_file, take_turns
 
 HERE = Path(__file__).parent
 REQUIREMENTS = HERE / "engine-requirements.txt"

@@ -9,7 +9,7 @@ import venv
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_inception import files
+from keras_inception.utils import files
 
 TORCH = Path(__file__).with_name("torch-requirements.txt")
 CACHE = files.cache()

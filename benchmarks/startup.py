@@ -194,8 +194,8 @@ def compression(folder: Path, method: str):
 
     import keras_inception
     from keras_inception import training
-    from keras_inception.mobile import methods
-    from keras_inception.mobile.compression import recipe_of
+    from keras_inception.compression import finetuning as methods
+    from keras_inception.compression.compress import recipe_of
     from keras_inception.preprocessing import DEFAULT
 
     network = keras_inception.load(folder / "googlenet.keras")

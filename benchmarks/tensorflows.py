@@ -68,8 +68,8 @@ def convert(folder: Path) -> None:
 
 def case(index: int, network: str, folders: dict[str, Path], runs: int) -> dict:
     """Return the median milliseconds by each TensorFlow, and the operations outside the delegate."""
-    from keras_inception.mobile.benchmark import benchmark
-    from keras_inception.mobile.delegate import outside_delegate
+    from keras_inception.tflite.benchmark import benchmark
+    from keras_inception.tflite.delegate import outside_delegate
 
     files = [folder / f"{index}.tflite" for folder in folders.values()]
     medians = []

@@ -108,7 +108,8 @@ def results(table: str) -> dict[str, dict]:
 
 def run(table: str, name: str) -> dict:
     """Train a cell, or go on with it, and measure it on the test pictures."""
-    from keras_inception import analysis, datasets, evaluation, inference_model
+    from keras_inception import analysis, datasets, inference_model
+    from keras_inception.evaluation import metrics as evaluation
     from keras_inception.training import train
 
     cell, output = TABLES[table][name], RUNS / table / name

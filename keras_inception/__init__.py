@@ -5,14 +5,14 @@ Nothing heavy is imported until it is used: ``import keras_inception`` takes mil
 
 from typing import TYPE_CHECKING
 
-from keras_inception import lazy
+from keras_inception.utils import lazy
 
 if TYPE_CHECKING:
     from keras_inception import analysis as analysis
+    from keras_inception.exporting.exporter import export as export
     from keras_inception.imagenet import decode_predictions as decode_predictions
     from keras_inception.imagenet import preprocess_input as preprocess_input
     from keras_inception.layers import LocalResponseNormalization as LocalResponseNormalization
-    from keras_inception.mobile import export as export
     from keras_inception.models import VGG16 as VGG16
     from keras_inception.models import VGG19 as VGG19
     from keras_inception.models import AlexNet as AlexNet
@@ -56,7 +56,7 @@ _HOMES = {
     "analysis": "analysis",
     "create": "registry",
     "decode_predictions": "imagenet",
-    "export": "mobile",
+    "export": "exporting.exporter",
     "features": "models.inference",
     "inference_model": "models.inference",
     "list_models": "registry",

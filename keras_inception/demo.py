@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_inception import files
-from keras_inception.progress import Progress
+from keras_inception.utils import files
+from keras_inception.utils.progress import Progress
 
 if TYPE_CHECKING:
     from keras_inception.datasets import Examples
@@ -40,7 +40,8 @@ def run(
         The report.
     """
     output = Path(output)
-    from keras_inception import datasets, mobile
+    import keras_inception
+    from keras_inception import datasets
     from keras_inception.training import RECIPES, train
 
     began = time.monotonic()
@@ -54,7 +55,7 @@ def run(
         trained = train(pictures, output / "run", recipe=RECIPES["small"].replace(minutes=minutes))
     say(f"Trained in {(time.monotonic() - training_began) / 60:.1f} minutes: {trained.path}")
     about = "Says which of 19 kinds of things a pictogram shows."
-    report = mobile.export(
+    report = keras_inception.export(
         trained.path,
         output / "exported",
         name="googlenet",
@@ -77,7 +78,7 @@ def run(
 def _classify(output: Path, report: dict, test: "Examples") -> Path:
     """Draw what the smallest exported file says of a dozen test pictures, one or none from a class."""
     from keras_inception import figures
-    from keras_inception.mobile.classifier import TFLiteClassifier
+    from keras_inception.tflite.classifier import TFLiteClassifier
 
     exported = [row for row in report["variants"].values() if "path" in row]
     classifier = TFLiteClassifier(min(exported, key=lambda row: row["mb"])["path"])

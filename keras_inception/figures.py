@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_inception import files
-from keras_inception.evaluation import Evaluation, top_k
+from keras_inception.evaluation.metrics import Evaluation, top_k
+from keras_inception.utils import files
 
 if TYPE_CHECKING:
     import keras

@@ -55,7 +55,7 @@ def decode_predictions(predictions, top: int = 5) -> list[list[tuple[str, str, f
         raise ValueError(f"`predictions` must be numbers. Received: {scores.dtype}, with NaN or without numbers")
     if not isinstance(top, int) or not 1 <= top <= CLASSES:
         raise ValueError(f"`top` must be an integer from 1 to {CLASSES}. Received: top={top!r}")
-    from keras_inception.evaluation import top_k
+    from keras_inception.evaluation.metrics import top_k
 
     scores = scores[:, -CLASSES:]
     return [[(*classes()[index], float(row[index])) for index in top_k(row, top)] for row in scores]

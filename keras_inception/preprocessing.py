@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_inception import files
+from keras_inception.utils import files
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, NamedTuple
 
 from keras_inception.models import HOMES
-from keras_inception.suggestions import did_you_mean
+from keras_inception.utils.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     import keras

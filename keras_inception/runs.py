@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import filelock
 
-from keras_inception import files
 from keras_inception.preprocessing import Preprocessing
+from keras_inception.utils import files
 
 if TYPE_CHECKING:
     import keras

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_inception import blocks
+from keras_inception.models import blocks
 
 sides = st.integers(7, 16)
 

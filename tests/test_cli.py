@@ -11,9 +11,9 @@ import pytest
 from google.protobuf.internal import api_implementation
 
 import keras_inception
-from keras_inception import cli
+from keras_inception.cli import console as cli
 from keras_inception.cli import main
-from keras_inception.mobile import rewrites
+from keras_inception.exporting import rewrites
 from keras_inception.registry import NETWORKS
 from keras_inception.training import RECIPES, named_recipe
 

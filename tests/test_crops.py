@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_inception.crops import CROPS, VIEWS, averaged, check_labels, view_batches, views
-from keras_inception.evaluation import evaluate
+from keras_inception.evaluation.crops import CROPS, VIEWS, averaged, check_labels, view_batches, views
+from keras_inception.evaluation.metrics import evaluate
 from keras_inception.preprocessing import Preprocessing
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from keras_inception import datasets, demo, mobile, training
+import keras_inception
+from keras_inception import datasets, demo, training
+from keras_inception.exporting.variants import VARIANTS
 from keras_inception.runs import Run
 
 
@@ -32,7 +34,7 @@ def test_the_whole_line(quick, tmp_path, monkeypatch):
     said = []
     report = demo.run(tmp_path, minutes=30, say=said.append)
     assert report == json.loads((tmp_path / "report.json").read_text())
-    assert set(report["variants"]) == set(mobile.VARIANTS)
+    assert set(report["variants"]) == set(VARIANTS)
     assert {"top1", "top5", "seconds"} <= set(report)
     for row in report["variants"].values():
         assert Path(row["path"]).is_file()
@@ -44,7 +46,7 @@ def test_the_whole_line(quick, tmp_path, monkeypatch):
 
     # Called again it goes on with what is there.
     exported = []
-    monkeypatch.setattr(mobile, "export", lambda *args, **options: exported.append(options) or report)
+    monkeypatch.setattr(keras_inception, "export", lambda *args, **options: exported.append(options) or report)
     before = (tmp_path / "run" / "model.keras").read_bytes()
     demo.run(tmp_path, minutes=30, say=said.append)
     assert exported[0]["overwrite"]

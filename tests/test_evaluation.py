@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from keras_inception.evaluation import (
+from keras_inception.evaluation.metrics import (
     ClassResult,
     ConfidenceBin,
     Evaluation,

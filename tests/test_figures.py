@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from keras_inception.analysis import cost
-from keras_inception.blocks import BatchNorm, Filters, conv, inception, inception_naive
-from keras_inception.evaluation import Evaluation
+from keras_inception.evaluation.metrics import Evaluation
 from keras_inception.figures import RIGHT, WRONG, _rounded, confusion_picture, module_picture, prediction_picture
+from keras_inception.models.blocks import BatchNorm, Filters, conv, inception, inception_naive
 
 AWKWARD = ("$5 \\frac{", "日本語", "עברית", "🐱", "a label that goes on and on and on and on", "\\")
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_inception import files
+from keras_inception.utils import files
 
 # Any script, and whatever Python takes for the end of a line but is none in a text file; not blank.
 labels = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r"), min_size=1).filter(str.strip)

@@ -9,7 +9,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from keras_inception import datasets, files
+from keras_inception import datasets
+from keras_inception.utils import files
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 

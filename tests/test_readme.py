@@ -11,7 +11,8 @@ import keras
 import pytest
 import typer
 
-from keras_inception import cli, training
+from keras_inception import training
+from keras_inception.cli import console as cli
 from keras_inception.training import building
 
 ROOT = Path(__file__).parents[1]

@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 from keras import layers
 
-from keras_inception import LocalResponseNormalization, Preprocessing, files, load
+from keras_inception import LocalResponseNormalization, Preprocessing, load
 from keras_inception.runs import DATA, LABELS, MODEL, PREPROCESSING, RECIPE, Run
+from keras_inception.utils import files
 
 PICTURE = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32)
 

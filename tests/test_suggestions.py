@@ -1,6 +1,6 @@
 import pytest
 
-from keras_inception.suggestions import did_you_mean
+from keras_inception.utils.suggestions import did_you_mean
 
 
 @pytest.mark.parametrize(

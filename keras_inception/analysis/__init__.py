@@ -5,7 +5,7 @@ Works on any functional Keras network. Nothing heavy is imported until it is use
 
 from typing import TYPE_CHECKING
 
-from keras_inception import lazy
+from keras_inception.utils import lazy
 
 if TYPE_CHECKING:
     from keras_inception.analysis.costs import Budget as Budget
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from keras_inception.analysis.costs import cost as cost
     from keras_inception.analysis.published import Table1 as Table1
     from keras_inception.analysis.published import table1 as table1
-    from keras_inception.analysis.walk import multiply_adds as multiply_adds
     from keras_inception.analysis.worked import CORRECTIONS as CORRECTIONS
     from keras_inception.analysis.worked import WORKED as WORKED
+    from keras_inception.graph import multiply_adds as multiply_adds
 
 _HOMES = {
     "Budget": "costs",
@@ -24,7 +24,7 @@ _HOMES = {
     "Table1": "published",
     "WORKED": "worked",
     "cost": "costs",
-    "multiply_adds": "walk",
+    "multiply_adds": "costs",
     "table1": "published",
 }
 

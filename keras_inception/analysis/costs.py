@@ -11,7 +11,7 @@ from typing import NamedTuple
 import keras
 
 from keras_inception.analysis.grouping import Group, modules
-from keras_inception.analysis.walk import Walk, walk
+from keras_inception.graph import Walk, walk
 
 BYTES = {"float32": 4, "float16": 2, "int8": 1}
 HEAD = "head"

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import keras
 from keras import layers
 
-from keras_inception.analysis.walk import Step, Walk
+from keras_inception.graph import Step, Walk
 
 PADDINGS = (layers.ZeroPadding1D, layers.ZeroPadding2D, layers.ZeroPadding3D)
 

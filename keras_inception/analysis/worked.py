@@ -5,7 +5,7 @@
 
 from typing import NamedTuple
 
-from keras_inception.analysis.walk import multiply_adds
+from keras_inception.graph import multiply_adds
 
 
 class Kernel(NamedTuple):

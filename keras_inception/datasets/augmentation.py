@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from keras_inception.suggestions import did_you_mean
+from keras_inception.utils.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     import keras

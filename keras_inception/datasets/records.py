@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from keras_inception import files
 from keras_inception.datasets.examples import Examples, decoding, tensorflow_decodes
 from keras_inception.datasets.reading import examine, read_picture
 from keras_inception.datasets.splits import Progress, Skipped
+from keras_inception.utils import files
 
 if TYPE_CHECKING:
     import tensorflow as tf

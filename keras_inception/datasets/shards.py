@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_inception import files
 from keras_inception.datasets.folder import SPLIT_NAMES
 from keras_inception.datasets.records import Index, Keys, make_index, open_index
 from keras_inception.datasets.splits import Found, Progress
+from keras_inception.utils import files
 
 MANIFEST, LABELS = "shards.json", "labels.txt"
 MANIFEST_KEYS = {"complete", "shards", "pictures", "files", "skipped"}

@@ -10,7 +10,7 @@ from keras_inception.datasets.folder import existing_folder, labelled_folder, op
 from keras_inception.datasets.shards import find_shards, is_shard_folder
 from keras_inception.datasets.splits import Found, Progress, Skipped, Splits, arranged, first_split, make_splits
 from keras_inception.datasets.tfds import find_tfds
-from keras_inception.suggestions import did_you_mean
+from keras_inception.utils.suggestions import did_you_mean
 
 FASHION_MNIST, TFDS = "fashion_mnist", "tfds"
 KINDS = f"a folder of pictures or of TFRecord shards, {FASHION_MNIST}, {FASHION_MNIST}:FOLDER or {TFDS}:NAME"

@@ -10,7 +10,7 @@ from keras_inception.datasets.folder import SPLIT_NAMES
 from keras_inception.datasets.records import Keys, open_index
 from keras_inception.datasets.shards import sorted_into
 from keras_inception.datasets.splits import Found, Progress
-from keras_inception.suggestions import did_you_mean
+from keras_inception.utils.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from tensorflow_datasets.core import DatasetBuilder, DatasetInfo

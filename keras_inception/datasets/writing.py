@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_inception import files
 from keras_inception.datasets.examples import Examples, fingerprint
 from keras_inception.datasets.records import Keys, make_index, save_index
 from keras_inception.datasets.shards import LABELS, MANIFEST, read_manifest
 from keras_inception.datasets.sources import open_data
 from keras_inception.datasets.splits import Progress, Splits
+from keras_inception.utils import files
 
 KEYS = Keys()
 MOST = 99999  # five digits

@@ -1,17 +1,29 @@
-"""From a trained Keras classifier to .tflite files that have been proven to load, to be right and to be fast.
+"""Deprecated: the names that were here before 0.2 live in `exporting`, `compression` and `tflite`."""
 
-Works on any functional Keras classifier of pictures. Nothing heavy is imported until it is used.
-"""
+import importlib
+import sys
+import warnings
 
-from typing import TYPE_CHECKING
+MOVED = {
+    "TFLiteClassifier": "tflite.classifier",
+    "VARIANTS": "exporting.variants",
+    "export": "exporting.exporter",
+}
 
-from keras_inception import lazy
 
-if TYPE_CHECKING:
-    from keras_inception.mobile.classifier import TFLiteClassifier as TFLiteClassifier
-    from keras_inception.mobile.exporter import export as export
+def __getattr__(name: str):
+    if name not in MOVED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = f"keras_inception.{MOVED[name]}"
+    _warn(f"{__name__}.{name}", f"{home}.{name}", stacklevel=3)
+    return getattr(importlib.import_module(home), name)
 
-VARIANTS = ("float32", "float16", "dynamic", "int8")
 
-__all__ = ["VARIANTS", "TFLiteClassifier", "export"]
-__getattr__, __dir__ = lazy.attach(__name__, {"TFLiteClassifier": "classifier", "export": "exporter"})
+def redirect(old: str, new: str) -> None:
+    """Make the module `old`, which calls this while it is imported, another name of the module `new`."""
+    _warn(old, new, stacklevel=4)
+    sys.modules[old] = importlib.import_module(new)
+
+
+def _warn(old: str, new: str, *, stacklevel: int) -> None:
+    warnings.warn(f"{old} is deprecated: use {new}", DeprecationWarning, stacklevel=stacklevel)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from keras_inception import lazy
+from keras_inception.utils import lazy
 
 if TYPE_CHECKING:
     from keras_inception.models.alexnet import AlexNet as AlexNet

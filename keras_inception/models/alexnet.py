@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import keras
 
-from keras_inception.blocks import dense, flatten, max_pool
-from keras_inception.models.options import Options
+from keras_inception.models.blocks import dense, flatten, max_pool
+from keras_inception.models.factory import Options
 
 
 class Convolution(NamedTuple):
@@ -67,7 +67,7 @@ def AlexNet(
         auxiliary: must be False; the network has no auxiliary classifiers.
         dropout: rate before ``fc6`` and ``fc7``, in [0, 1).
         filters: of convolutions by name, where they are to be others than the paper's. A network that was slimmed
-            (`keras_inception.mobile.slimming`) is this one with fewer.
+            (`keras_inception.compression.filter_pruning`) is this one with fewer.
         skip_mismatch: leave out tensors that are missing, left over or of another shape instead of raising.
         name: of the model.
 

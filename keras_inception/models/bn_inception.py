@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import keras
 
-from keras_inception.blocks import (
+from keras_inception.models.blocks import (
     BatchNorm,
     Branches,
     Conv,
@@ -18,7 +18,7 @@ from keras_inception.blocks import (
     projected,
     reduced,
 )
-from keras_inception.models.options import Options
+from keras_inception.models.factory import Options
 
 MIN_SIZE = 32
 
@@ -100,7 +100,7 @@ def BNInception(
         auxiliary: must be False; the network has no auxiliary classifiers here.
         dropout: rate before the classifier, in [0, 1); the paper removes it (section 4.2.1).
         filters: of convolutions by name, where they are to be others than the paper's. A network that was slimmed
-            (`keras_inception.mobile.slimming`) is this one with fewer.
+            (`keras_inception.compression.filter_pruning`) is this one with fewer.
         skip_mismatch: leave out tensors that are missing, left over or of another shape instead of raising.
         name: of the model.
 

@@ -7,16 +7,9 @@ from typing import NamedTuple
 
 import keras
 
-from keras_inception.blocks import (
-    BatchNorm,
-    Filters,
-    auxiliary_head,
-    inception,
-    inception_naive,
-    max_pool,
-)
 from keras_inception.layers import LocalResponseNormalization
-from keras_inception.models.options import Options, check
+from keras_inception.models.blocks import BatchNorm, Filters, auxiliary_head, inception, inception_naive, max_pool
+from keras_inception.models.factory import Options, check
 from keras_inception.weights import Checkpoint
 
 # Table 1 of the paper; a name's digit is its stage, a letter alone stands for the module in it.
@@ -125,7 +118,7 @@ def GoogLeNet(
         transform_input: torchvision's argument of that name, composed into ``preprocessing``: False normalises by
             ImageNet's mean and deviation, True to -1 … 1, as its published weights want it and ``"imagenet"`` has it.
         filters: of convolutions by name, where they are to be others than the paper's. A network that was slimmed
-            (`keras_inception.mobile.slimming`) is this one with fewer.
+            (`keras_inception.compression.filter_pruning`) is this one with fewer.
         skip_mismatch: leave out tensors that are missing, left over or of another shape, a classifier's of another
             number of classes, say, instead of raising.
         name: of the model.

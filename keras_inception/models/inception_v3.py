@@ -11,7 +11,7 @@ from typing import NamedTuple
 import keras
 from keras import KerasTensor, layers
 
-from keras_inception.blocks import (
+from keras_inception.models.blocks import (
     GRID,
     STEM,
     BatchNorm,
@@ -30,7 +30,7 @@ from keras_inception.blocks import (
     projected,
     reduced,
 )
-from keras_inception.models.options import Options, check
+from keras_inception.models.factory import Options, check
 from keras_inception.weights import Checkpoint
 
 MIN_SIZE = 75  # the last grid reduction then makes 1×1 of 3×3
@@ -232,7 +232,7 @@ def InceptionV3(
             ImageNet's mean and deviation, True to -1 … 1, as torchvision's published weights and timm's
             ``tv_in1k`` and ``tf_in1k`` want it.
         filters: of convolutions by name, where they are to be others than the paper's. A network that was slimmed
-            (`keras_inception.mobile.slimming`) is this one with fewer.
+            (`keras_inception.compression.filter_pruning`) is this one with fewer.
         skip_mismatch: leave out tensors that are missing, left over or of another shape, a classifier's of another
             number of classes, say, instead of raising.
         name: of the model.

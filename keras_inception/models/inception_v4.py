@@ -9,7 +9,7 @@ from typing import NamedTuple
 import keras
 from keras import KerasTensor, layers
 
-from keras_inception.blocks import (
+from keras_inception.models.blocks import (
     GRID,
     STEM,
     BatchNorm,
@@ -27,7 +27,7 @@ from keras_inception.blocks import (
     projected,
     reduced,
 )
-from keras_inception.models.options import Options
+from keras_inception.models.factory import Options
 from keras_inception.weights import Checkpoint
 
 MIN_SIZE = 75  # the last grid reduction then makes 1×1 of 3×3
@@ -143,7 +143,7 @@ def InceptionV4(
         auxiliary: must be False; the network has no auxiliary classifiers here.
         dropout: rate before the classifier, in [0, 1); the paper keeps 0.8.
         filters: of convolutions by name, where they are to be others than the paper's. A network that was slimmed
-            (`keras_inception.mobile.slimming`) is this one with fewer.
+            (`keras_inception.compression.filter_pruning`) is this one with fewer.
         skip_mismatch: leave out tensors that are missing, left over or of another shape instead of raising.
         name: of the model.
 
@@ -218,7 +218,7 @@ def InceptionResNetV2(
         auxiliary: must be False; the network has no auxiliary classifiers here.
         dropout: rate before the classifier, in [0, 1); the paper keeps 0.8.
         filters: of convolutions by name, where they are to be others than the paper's. A network that was slimmed
-            (`keras_inception.mobile.slimming`) is this one with fewer.
+            (`keras_inception.compression.filter_pruning`) is this one with fewer.
         skip_mismatch: leave out tensors that are missing, left over or of another shape instead of raising.
         name: of the model.
 

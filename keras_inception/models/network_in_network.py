@@ -8,8 +8,8 @@ from typing import NamedTuple
 import keras
 from keras import layers
 
-from keras_inception.blocks import average_pool, conv, max_pool
-from keras_inception.models.options import Options, check
+from keras_inception.models.blocks import average_pool, conv, max_pool
+from keras_inception.models.factory import Options, check
 from keras_inception.weights import Checkpoint
 
 
@@ -92,7 +92,7 @@ def NetworkInNetwork(
             ``"imagenet"``.
         dropout: rate after the first two poolings ("cifar") or the third ("imagenet"), in [0, 1).
         filters: of convolutions by name, where they are to be others than the paper's. A network that was slimmed
-            (`keras_inception.mobile.slimming`) is this one with fewer.
+            (`keras_inception.compression.filter_pruning`) is this one with fewer.
         skip_mismatch: leave out tensors that are missing, left over or of another shape instead of raising.
         name: of the model.
 

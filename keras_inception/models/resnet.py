@@ -6,9 +6,9 @@ from collections.abc import Mapping
 import keras
 from keras import layers
 
-from keras_inception.blocks import BatchNorm, Unit, max_pool
 from keras_inception.layers import ZeroPaddingShortcut
-from keras_inception.models.options import Options, check
+from keras_inception.models.blocks import BatchNorm, Unit, max_pool
+from keras_inception.models.factory import Options, check
 
 # Table 1 of the paper, 34 layers: of each stage the filters, and the number of blocks of two convolutions.
 STAGES = {"conv2": (64, 3), "conv3": (128, 4), "conv4": (256, 6), "conv5": (512, 3)}
@@ -83,7 +83,7 @@ def ResNet34(
             have no parameters (section 3.3). None is as ``weights`` have it, else ``"B"``, as torchvision has it.
         dropout: rate before the classifier, in [0, 1); the paper has none (section 3.4).
         filters: of convolutions by name, where they are to be others than the paper's. A network that was slimmed
-            (`keras_inception.mobile.slimming`) is this one with fewer.
+            (`keras_inception.compression.filter_pruning`) is this one with fewer.
         skip_mismatch: leave out tensors that are missing, left over or of another shape instead of raising.
         name: of the model.
 
@@ -151,7 +151,7 @@ def Plain34(
 
 
 def _of_34_layers(family: str, options: Options, shortcut: str | None) -> keras.Model:
-    """The network of a key of `keras_inception.weights.names.PUBLISHERS`."""
+    """The network of a key of `keras_inception.weights.publishers.PUBLISHERS`."""
     options.refuse_auxiliary()
     checkpoint = options.read_weights(family)
     if family == "resnet34":

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
-from keras_inception.blocks import BatchNorm, dense, flatten, max_pool
-from keras_inception.models.options import Options, check
+from keras_inception.models.blocks import BatchNorm, dense, flatten, max_pool
+from keras_inception.models.factory import Options, check
 from keras_inception.weights import Checkpoint
 
 # Table 1 of the paper, columns D and E: of each block the filters of its 3×3 convolutions, and how many there are.
@@ -63,7 +63,7 @@ def VGG16(
         dropout: rate before ``fc2`` and the classifier, in [0, 1); 0.5 in the paper (section 3.1), none in
             keras.applications.
         filters: of convolutions by name, where they are to be others than the paper's. A network that was slimmed
-            (`keras_inception.mobile.slimming`) is this one with fewer.
+            (`keras_inception.compression.filter_pruning`) is this one with fewer.
         skip_mismatch: leave out tensors that are missing, left over or of another shape instead of raising.
         name: of the model.
 

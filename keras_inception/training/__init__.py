@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from keras_inception import lazy
 from keras_inception.training.recipe import Recipe
 from keras_inception.training.recipes import RECIPES, named_recipe
+from keras_inception.utils import lazy
 
 if TYPE_CHECKING:
     from keras_inception.training.trainer import train as train

@@ -11,12 +11,12 @@ import tensorflow as tf
 
 import keras_inception
 from keras_inception import registry
-from keras_inception.analysis.walk import walk
+from keras_inception.graph import walk
 from keras_inception.preprocessing import DEFAULT, Preprocessing
-from keras_inception.suggestions import did_you_mean
 from keras_inception.training.distribution import ALONE, Distribution
 from keras_inception.training.recipe import Recipe
 from keras_inception.training.schedules import Plan, Span, learning_rate
+from keras_inception.utils.suggestions import did_you_mean
 
 # Arguments of the networks that follow from fields of the recipe, or that training has no use for.
 SET = {

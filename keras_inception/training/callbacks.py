@@ -10,11 +10,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_inception import files
 from keras_inception.runs import METRICS, MODEL
 from keras_inception.training import checkpoints
 from keras_inception.training.recipe import Recipe
 from keras_inception.training.schedules import Plan, plateaus
+from keras_inception.utils import files
 
 BEST = "val_top1"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import keras
 
-from keras_inception import files
 from keras_inception.runs import CHECKPOINTS
+from keras_inception.utils import files
 
 KEPT = 2
 

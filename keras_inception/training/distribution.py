@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from keras_inception.suggestions import did_you_mean
 from keras_inception.training.workers import Meeting, find_team
+from keras_inception.utils.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     import keras

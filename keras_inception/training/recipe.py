@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from keras_inception import files
 from keras_inception.datasets import Augmentation
 from keras_inception.registry import family, resolve
-from keras_inception.suggestions import did_you_mean
+from keras_inception.utils import files
+from keras_inception.utils.suggestions import did_you_mean
 
 CHOICES = {
     "optimizer": ("adamw", "rmsprop", "sgd"),

@@ -3,8 +3,8 @@
 import os
 
 from keras_inception.datasets import Augmentation
-from keras_inception.suggestions import did_you_mean
 from keras_inception.training.recipe import Recipe
+from keras_inception.utils.suggestions import did_you_mean
 
 NOT_RUN = "Not run here: ImageNet is not at hand."
 

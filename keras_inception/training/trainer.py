@@ -15,9 +15,10 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework import config
 
-from keras_inception import datasets, evaluation, files
+from keras_inception import datasets
 from keras_inception.datasets.augmentation import apply_to_batch
 from keras_inception.datasets.splits import left_out
+from keras_inception.evaluation import metrics as evaluation
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.runs import CHECKPOINTS, DATA, LABELS, LEFT_OUT, LOGS, METRICS, PREPROCESSING, RECIPE, Run, locked
 from keras_inception.training import building, checkpoints
@@ -26,6 +27,7 @@ from keras_inception.training.distribution import ALONE, Distribution
 from keras_inception.training.method import AS_IT_IS, Method
 from keras_inception.training.recipe import Recipe
 from keras_inception.training.schedules import Plan, Span, spans
+from keras_inception.utils import files
 
 log = logging.getLogger(__name__)
 

@@ -5,12 +5,12 @@ What reads them is imported when it is first used; `published` and `names` are l
 
 from typing import TYPE_CHECKING
 
-from keras_inception import lazy
+from keras_inception.utils import lazy
 
 if TYPE_CHECKING:
+    from keras_inception.conversion import convert as convert
     from keras_inception.weights.checkpoint import Checkpoint as Checkpoint
     from keras_inception.weights.checkpoint import read_weights as read_weights
-    from keras_inception.weights.conversion import convert as convert
     from keras_inception.weights.readers import read_tensors as read_tensors
 
 _HOMES = {

@@ -11,15 +11,9 @@ from keras import layers
 
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.weights import published
-from keras_inception.weights.layouts import (
-    Description,
-    description_of,
-    description_of_model,
-    differences,
-    record_of,
-)
-from keras_inception.weights.names import PUBLISHERS, listed, publisher_of
-from keras_inception.weights.names.namemap import OWN, NameMap
+from keras_inception.weights.layouts import Description, description_of, description_of_model, differences, record_of
+from keras_inception.weights.publishers import PUBLISHERS, listed, publisher_of
+from keras_inception.weights.publishers.namemap import OWN, NameMap
 from keras_inception.weights.readers import read_tensors
 
 logger = logging.getLogger(__name__)

@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeGuard
 
-from keras_inception import files
 from keras_inception.preprocessing import NAMED, Preprocessing
+from keras_inception.utils import files
 
 logger = logging.getLogger(__name__)
 

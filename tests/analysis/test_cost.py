@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
 
-from keras_inception import GoogLeNet, blocks, features
+from keras_inception import GoogLeNet, features
 from keras_inception.analysis import Cost, cost
 from keras_inception.layers import LocalResponseNormalization
+from keras_inception.models import blocks
 from keras_inception.models.googlenet import MODULES
 
 SUMS = ("parameters", "trainable", "macs", "lrn_macs", "activations")

@@ -6,7 +6,8 @@ import keras
 import pytest
 from keras import layers
 
-from keras_inception.analysis import CORRECTIONS, WORKED, cost, multiply_adds
+from keras_inception.analysis import CORRECTIONS, WORKED, cost
+from keras_inception.graph import multiply_adds
 
 
 def example(beginning):

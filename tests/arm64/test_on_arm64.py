@@ -7,7 +7,7 @@ from arm64 import LIMITS, compared
 from exports import drawn, noise
 
 from keras_inception import registry
-from keras_inception.mobile import export
+from keras_inception.exporting.exporter import export
 
 pytestmark = pytest.mark.arm64
 

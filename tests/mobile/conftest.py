@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from colours import LABELS, SIDE, save_pictures, trained
 
-from keras_inception import files
 from keras_inception.preprocessing import DEFAULT
+from keras_inception.utils import files
 
 
 @pytest.fixture(scope="session")
@@ -38,11 +38,11 @@ def run(tmp_path_factory, pictures, tiny_model) -> Path:
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory, run):
     """The folder of an export of `run` in every variant, and what the export said on the way."""
-    from keras_inception import mobile
+    import keras_inception
 
     folder = tmp_path_factory.mktemp("exports") / "all"
     said: list[str] = []
-    mobile.export(
+    keras_inception.export(
         run,
         folder,
         name="colours",

@@ -7,7 +7,7 @@ from keras import layers
 from networks import with_drawn_weights
 
 from keras_inception import registry
-from keras_inception.mobile import bridge
+from keras_inception.compression import tf_keras_bridge as bridge
 
 NETWORKS = {
     "googlenet": {"input_shape": (64, 64, 3), "auxiliary": True},

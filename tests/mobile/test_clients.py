@@ -8,13 +8,17 @@ import numpy as np
 import pytest
 from colours import LABELS, colour_pictures, without_archive
 
-from keras_inception import files, mobile
-from keras_inception.mobile import clients, exporter, metadata
-from keras_inception.mobile.child import ChildError, run_program
-from keras_inception.mobile.clients import litert_web, mediapipe, task_library
-from keras_inception.mobile.companions import model_card
-from keras_inception.mobile.verify import CLIENT_TOLERANCE, Reference, client_problems, verify
+import keras_inception
+from keras_inception.exporting import clients, exporter
+from keras_inception.exporting.clients import litert_web, mediapipe, task_library
+from keras_inception.exporting.model_card import model_card
+from keras_inception.exporting.variants import VARIANTS
+from keras_inception.exporting.verify import CLIENT_TOLERANCE, Reference, client_problems, verify
 from keras_inception.preprocessing import DEFAULT
+from keras_inception.tflite import metadata
+from keras_inception.tflite.classifier import TFLiteClassifier
+from keras_inception.utils import files
+from keras_inception.utils.subprocesses import ChildError, run_program
 
 
 class Fake:
@@ -31,7 +35,7 @@ class Fake:
         self.asked = len(pictures)
         if self._reason:
             raise ChildError(f"it ended with exit code 1: INFO: loading / {self._reason}")
-        probabilities = mobile.TFLiteClassifier(path).predict(pictures)
+        probabilities = TFLiteClassifier(path).predict(pictures)
         assert probabilities.shape == (len(pictures), classes)
         return probabilities + self._wrong
 
@@ -42,7 +46,7 @@ def put(monkeypatch):
 
     def put(**fakes: Fake) -> None:
         named = {name: fakes.get(name.replace("-", "_"), Fake(missing="it is not here")) for name in clients.CLIENTS}
-        monkeypatch.setattr("keras_inception.mobile.verify.client", named.__getitem__)
+        monkeypatch.setattr("keras_inception.exporting.verify.client", named.__getitem__)
         monkeypatch.setattr(clients, "client", named.__getitem__)
 
     return put
@@ -53,7 +57,7 @@ def verified(exported):
     """The row of the float32 file, which is held against itself."""
     path = exported[0] / "colours_float32.tflite"
     pictures, truth = colour_pictures(30, seed=3)
-    reference = Reference(pictures, mobile.TFLiteClassifier(path).predict(pictures), truth)
+    reference = Reference(pictures, TFLiteClassifier(path).predict(pictures), truth)
     return lambda **asked: verify(path, "float32", DEFAULT, reference, min_agreement=0.99, threads=1, **asked)
 
 
@@ -116,7 +120,7 @@ def test_a_client_that_is_asked_for_and_missing_is_an_error_before_any_work(run,
     put()
     monkeypatch.setattr(exporter, "open_source", None)
     with pytest.raises(ValueError, match=r"`clients` must be installed\. Received: 'litert-web', but it is not here"):
-        mobile.export(run, tmp_path / "new", clients=["litert-web"])
+        keras_inception.export(run, tmp_path / "new", clients=["litert-web"])
     assert not (tmp_path / "new").exists()
 
 
@@ -150,7 +154,7 @@ def test_without_tflite_support_there_is_no_task_library(monkeypatch):
 def test_the_task_library_is_found_without_an_import():
     code = (
         "import sys\n"
-        "from keras_inception.mobile.clients import task_library\n"
+        "from keras_inception.exporting.clients import task_library\n"
         "print(task_library.unavailable(), {'tensorflow', 'tflite_support', 'libusb_package'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, encoding="utf-8")
@@ -172,12 +176,12 @@ def test_the_script_does_not_take_our_module_beside_it_for_mediapipe(monkeypatch
 
 @pytest.mark.clients
 @pytest.mark.parametrize("name", ["mediapipe", "litert-web"])
-@pytest.mark.parametrize("variant", mobile.VARIANTS)
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_the_real_ones_give_the_interpreters_scores(exported, name, variant):
     assert clients.client(name).unavailable() is None
     path = exported[0] / f"colours_{variant}.tflite"
     pictures, _ = colour_pictures(17, seed=9)
-    expected = mobile.TFLiteClassifier(path).predict(pictures[:50])
+    expected = TFLiteClassifier(path).predict(pictures[:50])
     scores = clients.client(name).scores(path, pictures[:50], len(LABELS))
     assert np.abs(scores - expected).max() <= CLIENT_TOLERANCE[variant]
     assert np.abs(scores[::-1] - expected).max() > CLIENT_TOLERANCE[variant], "of other pictures it is told apart"

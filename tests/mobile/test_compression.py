@@ -9,13 +9,16 @@ import pytest
 from networks import small_inception
 
 import keras_inception
-from keras_inception import analysis, evaluation, registry
+from keras_inception import analysis, registry
+from keras_inception.compression import compress as compression
+from keras_inception.compression.compress import compress, recipe_of
+from keras_inception.compression.job import Job
 from keras_inception.datasets import Augmentation, evaluation_batches, open_data
+from keras_inception.evaluation import metrics as evaluation
 from keras_inception.layers import FakeQuantization
-from keras_inception.mobile import TFLiteClassifier, compression, contents
-from keras_inception.mobile.compression import compress, recipe_of
-from keras_inception.mobile.job import Job
 from keras_inception.runs import Run
+from keras_inception.tflite import operations as contents
+from keras_inception.tflite.classifier import TFLiteClassifier
 from keras_inception.training import Recipe, callbacks, train
 
 RECIPE = Recipe(

@@ -7,13 +7,15 @@ import tf_keras
 from networks import with_drawn_weights
 
 from keras_inception import registry
-from keras_inception.mobile import TFLiteClassifier, bridge, quantization
-from keras_inception.mobile.convert import convert
-from keras_inception.mobile.delegate import outside_delegate, partitions
-from keras_inception.mobile.graph import deployed, save
-from keras_inception.mobile.rewrites import rewrite
+from keras_inception.compression import quantization
+from keras_inception.compression import tf_keras_bridge as bridge
+from keras_inception.exporting.convert import convert
+from keras_inception.exporting.rewrites import rewrite
+from keras_inception.exporting.signature import deployed, save
 from keras_inception.models.inference import inference_model
 from keras_inception.preprocessing import DEFAULT
+from keras_inception.tflite.classifier import TFLiteClassifier
+from keras_inception.tflite.delegate import outside_delegate, partitions
 
 pytestmark = [pytest.mark.slow, pytest.mark.versions]
 CLASSES = 4

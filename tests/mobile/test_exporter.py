@@ -5,14 +5,17 @@ import pytest
 from colours import LABELS, SIDE, colour_pictures, trained, without_archive
 from PIL import Image
 
-from keras_inception import files, mobile
-from keras_inception.evaluation import wilson
-from keras_inception.mobile import exporter, metadata
-from keras_inception.mobile.child import ChildError
-from keras_inception.mobile.classifier import TFLiteClassifier
-from keras_inception.mobile.delegate import undelegated
-from keras_inception.mobile.verify import CLIENT_TOLERANCE
+import keras_inception
+from keras_inception.evaluation.metrics import wilson
+from keras_inception.exporting import exporter
+from keras_inception.exporting.variants import VARIANTS
+from keras_inception.exporting.verify import CLIENT_TOLERANCE
 from keras_inception.preprocessing import DEFAULT, NAMED, Preprocessing
+from keras_inception.tflite import metadata
+from keras_inception.tflite.classifier import TFLiteClassifier
+from keras_inception.tflite.delegate import undelegated
+from keras_inception.utils import files
+from keras_inception.utils.subprocesses import ChildError
 
 SIZE = (SIDE, SIDE)
 
@@ -34,9 +37,9 @@ def test_every_variant_of_a_run_is_written_and_reported(exported):
     report = files.read_json(folder / "report.json")
     assert sorted(path.name for path in folder.iterdir()) == sorted(
         ["README.md", "labels.txt", "preprocessing.json", "report.json", "sample.json", "sample.png"]
-        + [f"colours_{variant}.tflite" for variant in mobile.VARIANTS]
+        + [f"colours_{variant}.tflite" for variant in VARIANTS]
     )
-    assert list(report["variants"]) == list(mobile.VARIANTS)
+    assert list(report["variants"]) == list(VARIANTS)
     assert report["pictures"] == 90
     assert 0.6 < report["top1"] < 1
     assert report["top5"] == 1
@@ -52,14 +55,14 @@ def test_every_variant_of_a_run_is_written_and_reported(exported):
     assert rows["int8"]["max_difference"] < 0.1
     assert rows["float32"]["outside_delegate"] == []
     assert rows["int8"]["outside_delegate"] == ["QUANTIZE", "SOFTMAX", "QUANTIZE"]
-    for variant in mobile.VARIANTS:
+    for variant in VARIANTS:
         assert sum(line.startswith(f"{variant}: ") for line in said) == 2
 
 
 @pytest.mark.tflite_support
 def test_the_task_library_gives_the_same_scores(exported):
     rows = files.read_json(exported[0] / "report.json")["variants"]
-    for variant in mobile.VARIANTS:
+    for variant in VARIANTS:
         assert rows[variant]["clients"]["task-library"]["max_difference"] <= CLIENT_TOLERANCE[variant]
 
 
@@ -88,7 +91,7 @@ def test_the_sample_has_the_answers_that_each_file_gives(exported):
     folder, _ = exported
     answers = files.read_json(folder / "sample.json")
     picture = np.asarray(Image.open(folder / answers["picture"]))
-    assert set(answers["top5"]) == set(mobile.VARIANTS)
+    assert set(answers["top5"]) == set(VARIANTS)
     for variant, top5 in answers["top5"].items():
         (probabilities,) = TFLiteClassifier(folder / f"colours_{variant}.tflite").predict(picture[None])
         assert [row["probability"] for row in top5] == sorted(probabilities.tolist(), reverse=True)
@@ -120,7 +123,7 @@ def test_the_card_names_files_figures_and_rights(exported):
 )
 def test_normalisation_that_a_uint8_input_cannot_express_goes_into_the_graph(preprocessing, pictures, tmp_path):
     model = trained(preprocessing)
-    report = mobile.export(
+    report = keras_inception.export(
         model,
         tmp_path,
         labels=LABELS,
@@ -156,7 +159,7 @@ def of_the_paper(tmp_path_factory, pictures):
     finally:
         keras.config.set_dtype_policy(before)
     folder = tmp_path_factory.mktemp("paper")
-    return mobile.export(
+    return keras_inception.export(
         model, folder, quantize=["float32", "int8"], calibration=pictures / "validation", min_agreement=0
     )
 
@@ -181,7 +184,7 @@ def test_a_sequential_network_of_logits_gets_a_softmax_and_numbered_labels(tmp_p
 
     model = keras.Sequential([keras.Input((8, 12, 3)), layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(6)])
     said: list[str] = []
-    report = mobile.export(model, tmp_path, quantize=["float32"], on_step=said.append)
+    report = keras_inception.export(model, tmp_path, quantize=["float32"], on_step=said.append)
     assert any("noise" in line for line in said)
     assert report["pictures"] == 0
     classifier = TFLiteClassifier(tmp_path / report["variants"]["float32"]["path"])
@@ -201,7 +204,7 @@ def test_average_pooling_is_a_convolution_in_int8_alone(pictures, tmp_path):
     x = layers.GlobalAveragePooling2D()(x)
     model = keras.Model(image, layers.Dense(3, activation="softmax")(x))
     variants = ["float32", "int8"]
-    mobile.export(
+    keras_inception.export(
         model, tmp_path, name="pool", quantize=variants, calibration=pictures / "train", min_agreement=0, labels=LABELS
     )
     for variant, there in zip(variants, (True, False), strict=True):
@@ -212,7 +215,9 @@ def test_average_pooling_is_a_convolution_in_int8_alone(pictures, tmp_path):
 def test_a_file_that_falls_short_is_refused_and_an_older_one_removed(run, tmp_path, no_converter):
     stale = tmp_path / "colours_float16.tflite"
     stale.write_bytes(b"old")
-    report = mobile.export(run, tmp_path, name="colours", quantize=["float16"], min_agreement=1.01, overwrite=True)
+    report = keras_inception.export(
+        run, tmp_path, name="colours", quantize=["float16"], min_agreement=1.01, overwrite=True
+    )
     row = report["variants"]["float16"]
     assert "path" not in row
     assert "agrees with Keras on 100.0% of 90 pictures, and 101.0% are asked for" in row["refused"]
@@ -230,7 +235,7 @@ def test_one_variant_that_fails_leaves_the_others(run, tmp_path, no_converter, m
         copy(saved_model, variant, *others)
 
     monkeypatch.setattr(exporter, "convert", failing)
-    report = mobile.export(run, tmp_path, name="colours", quantize=["int8", "float32"])
+    report = keras_inception.export(run, tmp_path, name="colours", quantize=["int8", "float32"])
     assert report["variants"]["int8"] == {"refused": "the converter ended with exit code -11: out of luck"}
     assert [path.name for path in tmp_path.glob("*.tflite")] == ["colours_float32.tflite"]
 
@@ -239,7 +244,7 @@ def test_without_tflite_support_the_files_are_the_same_and_the_report_says_what_
     run, exported, tmp_path, monkeypatch
 ):
     monkeypatch.setitem(sys.modules, "tflite_support", None)
-    report = mobile.export(
+    report = keras_inception.export(
         run,
         tmp_path,
         name="colours",
@@ -259,7 +264,7 @@ def test_without_tflite_support_the_files_are_the_same_and_the_report_says_what_
 def test_files_of_ones_own_model_are_named_after_its_file(tiny_model, pictures, tmp_path):
     tiny_model.save(tmp_path / "flowers.keras")
     told = {}
-    report = mobile.export(
+    report = keras_inception.export(
         tmp_path / "flowers.keras",
         tmp_path / "exported",
         quantize=("float32",),
@@ -283,12 +288,12 @@ def test_files_of_ones_own_model_are_named_after_its_file(tiny_model, pictures, 
 
 def test_an_export_is_not_overwritten_unasked(exported, run):
     with pytest.raises(FileExistsError, match=r"already holds .*report\.json"):
-        mobile.export(run, exported[0], quantize=["float32"])
+        keras_inception.export(run, exported[0], quantize=["float32"])
 
 
 def test_a_run_is_not_exported_into_itself(run):
     with pytest.raises(ValueError, match="another folder than the run's"):
-        mobile.export(run, run, overwrite=True)
+        keras_inception.export(run, run, overwrite=True)
 
 
 @pytest.mark.parametrize(
@@ -309,10 +314,10 @@ def test_a_run_is_not_exported_into_itself(run):
 )
 def test_wrong_arguments_are_named(run, tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
-        mobile.export(run, tmp_path / "new", **arguments)
+        keras_inception.export(run, tmp_path / "new", **arguments)
     assert not (tmp_path / "new").exists()
 
 
 def test_int8_needs_pictures_to_calibrate_with(tiny_model, tmp_path):
     with pytest.raises(ValueError, match="int8 needs `calibration`"):
-        mobile.export(tiny_model, tmp_path)
+        keras_inception.export(tiny_model, tmp_path)

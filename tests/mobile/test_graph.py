@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_inception.mobile.graph import deployed, input_of, probability_model
+from keras_inception.exporting.signature import deployed, input_of, probability_model
 from keras_inception.preprocessing import DEFAULT, NAMED, Preprocessing
 
 figures = st.tuples(*[st.floats(0, 255, width=16)] * 3)

@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 from networks import small_inception, with_drawn_weights
 
-from keras_inception import files, mobile
+import keras_inception
 from keras_inception.cli import main
+from keras_inception.exporting import exporter
+from keras_inception.exporting.convert import convert
+from keras_inception.exporting.layer_origins import Owners, recorded_scopes
+from keras_inception.exporting.rewrites import rewrite
+from keras_inception.exporting.signature import deployed, save
 from keras_inception.layers import FakeQuantization, LocalResponseNormalization
-from keras_inception.mobile import exporter
-from keras_inception.mobile.contents import MULTIPLYING, nodes
-from keras_inception.mobile.convert import convert
-from keras_inception.mobile.graph import deployed, save
-from keras_inception.mobile.owners import Owners, recorded_scopes
-from keras_inception.mobile.rewrites import rewrite
 from keras_inception.preprocessing import DEFAULT
+from keras_inception.tflite.operations import MULTIPLYING, nodes
+from keras_inception.utils import files
 
 PREPROCESSING = DEFAULT.replace(size=(32, 32))
 
@@ -55,7 +56,7 @@ def rounded(hard, options, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exporter, "convert", spied)
-        return mobile.export(hard, folder, **options), folder, made
+        return keras_inception.export(hard, folder, **options), folder, made
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +144,7 @@ def test_what_does_not_stay_in_float_is_an_error(layer, hard, rounded, options, 
     )
     kind = type(hard.get_layer(layer)).__name__
     with pytest.raises(ValueError, match=rf"must be layers that compute something .* Received: '{layer}', a {kind}"):
-        mobile.export(hard, tmp_path / "new", keep_float=[layer], **options)
+        keras_inception.export(hard, tmp_path / "new", keep_float=[layer], **options)
     assert not (tmp_path / "new").exists()
 
 
@@ -158,7 +159,7 @@ def test_what_does_not_stay_in_float_is_an_error(layer, hard, rounded, options, 
 )
 def test_wrong_arguments_are_named(hard, tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
-        mobile.export(hard, tmp_path / "new", **arguments)
+        keras_inception.export(hard, tmp_path / "new", **arguments)
     assert not (tmp_path / "new").exists()
 
 
@@ -179,8 +180,8 @@ def trained():
 
 def test_a_network_trained_for_int8_has_errors_but_keeps_nothing(trained, tmp_path):
     with pytest.raises(ValueError, match=r"`keep_float` is not for a network trained for int8. Received: \['conv'\]"):
-        mobile.export(trained, tmp_path, keep_float=["conv"])
-    mobile.export(trained, tmp_path, layer_errors=True, min_agreement=0)
+        keras_inception.export(trained, tmp_path, keep_float=["conv"])
+    keras_inception.export(trained, tmp_path, layer_errors=True, min_agreement=0)
     rows = errors(tmp_path)
     assert [row["layer"] for row in rows] == ["conv", "pool", "logits", "softmax"]
     assert all(row["error"] < 0.1 for row in rows)

@@ -7,10 +7,11 @@ import pytest
 from colours import LABELS, SIDE, trained
 from PIL import Image
 
-from keras_inception import mobile
-from keras_inception.mobile import litert_sample, metadata
-from keras_inception.mobile.classifier import interpreter
+import keras_inception
+from keras_inception.exporting import litert_sample
 from keras_inception.preprocessing import NAMED
+from keras_inception.tflite import metadata
+from keras_inception.tflite.classifier import TFLiteClassifier, interpreter
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +19,7 @@ def folder(tmp_path_factory, pictures):
     """An export to int8 of a network that takes other pixels, 32×32 and not from -1 to 1."""
     preprocessing = NAMED["torchvision"].replace(crop=1.0, size=(SIDE, SIDE))
     folder = tmp_path_factory.mktemp("sample")
-    mobile.export(
+    keras_inception.export(
         trained(preprocessing),
         folder,
         labels=LABELS,
@@ -51,7 +52,7 @@ def test_what_the_sample_looks_for_is_there(path):
 
 
 def test_it_answers_for_pictures_of_the_samples_size(path, pictures):
-    classifier = mobile.TFLiteClassifier(path)
+    classifier = TFLiteClassifier(path)
     assert classifier.labels == LABELS
     named = sorted((pictures / "test").glob("*/*.png"))
     fitted = [classifier.preprocessing.fit(Image.open(each)) for each in named]

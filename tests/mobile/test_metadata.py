@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_inception.mobile import TFLiteClassifier, metadata
-from keras_inception.mobile.child import run_program
-from keras_inception.mobile.classifier import interpreter
-from keras_inception.mobile.clients import mediapipe, task_library
-from keras_inception.mobile.flatbuffer import put_offsets, put_table
-from keras_inception.mobile.metadata_schema import IDENTIFIER, NAMES, NUMBERS, ROOT, TABLES, decode, encode
-from keras_inception.mobile.model_entries import Model, with_entry
+from keras_inception.exporting.clients import mediapipe, task_library
 from keras_inception.preprocessing import DEFAULT, NAMED, Preprocessing
+from keras_inception.tflite import metadata
+from keras_inception.tflite.classifier import TFLiteClassifier, interpreter
+from keras_inception.tflite.flatbuffer import put_offsets, put_table
+from keras_inception.tflite.metadata_schema import IDENTIFIER, NAMES, NUMBERS, ROOT, TABLES, decode, encode
+from keras_inception.tflite.model_entries import Model, with_entry
+from keras_inception.utils.subprocesses import run_program
 
 SIDE, CLASSES = 8, 5
 ABOUT = metadata.About(name="näme", version="1.2", description="Tells «things» apart.", author="Zoë", license="CC0")
@@ -385,7 +385,7 @@ def test_it_takes_no_tensorflow(described):
     path = described()
     code = (
         "import sys\n"
-        "from keras_inception.mobile import TFLiteClassifier, metadata\n"
+        "from keras_inception.tflite import metadata; from keras_inception.tflite.classifier import TFLiteClassifier\n"
         f"TFLiteClassifier({str(path)!r}), metadata.read({str(path)!r})\n"
         "print({'tensorflow', 'keras', 'tensorflow_lite_support', 'tflite_support'} & set(sys.modules))"
     )

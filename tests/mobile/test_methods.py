@@ -6,9 +6,10 @@ import pytest
 import tf_keras
 from networks import with_drawn_weights
 
+from keras_inception.compression import filter_pruning as slimming
+from keras_inception.compression import job
+from keras_inception.compression.finetuning import FusedAdamW, Pruning, Quantization
 from keras_inception.datasets import Augmentation
-from keras_inception.mobile import job, slimming
-from keras_inception.mobile.methods import FusedAdamW, Pruning, Quantization
 from keras_inception.preprocessing import DEFAULT
 from keras_inception.training import Recipe, train
 

@@ -8,9 +8,11 @@ import urllib.request
 
 import pytest
 
-from keras_inception import files
 from keras_inception.cli import main
-from keras_inception.mobile import VARIANTS, npm, page
+from keras_inception.exporting.variants import VARIANTS
+from keras_inception.page import npm
+from keras_inception.page import site as page
+from keras_inception.utils import files
 
 
 @pytest.fixture

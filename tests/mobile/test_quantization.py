@@ -7,7 +7,8 @@ import tf_keras
 from keras import layers
 from networks import with_drawn_weights
 
-from keras_inception.mobile import bridge, quantization
+from keras_inception.compression import quantization
+from keras_inception.compression import tf_keras_bridge as bridge
 
 SIDE = 16
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from networks import with_drawn_weights
 
 from keras_inception import registry
-from keras_inception.mobile import rewrites
+from keras_inception.exporting import rewrites
 
 # Sides on which the borders of the strides and of the poolings differ.
 NETWORKS = {

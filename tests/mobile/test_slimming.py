@@ -7,8 +7,8 @@ from keras import layers
 from networks import small_inception, with_drawn_weights
 
 from keras_inception import analysis, registry
-from keras_inception.mobile import slimming
-from keras_inception.mobile.slimming import Anatomy
+from keras_inception.compression import filter_pruning as slimming
+from keras_inception.compression.filter_pruning import Anatomy
 
 NETWORKS = {
     "googlenet": {"input_shape": (64, 64, 3), "normalization": "batch_norm", "auxiliary": True},

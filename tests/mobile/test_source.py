@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from colours import LABELS, SIDE, save_pictures
 
-from keras_inception import files
-from keras_inception.mobile.source import open_source
+from keras_inception.exporting.source import open_source
 from keras_inception.preprocessing import DEFAULT, NAMED
+from keras_inception.utils import files
 
 
 def opened(source, **arguments):

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from colours import LABELS, SIDE, colour_pictures, without_archive
 
-from keras_inception.mobile import TFLiteClassifier, metadata
 from keras_inception.preprocessing import DEFAULT, NAMED
+from keras_inception.tflite import metadata
+from keras_inception.tflite.classifier import TFLiteClassifier
 
 
 @pytest.mark.parametrize("variant", ["float32", "float16", "dynamic", "int8"])

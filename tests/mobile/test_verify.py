@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 from colours import SIDE, colour_pictures, without_archive
 
-from keras_inception.evaluation import wilson
-from keras_inception.mobile import TFLiteClassifier, metadata
-from keras_inception.mobile.verify import Reference, accuracy, agreement, takes_raw_pixels, verify
+from keras_inception.evaluation.metrics import wilson
+from keras_inception.exporting.verify import Reference, accuracy, agreement, takes_raw_pixels, verify
 from keras_inception.preprocessing import DEFAULT
+from keras_inception.tflite import metadata
+from keras_inception.tflite.classifier import TFLiteClassifier
 
 
 def test_agreement_is_the_share_of_the_same_answers():

@@ -1,7 +1,7 @@
 """The rows of metrics.csv."""
 
-from keras_inception.files import write_csv
 from keras_inception.training.callbacks import read_rows
+from keras_inception.utils.files import write_csv
 
 
 def test_rows_with_different_columns_come_back(tmp_path):

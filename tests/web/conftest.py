@@ -13,7 +13,7 @@ from playwright.sync_api import expect, sync_playwright
 
 import keras_inception
 from keras_inception import datasets
-from keras_inception.mobile import page as pages
+from keras_inception.page import site as pages
 from keras_inception.preprocessing import DEFAULT
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "mobile"))

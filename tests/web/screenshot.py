@@ -6,7 +6,7 @@ import threading
 
 from playwright.sync_api import expect, sync_playwright
 
-from keras_inception.mobile import page
+from keras_inception.page import site as page
 
 expect.set_options(timeout=60_000)
 

@@ -11,8 +11,10 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from keras_inception import datasets, files
-from keras_inception.mobile import VARIANTS, TFLiteClassifier
+from keras_inception import datasets
+from keras_inception.exporting.variants import VARIANTS
+from keras_inception.tflite.classifier import TFLiteClassifier
+from keras_inception.utils import files
 
 pytestmark = pytest.mark.web
 

@@ -17,7 +17,7 @@ from keras_inception.preprocessing import NAMED
 
 pytestmark = pytest.mark.web
 
-MODULES = Path(__file__).parents[2] / "keras_inception" / "mobile" / "web"
+MODULES = Path(__file__).parents[2] / "keras_inception" / "page" / "static"
 # Height and width: of one pixel, long and thin, of more than 64 to 1, near to each other, as they come.
 SHAPES = [(1, 1), (1, 97), (97, 1), (2, 900), (900, 2), (3, 3), (224, 224), (225, 223), (256, 341), (500, 375)]
 KINDS = ("JPEG", "PNG", "WEBP")

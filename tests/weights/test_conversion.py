@@ -7,9 +7,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import keras_inception
-from keras_inception import GoogLeNet, Preprocessing, files, runs
+from keras_inception import GoogLeNet, Preprocessing, runs
+from keras_inception.conversion import network_of
+from keras_inception.utils import files
 from keras_inception.weights import convert, read_weights
-from keras_inception.weights.conversion import network_of
 
 SHAPE = (64, 64, 3)
 CLASSES = 5

@@ -14,7 +14,8 @@ from keras import layers
 from safetensors.numpy import save_file
 
 import keras_inception
-from keras_inception import Preprocessing, blocks
+from keras_inception import Preprocessing
+from keras_inception.models import blocks
 from keras_inception.preprocessing import DEFAULT
 from keras_inception.weights.checkpoint import Checkpoint
 from keras_inception.weights.layouts import (

@@ -1,6 +1,6 @@
 import pytest
 
-from keras_inception.weights.names import PUBLISHERS, listed, publisher_of
+from keras_inception.weights.publishers import PUBLISHERS, listed, publisher_of
 
 NAMES = {"torchvision": "tv_googlenet", "caffe": "caffe_googlenet"}
 

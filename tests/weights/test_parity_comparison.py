@@ -10,7 +10,7 @@ from writers import caffemodel, torch_zip
 
 from keras_inception import VGG16, VGG19, AlexNet, NetworkInNetwork, Preprocessing, ResNet34, features
 from keras_inception.weights import read_weights
-from keras_inception.weights.names import PUBLISHERS, publisher_of
+from keras_inception.weights.publishers import PUBLISHERS, publisher_of
 
 TOLERANCE = 1e-4  # of the largest output, as tests/golden/README.md has it
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from keras_inception import BNInception, InceptionResNetV2, InceptionV4
-from keras_inception.weights.names import PUBLISHERS, publisher_of
+from keras_inception.weights.publishers import PUBLISHERS, publisher_of
 
 TOLERANCE = 1e-4  # of the largest output, as tests/golden/README.md has it
 

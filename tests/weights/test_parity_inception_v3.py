@@ -9,8 +9,8 @@ from safetensors.numpy import save_file
 
 from keras_inception import InceptionV2, InceptionV3, Preprocessing
 from keras_inception.weights import read_weights
-from keras_inception.weights.names import PUBLISHERS, publisher_of
-from keras_inception.weights.names.inception_v3 import CONVOLUTIONS
+from keras_inception.weights.publishers import PUBLISHERS, publisher_of
+from keras_inception.weights.publishers.inception_v3 import CONVOLUTIONS
 
 TOLERANCE = 1e-4  # of the largest output, as tests/golden/README.md has it
 

@@ -6,7 +6,7 @@ import pytest
 
 from keras_inception import GoogLeNet, Preprocessing
 from keras_inception.weights import read_weights
-from keras_inception.weights.names import PUBLISHERS, publisher_of
+from keras_inception.weights.publishers import PUBLISHERS, publisher_of
 
 TOLERANCE = 1e-4  # of the largest output, as tests/golden/README.md has it
 

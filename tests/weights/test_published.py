@@ -17,7 +17,7 @@ from safetensors.numpy import save
 from keras_inception import GoogLeNet, Preprocessing
 from keras_inception.registry import NETWORKS
 from keras_inception.weights import published, read_weights
-from keras_inception.weights.names import PUBLISHERS
+from keras_inception.weights.publishers import PUBLISHERS
 
 CONTENT = bytes(range(256)) * 40_000  # ten chunks
 HASH = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"

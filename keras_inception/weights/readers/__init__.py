@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import ml_dtypes
 import numpy as np
 
-from keras_inception.weights.names.namemap import listed
+from keras_inception.weights.publishers.namemap import listed
 from keras_inception.weights.readers import caffe, hdf5, keras, safetensors, tf_slim, torch
 from keras_inception.weights.readers.archives import Archive
 

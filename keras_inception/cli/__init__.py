@@ -1,0 +1,3 @@
+"""The command ``keras-inception``."""
+
+from keras_inception.cli.console import main as main

@@ -1,0 +1,5 @@
+"""``python -m keras_inception.cli``."""
+
+from keras_inception.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""Make trained networks smaller: filter pruning, sparsity, clustering and quantization-aware training."""

@@ -1,0 +1,1 @@
+"""How good a classifier is: metrics, test-time crops, and one face for whatever classifies."""

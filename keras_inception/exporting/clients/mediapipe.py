@@ -1,0 +1,49 @@
+"""MediaPipe Tasks, which follows the Task Library on phones, in an environment of its own.
+
+The package mediapipe wants other versions of what TensorFlow needs too. So ``KERAS_INCEPTION_MEDIAPIPE`` names the
+environment that has it, its folder or its Python interpreter.
+"""
+
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+
+from keras_inception.exporting.clients.exchange import exchange
+from keras_inception.utils.subprocesses import run_program
+
+VARIABLE = "KERAS_INCEPTION_MEDIAPIPE"
+PACKAGE = "mediapipe==1.2.2"
+SCRIPT = Path(__file__).with_name("mediapipe_script.py")
+
+
+def unavailable() -> str | None:
+    """Why it is not here, and how to get it; None if it is."""
+    named = os.environ.get(VARIABLE)
+    if not named:
+        install = f"python -m venv ENV, ENV/bin/pip install {PACKAGE}"
+        return f"{VARIABLE} names no environment: {install}, and set {VARIABLE}=ENV"
+    looking = "import importlib.util, sys; sys.exit(not importlib.util.find_spec('mediapipe'))"
+    try:
+        found = subprocess.run([python(), "-I", "-c", looking], capture_output=True, check=False)
+    except OSError as error:
+        return f"{VARIABLE} must name an environment or its Python. Received: {named} ({error.strerror})"
+    return f"{python()} has no mediapipe: pip install {PACKAGE} there" if found.returncode else None
+
+
+def scores(path: Path, pictures: np.ndarray, classes: int) -> np.ndarray:
+    """As `Client.scores`."""
+    program: list[str | Path] = [
+        python(),
+        "-I",
+        SCRIPT,
+    ]  # isolated: beside the script lies this module, which is called mediapipe too
+    return exchange(lambda job: run_program(program, job, "MediaPipe"), path, pictures, classes)
+
+
+def python() -> Path:
+    """The interpreter of the environment."""
+    named = Path(os.environ[VARIABLE])
+    inside = Path("Scripts", "python.exe") if os.name == "nt" else Path("bin", "python")
+    return named / inside if named.is_dir() else named

@@ -1,0 +1,103 @@
+"""Which layer of a network an operation of its .tflite file comes from."""
+
+import functools
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from keras_inception.tflite.operations import MULTIPLYING, Node, nodes
+
+if TYPE_CHECKING:
+    import keras
+
+CONVERTING = ("QUANTIZE", "DEQUANTIZE", "FAKE_QUANT")  # of no layer: the arithmetic is done between them
+
+
+@contextmanager
+def recorded_scopes(model: "keras.Model") -> Iterator[dict[str, str]]:
+    """A dict that is filled while a model around `model` is traced: the scopes of TensorFlow's names, and their layers.
+
+    The layers' names do not tell them. Of ``conv`` and ``conv_1``, the scope ``conv_1`` may be the first one's.
+    """
+    import tensorflow as tf
+
+    scopes: dict[str, str] = {}
+
+    def recording(layer: "keras.layers.Layer"):
+        call = layer.call
+
+        @functools.wraps(call)
+        def function(*args, **kwargs):
+            scope = tf.get_current_name_scope()
+            if scope.count("/") > 1:  # inside both models: Keras traces the inner one by itself too
+                scopes[scope] = layer.name
+            return call(*args, **kwargs)
+
+        return function
+
+    for layer in model.layers:
+        layer.call = recording(layer)
+    try:
+        yield scopes
+    finally:
+        for layer in model.layers:
+            del layer.call
+
+
+class Owners:
+    """Knows the layers of `original` behind the operations of a file that was made of `model`.
+
+    Args:
+        original: a functional model.
+        model: the same after rewrites, which name what they add ``{layer}_{what}``.
+        scopes: of `model`, from `recorded_scopes`.
+        size: (height, width) of the pictures.
+    """
+
+    def __init__(self, original: "keras.Model", model: "keras.Model", scopes: Mapping[str, str], size: tuple[int, int]):
+        from keras_inception.graph import IN_PLACE, walk
+        from keras_inception.layers import FakeQuantization
+
+        self._known = {layer.name for layer in original.layers}
+        self._scopes = scopes
+        walked = walk(model, (*size, 3))
+        makers = {id(x): step.name.split("/")[0] for step in walked.steps for x in step.outputs}
+        self._last = makers[id(walked.outputs[0])]
+        self._before = {  # of a layer that can be fused, the one into which
+            step.name: makers[id(step.inputs[0])]
+            for step in walked.steps
+            if isinstance(step.operation, (*IN_PLACE, FakeQuantization)) and id(step.inputs[0]) in makers
+        }
+
+    def operations(self, path: str | os.PathLike) -> list[tuple[str | None, Node]]:
+        """The operations of a file in their order, each after its layer, or None if it is of no layer."""
+        found = nodes(path)
+        output = found[-1].outputs[0]["name"]
+        return [(None if node.kind in CONVERTING else self._owner(node, output), node) for node in found]
+
+    def _owner(self, node: Node, output: str) -> str | None:
+        """The converter names what it has fused after all the layers in it, and some that merely have equal constants.
+
+        It belongs to the first of the layers in a row that end with the first name: to the convolution, not its ReLU.
+        """
+        name = node.outputs[0]["name"]
+        if name.startswith(output):  # which says nothing of a layer
+            return self._original(self._last)
+        named = [self._layer(part) for part in name.split(";")]
+        row = [named[0]] if named[0] else []
+        while row and row[-1] in self._before:
+            row.append(self._before[row[-1]])
+        if node.kind not in MULTIPLYING:
+            row = [layer for layer in row if layer in named]
+        return self._original(row[-1]) if row else None
+
+    def _layer(self, name: str) -> str | None:
+        path = name.split("/")
+        scopes = ("/".join(path[:length]) for length in range(len(path), 0, -1))
+        return next((self._scopes[scope] for scope in scopes if scope in self._scopes), None)
+
+    def _original(self, layer: str) -> str | None:
+        while layer and layer not in self._known:
+            layer = layer.rpartition("_")[0]
+        return layer or None

@@ -1,0 +1,3 @@
+"""The variants of an exported file."""
+
+VARIANTS = ("float32", "float16", "dynamic", "int8")

@@ -1,0 +1,1 @@
+"""A static site that runs exported files in the browser."""

@@ -1,0 +1,160 @@
+"""`page`: a static site that runs an exported folder's files in the browser, and a server for it."""
+
+import os
+import shutil
+from collections.abc import Callable
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from keras_inception.exporting.exporter import REPORT
+from keras_inception.exporting.model_card import SAMPLE
+from keras_inception.exporting.variants import VARIANTS
+from keras_inception.page import npm
+from keras_inception.tflite.classifier import TFLiteClassifier
+from keras_inception.utils import files
+
+SITE, MODEL = "site.json", "model"
+# From node_modules to the site. LiteRT.js has four builds of its WebAssembly: that for JSPI is not used.
+PACKAGES = {
+    "@litertjs/wasm-utils/dist/index.js": "litert/wasm-utils.js",
+    "@litertjs/core/dist/index.js": "litert/index.js",
+    "@litertjs/core/wasm/litert_wasm_internal.*": "litert",
+    "@litertjs/core/wasm/litert_wasm_compat_internal.*": "litert",
+    "@litertjs/core/wasm/litert_wasm_threaded_internal.*": "litert",
+    "@mediapipe/tasks-vision/vision_bundle.mjs": "mediapipe/vision_bundle.mjs",
+    "@mediapipe/tasks-vision/wasm/vision_wasm_internal.*": "mediapipe/wasm",
+    "@mediapipe/tasks-vision/wasm/vision_wasm_nosimd_internal.*": "mediapipe/wasm",
+}
+TYPES = {
+    ".js": "text/javascript",
+    ".mjs": "text/javascript",
+    ".wasm": "application/wasm",
+    ".tflite": "application/octet-stream",
+}
+# With these a page may share memory between threads, and so WebAssembly has threads.
+ISOLATED = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
+
+
+def page(exported: str | os.PathLike, output: str | os.PathLike, *, overwrite: bool = False) -> dict:
+    """Write a site that classifies pictures in the browser by the files of an exported folder.
+
+    Any static server can serve it; nothing is asked of another. Where the server sends the headers `ISOLATED`, as
+    `server` does, the engine takes threads.
+
+    Args:
+        exported: a folder that `export` wrote.
+        output: the folder to make.
+        overwrite: replace a site that is there.
+
+    Returns:
+        What ``site.json`` holds: ``name``; of Keras ``top1``; number of ``pictures`` measured on; ``labels``;
+        ``sample``; ``variants``, each with ``path``, ``mb``, ``top1``, ``agreement``, ``latency_ms``, the ``shape`` and
+        ``dtype`` of its input, the ``output`` scale and zero point, and its ``preprocessing``.
+
+    Raises:
+        FileNotFoundError: something that `export` writes is not in `exported`, or there is no npm.
+        FileExistsError: `output` exists, and not `overwrite`, or it is not a site.
+        ValueError: what is in `exported` is not as `export` writes it.
+    """
+    exported, output = Path(exported), Path(output)
+    if os.path.lexists(output):
+        if not overwrite:
+            raise FileExistsError(f"{output} exists: name another folder, or overwrite it")
+        if not (output / SITE).is_file():
+            raise FileExistsError(f"{output} is not a site, and is not overwritten: it has no {SITE}")
+    site = _described(exported)
+    packages = npm.packages()
+    with files.new_folder(output) as new:
+        _copy_engines(packages, new)
+        for path in npm.WEB.iterdir():
+            if path.name not in npm.LOCK and path.is_file():
+                shutil.copyfile(path, new / path.name)
+        (new / MODEL).mkdir()
+        for copied in (site["sample"], *(row["path"] for row in site["variants"].values())):
+            shutil.copyfile(exported / Path(copied).name, new / copied)
+        files.write_json(new / SITE, site)
+        if output.exists():  # only now that the new one is whole
+            shutil.rmtree(output)
+    return site
+
+
+def _described(exported: Path) -> dict:
+    """What ``site.json`` is to hold; every file is opened for it."""
+    for name in (REPORT, SAMPLE):
+        if not (exported / name).is_file():
+            raise FileNotFoundError(f"{exported} must be a folder that `export` wrote: there is no {name} in it")
+    report = files.read_json(exported / REPORT)
+    try:
+        rows = {variant: report["variants"][variant] for variant in VARIANTS if variant in report["variants"]}
+        kept = {variant: row for variant, row in rows.items() if "refused" not in row}
+        figures = {
+            variant: {key: row[key] for key in ("path", "mb", "top1", "agreement", "latency_ms")}
+            for variant, row in kept.items()
+        }
+        site = {"top1": report["top1"], "pictures": report["pictures"]}
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{exported / REPORT} is not a report of `export`: {error!r}") from None
+    if not figures:
+        raise ValueError(f"{exported / REPORT} must tell of a file that was exported. Received: none")
+    for row in figures.values():
+        if Path(row["path"]).name != row["path"]:
+            raise ValueError(f"{exported / REPORT} must name files of its own folder. Received: {row['path']!r}")
+        classifier = TFLiteClassifier(exported / row["path"])
+        row.update(classifier.described())
+        site |= {"labels": list(classifier.labels)}
+        row["path"] = f"{MODEL}/{row['path']}"
+    variant, row = next(iter(figures.items()))
+    name = Path(row["path"]).stem.removesuffix(f"_{variant}")
+    return {"name": name, **site, "sample": f"{MODEL}/{SAMPLE}", "variants": figures}
+
+
+def _copy_engines(packages: Path, site: Path) -> None:
+    for pattern, target in PACKAGES.items():
+        found = sorted(packages.glob(pattern))
+        if not found:
+            raise FileNotFoundError(f"{packages} has no {pattern}: remove that folder, and npm is asked again")
+        for path in found:
+            copy = site / target / path.name if "*" in pattern else site / target
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+    engine = site / "litert" / "index.js"  # bare names are for bundlers, and a worker has no import map
+    text = engine.read_text(encoding="utf-8")
+    engine.write_text(text.replace('"@litertjs/wasm-utils"', '"./wasm-utils.js"'), encoding="utf-8")
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    extensions_map = SimpleHTTPRequestHandler.extensions_map | TYPES
+
+    def __init__(self, *arguments, headers: dict[str, str], **keywords):
+        self._more = headers
+        super().__init__(*arguments, **keywords)
+
+    def end_headers(self) -> None:
+        for name, value in self._more.items():
+            self.send_header(name, value)
+        self.send_header("Cache-Control", "no-cache")
+        super().end_headers()
+
+    def log_message(self, *arguments) -> None:
+        """Nothing: the page shows what fails."""
+
+
+def server(site: str | os.PathLike, port: int = 0, *, isolated: bool = True) -> ThreadingHTTPServer:
+    """A server of a site for this machine alone; ``serve_forever`` runs it.
+
+    Args:
+        port: 0 takes a free one, which is in ``server_address``.
+        isolated: send the headers that allow threads.
+
+    Raises:
+        FileNotFoundError: there is no site.
+        OSError: the port is taken.
+    """
+    if not (Path(site) / SITE).is_file():
+        raise FileNotFoundError(f"{site} must be a folder that `page` wrote: there is no {SITE} in it")
+    handler: Callable = partial(_Handler, directory=os.fspath(site), headers=ISOLATED if isolated else {})
+    try:
+        return ThreadingHTTPServer(("127.0.0.1", port), handler)
+    except OSError as error:
+        raise OSError(f"port {port} cannot be served: {error.strerror or error}") from None

@@ -1,0 +1,1 @@
+"""Run .tflite files and look into them."""

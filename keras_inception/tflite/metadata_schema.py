@@ -1,0 +1,167 @@
+"""TFLite's metadata as nested dicts, and the FlatBuffer of it, both ways.
+
+The names, and the order that numbers the fields, are those of the published schema, version 1.5.0 of TensorFlow Lite's
+metadata_schema.fbs. Here is what a classifier of pictures can have. What is for text, sound or detection is not read.
+"""
+
+import flatbuffers
+import numpy as np
+
+from keras_inception.tflite.flatbuffer import Data, Table, put_offsets, put_table
+
+IDENTIFIER = b"M001"
+ROOT = "ModelMetadata"
+# What the schema calls enums and unions: a byte stands for the name of this number.
+NAMES = {
+    "AssociatedFileType": (
+        "UNKNOWN",
+        "DESCRIPTIONS",
+        "TENSOR_AXIS_LABELS",
+        "TENSOR_VALUE_LABELS",
+        "TENSOR_AXIS_SCORE_CALIBRATION",
+        "VOCABULARY",
+        "SCANN_INDEX_FILE",
+    ),
+    "ColorSpaceType": ("UNKNOWN", "RGB", "GRAYSCALE"),
+    "ContentProperties": (
+        "NONE",
+        "FeatureProperties",
+        "ImageProperties",
+        "BoundingBoxProperties",
+        "AudioProperties",
+    ),
+    "ProcessUnitOptions": (
+        "NONE",
+        "NormalizationOptions",
+        "ScoreCalibrationOptions",
+        "ScoreThresholdingOptions",
+        "BertTokenizerOptions",
+        "SentencePieceTokenizerOptions",
+        "RegexTokenizerOptions",
+    ),
+    "ScoreTransformationType": ("IDENTITY", "LOG", "INVERSE_LOGISTIC"),
+}
+NUMBERS = {"int": "i", "uint": "I", "float": "f"}  # formats of `struct`
+# By table its fields and their kinds, in brackets that of a vector's elements. A union is a table, and the field before
+# says which.
+TABLES = {
+    ROOT: {
+        "name": "string",
+        "description": "string",
+        "version": "string",
+        "subgraph_metadata": "[SubGraphMetadata]",
+        "author": "string",
+        "license": "string",
+        "associated_files": "[AssociatedFile]",
+        "min_parser_version": "string",
+    },
+    "SubGraphMetadata": {
+        "name": "string",
+        "description": "string",
+        "input_tensor_metadata": "[TensorMetadata]",
+        "output_tensor_metadata": "[TensorMetadata]",
+        "associated_files": "[AssociatedFile]",
+        "input_process_units": "[ProcessUnit]",
+        "output_process_units": "[ProcessUnit]",
+    },
+    "TensorMetadata": {
+        "name": "string",
+        "description": "string",
+        "dimension_names": "[string]",
+        "content": "Content",
+        "process_units": "[ProcessUnit]",
+        "stats": "Stats",
+        "associated_files": "[AssociatedFile]",
+    },
+    "Content": {
+        "content_properties_type": "ContentProperties",
+        "content_properties": "union",
+        "range": "ValueRange",
+    },
+    "FeatureProperties": {},
+    "ImageProperties": {"color_space": "ColorSpaceType", "default_size": "ImageSize"},
+    "ImageSize": {"width": "uint", "height": "uint"},
+    "ValueRange": {"min": "int", "max": "int"},
+    "ProcessUnit": {"options_type": "ProcessUnitOptions", "options": "union"},
+    "NormalizationOptions": {"mean": "[float]", "std": "[float]"},
+    "ScoreCalibrationOptions": {"score_transformation": "ScoreTransformationType", "default_score": "float"},
+    "ScoreThresholdingOptions": {"global_score_threshold": "float"},
+    "Stats": {"max": "[float]", "min": "[float]"},
+    "AssociatedFile": {
+        "name": "string",
+        "description": "string",
+        "type": "AssociatedFileType",
+        "locale": "string",
+        "version": "string",
+    },
+}
+
+
+def encode(metadata: dict) -> bytes:
+    """The FlatBuffer of metadata, which has names of the schema alone."""
+    builder = flatbuffers.Builder()
+    builder.Finish(_put_table(builder, metadata, ROOT), IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def decode(buffer: bytes) -> dict:
+    """The metadata of a FlatBuffer; what it does not say is left out.
+
+    Raises:
+        ValueError: it is damaged, or of another format.
+    """
+    data = Data(buffer)
+    if data.identifier != IDENTIFIER:
+        raise ValueError(f"its format must be {IDENTIFIER!r}. Received: {data.identifier!r}")
+    return _take_table(data.root(), ROOT)
+
+
+def _put_table(builder: flatbuffers.Builder, value: dict, name: str) -> int:
+    """Write a table, and tell where it is."""
+    kinds, fields = TABLES[name], {key: field for field, key in enumerate(TABLES[name])}
+    offsets, numbers = {}, {}
+    for key, each in value.items():
+        kind = value[f"{key}_type"] if kinds[key] == "union" else kinds[key]
+        if kind in NUMBERS:
+            numbers[fields[key]] = (NUMBERS[kind], each)
+        elif kind in NAMES:
+            numbers[fields[key]] = ("B", NAMES[kind].index(each))
+        else:
+            offsets[fields[key]] = _put(builder, each, kind)
+    return put_table(builder, offsets, numbers)
+
+
+def _put(builder: flatbuffers.Builder, value, kind: str) -> int:
+    """Write what a table refers to, and tell where it is."""
+    if kind == "string":
+        return builder.CreateString(value)
+    if kind == "[float]":
+        return builder.CreateNumpyVector(np.asarray(value, np.float32))
+    if kind in TABLES:
+        return _put_table(builder, value, kind)
+    return put_offsets(builder, [_put(builder, each, kind[1:-1]) for each in value])
+
+
+def _take_table(table: Table, name: str) -> dict:
+    places = table.places()
+    found: dict = {}
+    for field, (key, kind) in enumerate(TABLES[name].items()):
+        known = found.get(f"{key}_type") if kind == "union" else kind
+        if field in places and (kind != "union" or known in TABLES):
+            found[key] = _take(table.data, places[field], str(known))
+    return found
+
+
+def _take(data: Data, place: int, kind: str):
+    """The value at a place in a table or a vector, or that the offset there refers to."""
+    if kind in NUMBERS:
+        return data.number(place, NUMBERS[kind])
+    if kind in NAMES:
+        number = data.number(place, "B")
+        return NAMES[kind][number] if number < len(NAMES[kind]) else number
+    target = data.follow(place)
+    if kind == "string":
+        return data.text(target)
+    if kind in TABLES:
+        return _take_table(Table(data, target), kind)
+    return [_take(data, each, kind[1:-1]) for each in data.places(target)]

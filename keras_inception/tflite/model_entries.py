@@ -1,0 +1,156 @@
+"""What a TFLite model holds under a name, such as its metadata: to read it, and to put it there.
+
+A model lists such entries: a name, and the number of the buffer of the content. The numbers of fields are those of
+TFLite's published schema.
+"""
+
+from enum import IntEnum
+
+import flatbuffers
+
+from keras_inception.tflite.flatbuffer import Data, Table, put_bytes, put_offsets, put_table
+
+IDENTIFIER = b"TFL3"
+ALIGNMENT = 16  # of what buffers hold
+FLOAT32, UINT8 = 0, 3  # types of tensors
+
+
+class Model(IntEnum):
+    """Fields of the root. All but the version are offsets."""
+
+    VERSION = 0
+    OPERATOR_CODES = 1
+    SUBGRAPHS = 2
+    DESCRIPTION = 3
+    BUFFERS = 4
+    METADATA_BUFFER = 5
+    METADATA = 6
+    SIGNATURE_DEFS = 7
+    EXTERNAL_BUFFER_GROUPS = 8
+    EXTERNAL_BUFFERS = 9
+
+
+class SubGraph(IntEnum):
+    """Fields of a subgraph."""
+
+    TENSORS = 0
+    INPUTS = 1
+    OUTPUTS = 2
+
+
+class Tensor(IntEnum):
+    """Fields of a tensor."""
+
+    TYPE = 1
+    BUFFER = 2
+
+
+class Buffer(IntEnum):
+    """Fields of a buffer."""
+
+    DATA = 0
+    OFFSET = 1  # where in the file the content is instead, of models over 2 GB
+
+
+class Metadata(IntEnum):
+    """Fields of an entry."""
+
+    NAME = 0
+    BUFFER = 1
+
+
+def is_model(model: bytes) -> bool:
+    """Whether a file says that it is one."""
+    return Data(model).identifier == IDENTIFIER
+
+
+def end_types(model: bytes) -> tuple[int, int]:
+    """The types of the input and of the output, as the schema numbers them.
+
+    Raises:
+        ValueError: it has not one of each, or is damaged.
+    """
+    subgraphs = Data(model).root().tables(Model.SUBGRAPHS)
+    if not subgraphs:
+        raise ValueError("it has no operations")
+    tensors = subgraphs[0].tables(SubGraph.TENSORS)
+    ends = [subgraphs[0].numbers(field, "i") for field in (SubGraph.INPUTS, SubGraph.OUTPUTS)]
+    if [len(each) for each in ends] != [1, 1] or not all(0 <= number < len(tensors) for (number,) in ends):
+        raise ValueError(f"it must have one input and one output. Received: tensors {ends} of {len(tensors)}")
+    given, taken = (tensors[number].number(Tensor.TYPE, "b") for (number,) in ends)
+    return given, taken
+
+
+def entry(model: bytes, name: str) -> bytes | None:
+    """What a model holds under a name; None if there is no such entry.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    root = Data(model).root()
+    number = _number(root, name)
+    if number is None:
+        return None
+    target = root.tables(Model.BUFFERS)[number].target(Buffer.DATA)
+    return b"" if target is None else root.data.content(target)
+
+
+def with_entry(model: bytes, name: str, content: bytes) -> bytes:
+    """A model that holds something under a name, in place of what it held there.
+
+    An offset in a FlatBuffer points forward only. So a new root and new lists stand in front of the model and refer to
+    what is in it. The model itself stays as it is, byte for byte, and a large one takes no longer than to copy it.
+
+    Raises:
+        ValueError: it is damaged, or of a kind that cannot be shifted in its file.
+    """
+    root = Data(model).root()
+    places, buffers = root.places(), root.tables(Model.BUFFERS)
+    if not places.keys() <= set(Model):
+        raise ValueError(f"it is of a newer schema. Received: a model of fields {sorted(places)}")
+    if any(buffer.number(Buffer.OFFSET, "Q") for buffer in buffers):
+        raise ValueError("its weights lie behind the model, and would have to stay where they are in the file")
+    number = _number(root, name)
+    if number is not None:
+        model = _without(model, root, number)
+
+    builder = flatbuffers.Builder(len(model) + len(content) + 2**16)
+    begin = put_bytes(builder, model, ALIGNMENT) - 4  # after its length; a builder counts from the end
+    added = put_table(builder, {Buffer.DATA: put_bytes(builder, content, ALIGNMENT)})
+    targets = {field: begin - root.data.follow(place) for field, place in places.items() if field != Model.VERSION}
+    listed = [begin - buffer.position for buffer in buffers]
+    if number is None:
+        named = put_table(builder, {Metadata.NAME: builder.CreateString(name)}, {Metadata.BUFFER: ("I", len(listed))})
+        others = [begin - entry.position for entry in root.tables(Model.METADATA)]
+        targets[Model.METADATA] = put_offsets(builder, [*others, named])
+        listed.append(added)
+    else:
+        listed[number] = added
+    targets[Model.BUFFERS] = put_offsets(builder, listed)
+    version = ("I", root.number(Model.VERSION, "I"))
+    builder.Finish(put_table(builder, targets, {Model.VERSION: version}), IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def _number(root: Table, name: str) -> int | None:
+    """The number of the buffer of an entry; None if there is no such entry."""
+    for each in root.tables(Model.METADATA):
+        if each.text(Metadata.NAME) == name:
+            number = each.number(Metadata.BUFFER, "I")
+            if not 0 < number < len(root.tables(Model.BUFFERS)):  # the first is always empty
+                raise ValueError(f"{name} must be in one of its buffers. Received: number {number}")
+            return number
+    return None
+
+
+def _without(model: bytes, root: Table, number: int) -> bytes:
+    """A model with nothing but zeros in one of its buffers, so that nobody reads there what was meant to go."""
+    subgraphs = root.tables(Model.SUBGRAPHS)
+    tensors = [tensor for subgraph in subgraphs for tensor in subgraph.tables(SubGraph.TENSORS)]
+    if number in [tensor.number(Tensor.BUFFER, "I") for tensor in tensors]:
+        raise ValueError(f"an entry must have a buffer of its own. Received: number {number}, which is a tensor's")
+    target = root.tables(Model.BUFFERS)[number].target(Buffer.DATA)
+    if target is None:
+        return model
+    begin, size = target + 4, len(root.data.content(target))
+    return model[:begin] + bytes(size) + model[begin + size :]
