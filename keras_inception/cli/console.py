@@ -651,9 +651,9 @@ def convert_weights(
     if model is not None:
         registry.resolve(model)
     _import_tensorflow()
-    from keras_inception import weights
+    from keras_inception.conversion import convert
 
-    converted = weights.convert(source, target, model=model, overwrite=overwrite)
+    converted = convert(source, target, model=model, overwrite=overwrite)
     preprocessing = jsonlib.loads(converted.preprocessing.to_json())
     if json:
         result = {**converted._asdict(), "path": str(target), "preprocessing": preprocessing}

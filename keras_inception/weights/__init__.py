@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 from keras_inception.utils import lazy
 
 if TYPE_CHECKING:
-    from keras_inception.conversion import convert as convert
     from keras_inception.weights.checkpoint import Checkpoint as Checkpoint
     from keras_inception.weights.checkpoint import read_weights as read_weights
     from keras_inception.weights.readers import read_tensors as read_tensors
 
 _HOMES = {
     "Checkpoint": "checkpoint",
-    "convert": "conversion",
     "read_tensors": "readers",
     "read_weights": "checkpoint",
 }

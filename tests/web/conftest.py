@@ -1,13 +1,13 @@
 """A site of a small network with drawn weights, served, and Chromium to look at it with."""
 
 import shutil
-import sys
 import threading
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from networks import small_inception, with_drawn_weights
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
@@ -15,10 +15,6 @@ import keras_inception
 from keras_inception import datasets
 from keras_inception.page import site as pages
 from keras_inception.preprocessing import DEFAULT
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "mobile"))
-
-from networks import small_inception, with_drawn_weights
 
 SIZE = 64
 PREPROCESSING = DEFAULT.replace(size=(SIZE, SIZE), crop=0.9, interpolation="bicubic")

@@ -8,9 +8,9 @@ from safetensors.numpy import load_file, save_file
 
 import keras_inception
 from keras_inception import GoogLeNet, Preprocessing, runs
-from keras_inception.conversion import network_of
+from keras_inception.conversion import convert, network_of
 from keras_inception.utils import files
-from keras_inception.weights import convert, read_weights
+from keras_inception.weights import read_weights
 
 SHAPE = (64, 64, 3)
 CLASSES = 5

@@ -484,7 +484,7 @@ def test_a_refused_variant_is_exit_code_1(trained, tmp_path, capsys):
 
 
 def test_the_script_is_the_same_command(trained, tmp_path):
-    script = Path(__file__).parents[1] / "export" / "to_tflite.py"
+    script = Path(__file__).parents[2] / "export" / "to_tflite.py"
     done = subprocess.run(
         [sys.executable, script, trained, "--quantize", "float33"], capture_output=True, encoding="utf-8", check=False
     )

@@ -1,4 +1,4 @@
-"""One tiny classifier and one export of it, shared by the tests of this folder."""
+"""Fixtures: one tiny classifier and one export of it, which the tests of several rooms share."""
 
 from pathlib import Path
 
