@@ -1,41 +1,42 @@
-"""Other people's files of weights to ``.keras`` and ``.safetensors``."""
+"""Conversion of published weights to ``.keras`` and ``.safetensors``. Keras is imported only when it is needed."""
 
 import contextlib
 import dataclasses
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import keras
 import numpy as np
-from safetensors.numpy import save_file
 
 from keras_inception import registry, runs
-from keras_inception.models.inference import inference_model
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.utils import files
-from keras_inception.weights import published
-from keras_inception.weights.checkpoint import OWN_NAME, Checkpoint, checkpoint_of, read_weights
-from keras_inception.weights.layouts import Record, description_of, record_of
-from keras_inception.weights.publishers import PUBLISHERS, listed
-from keras_inception.weights.readers import read_tensors
-from keras_inception.weights.targets import check_conversion
+from keras_inception.weights.checkpoint import Checkpoint, checkpoint_of, read_weights
+from keras_inception.weights.layouts import Record, WeightsFile
+from keras_inception.weights.publishers import PUBLISHERS, check_weights, is_published, name_maps
+from keras_inception.weights.publishers.namemap import OWN_NAME, listed
+
+if TYPE_CHECKING:
+    import keras
+
+KINDS = (".keras", ".safetensors")
 
 CLASSIFIER_BIASES = ("predictions/bias", "predictions_conv/bias")
-BACKGROUND_CLASSES = 1001  # ImageNet's and TF-slim's background
+BACKGROUND_CLASSES = 1001  # ImageNet's, and TF-slim's background
 
 
 class Converted(NamedTuple):
-    """What came of a conversion.
+    """The result of a conversion.
 
     Attributes:
-        path: of the new file.
-        network, publisher: whose weights they are: keys of `names.PUBLISHERS`.
+        path: path of the new file.
+        network: a key of `keras_inception.registry.NETWORKS`.
+        publisher: the publisher of the weights, or "keras_inception".
         classes: number of classes; None without a classifier.
         tensors: number of arrays of weights.
-        preprocessing: what the network takes, by its run, its record or its publisher; a network of our own layout
-            does not tell.
+        preprocessing: the preprocessing that the network was trained with, according to its run, its record or its
+            publisher. Files of our own layout without a record do not tell; they are given the default.
     """
 
     path: Path
@@ -46,25 +47,35 @@ class Converted(NamedTuple):
     preprocessing: Preprocessing
 
 
+def check_conversion(source: str | os.PathLike, target: str | os.PathLike, *, overwrite: bool) -> None:
+    """Raise the errors of `convert` for wrong paths, before anything is read or imported."""
+    target = Path(target)
+    if target.suffix not in KINDS:
+        raise ValueError(f"`target` must end in {' or '.join(KINDS)}. Received: '{target}'")
+    if target.exists() and not overwrite:
+        raise FileExistsError(f"{target} exists: replace it by overwrite=True, --overwrite on the command line")
+    check_weights(source)
+
+
 def convert(
     source: str | os.PathLike, target: str | os.PathLike, *, model: str | None = None, overwrite: bool = False
 ) -> Converted:
     """Write weights as a ``.keras`` or a ``.safetensors`` file, float32.
 
-    A ``.keras`` file is a network in its publisher's layout, without auxiliary heads; open it by
-    `keras_inception.load`. A ``.safetensors`` has all tensors as they are, by the names of the source, and says which
-    layout they are of, so that a network's ``weights=`` builds it again.
+    A ``.keras`` file is a network in its publisher's layout, without auxiliary classifiers; open it by
+    `keras_inception.load`. A ``.safetensors`` holds all tensors unchanged, by the names of the source, and records
+    their layout, so that a network's ``weights=`` rebuilds it.
 
     Args:
-        source: a file of any kind that `keras_inception.weights.read_tensors` knows, a run directory, or
+        source: a file in any format that `keras_inception.weights.read_tensors` knows, a run directory, or
             ``"imagenet"`` or ``"imagenet:PUBLISHER"``.
-        target: of the new file, which ends in ``.keras`` or ``.safetensors``.
-        model: name of the network, if the tensors' names do not tell.
+        target: path of the new file, which ends in ``.keras`` or ``.safetensors``.
+        model: name of the network, if the names of the tensors do not tell.
         overwrite: replace a file at `target`.
 
     Raises:
-        ValueError: another ending; the source is not understood, or is not a network that can be built; or nothing
-            tells which network it is.
+        ValueError: `target` ends otherwise; the source is not understood, or is not a network that can be built; or
+            nothing tells which network it is.
         FileExistsError: there is a file at `target`.
         OSError: a file cannot be read or written.
     """
@@ -79,6 +90,8 @@ def convert(
             preprocessing = preprocessing or checkpoint.preprocessing
             tensors = {name: np.ascontiguousarray(tensor) for name, tensor in checkpoint.tensors.items()}
             record = Record(checkpoint.family, checkpoint.publisher, preprocessing)
+            from safetensors.numpy import save_file
+
             save_file(tensors, beside, metadata=record.metadata())
     return Converted(
         target,
@@ -91,10 +104,10 @@ def convert(
 
 
 def network_of(names: Iterable[str]) -> str:
-    """The network whose publishers name most of these tensors so; of several, that of which the fewest are missing.
+    """Return the network whose publishers name most of these tensors; of several, the one that fewest are missing of.
 
     Raises:
-        ValueError: nobody names most of them so, or several networks have the same names.
+        ValueError: no publisher names more than half of them, or several networks have the same names.
     """
     names = list(names)
     fits = {network: max(_fits(names, network), default=(0, 0)) for network in PUBLISHERS}
@@ -110,20 +123,16 @@ def network_of(names: Iterable[str]) -> str:
 
 
 def _fits(names: list[str], network: str) -> Iterator[tuple[int, int]]:
-    """For each publisher of a network the number of names that it knows, and less the number of layers without one.
-
-    This project is none of them: its map knows every name.
-    """
-    for publisher, name_map in PUBLISHERS[network].items():
-        if publisher != OWN_NAME:
-            known = {name for name in map(name_map.for_file(names).ours, names) if name}
-            layers = {name.rpartition("/")[0] for name in known}
-            yield len(known), len(layers) - len(name_map.layers)
+    """Yield, for each publisher of a network, the number of names it knows and, negative, of layers without a name."""
+    for name_map in PUBLISHERS[network].values():
+        known = {name for name in map(name_map.for_file(names).ours, names) if name}
+        layers = {name.rpartition("/")[0] for name in known}
+        yield len(known), len(layers) - len(name_map.layers)
 
 
 def _checkpoint(source: str | os.PathLike, model: str | None) -> tuple[Checkpoint, Preprocessing | None]:
-    """The weights of `source`, and a run's preprocessing if it is one."""
-    if published.is_published(source):
+    """Return the weights of `source`, and its preprocessing if it is a run."""
+    if is_published(source):
         if model is None:
             raise ValueError(f"`model` must name the network whose weights are {source!r}. Received: model=None")
         return read_weights(source, registry.resolve(model)), None
@@ -131,27 +140,29 @@ def _checkpoint(source: str | os.PathLike, model: str | None) -> tuple[Checkpoin
     run = runs.Run(path) if path.is_dir() else None
     if run:
         path = run.path / runs.MODEL
-    tensors = read_tensors(path)
-    network = registry.resolve(model) if model else _network_in(path, tensors)
-    return checkpoint_of(path, tensors, network), run.preprocessing if run else None
+    file = WeightsFile(path)
+    network = registry.resolve(model) if model else _network_in(file)
+    return checkpoint_of(file, network), run.preprocessing if run else None
 
 
-def _network_in(path: Path, tensors: Iterable[str]) -> str:
-    """The network that a file of ours names, or that the tensors' names tell."""
-    if record := record_of(path):
-        return registry.resolve(record.network)
+def _network_in(file: WeightsFile) -> str:
+    """Return the network that a file of ours names, or that the names of its tensors tell."""
+    names = file.tensors
+    if file.record:
+        return registry.resolve(file.record.network)
     with contextlib.suppress(ValueError):  # a foreign one
-        description = description_of(path)
-        if description and description.name in registry.NETWORKS:
-            return description.name
+        if file.description and file.description.name in registry.NETWORKS:
+            return file.description.name
     try:
-        return network_of(tensors)
+        return network_of(names)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{file.path}: {error}") from None
 
 
-def _network(checkpoint: Checkpoint) -> keras.Model:
-    """The network with the weights, in their layout."""
+def _network(checkpoint: Checkpoint) -> "keras.Model":
+    """Return the network with the weights, in their layout."""
+    from keras_inception.models.inference import inference_model
+
     description = checkpoint.description
     if description and description.input_shape:  # a whole model
         return inference_model(runs.load(checkpoint.path))
@@ -159,10 +170,10 @@ def _network(checkpoint: Checkpoint) -> keras.Model:
 
 
 def _in_its_layout(checkpoint: Checkpoint) -> Checkpoint:
-    """The same weights with the publisher whose layout the file describes, if it has our names and describes one."""
+    """Return the weights with the publisher whose layout the file describes, if it has our names and describes one."""
     if checkpoint.description is None:
         return checkpoint
-    publishers = PUBLISHERS[checkpoint.family]
+    publishers = name_maps(checkpoint.family)
     reasons = []
     for publisher in (OWN_NAME, *(name for name in publishers if name != OWN_NAME)):
         candidate = dataclasses.replace(
@@ -179,7 +190,7 @@ def _in_its_layout(checkpoint: Checkpoint) -> Checkpoint:
     )
 
 
-def _built(checkpoint: Checkpoint) -> keras.Model:
+def _built(checkpoint: Checkpoint) -> "keras.Model":
     classes = _classes(checkpoint)
     shape = checkpoint.description.input_shape if checkpoint.description else None
     options = {"include_top": False} if classes is None else {"classes": classes}
@@ -187,7 +198,7 @@ def _built(checkpoint: Checkpoint) -> keras.Model:
 
 
 def _classes(checkpoint: Checkpoint) -> int | None:
-    """Number of classes of the classifier; None if the weights have none. A background class does not count."""
+    """Return the number of classes without a background class; None if the weights have no classifier."""
     names = checkpoint.names
     for name, tensor in checkpoint.tensors.items():
         if names.ours(name) in CLASSIFIER_BIASES:

@@ -1,8 +1,8 @@
-"""ImageNet's 1000 classes (ILSVRC 2012), in the order in which all publishers' networks have them.
+"""ImageNet's 1000 classes (ILSVRC 2012), in the order of all publishers' networks.
 
-``imagenet_classes.txt`` has a line for each: the id of its synset in WordNet 3.0 and the synset's first word. Two words
-stand for two synsets each, the bird among the cranes and the suit among the maillots say so. Order and words are
-torchvision's and timm's, which agree. WordNet is of Princeton University, under its own licence, which allows any use.
+``imagenet_classes.txt`` has a line for each class: the id of its synset in WordNet 3.0 and the synset's first word. Two
+words stand for two synsets each: "crane bird" and "maillot tank suit" tell those apart. Order and words are
+torchvision's and timm's, which agree. WordNet is Princeton University's, under its own license, which allows any use.
 """
 
 import functools
@@ -22,22 +22,22 @@ CLASSES = 1000
 
 @functools.cache
 def classes() -> tuple[tuple[str, str], ...]:
-    """WordNet id and name of each class."""
+    """Return the WordNet id and name of each class."""
     text = resources.files("keras_inception").joinpath("imagenet_classes.txt").read_text(encoding="utf-8")
     lines = [line.partition(" ") for line in text.splitlines()]
     return tuple((wnid, name) for wnid, _, name in lines)
 
 
 def decode_predictions(predictions, top: int = 5) -> list[list[tuple[str, str, float]]]:
-    """The likeliest classes of each picture, likeliest first: (WordNet id, name, score).
+    """Return the likeliest classes of each image, the likeliest first, as (WordNet id, name, score).
 
     Args:
-        predictions: array or tensor, (batch, 1000), or (batch, 1001) with a class "background" first, as TF-slim has
-            it, which is left out. Probabilities or logits.
-        top: classes to name for each picture.
+        predictions: probabilities or logits, an array or tensor (batch, 1000), or (batch, 1001) with a "background"
+            class first, as in TF-slim, which is left out.
+        top: number of classes to return for each image.
 
     Raises:
-        ValueError: of another shape, or not numbers; or `top` is not from 1 to 1000.
+        ValueError: `predictions` has another shape or is not made of numbers, or `top` is not from 1 to 1000.
     """
     if isinstance(predictions, dict):
         raise ValueError(f"`predictions` must be an array: take one of the outputs. Received: {list(predictions)}")
@@ -52,7 +52,7 @@ def decode_predictions(predictions, top: int = 5) -> list[list[tuple[str, str, f
             f"Received: {scores.shape}"
         )
     if not np.issubdtype(scores.dtype, np.number) or np.isnan(scores).any():
-        raise ValueError(f"`predictions` must be numbers. Received: {scores.dtype}, with NaN or without numbers")
+        raise ValueError(f"`predictions` must be numbers, without NaN. Received: dtype {scores.dtype}")
     if not isinstance(top, int) or not 1 <= top <= CLASSES:
         raise ValueError(f"`top` must be an integer from 1 to {CLASSES}. Received: top={top!r}")
     from keras_inception.evaluation.metrics import top_k
@@ -62,16 +62,17 @@ def decode_predictions(predictions, top: int = 5) -> list[list[tuple[str, str, f
 
 
 def preprocess_input(x, model: "str | keras.Model" = "googlenet", weights: str = "imagenet"):
-    """A network's input from RGB pixels, 0 to 255: (..., height, width, 3), float32 out.
+    """Normalize RGB pixels for a network: (..., height, width, 3), 0 to 255, to float32 of the same shape.
 
     Args:
-        x: array, uint8 or float32, or float32 tensor of any backend, already of the network's size.
+        x: uint8 or float32 array, or float32 tensor of any backend, already of the network's size.
             `Preprocessing.__call__` crops and resizes too.
-        model: a network's name; or a network built with weights, which carries its `preprocessing`.
-        weights: ``"imagenet"`` or ``"imagenet:PUBLISHER"``, whose weights the network has.
+        model: a network's name, or a network that was built with weights, which carries its `preprocessing`.
+        weights: ``"imagenet"`` or ``"imagenet:PUBLISHER"``: the network's weights, if `model` is a name.
 
     Raises:
-        ValueError: no such network or weights, the network carries no preprocessing, or `x` is not RGB pixels.
+        ValueError: there is no such network or weights, the network carries no preprocessing, or `x` is not an array
+            of RGB pixels.
     """
     preprocessing = (
         preprocessing_of(model, weights) if isinstance(model, str) else getattr(model, "preprocessing", None)
@@ -88,7 +89,7 @@ def preprocess_input(x, model: "str | keras.Model" = "googlenet", weights: str =
 
 
 def preprocessing_of(model: str, weights: str = "imagenet") -> Preprocessing:
-    """What the published weights of a network want; ValueError if there are none."""
-    from keras_inception.weights import published
+    """Return the preprocessing of a network's published weights; raise ValueError if there are none."""
+    from keras_inception.weights.publishers import find
 
-    return published.find(weights, registry.resolve(model)).preprocessing
+    return find(weights, registry.resolve(model)).preprocessing

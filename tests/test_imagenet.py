@@ -1,4 +1,4 @@
-"""ImageNet's classes by name, and what the published networks take."""
+"""ImageNet's classes by name, and the preprocessing of the published networks."""
 
 import re
 import subprocess
@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from keras_inception import GoogLeNet, Preprocessing, decode_predictions, imagenet, preprocess_input
-from keras_inception.weights import published
+from keras_inception.weights.publishers import PUBLISHED
 
 
 def probabilities(*indices, classes=1000):
-    """One picture each, whose likeliest classes are `indices`, the likeliest first."""
+    """Predictions for one image, whose likeliest classes are `indices`, the likeliest first."""
     row = np.zeros((1, classes), np.float32)
     for rank, index in enumerate(indices):
         row[0, index] = 0.5 / 2**rank
@@ -28,7 +28,7 @@ def test_there_are_a_thousand_classes_in_the_order_of_their_ids():
     assert all(name == name.strip() and name for name in names)
 
 
-# Some places that other lists of the same classes have too: keras.applications', Caffe's synset_words.txt.
+# Some classes as in other lists, those of keras.applications and Caffe's synset_words.txt.
 @pytest.mark.parametrize(
     ("index", "wnid", "name"),
     [
@@ -64,7 +64,7 @@ def test_a_background_class_is_left_out():
 
 
 @pytest.mark.parametrize("convert", [keras.ops.convert_to_tensor, np.ndarray.tolist, lambda x: x.astype(np.float16)])
-def test_tensors_lists_and_other_types_are_taken(convert):
+def test_tensors_lists_and_other_types_are_accepted(convert):
     (best,) = decode_predictions(convert(probabilities(285)), top=1)[0]
     assert best == ("n02124075", "Egyptian cat", 0.5)
     assert type(best[2]) is float
@@ -84,13 +84,13 @@ def test_tensors_lists_and_other_types_are_taken(convert):
         (np.zeros((1, 1000)), 2.5, "Received: top=2.5"),
     ],
 )
-def test_what_cannot_be_decoded_is_refused(predictions, top, says):
+def test_predictions_that_cannot_be_decoded_are_refused(predictions, top, says):
     with pytest.raises(ValueError, match=says):
         decode_predictions(predictions, top)
 
 
-@pytest.mark.parametrize("entry", published.PUBLISHED, ids=lambda entry: f"{entry.network}-{entry.publisher}")
-def test_every_published_network_has_its_input(entry):
+@pytest.mark.parametrize("entry", PUBLISHED, ids=lambda entry: f"{entry.network}-{entry.publisher}")
+def test_every_published_network_has_its_preprocessing(entry):
     pixels = np.random.default_rng(0).integers(0, 256, (2, 5, 4, 3), dtype=np.uint8)
     x = preprocess_input(pixels, entry.network, f"imagenet:{entry.publisher}")
     assert x.dtype == np.float32
@@ -106,13 +106,13 @@ def test_inputs_by_example():
     np.testing.assert_allclose(preprocess_input(white, "resnet34")[0, 0], [2.2489, 2.4286, 2.64], atol=1e-4)
 
 
-def test_a_tensor_stays_one():
+def test_a_tensor_stays_a_tensor():
     x = preprocess_input(keras.ops.convert_to_tensor(np.full((2, 4, 4, 3), 255.0, np.float32)))
     assert keras.ops.is_tensor(x)
     np.testing.assert_allclose(x, 1)
 
 
-def test_a_network_that_carries_its_preprocessing_knows_for_itself():
+def test_a_network_built_with_weights_carries_its_preprocessing():
     pixels = np.full((32, 32, 3), 200, np.uint8)
     network = GoogLeNet(False, input_shape=(32, 32, 3))
     with pytest.raises(ValueError, match=r"`model` must be a network's name, or a network that was built with weights"):
@@ -132,7 +132,7 @@ def test_a_network_that_carries_its_preprocessing_knows_for_itself():
         ("cat.jpg", "vgg16", "Received: str"),
     ],
 )
-def test_what_cannot_be_preprocessed_is_refused(x, model, says):
+def test_input_that_cannot_be_preprocessed_is_refused(x, model, says):
     with pytest.raises(ValueError, match=says):
         preprocess_input(x, model)
 

@@ -16,7 +16,7 @@ from keras_inception.utils.quiet import silenced, without_modules
 if TYPE_CHECKING:
     from keras_inception.analysis import Cost
     from keras_inception.evaluation.metrics import Evaluation
-    from keras_inception.weights.published import Published
+    from keras_inception.weights.publishers import Published
 
 app = typer.Typer(
     help="GoogLeNet, from a folder of pictures to a verified .tflite file.",
@@ -119,7 +119,7 @@ def train(
     from keras_inception.datasets.splits import check_share
     from keras_inception.runs import RECIPE, Run
     from keras_inception.training.distribution import open_distribution, prepare
-    from keras_inception.weights.published import check_weights
+    from keras_inception.weights.publishers import check_weights
 
     chosen = None
     if resume:
@@ -312,7 +312,7 @@ def export(
     from keras_inception import registry
     from keras_inception.exporting.exporter import check_export
     from keras_inception.utils.progress import bars
-    from keras_inception.weights.published import check_weights
+    from keras_inception.weights.publishers import check_weights
 
     options: dict[str, Any] = {
         "quantize": _parts(quantize),
@@ -528,7 +528,7 @@ def demo(
 def list_networks(json: Json = False) -> None:
     """The networks, what they cost, and what their published weights reach."""
     from keras_inception import registry
-    from keras_inception.weights import published
+    from keras_inception.weights.publishers import published_for
 
     if json:
         networks = [
@@ -539,7 +539,7 @@ def list_networks(json: Json = False) -> None:
                 "macs": figures.macs,
                 "weights": [
                     {key: value for key, value in entry._asdict().items() if key not in ("network", "preprocessing")}
-                    for entry in published.of(name)
+                    for entry in published_for(name)
                 ],
             }
             for name, figures in registry.FIGURES.items()
@@ -552,7 +552,7 @@ def list_networks(json: Json = False) -> None:
             str(figures.size),
             f"{figures.parameters / 1e6:.2f} M",
             f"{figures.macs / 1e9:.2f} G",
-            "\n".join(map(_accuracy, published.of(name))) or "none published",
+            "\n".join(map(_accuracy, published_for(name))) or "none published",
         ]
         for name, figures in registry.FIGURES.items()
     ]
@@ -645,14 +645,12 @@ def convert_weights(
 ) -> None:
     """Write anybody's weights as a .keras file, or as a .safetensors file for weights=."""
     from keras_inception import registry
-    from keras_inception.weights.targets import check_conversion
+    from keras_inception.conversion import check_conversion, convert
 
     check_conversion(source, target, overwrite=overwrite)
     if model is not None:
         registry.resolve(model)
     _import_tensorflow()
-    from keras_inception.conversion import convert
-
     converted = convert(source, target, model=model, overwrite=overwrite)
     preprocessing = jsonlib.loads(converted.preprocessing.to_json())
     if json:

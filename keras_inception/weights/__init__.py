@@ -1,6 +1,6 @@
-"""Other people's weights: readers of their files, the maps from their names to ours, and where published ones lie.
+"""Published weights: their publishers, downloads, readers of their files, and loading into our networks.
 
-What reads them is imported when it is first used; `published` and `names` are light.
+The readers are imported when they are first used; `publishers` and `download` are light.
 """
 
 from typing import TYPE_CHECKING

@@ -1,25 +1,25 @@
-"""A publisher's weights on their way into one of our networks."""
+"""Weights of any publisher, to be loaded into one of our networks."""
 
 import dataclasses
 import logging
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
-from keras import layers
 
 from keras_inception.preprocessing import Preprocessing
-from keras_inception.weights import published
-from keras_inception.weights.layouts import Description, description_of, description_of_model, differences, record_of
-from keras_inception.weights.publishers import PUBLISHERS, listed, publisher_of
-from keras_inception.weights.publishers.namemap import OWN, NameMap
-from keras_inception.weights.readers import read_tensors
+from keras_inception.weights.download import fetch
+from keras_inception.weights.layouts import Description, WeightsFile, description_of_model, differences
+from keras_inception.weights.publishers import find, is_published, name_maps, publisher_of
+from keras_inception.weights.publishers.namemap import OWN, OWN_NAME, NameMap, listed
+
+if TYPE_CHECKING:
+    import keras
 
 logger = logging.getLogger(__name__)
 
-OWN_NAME = "keras_inception"
-# What the layers of heads and tops begin with: a network may be built without them.
+# Prefixes of the layers of auxiliary classifiers and tops: a network may be built without them.
 CLASSIFIERS = ("aux", "fc", "predictions")
 
 
@@ -28,13 +28,14 @@ class Checkpoint:
     """The weights of a file, by their publisher's names and in the publisher's layout.
 
     Attributes:
-        path: of the file, for messages.
-        family: the network that the weights are for, a key of `names.PUBLISHERS`.
-        publisher: whose layout the weights are for, a key of `names.PUBLISHERS` of the family.
+        path: path of the file, for messages.
+        family: the network that the weights are for, a key of `keras_inception.registry.NETWORKS`.
+        publisher: the publisher in whose layout the weights compute, a key of
+            `keras_inception.weights.publishers.name_maps` of the network.
         tensors: float32 arrays by name.
-        preprocessing: what the publisher feeds the network.
+        preprocessing: the preprocessing that the network was trained with.
         own_names: the tensors have our names, whoever the publisher is.
-        description: of the network in the file, if it has our names and is of Keras.
+        description: the network in the file, if the file is of Keras and has our names.
     """
 
     path: str | os.PathLike
@@ -48,27 +49,37 @@ class Checkpoint:
     @property
     def names(self) -> NameMap:
         """The map from the tensors' names to ours."""
-        return OWN if self.own_names else PUBLISHERS[self.family][self.publisher].for_file(self.tensors)
+        return OWN if self.own_names else name_maps(self.family)[self.publisher].for_file(self.tensors)
 
-    def check_option(self, argument: str, given, of_the_weights) -> None:
-        """Raise ValueError if an argument of the network is `given`, not None, and is not what the weights need."""
-        if given not in (None, of_the_weights):
+    @property
+    def is_own(self) -> bool:
+        """Whether the weights are of a network in this project's own layout."""
+        return self.publisher == OWN_NAME
+
+    def has(self, variable: str) -> bool:
+        """Return whether there is a tensor for one of our variables, such as ``"conv1_bn/beta"``."""
+        return variable in map(self.names.ours, self.tensors)
+
+    def check_option(self, argument: str, value, needed) -> None:
+        """Raise ValueError if the value of a network's argument is neither None nor the one that the weights need."""
+        if value not in (None, needed):
             raise ValueError(
-                f"`{argument}` must be {of_the_weights!r} with the {self.publisher} weights of {self.path}. "
-                f"Received: {argument}={given!r}"
+                f"`{argument}` must be {needed!r} with the {self.publisher} weights of {self.path}. "
+                f"Received: {argument}={value!r}"
             )
 
-    def load_into(self, model: keras.Model, *, skip_mismatch: bool = False) -> None:
+    def load_into(self, model: "keras.Model", *, skip_mismatch: bool = False) -> None:
         """Set every variable of `model`, or none.
 
-        Tensors of heads or of a top that `model` does not have are skipped, and logged.
+        Tensors of auxiliary classifiers or of a top that `model` does not have are skipped and logged.
 
         Args:
-            skip_mismatch: set what fits, and log what does not instead of raising.
+            model: a network of ours.
+            skip_mismatch: set what fits, and log what does not instead of raising an error.
 
         Raises:
-            ValueError: a variable has no tensor, a tensor has no variable, or their shapes differ; or the file is of
-                a network in another layout than `model`.
+            ValueError: a variable has no tensor, a tensor has no variable, or their shapes differ; or the network in
+                the file has another layout than `model`.
         """
         variables = {f"{layer.name}/{weight.name}": weight for layer in model.layers for weight in layer.weights}
         maps = _flattened_maps(model)
@@ -103,8 +114,8 @@ class Checkpoint:
         for key, value in values.items():
             variables[key].assign(value)
 
-    def _check_layout(self, model: keras.Model) -> None:
-        """Raise ValueError if the network in the file has `model`'s layers, but they are set or joined differently."""
+    def _check_layout(self, model: "keras.Model") -> None:
+        """Raise ValueError if the network in the file has `model`'s layers with other settings or connections."""
         if self.description is None:
             return
         if layers := differences(self.description, description_of_model(model), ignored=CLASSIFIERS):
@@ -115,56 +126,58 @@ class Checkpoint:
             )
 
 
-def _flattened_maps(model: keras.Model) -> dict[str, tuple[int, ...]]:
-    """Kernels of the dense layers that read a flattened map, with the (height, width, channels) of that map."""
+def _flattened_maps(model: "keras.Model") -> dict[str, tuple[int, ...]]:
+    """Return the kernels of dense layers that read a flattened map, with the (height, width, channels) of the map."""
+    from keras import layers
+
     maps = {id(layer.output): layer.input.shape[1:] for layer in model.layers if isinstance(layer, layers.Flatten)}
     dense = [layer for layer in model.layers if isinstance(layer, layers.Dense)]
     return {f"{layer.name}/kernel": maps[id(layer.input)] for layer in dense if id(layer.input) in maps}
 
 
 def read_weights(weights: str | os.PathLike | Checkpoint, family: str, *, transform_input: bool = False) -> Checkpoint:
-    """Read a file of weights and tell by its tensors' names who published them.
+    """Read a file of weights, whose publisher is recognized by the names of its tensors.
 
     Args:
-        weights: a file of a kind that `read_tensors` knows, by its content; or ``"imagenet"`` for the family's
-            published weights, ``"imagenet:PUBLISHER"`` for those of one of several (`published.PUBLISHED`), which are
-            downloaded once; or a checkpoint, which is given back.
-        family: the network that the weights are meant for, a key of `names.PUBLISHERS`.
-        transform_input: torchvision's argument of that name: its networks then take their ImageNet normalisation back
-            to (x - 0.5) / 0.5, which is composed into the checkpoint's preprocessing. Published weights know by
-            themselves.
+        weights: the path of a file in a format that `read_tensors` knows, by its content; ``"imagenet"`` for the
+            network's published weights, or ``"imagenet:PUBLISHER"`` for those of one of several publishers, which are
+            downloaded once; or a checkpoint, which is returned.
+        family: the network that the weights are for, a key of `keras_inception.registry.NETWORKS`.
+        transform_input: torchvision's argument of that name: its networks then take their ImageNet normalization back
+            to (x - 0.5) / 0.5, which is composed into the checkpoint's preprocessing. Published weights need no such
+            argument.
 
     Raises:
-        ValueError: the file is damaged or of an unknown kind, a weight is not finite, no publisher of the family
-            names its tensors so, or `transform_input` is asked of a publisher that has no such thing; or there are no
-            such published weights.
-        OSError: the file cannot be read, or not be downloaded.
+        ValueError: the file is damaged or of an unknown kind, a weight is not finite, no publisher of the network
+            names its tensors so, or `transform_input` is asked of a publisher without it; or there are no such
+            published weights.
+        OSError: the file cannot be read or downloaded.
     """
     if isinstance(weights, Checkpoint):
         return weights
-    entry = published.find(weights, family) if published.is_published(weights) else None
-    path = published.fetch(entry) if entry else weights
-    checkpoint = checkpoint_of(path, read_tensors(path), family, transform_input=transform_input)
+    entry = find(weights, family) if is_published(weights) else None
+    file = WeightsFile(fetch(entry) if entry else weights)
+    checkpoint = checkpoint_of(file, family, transform_input=transform_input)
     return dataclasses.replace(checkpoint, preprocessing=entry.preprocessing) if entry else checkpoint
 
 
-def checkpoint_of(
-    path: str | os.PathLike, tensors: dict[str, np.ndarray], family: str, *, transform_input: bool = False
-) -> Checkpoint:
-    """The checkpoint of a file's tensors, told by their names and by what else the file says, as in `read_weights`."""
+def checkpoint_of(file: WeightsFile, family: str, *, transform_input: bool = False) -> Checkpoint:
+    """Return the checkpoint of a file of weights; arguments and errors are those of `read_weights`."""
+    path, tensors = file.path, file.tensors
     try:
         publisher = publisher_of(tensors, family)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    names = PUBLISHERS[family][publisher].for_file(tensors)
+    maps = name_maps(family)
+    names = maps[publisher].for_file(tensors)
     own_names = all(names.ours(name) == name for name in tensors)
-    record = record_of(path)
-    description = description_of(path) if own_names and not record else None
-    if own_names and record and record.network == family and record.publisher in PUBLISHERS[family]:
+    record = file.record
+    description = file.description if own_names and not record else None
+    if own_names and record and record.network == family and record.publisher in maps:
         publisher = record.publisher
     elif description and any(name.endswith("_relu") for name in description.layers):  # VGG's names are Keras' too
         publisher = OWN_NAME
-    name_map = PUBLISHERS[family][publisher]
+    name_map = maps[publisher]
     preprocessing = record.preprocessing if record else name_map.preprocessing
     if transform_input:
         if name_map.transformed is None:

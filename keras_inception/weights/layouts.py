@@ -1,43 +1,48 @@
-"""What tells the layout of weights that have our own names, which are the same in every layout.
+"""Layouts of weights that have our own names, which are the same in every layout.
 
-A publisher's names say how its network is padded, pooled and so on. A network of ours that was built in a publisher's
-layout and saved has names of ours. A ``.keras`` file holds the network's layers beside the weights, and so does an old
-``.h5`` of a whole model; a ``.weights.h5`` holds their names. The ``.safetensors`` that `convert` writes hold a record.
+A publisher's names tell how its network is padded, pooled and so on. But a network of ours that was built in a
+publisher's layout and then saved has our names. A ``.keras`` file holds the network's layers beside the weights, and so
+does an old ``.h5`` of a whole model; a ``.weights.h5`` holds their names. The ``.safetensors`` that `convert` writes
+hold a record.
 """
 
+import functools
 import json
 import operator
 import os
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import keras
+import numpy as np
 import safetensors
 
 from keras_inception.preprocessing import Preprocessing
-from keras_inception.weights.readers import hdf5
+from keras_inception.weights.readers import hdf5, read_tensors
 from keras_inception.weights.readers.archives import Archive
+
+if TYPE_CHECKING:
+    import keras
 
 KEY = "keras_inception"
 CONFIG = "config.json"
-# What a description that is not as Keras writes it raises where it is taken apart.
+# Errors raised by a description that is not as Keras writes it.
 STRANGE = (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError, struct.error)
 
-# The settings of a layer that change what it computes, and that its weights do not show.
+# The settings of a layer that change what it computes and that its weights do not show.
 SETTINGS = (
     *("strides", "padding", "kernel_size", "pool_size", "dilation_rate", "groups"),  # convolutions and poolings
     *("epsilon", "scale", "offset"),  # batch norm, rescaling
     *("depth_radius", "bias", "alpha", "beta"),  # LRN
     *("negative_slope", "max_value", "threshold"),  # ReLU
 )
-# What has no part in the layout: inputs; dropout, which is no more than its rate; and what a top does with any map.
+# Layers that are no part of the layout: inputs; dropout, which is only its rate; and those of a top that take any map.
 INDIFFERENT = ("InputLayer", "Dropout", "Flatten", "GlobalAveragePooling2D", "GlobalMaxPooling2D")
 
 
 class Layer(NamedTuple):
-    """A layer of a network: its class, `SETTINGS` as JSON has them, and the layers that it reads."""
+    """A layer of a network: its class, its `SETTINGS` as in JSON, and the layers that it reads."""
 
     kind: str
     settings: Mapping[str, object]
@@ -48,9 +53,9 @@ class Description(NamedTuple):
     """A network that Keras has written.
 
     Attributes:
-        layers: by name; None for a layer of which no more is known than that it is there.
-        name: of the network, and
-        input_shape: of a picture, (height, width, channels), if there is more than the names of the layers.
+        layers: the layers by name; None for a layer of which nothing but the name is known.
+        name: name of the network, if more is known than the names of the layers.
+        input_shape: (height, width, channels) of an image, likewise.
     """
 
     layers: Mapping[str, Layer | None]
@@ -59,11 +64,12 @@ class Description(NamedTuple):
 
 
 class Record(NamedTuple):
-    """What a ``.safetensors`` of ours says of its tensors.
+    """The metadata that a ``.safetensors`` of ours holds beside its tensors.
 
     Attributes:
-        network, publisher: keys of `names.PUBLISHERS`; the publisher is that of the layout.
-        preprocessing: what the network takes.
+        network: a key of `keras_inception.registry.NETWORKS`.
+        publisher: the publisher whose layout the network has.
+        preprocessing: the preprocessing that the network was trained with.
     """
 
     network: str
@@ -71,18 +77,44 @@ class Record(NamedTuple):
     preprocessing: Preprocessing
 
     def metadata(self) -> dict[str, str]:
-        """As the metadata of a ``.safetensors``."""
+        """Return the record as metadata of a ``.safetensors``."""
         record = {**self._asdict(), "preprocessing": json.loads(self.preprocessing.to_json())}
         return {KEY: json.dumps(record)}
 
 
+class WeightsFile:
+    """A file of weights, each part of which is read once, when it is first asked for.
+
+    Attributes:
+        path: path of the file.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = path
+
+    @functools.cached_property
+    def tensors(self) -> dict[str, np.ndarray]:
+        """The arrays by name, as `keras_inception.weights.read_tensors` returns them."""
+        return read_tensors(self.path)
+
+    @functools.cached_property
+    def record(self) -> Record | None:
+        """The result of `record_of`."""
+        return record_of(self.path)
+
+    @functools.cached_property
+    def description(self) -> Description | None:
+        """The result of `description_of`."""
+        return description_of(self.path)
+
+
 def record_of(path: str | os.PathLike) -> Record | None:
-    """The record in a file of weights; None if it has none.
+    """Return the record in a file of weights; None if it has none.
 
     Raises:
         ValueError: the record is damaged.
     """
-    if not os.path.isfile(path):  # TF-slim's checkpoints are named by what their files begin with
+    if not os.path.isfile(path):  # TF-slim's checkpoints are named by the prefix of their files
         return None
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
@@ -100,10 +132,10 @@ def record_of(path: str | os.PathLike) -> Record | None:
 
 
 def description_of(path: str | os.PathLike) -> Description | None:
-    """The network that a Keras file describes; None if it describes none, as other files.
+    """Return the network that a Keras file describes; None if it describes none, like files of other kinds.
 
     Raises:
-        ValueError: it describes something else than a functional network.
+        ValueError: the file describes something other than a functional network.
     """
     if not os.path.isfile(path):
         return None
@@ -118,16 +150,18 @@ def description_of(path: str | os.PathLike) -> Description | None:
         raise ValueError(f"{path} does not describe a functional network as Keras does: {error!r:.200}") from None
 
 
-def description_of_model(model: keras.Model) -> Description:
-    """The same of a network that is built."""
+def description_of_model(model: "keras.Model") -> Description:
+    """Return the description of a network that is built."""
     return _of_config(json.loads(model.to_json()))
 
 
 def differences(one: Description, other: Description, *, ignored: tuple[str, ...] = ()) -> list[str]:
-    """Layers that both networks have but that compute different things, or read different ones of these layers.
+    """Return the layers that both networks have but that compute different things, or read different layers.
 
     Args:
-        ignored: what the names of layers begin with that do not matter.
+        one: a network.
+        other: another network.
+        ignored: prefixes of the names of layers that do not matter.
     """
     names = {name for name in (*one.layers, *other.layers) if not name.startswith(ignored)}
     both = {name for name in names if name in one.layers and name in other.layers}
@@ -135,7 +169,7 @@ def differences(one: Description, other: Description, *, ignored: tuple[str, ...
     for name in sorted(both):
         ours, theirs = one.layers[name], other.layers[name]
         if ours is None or theirs is None:
-            # What a convolution or pooling has before or after it in one of them only, zeros or a ReLU.
+            # Zeros before or a ReLU after a convolution or pooling, in one of the two networks only.
             only = sorted(other for other in names - both if other.rpartition("_")[0] == name)
             found += only if not _rounds(ours or theirs) else [other for other in only if other != f"{name}_pad"]
         elif {ours.kind, theirs.kind} & {*INDIFFERENT}:
@@ -152,7 +186,7 @@ def differences(one: Description, other: Description, *, ignored: tuple[str, ...
 
 
 def _rounds(layer: Layer | None) -> bool:
-    """Whether a layer is a pooling that goes with or without zeros, by the size of its map."""
+    """Return whether a layer is a pooling that has zeros before it or not depending on the size of its map."""
     return layer is not None and layer.kind == "MaxPooling2D" and layer.settings.get("padding") == "same"
 
 
@@ -168,7 +202,7 @@ def _of_hdf5(root: hdf5.Node) -> Description | None:
 
 
 def _names(group: hdf5.Node) -> Iterator[str]:
-    """The names of the layers in Keras 3's groups, those of models in the model too."""
+    """Yield the names of the layers in Keras 3's groups, including those of models inside the model."""
     for name in group.members:
         if name == "vars":
             yield from group[name].strings("name") or ()
@@ -177,7 +211,7 @@ def _names(group: hdf5.Node) -> Iterator[str]:
 
 
 def _of_config(config) -> Description:
-    """The description of a functional network from its Keras configuration."""
+    """Return the description of a functional network from its Keras configuration."""
     rows = config["config"]["layers"]
     (shape,) = (row["config"]["batch_shape"][1:] for row in rows if row["class_name"] == "InputLayer")
     sides = tuple(side if side is None else operator.index(side) for side in shape)
@@ -185,7 +219,7 @@ def _of_config(config) -> Description:
 
 
 def _layers(rows: list) -> Iterator[tuple[str, Layer]]:
-    """The layers of a network, those of models in it too."""
+    """Yield the layers of a network, including those of models inside it."""
     for row in rows:
         config = row["config"]
         if "layers" in config:
@@ -196,9 +230,9 @@ def _layers(rows: list) -> Iterator[tuple[str, Layer]]:
 
 
 def _rounding_alike(layers: Mapping[str, Layer]) -> Iterator[tuple[str, Layer]]:
-    """The layers without the zeros that `blocks.max_pool` puts below and right of odd maps, and others, to round up.
+    """Yield the layers without the zeros that `blocks.max_pool` puts below and right of a map to round up.
 
-    Whether they are there goes by the size of the picture. No two layouts of ours differ in nothing else.
+    They depend on the size of the image. No two layouts of ours differ in them alone.
     """
     rounds = {name: layers.get(f"{name}_pad") for name in layers}
     rounds = {name: pad for name, pad in rounds.items() if pad and pad.settings.get("padding") == [[0, 1], [0, 1]]}
@@ -210,7 +244,7 @@ def _rounding_alike(layers: Mapping[str, Layer]) -> Iterator[tuple[str, Layer]]:
 
 
 def _sources(value) -> Iterator[str]:
-    """The names of the layers whose tensors are anywhere in a layer's ``inbound_nodes``."""
+    """Yield the names of the layers whose tensors are anywhere in a layer's ``inbound_nodes``."""
     if isinstance(value, dict):
         if "keras_history" in value:
             yield value["keras_history"][0]

@@ -1,4 +1,4 @@
-"""The outputs of other people's networks, and files of the weights that gave them; see tests/golden/README.md."""
+"""Outputs of published networks, and files of the weights that they were computed with; see tests/golden/README.md."""
 
 import functools
 import json
@@ -16,7 +16,7 @@ from draw import draw, draw_input  # noqa: E402
 
 
 class Golden:
-    """One publisher's network: drawn weights, a picture, and what came out."""
+    """One publisher's network: drawn weights, an image and its outputs."""
 
     def __init__(self, name):
         fixture = json.loads((GOLDEN / f"{name}.json").read_text())
@@ -45,7 +45,7 @@ def golden():
 
 @pytest.fixture(scope="session")
 def weight_file(golden, tmp_path_factory):
-    """Path of a file with the drawn weights of a golden network, of the kind that the publisher's were published in."""
+    """The path of a file with the drawn weights of a golden network, in the format of its publisher."""
 
     @functools.cache
     def write(name):
@@ -58,7 +58,7 @@ def weight_file(golden, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def pixels():
-    """The picture of a golden network, RGB, 0 to 255: (1, height, width, 3)."""
+    """The image for a golden network, RGB, 0 to 255: (1, height, width, 3)."""
     return lambda height, width: 255 * draw_input(height, width, seed=0)
 
 

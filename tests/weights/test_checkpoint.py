@@ -12,7 +12,7 @@ from keras_inception.weights import read_weights
 
 
 def small_model(head=False, classes=5):
-    """Names that Caffe's GoogLeNet has: a convolution and a classifier on its flattened map."""
+    """A convolution and a classifier on its flattened map, with names that Caffe's GoogLeNet has too."""
     inputs = keras.Input((4, 6, 3))
     x = layers.Flatten()(layers.Conv2D(2, 3, padding="same", name="conv1")(inputs))
     outputs = [layers.Dense(classes, name="predictions")(x)]
@@ -43,7 +43,7 @@ def checkpoint(tmp_path):
 
 
 def refused(checkpoint, model, tensors, match):
-    """Loading raises, and leaves the model as it was."""
+    """Check that loading raises an error and does not change the model."""
     before = model.get_weights()
     with pytest.raises(ValueError, match=match):
         checkpoint(tensors).load_into(model)
@@ -120,7 +120,7 @@ def test_two_tensors_for_one_variable_are_refused(checkpoint):
     refused(checkpoint, model, {"conv1.conv.weight": kernel, "conv1.weight": kernel}, "left over: conv1")
 
 
-def test_unknown_names_are_shown_with_the_publishers_that_are_understood(checkpoint):
+def test_unknown_names_are_shown_with_the_known_publishers(checkpoint):
     match = (
         r"names of googlenet as of torchvision, caffe, tf_slim, keras_inception\. Received: blocks\.0\.attn, fc\.bias$"
     )
@@ -134,7 +134,7 @@ def test_a_file_without_tensors_is_refused(checkpoint):
 
 
 def test_skip_mismatch_sets_what_fits_and_logs_the_rest(checkpoint, tensors, caplog):
-    """Another number of classes: the convolution is set, the classifier stays as it was."""
+    """With another number of classes, the convolution is set and the classifier does not change."""
     model, whole = small_model(classes=7), small_model()
     before = model.get_layer("predictions").get_weights()
     checkpoint(tensors).load_into(whole)
@@ -151,7 +151,7 @@ def test_skip_mismatch_sets_what_fits_and_logs_the_rest(checkpoint, tensors, cap
     assert "missing" not in record.message
 
 
-def test_skip_mismatch_takes_missing_and_left_over_tensors_too(checkpoint, tensors, caplog):
+def test_skip_mismatch_accepts_missing_and_left_over_tensors(checkpoint, tensors, caplog):
     del tensors["conv1/7x7_s2/1"]
     tensors["inception_3a/1x1/0"] = np.ones((1, 1, 1, 1), np.float32)
     model = small_model()
@@ -164,7 +164,7 @@ def test_skip_mismatch_takes_missing_and_left_over_tensors_too(checkpoint, tenso
     assert "missing: conv1/bias; left over: inception_3a/1x1/0" in caplog.text
 
 
-def test_skip_mismatch_says_nothing_if_all_fits(checkpoint, tensors, caplog):
+def test_skip_mismatch_logs_nothing_if_all_fits(checkpoint, tensors, caplog):
     model, plain = small_model(), small_model()
     checkpoint(tensors).load_into(model, skip_mismatch=True)
     checkpoint(tensors).load_into(plain)
@@ -202,7 +202,7 @@ def test_an_option_that_contradicts_the_weights_is_refused(name, contradiction, 
         GoogLeNet(weights=weight_file(name), **contradiction)
 
 
-def test_options_that_agree_with_the_weights_are_taken(weight_file, caplog):
+def test_options_that_agree_with_the_weights_are_accepted(weight_file, caplog):
     with caplog.at_level(logging.INFO, logger="keras_inception"):
         model = GoogLeNet(False, weight_file("caffe_googlenet"), normalization="lrn", five_kernel=5, module="reduced")
     assert model.count_params() == 6_998_552 - 1_025_000
@@ -219,7 +219,7 @@ def test_a_file_that_is_not_there_is_an_os_error(tmp_path):
         GoogLeNet(weights=tmp_path / "nowhere.safetensors")
 
 
-def test_the_kind_of_file_is_not_told_by_its_name(tmp_path, tensors):
+def test_the_format_of_a_file_is_recognized_by_its_content(tmp_path, tensors):
     save_file(tensors, tmp_path / "weights.pth")
     assert read_weights(tmp_path / "weights.pth", "googlenet").publisher == "caffe"
     (tmp_path / "text.safetensors").write_text(json.dumps({"not": "weights"}))

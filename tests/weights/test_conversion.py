@@ -1,4 +1,4 @@
-"""Files of weights to .keras and .safetensors, and back into networks with the same numbers."""
+"""Conversion of weights to .keras and .safetensors, and back into networks with the same outputs."""
 
 import shutil
 
@@ -23,7 +23,7 @@ def x():
 
 @pytest.fixture(scope="module")
 def few(golden, tmp_path_factory):
-    """Caffe's GoogLeNet with a classifier of five classes, and the heads as they were."""
+    """Caffe's GoogLeNet with a classifier of five classes and unchanged auxiliary classifiers."""
     path = tmp_path_factory.mktemp("few") / "weights.safetensors"
     tensors = golden("caffe_googlenet").weights
     save_file({key: w[:CLASSES] if key.startswith("loss3/classifier") else w for key, w in tensors.items()}, path)
@@ -72,7 +72,7 @@ def test_a_publishers_file_keeps_its_names(few, outputs, x, tmp_path):
 
 
 def test_a_saved_network_is_not_loaded_into_another_layout(saved):
-    """It would fit, and give other numbers."""
+    """Its weights would fit, but the outputs would differ."""
     with pytest.raises(
         ValueError, match=r"model\.keras holds googlenet in another layout.* differs in conv1"
     ) as raised:
@@ -80,25 +80,25 @@ def test_a_saved_network_is_not_loaded_into_another_layout(saved):
     assert "Open it by keras_inception.load" in str(raised.value)
 
 
-def test_nor_are_its_weights_alone(network, tmp_path):
+def test_weights_alone_are_not_loaded_into_another_layout(network, tmp_path):
     network.save_weights(tmp_path / "model.weights.h5")
     with pytest.raises(ValueError, match=r"h5 holds googlenet in another layout.* differs in conv1_pad\."):
         GoogLeNet(weights=tmp_path / "model.weights.h5", classes=CLASSES, input_shape=SHAPE)
 
 
-def test_a_saved_network_goes_by_safetensors_into_its_own_layout(saved, outputs, x, tmp_path):
+def test_a_saved_network_is_loaded_into_its_own_layout_by_way_of_safetensors(saved, outputs, x, tmp_path):
     converted = convert(saved, tmp_path / "out.safetensors")
     assert converted[1:4] == ("googlenet", "caffe", CLASSES)
     target = GoogLeNet(weights=tmp_path / "out.safetensors", classes=CLASSES, input_shape=SHAPE)
     np.testing.assert_array_equal(target(x), outputs)
     assert target.preprocessing == Preprocessing.named("caffe", SHAPE[:2])
-    # And once more, from our names in safetensors.
+    # Again, from our names in safetensors.
     again = convert(tmp_path / "out.safetensors", tmp_path / "again.safetensors")
     assert again[1:] == converted[1:]
     assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "out.safetensors").read_bytes()
 
 
-def test_a_network_without_top_does_so_too(weight_file, x, tmp_path):
+def test_a_network_without_a_top_is_loaded_likewise(weight_file, x, tmp_path):
     network = GoogLeNet(False, weight_file("tv_googlenet"), input_shape=SHAPE)
     network.save(tmp_path / "body.keras")
     converted = convert(tmp_path / "body.keras", tmp_path / "out.safetensors")
@@ -107,20 +107,20 @@ def test_a_network_without_top_does_so_too(weight_file, x, tmp_path):
     np.testing.assert_array_equal(target(x), network(x))
 
 
-def test_a_saved_network_becomes_a_network_as_it_is(saved, outputs, x, tmp_path):
+def test_a_saved_network_is_converted_to_the_same_network(saved, outputs, x, tmp_path):
     convert(saved, tmp_path / "out.keras")
     np.testing.assert_array_equal(keras_inception.load(tmp_path / "out.keras")(x), outputs)
 
 
 @pytest.fixture(scope="module")
 def naive(tmp_path_factory):
-    """A network that no publisher has, and that `weights` alone cannot build."""
+    """A network that no publisher has and that `weights` alone cannot build."""
     path = tmp_path_factory.mktemp("naive") / "naive.keras"
     GoogLeNet(False, input_shape=(32, 32, 3), module="naive", name="googlenet").save(path)
     return path
 
 
-def test_a_network_of_other_options_is_no_publishers(naive, tmp_path):
+def test_a_network_with_other_options_is_refused(naive, tmp_path):
     with pytest.raises(ValueError, match=r"naive\.keras is not a googlenet that can be built anew from its weights"):
         convert(naive, tmp_path / "out.safetensors")
     assert list(tmp_path.iterdir()) == []
@@ -128,7 +128,7 @@ def test_a_network_of_other_options_is_no_publishers(naive, tmp_path):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run directory as training leaves it, of a network of our own layout with heads."""
+    """A run directory as training writes it, with a network of our own layout and auxiliary classifiers."""
     folder = tmp_path_factory.mktemp("trained") / "run"
     folder.mkdir()
     GoogLeNet(classes=2, auxiliary=True, input_shape=SHAPE).save(folder / runs.MODEL)
@@ -153,14 +153,14 @@ def test_a_run_keeps_its_preprocessing(run, x, tmp_path):
     np.testing.assert_array_equal(keras_inception.load(tmp_path / "out.keras")(x), network(x))
 
 
-def test_its_own_layout_is_loaded_as_it_is(run, x):
+def test_a_network_of_our_own_layout_is_loaded_directly(run, x):
     network = GoogLeNet(weights=run / runs.MODEL, classes=2, input_shape=SHAPE)
     np.testing.assert_array_equal(network(x), keras_inception.load(run)(x)["predictions"])
     larger = GoogLeNet(False, run / runs.MODEL, input_shape=(96, 64, 3))
     assert larger.output_shape == (None, 3, 2, 1024)
 
 
-def test_a_file_is_replaced_only_if_asked_to(few, tmp_path):
+def test_a_file_is_replaced_only_on_request(few, tmp_path):
     file = tmp_path / "weights.safetensors"
     shutil.copy(few, file)
     with pytest.raises(FileExistsError, match=r"weights\.safetensors exists: replace it by overwrite=True"):
@@ -179,7 +179,7 @@ def test_a_file_is_replaced_only_if_asked_to(few, tmp_path):
         ({"conv1.conv.weight": (3,)}, None, "out.pth", r"`target` must end in \.keras or \.safetensors\. Received: '"),
     ],
 )
-def test_what_cannot_be_converted_leaves_nothing(tensors, model, target, says, tmp_path):
+def test_a_failed_conversion_leaves_no_file(tensors, model, target, says, tmp_path):
     save_file({key: np.ones(shape, np.float32) for key, shape in tensors.items()}, tmp_path / "weights")
     with pytest.raises(ValueError, match=says):
         convert(tmp_path / "weights", tmp_path / target, model=model)
@@ -212,6 +212,6 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_network_is_told_by_the_names_of_its_tensors(name, golden):
+def test_the_network_is_recognized_by_the_names_of_its_tensors(name, golden):
     names = [key for key, _, kind in golden(name).parameters if kind != "counter"]
     assert network_of(names) == NETWORKS[name]

@@ -1,4 +1,4 @@
-"""A training that begins with somebody's weights trains that publisher's network."""
+"""Training from published weights trains their publisher's network."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ SIZE = 96
 
 
 @pytest.mark.parametrize(("name", "mean"), [("tv_googlenet", 0.456 * 255), ("caffe_googlenet", 117.0)])
-def test_what_is_trained_is_what_is_kept(name, mean, weight_file, pixels):
+def test_the_trained_network_has_the_layout_of_its_weights(name, mean, weight_file, pixels):
     recipe = building.resolved(Recipe(weights=str(weight_file(name)), size=SIZE, precision="float32"))
     kept, trainee = building.build(recipe, 5, SIZE, "float32"), building.trainee(recipe, 5)
     building.copy_weights(kept, trainee)

@@ -1,4 +1,4 @@
-"""What tells the layout of weights that have our own names."""
+"""Layouts of weights that have our own names."""
 
 import contextlib
 import dataclasses
@@ -58,7 +58,7 @@ def test_a_saved_network_is_described_as_the_built_one(ending, tmp_path):
 
 @pytest.mark.parametrize("ending", ["keras", "h5"])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_another_layout_is_told_by_what_differs(layout, ending, tmp_path):
+def test_another_layout_is_recognized_by_its_differences(layout, ending, tmp_path):
     options, expected = LAYOUTS[layout]
     network(**options).save(tmp_path / f"model.{ending}")
     description = description_of(tmp_path / f"model.{ending}")
@@ -72,12 +72,12 @@ def test_neither_size_nor_top_nor_dropout_is_a_layout():
     assert differences(whole, other) == differences(other, whole) == []
 
 
-def test_layers_of_heads_can_be_left_out():
+def test_layers_of_auxiliary_classifiers_can_be_ignored():
     one, other = description_of_model(network()), description_of_model(network(pool=2))
     assert differences(one, other, ignored=("pool", "aux")) == []
 
 
-def test_of_weights_alone_the_names_of_the_layers_tell_what_they_can(tmp_path):
+def test_weights_alone_tell_what_the_names_of_their_layers_tell(tmp_path):
     for name, (options, _) in LAYOUTS.items():
         network(**options).save_weights(tmp_path / f"{name}.weights.h5")
     found = {
@@ -106,7 +106,7 @@ def archive(path, config, compression=zipfile.ZIP_STORED):
         b"\xff\xfe",
     ],
 )
-def test_what_is_no_description_of_keras_is_an_error(config, tmp_path):
+def test_a_damaged_description_is_an_error(config, tmp_path):
     archive(tmp_path / "file.keras", config)
     with pytest.raises(ValueError, match=r"file\.keras does not describe a functional network as Keras does: "):
         description_of(tmp_path / "file.keras")
@@ -126,7 +126,7 @@ def test_other_files_have_no_description_and_no_record(content, tmp_path):
     assert record_of(tmp_path / "file") is None
 
 
-def test_weights_of_another_layout_are_refused_and_the_network_left_as_it_is(tmp_path):
+def test_weights_of_another_layout_are_refused_without_changing_the_network(tmp_path):
     saved, model = network("symmetric"), network()
     saved.save(tmp_path / "model.keras")
     tensors = {f"{layer.name}/{w.name}": w.numpy() for layer in saved.layers for w in layer.weights}
@@ -184,7 +184,7 @@ def test_a_damaged_record_is_an_error(text, tmp_path):
         record_of(tmp_path / "file")
 
 
-def test_a_network_in_a_row_is_not_a_functional_one(tmp_path):
+def test_a_sequential_network_is_not_a_functional_one(tmp_path):
     keras.Sequential([keras.Input((4, 4, 3)), layers.Conv2D(2, 3, name="conv1")]).save(tmp_path / "model.keras")
     with pytest.raises(ValueError, match=r"model\.keras does not describe a functional network"):
         description_of(tmp_path / "model.keras")
@@ -202,7 +202,7 @@ def test_a_network_in_a_network_is_described_too(ending, tmp_path):
 
 
 @pytest.mark.parametrize("size", [6, 7, None])
-def test_zeros_that_only_round_up_go_by_the_size(size, tmp_path):
+def test_zeros_that_only_round_up_depend_on_the_size(size, tmp_path):
     def pooled(side):
         inputs = keras.Input((side, side, 3))
         return keras.Model(inputs, blocks.max_pool(layers.Conv2D(2, 1, name="conv1")(inputs), padding="ceil", name="p"))
@@ -228,7 +228,7 @@ def wholes(tmp_path_factory):
 
 @given(st.integers(0, 3), st.lists(st.tuples(st.integers(0, 10**9), st.integers(0, 255)), max_size=8), st.integers(0))
 @settings(max_examples=200, deadline=None)
-def test_damaged_files_are_described_or_a_value_error(wholes, tmp_path_factory, kind, changes, end):
+def test_damaged_files_are_described_or_raise_a_value_error(wholes, tmp_path_factory, kind, changes, end):
     content = bytearray(wholes[kind])
     for position, value in changes:
         content[position % len(content)] = value

@@ -1,12 +1,13 @@
 import pytest
 
-from keras_inception.weights.publishers import PUBLISHERS, listed, publisher_of
+from keras_inception.weights.publishers import PUBLISHERS, publisher_of
+from keras_inception.weights.publishers.namemap import listed
 
 NAMES = {"torchvision": "tv_googlenet", "caffe": "caffe_googlenet"}
 
 
 @pytest.mark.parametrize("publisher", NAMES)
-def test_every_name_of_a_publisher_has_one_of_ours_of_its_own(publisher, golden):
+def test_every_name_of_a_publisher_maps_to_a_different_one_of_ours(publisher, golden):
     names = list(golden(NAMES[publisher]).weights)
     ours = [PUBLISHERS["googlenet"][publisher].ours(name) for name in names]
     assert None not in ours

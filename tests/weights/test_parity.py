@@ -1,4 +1,4 @@
-"""Our networks with their publishers' weights give their publishers' numbers."""
+"""GoogLeNet with its publishers' weights computes its publishers' outputs."""
 
 from functools import partial
 
@@ -10,13 +10,13 @@ from writers import caffemodel, torch_stream, torch_zip
 from keras_inception import GoogLeNet, Preprocessing
 from keras_inception.weights import read_tensors
 
-TOLERANCE = 1e-4  # of the largest output, as tests/golden/README.md has it
+TOLERANCE = 1e-4  # relative to the largest output; see tests/golden/README.md
 
 OUTPUTS = {
     "tv_googlenet": {"predictions": "logits", "aux_4a": "aux1", "aux_4d": "aux2"},
     "caffe_googlenet": {"predictions": "logits", "aux_4a": "loss1", "aux_4d": "loss2"},
 }
-# Files as the publishers' tools write them, beside those of `weight_file`.
+# Formats that the publishers' tools write, beside those of `weight_file`.
 FORMS = {"tv_googlenet": [torch_zip, torch_stream], "caffe_googlenet": [caffemodel, partial(caffemodel, v1=True)]}
 MODULES = ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
 STAGES = {
@@ -61,7 +61,7 @@ def network(name, weight_file):
     return GoogLeNet(weights=weight_file(name), auxiliary=True, classifier_activation=None)
 
 
-def test_every_form_of_the_publishers_files_holds_the_same(name, golden, tmp_path):
+def test_every_format_of_the_publishers_files_holds_the_same(name, golden, tmp_path):
     for write in FORMS[name]:
         (tmp_path / "file").write_bytes(write(golden(name).tensors))
         tensors = read_tensors(tmp_path / "file")
@@ -95,8 +95,8 @@ def test_every_stage_is_the_publishers(name, network, golden, pixels):
 def test_other_sizes_agree_with_one_network_of_any_size(name, weight_file, sizes, pixels):
     network = GoogLeNet(weights=weight_file(name), input_shape=(None, None, 3), classifier_activation=None)
     for size in sizes[name]:
-        picture = pixels(size["height"], size["width"])
-        assert_close(network(preprocessing(name, {}).normalize(picture))[:, ::10], size["outputs"]["logits"])
+        image = pixels(size["height"], size["width"])
+        assert_close(network(preprocessing(name, {}).normalize(image))[:, ::10], size["outputs"]["logits"])
 
 
 def test_other_sizes_agree_in_the_heads_too(name, weight_file, sizes, pixels):

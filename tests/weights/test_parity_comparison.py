@@ -1,4 +1,4 @@
-"""Network in Network, VGG, AlexNet and ResNet with their publishers' weights give their publishers' numbers."""
+"""Network in Network, VGG, AlexNet and ResNet with their publishers' weights."""
 
 import logging
 
@@ -12,7 +12,7 @@ from keras_inception import VGG16, VGG19, AlexNet, NetworkInNetwork, Preprocessi
 from keras_inception.weights import read_weights
 from keras_inception.weights.publishers import PUBLISHERS, publisher_of
 
-TOLERANCE = 1e-4  # of the largest output, as tests/golden/README.md has it
+TOLERANCE = 1e-4  # relative to the largest output; see tests/golden/README.md
 
 # Fixture -> network, publisher, factory and its options.
 NETWORKS = {
@@ -23,7 +23,7 @@ NETWORKS = {
     "tv_vgg16_bn": ("vgg16", "torchvision_bn", VGG16, {}),
     "tv_vgg19": ("vgg19", "torchvision", VGG19, {}),
 }
-# Of the publishers' stages our layers; theirs before a ReLU are ours before it too.
+# Our layers by the publishers' stages; both are before the ReLU, or after it.
 STAGES = {
     "tv_resnet34": {
         "bn1": "conv1_bn",
@@ -41,7 +41,7 @@ KERAS_SHAPE = (64, 96, 3)
 
 
 def normalized(name, network, picture):
-    if name == "caffe_nin_cifar10":  # whose own preprocessing leaves whitened pictures as they are
+    if name == "caffe_nin_cifar10":  # whose own preprocessing leaves whitened images unchanged
         return ((picture / 255 - 0.45) / 0.16).astype(np.float32)
     return network.preprocessing.normalize(picture)
 
@@ -52,7 +52,7 @@ def assert_close(got, want):
 
 
 def write(name, tensors, path):
-    """A file of the publisher's kind; a safetensors of VGG's, which a pickle makes slow."""
+    """A file in the publisher's format; safetensors for VGG, since a pickle of it is slow."""
     if name.startswith("caffe"):
         path.write_bytes(caffemodel(tensors))
     elif "vgg" in name:
@@ -68,7 +68,7 @@ def name(request):
 
 @pytest.fixture(scope="module")
 def networks(name, golden, tmp_path_factory):
-    """With the publisher's weights, one for each variant. What is large is not kept: VGG's file has half a gigabyte."""
+    """Networks with the publisher's weights, one for each variant. VGG's file, half a gigabyte, is removed."""
     family, _, factory, options = NETWORKS[name]
     path = tmp_path_factory.mktemp("comparison") / "weights"
     write(name, golden(name).tensors, path)
@@ -90,7 +90,7 @@ def test_the_logits_are_the_publishers_at_every_size(name, networks, golden, pix
         assert np.argsort(-logits)[:5].tolist() == variant["top5"]["logits"]
 
 
-def test_every_tensor_has_a_variable_of_its_own_and_every_variable_a_tensor(name, networks, golden):
+def test_tensors_and_variables_match_one_to_one(name, networks, golden):
     family, publisher, *_ = NETWORKS[name]
     tensors = [tensor for tensor, _, kind in golden(name).parameters if kind != "counter"]
     assert publisher_of(tensors, family) == publisher
@@ -127,7 +127,7 @@ def test_every_stage_is_the_publishers(name, networks, golden, pixels):
 
 @pytest.fixture(scope="module")
 def keras_vgg16():
-    """keras.applications' network for small pictures, with biases too."""
+    """keras.applications' network for small images, with nonzero biases."""
     model = keras.applications.VGG16(weights=None, input_shape=KERAS_SHAPE, classes=20, classifier_activation=None)
     rng = np.random.default_rng(0)
     for weight in model.weights:
@@ -144,7 +144,7 @@ def keras_file(keras_vgg16, tmp_path_factory):
     path.unlink()
 
 
-def test_vgg_is_that_of_keras_applications(keras_vgg16, keras_file, pixels):
+def test_vgg_equals_that_of_keras_applications(keras_vgg16, keras_file, pixels):
     network = VGG16(weights=keras_file, input_shape=KERAS_SHAPE, classes=20, classifier_activation=None)
     picture = pixels(*KERAS_SHAPE[:2])
     theirs = keras_vgg16(keras.applications.vgg16.preprocess_input(picture.copy()))
@@ -152,7 +152,7 @@ def test_vgg_is_that_of_keras_applications(keras_vgg16, keras_file, pixels):
     assert network.count_params() == keras_vgg16.count_params()
 
 
-def test_the_body_of_keras_applications_vgg_goes_to_any_size(keras_vgg16, keras_file, pixels, caplog):
+def test_convolutions_of_keras_applications_vgg_take_any_size(keras_vgg16, keras_file, pixels, caplog):
     with caplog.at_level(logging.INFO, logger="keras_inception"):
         body = VGG16(include_top=False, weights=keras_file)
     assert "skipped the tensors of heads or top not asked for: fc1/kernel, fc1/bias" in caplog.text

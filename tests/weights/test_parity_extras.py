@@ -1,4 +1,4 @@
-"""Inception v4, Inception-ResNet v2 and BN-Inception with their publishers' weights give their publishers' numbers."""
+"""Inception v4, Inception-ResNet v2 and BN-Inception with their publishers' weights."""
 
 import re
 
@@ -8,7 +8,7 @@ import pytest
 from keras_inception import BNInception, InceptionResNetV2, InceptionV4
 from keras_inception.weights.publishers import PUBLISHERS, publisher_of
 
-TOLERANCE = 1e-4  # of the largest output, as tests/golden/README.md has it
+TOLERANCE = 1e-4  # relative to the largest output; see tests/golden/README.md
 
 # Fixture -> network, publisher and factory.
 NETWORKS = {
@@ -26,13 +26,13 @@ def name(request):
 
 @pytest.fixture(scope="module")
 def network(name, weight_file):
-    """With its publisher's weights, for any size."""
+    """The network with its publisher's weights, for any size."""
     factory = NETWORKS[name][-1]
     return factory(weights=weight_file(name), input_shape=(None, None, 3), classifier_activation=None)
 
 
 def mapped(name, golden, rename=str):
-    """Our names for a publisher's tensors, whose names are first renamed."""
+    """Our names for a publisher's tensors, after a change to theirs."""
     family, publisher, _ = NETWORKS[name]
     names = [rename(tensor) for tensor in golden(name).weights]
     name_map = PUBLISHERS[family][publisher].for_file(names)
@@ -50,13 +50,13 @@ def test_the_logits_are_the_publishers_at_every_size(name, network, golden, pixe
         assert np.argsort(-got)[:5].tolist() == variant["top5"]["logits"]
 
 
-def test_every_tensor_has_a_variable_of_its_own_and_every_variable_a_tensor(name, network, golden):
+def test_tensors_and_variables_match_one_to_one(name, network, golden):
     ours = mapped(name, golden)
     assert sorted(ours) == sorted(f"{layer.name}/{weight.name}" for layer in network.layers for weight in layer.weights)
     assert network.count_params() == golden(name).count["all"]
 
 
-def test_the_layers_that_keras_counts_may_begin_at_any_number(golden):
+def test_numbered_layers_of_keras_may_start_at_any_number(golden):
     ours = mapped("keras_inception_resnet_v2", golden)
     for first in (1, 94):  # 1 in the published file
 
@@ -78,7 +78,7 @@ def test_timm_and_keras_agree_on_the_shape_of_every_kernel(golden):
     keras = {ours: tuple(np.empty(shape).transpose().shape) for ours, shape in shapes[1].items()}
     assert timm.keys() == keras.keys()
     for ours, shape in timm.items():
-        # A kernel (height, width, in, out) turned round is (out, in, width, height).
+        # A kernel (height, width, in, out) reversed is (out, in, width, height).
         turned = (*shape[:2], *reversed(shape[2:]))
         assert turned == keras[ours], ours
 

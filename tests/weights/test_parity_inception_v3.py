@@ -1,4 +1,4 @@
-"""Inception v3 with its publishers' weights gives its publishers' numbers."""
+"""Inception v3 with its publishers' weights computes its publishers' outputs."""
 
 import logging
 
@@ -12,7 +12,7 @@ from keras_inception.weights import read_weights
 from keras_inception.weights.publishers import PUBLISHERS, publisher_of
 from keras_inception.weights.publishers.inception_v3 import CONVOLUTIONS
 
-TOLERANCE = 1e-4  # of the largest output, as tests/golden/README.md has it
+TOLERANCE = 1e-4  # relative to the largest output; see tests/golden/README.md
 
 FIXTURES = {"tv_inception_v3": "torchvision", "keras_inception_v3": "keras", "slim_inception_v3": "tf_slim"}
 MODULES = [f"5{x}" for x in "bcd"] + [f"6{x}" for x in "abcde"] + [f"7{x}" for x in "abc"]
@@ -57,7 +57,7 @@ def assert_close(got, want):
 
 
 def network(name, weight_file, **options):
-    """Logits in the publisher's number of classes, with the head if there is one."""
+    """The network with the publisher's number of classes, with logits and the auxiliary classifier if there is one."""
     classes = 1001 if name.startswith("slim") else 1000
     options = {"auxiliary": not name.startswith("keras"), "classes": classes, **options}
     return InceptionV3(weights=weight_file(name), classifier_activation=None, **options)
@@ -77,7 +77,7 @@ def test_the_logits_of_top_and_head_are_the_publishers(name, model, weight_file,
     step = 10 if name.startswith("slim") else 1
     for variant in golden(name).variants:
         if variant.get("height", 299) != 299:
-            continue  # another size, of which there is no head: see below
+            continue  # another size, without the auxiliary classifier: see below
         options = variant["options"]
         preprocessing = read_weights(weight_file(name), "inception_v3", **options).preprocessing
         outputs = model(preprocessing.normalize(pixels(299, 299)))
@@ -127,7 +127,7 @@ def test_another_size_agrees_and_the_background_class_is_left_out(weight_file, g
         assert_close(logits[:, 9::10], variant["outputs"]["logits"][1:])
 
 
-def test_a_smaller_network_takes_the_weights_of_the_head(weight_file, golden):
+def test_a_smaller_network_loads_the_weights_of_the_head(weight_file, golden):
     model = network("slim_inception_v3", weight_file, input_shape=(75, 80, 3), classes=1000)
     weights = golden("slim_inception_v3").weights
     kernel = weights["InceptionV3/AuxLogits/Conv2d_2a_5x5/weights"]
@@ -145,7 +145,7 @@ def test_a_head_that_is_not_asked_for_is_skipped(weight_file, caplog):
     assert "(14 in all)" in caplog.text
 
 
-def test_a_head_that_the_file_lacks_is_missed(weight_file):
+def test_a_head_that_the_file_lacks_is_an_error(weight_file):
     with pytest.raises(ValueError, match=r"Tensors missing: aux_1x1/kernel, .* \(10 in all\)$"):
         network("keras_inception_v3", weight_file, auxiliary=True)
 
@@ -165,7 +165,7 @@ def test_the_preprocessing_is_the_publishers(name, transform_input, preprocessin
     assert checkpoint.preprocessing == preprocessing
 
 
-def test_transform_input_is_torchvisions_alone(weight_file):
+def test_transform_input_is_only_for_torchvision(weight_file):
     with pytest.raises(ValueError, match=r"`transform_input` is for torchvision's weights, and .* has tf_slim's"):
         network("slim_inception_v3", weight_file, transform_input=True)
 
@@ -201,7 +201,7 @@ def test_weights_without_scale_are_read_again_under_our_names(weight_file, tmp_p
 
 
 @pytest.mark.parametrize("name", FIXTURES)
-def test_every_name_of_a_publisher_has_one_of_ours_of_its_own(name, golden):
+def test_every_name_of_a_publisher_maps_to_a_different_one_of_ours(name, golden):
     names = list(golden(name).weights)
     name_map = PUBLISHERS["inception_v3"][FIXTURES[name]].for_file(names)
     ours = [name_map.ours(theirs) for theirs in names]
@@ -238,7 +238,7 @@ def test_names_by_example(publisher, name, ours):
 
 
 def renumbered(name, convolution, normalization):
-    """A name of Keras as in a file whose layers begin at other numbers."""
+    """A name of Keras in a file whose layers start at other numbers."""
     layer, variable = name.split("/")
     kind, _, number = layer.rpartition("_") if layer[-1].isdigit() else (layer, "", "0")
     first = {"conv2d": convolution, "batch_normalization": normalization}.get(kind)
@@ -246,7 +246,7 @@ def renumbered(name, convolution, normalization):
 
 
 @pytest.mark.parametrize("first", [(1, 1), (95, 94)])
-def test_layers_of_keras_may_be_counted_from_any_number(first, golden):
+def test_numbered_layers_of_keras_may_start_at_any_number(first, golden):
     names = list(golden("keras_inception_v3").weights)
     others = [renumbered(name, *first) for name in names]
     assert "conv2d_1/kernel" in others or "conv2d_95/kernel" in others
@@ -256,7 +256,7 @@ def test_layers_of_keras_may_be_counted_from_any_number(first, golden):
     assert [counted.ours(name) for name in others] == [plain.ours(name) for name in names]
 
 
-def test_the_convolutions_of_keras_are_all_of_ours(model):
+def test_the_convolutions_of_keras_are_all_ours(model):
     layers = {layer.name for layer in model.layers if isinstance(layer, keras.layers.Conv2D)}
     assert layers - {"aux_1x1", "aux_5x5"} == set(CONVOLUTIONS)
     assert len(CONVOLUTIONS) == 94

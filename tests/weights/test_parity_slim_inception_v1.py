@@ -1,4 +1,4 @@
-"""GoogLeNet with TF-slim's weights of inception_v1 gives TF-slim's numbers."""
+"""GoogLeNet with TF-slim's weights of inception_v1 computes TF-slim's outputs."""
 
 import keras
 import numpy as np
@@ -8,10 +8,10 @@ from keras_inception import GoogLeNet, Preprocessing
 from keras_inception.weights import read_weights
 from keras_inception.weights.publishers import PUBLISHERS, publisher_of
 
-TOLERANCE = 1e-4  # of the largest output, as tests/golden/README.md has it
+TOLERANCE = 1e-4  # relative to the largest output; see tests/golden/README.md
 
 NAME = "slim_inception_v1"
-# Of a stage the first letter is its pooling's there.
+# A stage's first letter is its pooling's in TF-slim.
 OURS = ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
 THEIRS = ("3b", "3c", "4b", "4c", "4d", "4e", "4f", "5b", "5c")
 STAGES = {
@@ -77,7 +77,7 @@ def test_there_is_no_head(weight_file):
         GoogLeNet(weights=weight_file(NAME), auxiliary=True)
 
 
-def test_every_name_has_one_of_ours_of_its_own(golden):
+def test_every_name_maps_to_a_different_one_of_ours(golden):
     names = list(golden(NAME).weights)
     ours = [PUBLISHERS["googlenet"]["tf_slim"].ours(name) for name in names]
     assert None not in ours

@@ -1,4 +1,4 @@
-"""Published weights: the table, and downloads from a server of our own."""
+"""Published weights: their descriptions, and downloads from a server of our own."""
 
 import hashlib
 import http.server
@@ -16,15 +16,15 @@ from safetensors.numpy import save
 
 from keras_inception import GoogLeNet, Preprocessing
 from keras_inception.registry import NETWORKS
-from keras_inception.weights import published, read_weights
-from keras_inception.weights.publishers import PUBLISHERS
+from keras_inception.weights import download, publishers, read_weights
+from keras_inception.weights.publishers import PUBLISHED, PUBLISHERS, find
 
 CONTENT = bytes(range(256)) * 40_000  # ten chunks
 HASH = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Answers /whole, /truncated, /broken, /chunked, /slow and, by 404, everything else; counts what it was asked."""
+    """Answer /whole, /truncated, /broken, /chunked, /slow and, with 404, anything else; record the requests."""
 
     daemon_threads = True
 
@@ -71,49 +71,49 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch):
-    monkeypatch.setenv("no_proxy", "127.0.0.1")  # whatever proxy there is, this server is not behind it
+    monkeypatch.setenv("no_proxy", "127.0.0.1")  # this server is not behind any proxy
     with Server() as server:
         yield server
 
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """The folder of downloaded weights."""
+    """The folder of downloaded weights, in a temporary one."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     return tmp_path / "keras" / "models" / "keras_inception"
 
 
 def entry(address, hash=HASH, **changes):
-    return published.PUBLISHED[0]._replace(address=address, hash=hash, **changes)
+    return PUBLISHED[0]._replace(address=address, hash=hash, **changes)
 
 
 def test_a_whole_file_is_kept_under_its_name_and_not_downloaded_again(server, home):
     file = entry(server.address("whole.bin?dl=1"))
-    assert published.fetch(file) == home / "whole.bin"
+    assert download.fetch(file) == home / "whole.bin"
     assert (home / "whole.bin").read_bytes() == CONTENT
-    assert published.fetch(file) == home / "whole.bin"
+    assert download.fetch(file) == home / "whole.bin"
     assert server.asked == ["whole"]
     assert [path.name for path in home.iterdir()] == ["whole.bin"]
 
 
 @pytest.mark.parametrize("algorithm", ["sha256", "md5", "sha1"])
-def test_every_kind_of_hash_is_checked_and_the_first_digits_of_it_will_do(algorithm, server, home):
+def test_every_kind_of_hash_is_checked_by_its_first_digits_too(algorithm, server, home):
     digest = hashlib.new(algorithm, CONTENT).hexdigest()
-    published.download(server.address("whole"), home / "a", f"{algorithm}:{digest}")
-    published.download(server.address("whole"), home / "b", f"{algorithm}:{digest[:8]}")
+    download.download(server.address("whole"), home / "a", f"{algorithm}:{digest}")
+    download.download(server.address("whole"), home / "b", f"{algorithm}:{digest[:8]}")
     wrong = digest[:7] + format(15 - int(digest[7], 16), "x")
     with pytest.raises(ValueError, match=rf"must be {algorithm}:{wrong}\. Received: {algorithm}:{digest[:8]}$"):
-        published.download(server.address("whole"), home / "c", f"{algorithm}:{wrong}")
+        download.download(server.address("whole"), home / "c", f"{algorithm}:{wrong}")
 
 
 def test_a_file_of_unannounced_length_is_downloaded(server, home):
-    assert published.fetch(entry(server.address("chunked"))).read_bytes() == CONTENT
+    assert download.fetch(entry(server.address("chunked"))).read_bytes() == CONTENT
 
 
 def test_a_broken_file_in_the_cache_is_replaced(server, home):
     home.mkdir(parents=True)
     (home / "whole").write_bytes(CONTENT[:1000])
-    assert published.fetch(entry(server.address("whole"))).read_bytes() == CONTENT
+    assert download.fetch(entry(server.address("whole"))).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize(
@@ -124,11 +124,11 @@ def test_a_broken_file_in_the_cache_is_replaced(server, home):
         ("nowhere", OSError, "HTTP Error 404: Not Found"),
     ],
 )
-def test_what_is_not_whole_is_one_clear_error_and_leaves_nothing(kind, error, says, server, home):
+def test_a_damaged_download_is_one_clear_error_and_leaves_no_file(kind, error, says, server, home):
     home.mkdir(parents=True)
     (home / kind).write_bytes(b"broken too")
     with pytest.raises(error) as raised:
-        published.fetch(entry(server.address(kind)))
+        download.fetch(entry(server.address(kind)))
     assert says in str(raised.value)
     assert server.address(kind) in str(raised.value)
     assert str(home / kind) in str(raised.value)
@@ -140,14 +140,14 @@ def test_no_connection_is_one_clear_error(server, home):
     server.shutdown()
     server.server_close()
     with pytest.raises(OSError, match=rf"^{re.escape(address)} cannot be downloaded to {home}/whole: .*refused"):
-        published.fetch(entry(address))
+        download.fetch(entry(address))
     assert list(home.iterdir()) == []
 
 
-def test_a_silent_server_is_given_up(server, home, monkeypatch):
-    monkeypatch.setattr(published, "TIMEOUT", 0.2)
+def test_a_silent_server_times_out(server, home, monkeypatch):
+    monkeypatch.setattr(download, "TIMEOUT", 0.2)
     with pytest.raises(OSError, match=r"/slow cannot be downloaded to .*: timed out"):
-        published.fetch(entry(server.address("slow")))
+        download.fetch(entry(server.address("slow")))
     assert list(home.iterdir()) == []
 
 
@@ -157,9 +157,9 @@ CANNOT = pytest.mark.skipif(os.name == "nt", reason="Windows interrupts all prog
 @pytest.mark.parametrize("interrupted", [False, pytest.param(True, marks=CANNOT)])
 def test_a_download_that_is_killed_leaves_nothing_under_the_final_name(interrupted, server, home):
     code = (
-        "import pathlib, signal, sys; from keras_inception.weights import published; "
+        "import pathlib, signal, sys; from keras_inception.weights import download; "
         "signal.signal(signal.SIGINT, signal.default_int_handler); "  # which a shell's background process ignores
-        "published.download(sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3])"
+        "download.download(sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3])"
     )
     arguments = [sys.executable, "-c", code, server.address("slow"), str(home / "slow"), HASH]
     with subprocess.Popen(arguments, stderr=subprocess.DEVNULL) as process:
@@ -180,20 +180,20 @@ def test_a_download_that_is_killed_leaves_nothing_under_the_final_name(interrupt
 
 def test_a_file_without_a_known_hash_is_not_downloaded(server, home):
     with pytest.raises(ValueError, match=r"the hash of .*/whole is not known.*give the path of the file as `weights`"):
-        published.fetch(entry(server.address("whole"), hash=None))
+        download.fetch(entry(server.address("whole"), hash=None))
     assert server.asked == []
 
 
 def test_the_cache_is_keras_own_folder(monkeypatch, tmp_path):
     monkeypatch.delenv("KERAS_HOME", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert published.cache() == tmp_path / ".keras" / "models" / "keras_inception"
+    assert download.cache() == tmp_path / ".keras" / "models" / "keras_inception"
     monkeypatch.setenv("HOME", str(tmp_path / "not there"))
-    assert published.cache().parts[-3:] == (".keras", "models", "keras_inception")
-    assert tmp_path / "not there" not in published.cache().parents
+    assert download.cache().parts[-3:] == (".keras", "models", "keras_inception")
+    assert tmp_path / "not there" not in download.cache().parents
 
 
-def test_imagenet_weights_come_with_the_preprocessing_of_the_table(server, home, golden, pixels, monkeypatch):
+def test_imagenet_weights_come_with_their_published_preprocessing(server, home, golden, pixels, monkeypatch):
     server.content = save(golden("tv_googlenet").tensors)
     file = entry(
         server.address("whole.pth"),
@@ -202,7 +202,7 @@ def test_imagenet_weights_come_with_the_preprocessing_of_the_table(server, home,
         publisher="torchvision",
         preprocessing=Preprocessing.named("inception"),
     )
-    monkeypatch.setattr(published, "PUBLISHED", (file._replace(publisher="caffe", verified=False), file))
+    monkeypatch.setattr(publishers, "PUBLISHED", (file._replace(publisher="caffe", verified=False), file))
     assert read_weights("imagenet", "googlenet").publisher == "torchvision"
     model = GoogLeNet(False, "imagenet:torchvision", input_shape=(64, 96, 3))
     assert model.preprocessing == Preprocessing.named("inception").replace(size=(64, 96))
@@ -229,28 +229,28 @@ def test_weights_that_nobody_has_published_are_a_value_error(network, weights, s
     assert says in str(raised.value)
 
 
-@pytest.mark.parametrize("file", published.PUBLISHED, ids=lambda file: f"{file.network}-{file.publisher}")
-def test_every_entry_is_complete_and_understood(file):
+@pytest.mark.parametrize("file", PUBLISHED, ids=lambda file: f"{file.network}-{file.publisher}")
+def test_every_entry_is_complete_and_found(file):
     assert file.network in NETWORKS
-    assert published.find(f"imagenet:{file.publisher}", file.network) is file
+    assert find(f"imagenet:{file.publisher}", file.network) is file
     assert 50 < file.top1 < (file.top5 or 99) < 100
     if file.verified:
         digits = {"sha256": r"[0-9a-f]{8,64}", "md5": r"[0-9a-f]{32}"}
         algorithm, _, digest = file.hash.partition(":")
         assert re.fullmatch(digits[algorithm], digest)
-        if algorithm == "sha256":  # torch's file names carry it
+        if algorithm == "sha256":  # which torch puts into the name of the file
             assert f"-{digest}.pth" in file.address
 
 
-@pytest.mark.parametrize("file", published.PUBLISHED, ids=lambda file: f"{file.network}-{file.publisher}")
-def test_the_input_is_that_of_the_publishers_names(file):
-    """torchvision's googlenet and inception_v3 are `transformed`."""
-    publishers = PUBLISHERS[file.network]
-    name_map = publishers.get(file.publisher) or publishers["torchvision"]  # timm's names are torchvision's
+@pytest.mark.parametrize("file", PUBLISHED, ids=lambda file: f"{file.network}-{file.publisher}")
+def test_the_published_preprocessing_is_that_of_the_name_map(file):
+    """The published weights of torchvision's googlenet and inception_v3 use `transformed`."""
+    maps = PUBLISHERS[file.network]
+    name_map = maps.get(file.publisher) or maps["torchvision"]  # timm's names are torchvision's
     inputs = [name_map.preprocessing, name_map.transformed]
     if file.publisher == "torchvision" and name_map.transformed:
         inputs = [name_map.transformed]
-    if file.publisher in publishers:
+    if file.publisher in maps:
         assert file.preprocessing in inputs
     fields = ("size", "mean", "std", "channels", "fitting", "antialias")
     wanted = [getattr(file.preprocessing, field) for field in fields]

@@ -1,4 +1,4 @@
-"""Files of weights as their publishers' own tools write them, made without those tools."""
+"""Writers of weights in the formats of their publishers' tools, without those tools."""
 
 import io
 import struct
@@ -20,7 +20,7 @@ STORAGES = {
 
 
 class Tensor:
-    """What torch pickles of a tensor: a view of the storage `key`, which holds `values`."""
+    """A tensor as torch pickles it: a view of the storage `key`, which holds `values`."""
 
     def __init__(self, key, values, shape=None, strides=None, offset=0, count=None):
         self.key = str(key)
@@ -33,7 +33,7 @@ class Tensor:
 
 
 def torch_zip(content, folder="archive", byteorder=b"little", compression=zipfile.ZIP_STORED):
-    """The file of torch.save since torch 1.6. `content`: arrays or `Tensor`s by name, or such a dict under a key."""
+    """A file of torch.save since torch 1.6. `content`: arrays or `Tensor`s by name, or such a dict under a key."""
     pickled, storages = pickle(content)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", compression) as file:
@@ -47,7 +47,7 @@ def torch_zip(content, folder="archive", byteorder=b"little", compression=zipfil
 
 
 def torch_stream(content):
-    """The file of torch.save before that."""
+    """A file of torch.save before torch 1.6."""
     pickled, storages = pickle(content, view=b"N")
     magic = b"\x80\x02\x8a\x0a" + (0x1950A86A20F9469CFC6C).to_bytes(10, "little") + b"."
     protocol = b"\x80\x02" + number(1001) + b"."
@@ -164,7 +164,7 @@ def slim_checkpoint(path, tensors, version=1):
 
 
 def published(publisher, path, tensors):
-    """A file of the kind that the weights of a publisher were published in; golden fixtures begin with its name."""
+    """Write a file in the format of a publisher, with whose name the golden fixtures begin."""
     if publisher == "keras":
         layers: dict[str, dict] = {}
         for name, values in tensors.items():
@@ -179,7 +179,7 @@ def published(publisher, path, tensors):
 
 
 def table(entries):
-    """A table of LevelDB's form with one block of entries: what TensorFlow's checkpoints are."""
+    """A table in LevelDB's format with one block of entries, as in TensorFlow's checkpoints."""
     content, handles = b"", []
     empty = struct.pack("<II", 0, 1)
     for block in (_rows(entries) + empty, empty, None):
@@ -196,7 +196,7 @@ def _rows(entries):
 
 
 def bundle_entry(dtype=1, shape=(1,), shard=0, offset=0, size=4, checksum=0):
-    """BundleEntryProto: what the index of a checkpoint of version 2 says of a tensor."""
+    """BundleEntryProto: the entry of a tensor in the index of a checkpoint of version 2."""
     axes = b"".join(field(2, varint(1 << 3) + varint(length)) for length in shape)
     numbers = {1: dtype, 3: shard, 4: offset, 5: size}
     content = b"".join(varint(tag << 3) + varint(value) for tag, value in numbers.items())

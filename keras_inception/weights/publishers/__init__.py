@@ -1,42 +1,92 @@
-"""Name maps: from the names that publishers gave their tensors to ``layer/variable`` of our networks.
+"""Publishers of weights: the names of their tensors, their preprocessing, and the files they published.
 
-One file a family, as in `keras_inception.models`; torch, Caffe, Keras and TF-slim differ in the endings and in how
-kernels lie, which `namemap` knows.
+Each family of `keras_inception.models` has a module with its `PUBLISHERS` and what they `PUBLISHED`. torch, Caffe,
+Keras and TF-slim differ in the endings of names and in the layout of kernels, which `namemap` knows. Nothing heavy is
+imported here.
 """
 
+import errno
+import os
+import pkgutil
 from collections.abc import Iterable
+from importlib import import_module
+from typing import TypeGuard
 
-from keras_inception.weights.publishers import (
-    alexnet,
-    bn_inception,
-    googlenet,
-    inception_v3,
-    inception_v4,
-    network_in_network,
-    resnet,
-    vgg,
-)
-from keras_inception.weights.publishers.namemap import OWN, NameMap, listed
+from keras_inception.weights.publishers.namemap import OWN, OWN_NAME, NameMap, listed
+from keras_inception.weights.publishers.published import Published as Published
 
-FAMILIES = (alexnet, bn_inception, googlenet, inception_v3, inception_v4, network_in_network, resnet, vgg)
-
-# Of each network the publishers by name; this project is the last, since its names may be those of Keras.
+MODULES = [import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
+FAMILIES = [module for module in MODULES if hasattr(module, "PUBLISHERS")]
+# Name maps by network and publisher; `name_maps` knows those of any network.
 PUBLISHERS: dict[str, dict[str, NameMap]] = {
-    network: {**publishers, "keras_inception": OWN}
-    for family in FAMILIES
-    for network, publishers in family.PUBLISHERS.items()
+    network: maps for family in FAMILIES for network, maps in family.PUBLISHERS.items()
 }
+# The first verified file of a network is the one that ``weights="imagenet"`` takes.
+PUBLISHED: tuple[Published, ...] = tuple(entry for family in FAMILIES for entry in family.PUBLISHED)
+
+IMAGENET = "imagenet"
 
 
-def publisher_of(names: Iterable[str], family: str) -> str:
-    """The publisher who names tensors like most of these; ValueError if none does for half of them or more."""
+def name_maps(network: str) -> dict[str, NameMap]:
+    """Return the name maps of a network by publisher; this project's last, since its names may be those of Keras."""
+    return {**PUBLISHERS.get(network, {}), OWN_NAME: OWN}
+
+
+def publisher_of(names: Iterable[str], network: str) -> str:
+    """Return the publisher of a network who names most of these tensors.
+
+    Raises:
+        ValueError: no publisher names more than half of them.
+    """
     names = list(names)
-    maps = {publisher: name_map.for_file(names) for publisher, name_map in PUBLISHERS[family].items()}
+    maps = {publisher: name_map.for_file(names) for publisher, name_map in name_maps(network).items()}
     known = {publisher: sum(name_map.ours(name) is not None for name in names) for publisher, name_map in maps.items()}
     publisher = max(known, key=known.__getitem__)
     if 2 * known[publisher] <= len(names):
         allowed = ", ".join(known)
         raise ValueError(
-            f"tensors must have the names of {family} as of {allowed}. Received: {listed(names) or 'none'}"
+            f"tensors must have the names of {network} as of {allowed}. Received: {listed(names) or 'none'}"
         )
     return publisher
+
+
+def is_published(weights) -> TypeGuard[str]:
+    """Return whether an argument `weights` is ``"imagenet"`` or ``"imagenet:PUBLISHER"``, and not a path."""
+    return isinstance(weights, str) and (weights == IMAGENET or weights.startswith(f"{IMAGENET}:"))
+
+
+def check_weights(weights: str | os.PathLike) -> None:
+    """Raise FileNotFoundError if `weights` is the path of a file or run directory that does not exist."""
+    if not is_published(weights) and not os.path.exists(weights):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(weights))
+
+
+def published_for(network: str) -> tuple[Published, ...]:
+    """Return the files that were published for a network."""
+    return tuple(entry for entry in PUBLISHED if entry.network == network)
+
+
+def find(weights: str, network: str) -> Published:
+    """Return the file that ``"imagenet"`` or ``"imagenet:PUBLISHER"`` means for a network.
+
+    Raises:
+        ValueError: nobody has published such weights.
+    """
+    entries = published_for(network)
+    names = ", ".join(f"{IMAGENET}:{entry.publisher}" for entry in entries)
+    if not entries:
+        raise ValueError(
+            f"`weights` must be None or a file: no ImageNet weights of {network} are published. "
+            f"Received: weights={weights!r}"
+        )
+    if weights == IMAGENET:
+        if verified := [entry for entry in entries if entry.verified]:
+            return verified[0]
+        raise ValueError(
+            f"`weights` must name one of {names}: for {network}, none could be checked against an "
+            f"installed package. Received: weights={weights!r}"
+        )
+    for entry in entries:
+        if weights == f"{IMAGENET}:{entry.publisher}":
+            return entry
+    raise ValueError(f"`weights` must be one of {IMAGENET}, {names}. Received: weights={weights!r}")

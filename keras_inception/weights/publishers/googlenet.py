@@ -1,7 +1,11 @@
-"""GoogLeNet's names."""
+"""Publishers of GoogLeNet."""
 
 from keras_inception.preprocessing import NAMED
 from keras_inception.weights.publishers.namemap import CAFFE_VARIABLES, SLIM_VARIABLES, TORCH_VARIABLES, NameMap
+from keras_inception.weights.publishers.published import Published, slim_file, torchvision_file
+
+# torchvision's was trained with TensorFlow's range: `transform_input` is composed in.
+TRANSFORMED = NAMED["torchvision_unit"]
 
 PUBLISHERS = {
     "googlenet": {
@@ -26,7 +30,7 @@ PUBLISHERS = {
             },
             TORCH_VARIABLES,
             preprocessing=NAMED["torchvision"],
-            transformed=NAMED["torchvision_unit"],
+            transformed=TRANSFORMED,
         ),
         "caffe": NameMap(
             {
@@ -45,7 +49,7 @@ PUBLISHERS = {
             CAFFE_VARIABLES,
             preprocessing=NAMED["caffe"],
         ),
-        # Modules 5a and 5b are Mixed_5b and Mixed_5c there: a stage's first letter is its pooling's.
+        # Modules 5a and 5b are called Mixed_5b and Mixed_5c: a stage's first letter is its pooling's.
         "tf_slim": NameMap(
             {
                 r"InceptionV1/Conv2d_1a_7x7": "conv1",
@@ -63,7 +67,7 @@ PUBLISHERS = {
                         r"Branch_1/Conv2d_0a_1x1": "3x3_reduce",
                         r"Branch_1/Conv2d_0b_3x3": "3x3",
                         r"Branch_2/Conv2d_0a_1x1": "5x5_reduce",
-                        r"Branch_2/Conv2d_0[ab]_3x3": "5x5",  # it is 0a in Mixed_5b
+                        r"Branch_2/Conv2d_0[ab]_3x3": "5x5",  # 0a in Mixed_5b
                         r"Branch_3/Conv2d_0b_1x1": "pool_proj",
                     }.items()
                 },
@@ -76,3 +80,26 @@ PUBLISHERS = {
         ),
     }
 }
+PUBLISHED = (
+    torchvision_file("googlenet", "googlenet-1378be20.pth", TRANSFORMED, 69.778, 89.530, mib=49.731),
+    Published(
+        "googlenet",
+        "caffe",
+        "http://dl.caffe.berkeleyvision.org/bvlc_googlenet.caffemodel",
+        hash="sha1:405fc5acd08a3bb12de8ee5e23a96bec22f08204",
+        mib=None,
+        licence="unrestricted",
+        preprocessing=PUBLISHERS["googlenet"]["caffe"].preprocessing,
+        top1=68.7,
+        top5=88.9,
+        source="Caffe, models/bvlc_googlenet/readme.md",
+        verified=False,
+    ),
+    slim_file(
+        "googlenet",
+        "inception_v1_2016_08_28.tar.gz",
+        PUBLISHERS["googlenet"]["tf_slim"].preprocessing,
+        top1=69.8,
+        top5=89.6,
+    ),
+)

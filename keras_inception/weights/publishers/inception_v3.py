@@ -1,12 +1,20 @@
-"""Names of Inception v3; nobody has published weights of v2."""
+"""Publishers of Inception v3; nobody has published weights of v2."""
 
 from keras_inception.preprocessing import NAMED
 from keras_inception.weights.publishers.namemap import KERAS_VARIABLES, SLIM_VARIABLES, TORCH_VARIABLES, NameMap
+from keras_inception.weights.publishers.published import TIMM, keras_file, slim_file, timm_file, torchvision_file
 
 SIZE = (299, 299)
-TORCHVISION_CROP = 299 / 342  # its weights' transforms: the shorter side to 342, then the middle
+# The transforms of torchvision's weights: the shorter side to 342, then the center. Their network was trained with
+# TensorFlow's range: `transform_input` is composed in.
+TORCHVISION = NAMED["torchvision"].replace(size=SIZE, crop=299 / 342)
+TRANSFORMED = NAMED["torchvision_unit"].replace(size=SIZE, crop=299 / 342)
+KERAS = NAMED["keras"].replace(size=SIZE)
+# Its weights are gluon's. timm rounds the 341.7 of 299 / 0.875 down.
+GLUON = NAMED["torchvision"].replace(size=SIZE, crop=299 / 341, interpolation="bicubic")
+TF_SLIM = NAMED["inception"].replace(size=SIZE)
 
-# Our convolutions in the order in which Keras creates its own, which have numbers for names.
+# Our convolutions in the order in which keras.applications creates its own, which have numbers for names.
 FIVE = ("1x1", "5x5_reduce", "5x5", "double_3x3_reduce", "double_3x3_1", "double_3x3_2", "pool_proj")
 DOUBLE_SEVEN = ("double_7x7_reduce", "double_7x7_1", "double_7x7_2", "double_7x7_3", "double_7x7_4")
 SEVEN = ("1x1", "7x7_reduce", "7x7_1", "7x7_2", *DOUBLE_SEVEN, "pool_proj")
@@ -31,7 +39,7 @@ PLACES = {
 CONVOLUTIONS = [f"{module}_{place}" for module, places in PLACES.items() for place in places]
 
 # Branches of torchvision's modules; 7b and 7c fork the last convolutions of two.
-TORCHVISION = {
+TORCHVISION_BRANCHES = {
     "branch1x1": "1x1",
     "branch3x3": "3x3",
     "branch3x3_1": "3x3_reduce",
@@ -58,7 +66,7 @@ TORCHVISION = {
     "branch_pool": "pool_proj",
 }
 
-# TF-slim's, by the modules that have them. Some are irregular: those of 5c and 7b, and the 3×3 of 6a called 1×1.
+# TF-slim's branches, by module. Some names are irregular: those of 5c and 7b, and the 3×3 of 6a called 1×1.
 SLIM = {
     "5[bcd]": {
         "Branch_0/Conv2d_0a_1x1": "1x1",
@@ -108,25 +116,24 @@ SLIM = {
     },
 }
 
-PUBLISHERS: dict[str, dict[str, NameMap]] = {
-    "inception_v2": {},
+PUBLISHERS = {
     "inception_v3": {
-        # timm's names are the same.
+        # timm names its tensors so too.
         "torchvision": NameMap(
             {
                 r"Conv2d_(..)_\dx\d": r"conv2d_\1",
                 r"Mixed_(7[bc])\.branch3x3dbl_2": r"mixed_\1_double_3x3",
                 r"Mixed_(..)\.branch3x3dbl_2": r"mixed_\1_double_3x3_1",
                 r"Mixed_(..)\.branch3x3dbl_3": r"mixed_\1_double_3x3_2",
-                **{rf"Mixed_(..)\.{theirs}": rf"mixed_\1_{ours}" for theirs, ours in TORCHVISION.items()},
+                **{rf"Mixed_(..)\.{theirs}": rf"mixed_\1_{ours}" for theirs, ours in TORCHVISION_BRANCHES.items()},
                 r"AuxLogits\.conv0": "aux_1x1",
                 r"AuxLogits\.conv1": "aux_5x5",
                 r"AuxLogits\.fc": "aux",
                 r"fc": "predictions",
             },
             TORCH_VARIABLES,
-            preprocessing=NAMED["torchvision"].replace(size=SIZE, crop=TORCHVISION_CROP),
-            transformed=NAMED["torchvision_unit"].replace(size=SIZE, crop=TORCHVISION_CROP),
+            preprocessing=TORCHVISION,
+            transformed=TRANSFORMED,
         ),
         "keras": NameMap(
             {
@@ -135,7 +142,7 @@ PUBLISHERS: dict[str, dict[str, NameMap]] = {
                 "predictions": "predictions",
             },
             KERAS_VARIABLES,
-            preprocessing=NAMED["keras"].replace(size=SIZE),
+            preprocessing=KERAS,
             channels_last=True,
             counted=True,
         ),
@@ -153,9 +160,15 @@ PUBLISHERS: dict[str, dict[str, NameMap]] = {
                 r"InceptionV3/Logits/Conv2d_1c_1x1": "predictions",
             },
             SLIM_VARIABLES,
-            preprocessing=NAMED["inception"].replace(size=SIZE),
+            preprocessing=TF_SLIM,
             channels_last=True,
             background=True,
         ),
     },
 }
+PUBLISHED = (
+    torchvision_file("inception_v3", "inception_v3_google-0cc3c7bd.pth", TRANSFORMED, 77.294, 93.450, mib=103.903),
+    keras_file("inception_v3", "9a0d58056eeedaa3f26cb7ebd46da564", 92, KERAS, 77.9, 93.7),
+    timm_file("inception_v3", TIMM + "v0.1-weights/gluon_inception_v3-9f746940.pth", GLUON, 78.806, 94.374),
+    slim_file("inception_v3", "inception_v3_2016_08_28.tar.gz", TF_SLIM, 78.0, 93.9),
+)

@@ -1,22 +1,25 @@
-"""Names of Inception v4 and Inception-ResNet v2."""
+"""Publishers of Inception v4 and Inception-ResNet v2."""
 
 import re
 
 from keras_inception.preprocessing import NAMED
 from keras_inception.weights.publishers.namemap import KERAS_VARIABLES, TORCH_VARIABLES, NameMap
+from keras_inception.weights.publishers.published import TIMM, keras_file, timm_file
 
 SIZE = (299, 299)
 # timm rounds the 341.7 of 299 / 0.875 down.
-TIMM = NAMED["torchvision_unit"].replace(size=SIZE, crop=299 / 341, interpolation="bicubic")
+V4 = NAMED["torchvision_unit"].replace(size=SIZE, crop=299 / 341, interpolation="bicubic")
+RESNET_V2 = V4.replace(crop=0.8975)
+KERAS = NAMED["keras"].replace(size=SIZE)
 
 
 def _reduced(branch: str, name: str, convolutions: int = 1) -> dict[str, str]:
-    """A branch of timm's, with the names that `blocks.reduced` gives."""
+    """Return timm's names in a branch, and the names that `blocks.reduced` gives."""
     names = [name] if convolutions == 1 else [f"{name}_{i}" for i in range(1, convolutions + 1)]
     return {f"{branch}.{i}": ours for i, ours in enumerate([f"{name}_reduce", *names])}
 
 
-# Of each kind of module timm's layers and ours, in the order in which Keras makes them.
+# timm's layers and ours in each kind of module, in the order in which keras.applications creates them.
 ONE = {"branch0": "1x1"}
 THREES = {**_reduced("branch1", "3x3"), **_reduced("branch2", "double_3x3", 2)}
 PROJECTION = {"branch3.1": "pool_proj"}
@@ -66,13 +69,13 @@ RESNET_MODULES = [
     ),
     *((theirs, ours, {**ONE, **_reduced("branch1", "3x3", 2)}) for theirs, ours in BLOCK8),
 ]
-# timm's names of all convolutions with batch norm but the last, and ours.
-RESNET_UNITS = [
+# timm's names of all convolutions with batch norm except the last, and ours.
+RESNET_CONVOLUTIONS = [
     *((f"conv2d_{name}",) * 2 for name in ("1a", "2a", "2b", "3b", "4a")),
     *((f"{theirs}.{layer}", f"{ours}_{name}") for theirs, ours, kind in RESNET_MODULES for layer, name in kind.items()),
 ]
 
-# timm's first files have the "background" class of TF-slim, from which they were made; its later ones have not.
+# timm's first files have a "background" class, like those of TF-slim from which they were converted; later ones do not.
 PUBLISHERS = {
     "inception_v4": {
         "timm": NameMap(
@@ -88,35 +91,40 @@ PUBLISHERS = {
                 r"last_linear": "predictions",
             },
             TORCH_VARIABLES,
-            preprocessing=TIMM,
+            preprocessing=V4,
             background=True,
         ),
     },
     "inception_resnet_v2": {
         "timm": NameMap(
             {
-                **{re.escape(theirs): ours for theirs, ours in RESNET_UNITS},
+                **{re.escape(theirs): ours for theirs, ours in RESNET_CONVOLUTIONS},
                 **{re.escape(f"{theirs}.conv2d"): f"{ours}_conv" for theirs, ours in BLOCK35 + BLOCK17 + BLOCK8},
                 r"conv2d_7b": "conv2d_7b",
                 r"classif": "predictions",
             },
             TORCH_VARIABLES,
-            preprocessing=TIMM.replace(crop=0.8975),
+            preprocessing=RESNET_V2,
             background=True,
         ),
         "keras": NameMap(
             {
-                **{f"conv2d_{i}": ours for i, (_, ours) in enumerate(RESNET_UNITS)},
-                **{f"batch_normalization_{i}": f"{ours}_bn" for i, (_, ours) in enumerate(RESNET_UNITS)},
+                **{f"conv2d_{i}": ours for i, (_, ours) in enumerate(RESNET_CONVOLUTIONS)},
+                **{f"batch_normalization_{i}": f"{ours}_bn" for i, (_, ours) in enumerate(RESNET_CONVOLUTIONS)},
                 r"(block\d+_\d+_conv)": r"\1",
                 r"conv_7b": "conv2d_7b",
                 r"conv_7b_bn": "conv2d_7b_bn",
                 r"predictions": "predictions",
             },
             KERAS_VARIABLES,
-            preprocessing=NAMED["keras"].replace(size=SIZE),
+            preprocessing=KERAS,
             channels_last=True,
             counted=True,
         ),
     },
 }
+PUBLISHED = (
+    timm_file("inception_v4", TIMM + "v0.1-cadene/inceptionv4-8e4777a0.pth", V4, 80.156, 94.968),
+    timm_file("inception_resnet_v2", TIMM + "v0.1-weights/inception_resnet_v2-940b1cd6.pth", RESNET_V2, 80.462, 95.308),
+    keras_file("inception_resnet_v2", "e693bd0210a403b3192acc6073ad2e96", 215, KERAS, 80.3, 95.3),
+)

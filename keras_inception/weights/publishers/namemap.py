@@ -1,4 +1,4 @@
-"""How a publisher names the tensors of a network, and how they are laid out."""
+"""Name maps: the names of a publisher's tensors, their layout, and the ``layer/variable`` of ours that they are for."""
 
 import dataclasses
 import functools
@@ -10,27 +10,27 @@ import numpy as np
 
 from keras_inception.preprocessing import DEFAULT, Preprocessing
 
-# Layers that have Keras' names: ``conv2d`` is the first of its kind in a process, ``conv2d_1`` the second.
+# Layers with Keras' default names: ``conv2d`` is the first of its kind in a process, ``conv2d_1`` the second.
 COUNTED = re.compile(r"(conv2d|batch_normalization)(?:_(\d{1,9}))?/(\w+)")
-# Inception-ResNet v2 has more patterns than `re` remembers.
+# Inception-ResNet v2 has more patterns than `re` caches.
 _compiled = functools.cache(re.compile)
 
 
 @dataclass(frozen=True)
 class NameMap:
-    """One publisher's tensors of one network: a layer's name, then an ending for the variable.
+    """The names that one publisher gives the tensors of one network: a layer's name and an ending for the variable.
 
     Attributes:
-        layers: regular expressions of the publisher's layers, and our names for them.
-        variables: endings, and what ours end with. An ending may belong to another of our layers (batch norm).
-        preprocessing: what the publisher feeds the network.
-        transformed: the same with torchvision's ``transform_input``, where there is such a thing.
-        channels_last: kernels are Keras' (height, width, in, out) and (in, out), and not torch's and Caffe's
-            (out, in, height, width) and (out, in).
-        background: class 0 is "background", a class that the other publishers do not have (TF-slim, and what timm
-            took from it).
-        counted: layers have Keras' names, whose numbers go on from network to network; `layers` has them from 0 on.
-        first: of a file with such names, the least number of each kind of layer.
+        layers: regular expressions for the publisher's layers, and our names for them.
+        variables: endings, and the endings of ours. An ending may belong to another of our layers (batch norm).
+        preprocessing: the preprocessing that the publisher's network was trained with.
+        transformed: the preprocessing with torchvision's ``transform_input``, if the publisher has that.
+        channels_last: kernels are (height, width, in, out) and (in, out), as in Keras, not (out, in, height, width)
+            and (out, in), as in torch and Caffe.
+        background: class 0 is "background", which the other publishers do not have (TF-slim, and what timm took from
+            it).
+        counted: layers have Keras' default names, numbered on from network to network; `layers` numbers them from 0.
+        first: the lowest number of each kind of layer in a file with such names.
     """
 
     layers: Mapping[str, str]
@@ -43,7 +43,7 @@ class NameMap:
     first: Mapping[str, int] = field(default_factory=dict)
 
     def for_file(self, names: Iterable[str]) -> "NameMap":
-        """The map for a file with these names, whose counted layers may begin at any number."""
+        """Return the map for a file with these names, whose counted layers may begin at any number."""
         first: dict[str, int] = {}
         for match in filter(None, map(COUNTED.fullmatch, names if self.counted else ())):
             number = int(match[2] or 0)
@@ -51,7 +51,7 @@ class NameMap:
         return dataclasses.replace(self, first=first)
 
     def ours(self, name: str) -> str | None:
-        """Our ``layer/variable`` for a tensor's name; None if the publisher's network has no such tensor."""
+        """Return our ``layer/variable`` for a tensor's name; None if the publisher's network has no such tensor."""
         if self.counted and (match := COUNTED.fullmatch(name)):
             kind, number, variable = match.groups()
             name = f"{kind}_{int(number or 0) - self.first.get(kind, 0)}/{variable}"
@@ -65,11 +65,16 @@ class NameMap:
     def in_keras_layout(
         self, tensor: np.ndarray, shape: tuple[int, ...], flattened: tuple[int, ...] | None = None
     ) -> np.ndarray:
-        """A tensor in Keras' layout for a variable of `shape`, as far as its own allows.
+        """Return a tensor in Keras' layout, output channels last.
 
-        Output channels go last. If the input is a `flattened` map, (height, width, channels), its features come as
-        channel, height, width and go to height, width, channel. A background class is cut off if `shape` has no place
-        for it.
+        A background class is cut off if `shape` has no place for it. The result has another shape than `shape` if the
+        tensor does not fit.
+
+        Args:
+            tensor: as the publisher has it.
+            shape: shape of the variable that the tensor is for.
+            flattened: (height, width, channels) of the map that a dense kernel reads, if it reads a flattened one. Its
+                rows are reordered from channel, height, width to height, width, channel.
         """
         tensor = self._output_channels_last(tensor, shape, flattened)
         if self.background and tensor.shape == (*shape[:-1], shape[-1] + 1):
@@ -80,7 +85,7 @@ class NameMap:
         self, tensor: np.ndarray, shape: tuple[int, ...], flattened: tuple[int, ...] | None
     ) -> np.ndarray:
         if self.channels_last:
-            if tensor.ndim == 4 and tensor.shape[:2] == (1, 1) and len(shape) == 2:  # a classifier by 1×1 convolution
+            if tensor.ndim == 4 and tensor.shape[:2] == (1, 1) and len(shape) == 2:  # a classifier as a 1×1 convolution
                 tensor = tensor[0, 0]
             return tensor
         while tensor.ndim > len(shape) and tensor.shape[0] == 1:  # old Caffe files write every blob with four axes
@@ -94,13 +99,13 @@ class NameMap:
 
 
 def torch_unit(convolution: str, batch_norm: str, layer: str) -> dict[str, str]:
-    """Patterns of the whole names, for `WHOLE_NAMES`, of torch's convolution and its batch norm, and our names."""
+    """Return patterns, for `WHOLE_NAMES`, of the tensors of torch's convolution and its batch norm, and our names."""
     norm = {rf"{batch_norm}\.{theirs}": f"{layer}_bn/{ours}" for theirs, ours in TORCH_BATCH_NORM.items()}
     return {rf"{convolution}\.weight": f"{layer}/kernel", rf"{convolution}\.bias": f"{layer}/bias", **norm}
 
 
 def listed(names: list[str], limit: int = 5) -> str:
-    """The first few of many names, and how many there are."""
+    """Return the first few of many names, and their number."""
     shown = ", ".join(f"{name:.80}" for name in names[:limit])
     return shown if len(names) <= limit else f"{shown}, … ({len(names)} in all)"
 
@@ -123,10 +128,11 @@ SLIM_VARIABLES = {
     "/BatchNorm/moving_mean": "_bn/moving_mean",
     "/BatchNorm/moving_variance": "_bn/moving_variance",
 }
-# The names of Keras' variables, which are ours.
+# The names of Keras' variables, which are ours too.
 KERAS_VARIABLES = {
     f"/{name}": f"/{name}" for name in ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance")
 }
-# Of a map whose `layers` are whole names, variables and all.
+# The endings in a map whose `layers` are whole names, including the variables.
 WHOLE_NAMES = {"": ""}
+OWN_NAME = "keras_inception"
 OWN = NameMap({r"(.+)": r"\1"}, KERAS_VARIABLES, preprocessing=DEFAULT, channels_last=True)

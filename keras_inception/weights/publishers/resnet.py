@@ -1,25 +1,37 @@
-"""Names of ResNet-34; nobody has published weights of the plain network."""
+"""Publishers of ResNet-34; nobody has published weights of the plain network."""
 
 from keras_inception.preprocessing import NAMED
 from keras_inception.weights.publishers.namemap import WHOLE_NAMES, NameMap, torch_unit
+from keras_inception.weights.publishers.published import timm_file, torchvision_file
 
-BLOCKS = {"layer1": 3, "layer2": 4, "layer3": 6, "layer4": 3}  # torchvision's names of conv2 to conv5
+BLOCKS = (3, 4, 6, 3)  # number of blocks in conv2 to conv5: Table 1 of the paper, 34 layers
 
 
 def _names() -> dict[str, str]:
     names = torch_unit("conv1", "bn1", "conv1")
-    for stage, (layer, count) in enumerate(BLOCKS.items(), 2):
+    for layer, count in enumerate(BLOCKS, 1):  # torchvision's layer1 is conv2
         for number in range(count):
-            theirs, ours = rf"{layer}\.{number}\.", f"conv{stage}_{number + 1}"
+            theirs, ours = rf"layer{layer}\.{number}\.", f"conv{layer + 1}_{number + 1}"
             names |= torch_unit(f"{theirs}conv1", f"{theirs}bn1", f"{ours}_1")
             names |= torch_unit(f"{theirs}conv2", f"{theirs}bn2", f"{ours}_2")
-            if number == 0 and layer != "layer1":
+            if number == 0 and layer > 1:
                 names |= torch_unit(rf"{theirs}downsample\.0", rf"{theirs}downsample\.1", f"{ours}_shortcut")
     return {**names, r"fc\.weight": "predictions/kernel", r"fc\.bias": "predictions/bias"}
 
 
-PUBLISHERS: dict[str, dict[str, NameMap]] = {
-    "plain34": {},
-    # timm's names are the same.
-    "resnet34": {"torchvision": NameMap(_names(), WHOLE_NAMES, preprocessing=NAMED["torchvision"])},
-}
+TORCHVISION = NAMED["torchvision"]
+GLUON = TORCHVISION.replace(interpolation="bicubic")  # timm's weights
+
+# timm names its tensors so too.
+PUBLISHERS = {"resnet34": {"torchvision": NameMap(_names(), WHOLE_NAMES, preprocessing=TORCHVISION)}}
+PUBLISHED = (
+    torchvision_file("resnet34", "resnet34-b627a593.pth", TORCHVISION, 73.314, 91.420, mib=83.275),
+    timm_file(
+        "resnet34",
+        "https://github.com/rwightman/pytorch-pretrained-gluonresnet/releases/download/v0.1/"
+        "gluon_resnet34_v1b-c6d82d59.pth",
+        GLUON,
+        74.578,
+        91.984,
+    ),
+)
