@@ -1,86 +1,113 @@
-"""Networks by name."""
+"""The networks by name: one row for each, from which every other list of networks derives."""
 
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import resolve_name
 from typing import TYPE_CHECKING, NamedTuple
 
-from keras_inception.models import HOMES
 from keras_inception.utils.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     import keras
 
-# Name -> the factory, a public name of `keras_inception`.
-NETWORKS = {
-    "alexnet": "AlexNet",
-    "bn_inception": "BNInception",
-    "googlenet": "GoogLeNet",
-    "inception_resnet_v2": "InceptionResNetV2",
-    "inception_v2": "InceptionV2",
-    "inception_v3": "InceptionV3",
-    "inception_v4": "InceptionV4",
-    "network_in_network": "NetworkInNetwork",
-    "plain34": "Plain34",
-    "resnet34": "ResNet34",
-    "vgg16": "VGG16",
-    "vgg19": "VGG19",
-}
-WITH_HEADS = ("googlenet", "inception_v2", "inception_v3")  # that take `auxiliary=True`
 
+class Network(NamedTuple):
+    """A network with its default arguments.
 
-class Figures(NamedTuple):
-    """A network with its default arguments: side of its input, trainable parameters, and multiply-adds at that side."""
+    The figures are stated here so that they are known without building anything; a test counts them anew.
 
+    Attributes:
+        factory: ``"module:function"``. A module that begins with a dot is relative to `keras_inception`.
+        size: height and width of the input, in pixels.
+        parameters: number of trainable parameters.
+        macs: multiply-adds for one image of that size.
+        heads: names of the auxiliary classifiers that ``auxiliary=True`` adds.
+    """
+
+    factory: str
     size: int
     parameters: int
     macs: int
+    heads: tuple[str, ...] = ()
+
+    @property
+    def module(self) -> str:
+        """The module that defines the factory, as in `factory`."""
+        return self.factory.partition(":")[0]
+
+    @property
+    def function(self) -> str:
+        """The name of the factory, which is public in `keras_inception`."""
+        return self.factory.partition(":")[2]
 
 
-# Here, so that they are known without building anything; a test computes them anew.
-FIGURES = {
-    "alexnet": Figures(224, 61_100_840, 714_188_480),
-    "bn_inception": Figures(224, 11_295_240, 2_032_600_064),
-    "googlenet": Figures(224, 6_998_552, 1_582_671_872),
-    "inception_resnet_v2": Figures(299, 55_843_464, 13_155_794_016),
-    "inception_v2": Figures(299, 23_815_336, 5_299_886_272),
-    "inception_v3": Figures(299, 23_834_568, 5_713_216_096),
-    "inception_v4": Figures(299, 42_679_816, 12_253_974_624),
-    "network_in_network": Figures(224, 7_595_176, 1_100_188_800),
-    "plain34": Figures(224, 21_623_848, 3_644_493_824),
-    "resnet34": Figures(224, 21_797_672, 3_663_761_408),
-    "vgg16": Figures(224, 138_357_544, 15_470_264_320),
-    "vgg19": Figures(224, 143_667_240, 19_632_062_464),
+NETWORKS = {
+    "alexnet": Network(".models.alexnet:AlexNet", 224, 61_100_840, 714_188_480),
+    "bn_inception": Network(".models.bn_inception:BNInception", 224, 11_295_240, 2_032_600_064),
+    "googlenet": Network(".models.googlenet:GoogLeNet", 224, 6_998_552, 1_582_671_872, ("aux_4a", "aux_4d")),
+    "inception_resnet_v2": Network(".models.inception_v4:InceptionResNetV2", 299, 55_843_464, 13_155_794_016),
+    "inception_v2": Network(".models.inception_v3:InceptionV2", 299, 23_815_336, 5_299_886_272, ("aux",)),
+    "inception_v3": Network(".models.inception_v3:InceptionV3", 299, 23_834_568, 5_713_216_096, ("aux",)),
+    "inception_v4": Network(".models.inception_v4:InceptionV4", 299, 42_679_816, 12_253_974_624),
+    "network_in_network": Network(".models.network_in_network:NetworkInNetwork", 224, 7_595_176, 1_100_188_800),
+    "plain34": Network(".models.resnet:Plain34", 224, 21_623_848, 3_644_493_824),
+    "resnet34": Network(".models.resnet:ResNet34", 224, 21_797_672, 3_663_761_408),
+    "vgg16": Network(".models.vgg:VGG16", 224, 138_357_544, 15_470_264_320),
+    "vgg19": Network(".models.vgg:VGG19", 224, 143_667_240, 19_632_062_464),
 }
 
 
 def list_models() -> list[str]:
-    """The names that `create` knows."""
+    """Return the names that `create` accepts."""
     return list(NETWORKS)
 
 
 def resolve(name: str) -> str:
-    """The key in `NETWORKS` of a name; neither case nor ``_`` and ``-`` matter. ValueError if there is none."""
+    """Return the key in `NETWORKS` for a name in any spelling: case, ``_`` and ``-`` are ignored.
+
+    Raises:
+        ValueError: there is no such network.
+    """
     known = {_plain(key): key for key in NETWORKS}
     if _plain(name) not in known:
-        hint = did_you_mean(name, NETWORKS.values())
+        hint = did_you_mean(name, [network.function for network in NETWORKS.values()])
         raise ValueError(f"`model` must be one of {', '.join(NETWORKS)}.{hint} Received: {name!r}")
     return known[_plain(name)]
 
 
 def family(name: str) -> str:
-    """The file of `keras_inception.models` that the network of a key in `NETWORKS` is in."""
-    return HOMES.get(NETWORKS[name], name)
+    """Return the module that defines the network of a key in `NETWORKS`; a family of networks shares one."""
+    return NETWORKS[name].module
 
 
-def create(name: str, **options) -> "keras.Model":
-    """The network of that name: ``create("inception_v3", classes=10)`` is ``InceptionV3(classes=10)``.
-
-    Neither case nor ``_`` and ``-`` matter.
+def factory(name: str) -> "Callable[..., keras.Model]":
+    """Import and return the factory of the network of that name.
 
     Raises:
         ValueError: there is no such network.
     """
-    import keras_inception
+    network = NETWORKS[resolve(name)]
+    return getattr(import_module(network.module, __package__), network.function)
 
-    return getattr(keras_inception, NETWORKS[resolve(name)])(**options)
+
+def create(name: str, **options) -> "keras.Model":
+    """Build the network of that name: ``create("inception_v3", classes=10)`` is ``InceptionV3(classes=10)``.
+
+    Args:
+        name: one of `list_models`, in any spelling: case, ``_`` and ``-`` are ignored.
+        options: arguments of the network.
+
+    Raises:
+        ValueError: there is no such network, or it refuses an argument.
+        TypeError: the network has no such argument.
+    """
+    return factory(name)(**options)
+
+
+def public(package: str) -> dict[str, str]:
+    """Return the factories that are public names of a package, each with its module relative to that package."""
+    modules = {network.function: resolve_name(network.module, __package__) for network in NETWORKS.values()}
+    return {name: module.removeprefix(f"{package}.") for name, module in modules.items()}
 
 
 def _plain(name: str) -> str:

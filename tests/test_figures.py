@@ -12,7 +12,8 @@ from PIL import Image
 from keras_inception.analysis import cost
 from keras_inception.evaluation.metrics import Evaluation
 from keras_inception.figures import RIGHT, WRONG, _rounded, confusion_picture, module_picture, prediction_picture
-from keras_inception.models.blocks import BatchNorm, Filters, conv, inception, inception_naive
+from keras_inception.models.blocks import BatchNorm, conv
+from keras_inception.models.googlenet import Filters, inception, inception_naive
 
 AWKWARD = ("$5 \\frac{", "日本語", "עברית", "🐱", "a label that goes on and on and on and on", "\\")
 
@@ -115,8 +116,10 @@ def test_labels_in_any_script_are_drawn_without_a_word(tmp_path):
 def modules():
     """A network of a reduced module, named as one of GoogLeNet's, and a naive one upon it."""
     inputs = keras.Input((16, 16, 8))
-    x = inception(inputs, Filters(1, 2, 3, 4, 5, 6), unit=partial(conv, batch_norm=BatchNorm()), name="inception_3a")
-    x = inception_naive(x, Filters(7, 0, 8, 0, 9, 0), unit=conv, five_kernel=3, name="inception_3b")
+    x = inception(
+        inputs, Filters(1, 2, 3, 4, 5, 6), conv_block=partial(conv, batch_norm=BatchNorm()), name="inception_3a"
+    )
+    x = inception_naive(x, Filters(7, 0, 8, 0, 9, 0), conv_block=conv, five_kernel=3, name="inception_3b")
     return keras.Model(inputs, x, name="two_modules")
 
 

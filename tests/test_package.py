@@ -1,4 +1,4 @@
-"""The public face of the package."""
+"""The public names of the package."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ def python(code):
     return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, encoding="utf-8").stdout
 
 
-def test_nothing_heavy_is_imported_before_it_is_used():
+def test_nothing_heavy_is_imported_with_the_package():
     heavy = {"tensorflow", "keras", "tf_keras", "PIL", "matplotlib"}
     code = "import sys, keras_inception; dir(keras_inception); print(*{name.split('.')[0] for name in sys.modules})"
     assert not heavy & set(python(code).split())
@@ -24,7 +24,7 @@ def test_preprocessing_needs_no_tensorflow():
 
 
 @pytest.mark.parametrize("name", keras_inception.__all__)
-def test_every_public_name_is_there(name):
+def test_every_public_name_can_be_imported(name):
     assert name in dir(keras_inception)
     assert getattr(keras_inception, name) is not None
 

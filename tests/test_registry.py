@@ -1,29 +1,22 @@
-import keras
 import pytest
 
-import keras_inception
-from keras_inception import analysis, registry
-
-
-@pytest.mark.parametrize("name", registry.NETWORKS)
-def test_the_figures_are_the_networks_own(name):
-    with keras.StatelessScope(initialize_variables=False):  # shapes are all that is needed
-        cost = analysis.cost(keras_inception.create(name))
-    keras.utils.clear_session(free_memory=False)  # or the next network would fill this one's weights in
-    assert cost.input_shape == (registry.FIGURES[name].size, registry.FIGURES[name].size, 3)
-    assert cost.trainable == registry.FIGURES[name].parameters
-    assert cost.macs == registry.FIGURES[name].macs
-
-
-def test_every_network_has_figures():
-    assert list(registry.FIGURES) == list(registry.NETWORKS)
+from keras_inception import registry
 
 
 @pytest.mark.parametrize("name", ["googlenet", "GoogLeNet", "goog-le_net"])
-def test_neither_case_nor_hyphens_matter(name):
+def test_case_and_hyphens_are_ignored(name):
     assert registry.resolve(name) == "googlenet"
 
 
-def test_an_unknown_name_is_refused_with_the_nearest():
+def test_the_error_for_an_unknown_name_suggests_the_nearest():
     with pytest.raises(ValueError, match=r"one of alexnet, .*, vgg19\. Did you mean VGG19\? Received: 'vgg-91'"):
         registry.resolve("vgg-91")
+
+
+def test_networks_of_one_file_are_a_family():
+    assert registry.family("vgg16") == registry.family("vgg19") != registry.family("resnet34")
+
+
+def test_public_names_are_relative_to_the_package():
+    assert registry.public("keras_inception")["VGG19"] == "models.vgg"
+    assert registry.public("keras_inception.models")["VGG19"] == "vgg"

@@ -542,7 +542,7 @@ def list_networks(json: Json = False) -> None:
                     for entry in published_for(name)
                 ],
             }
-            for name, figures in registry.FIGURES.items()
+            for name, figures in registry.NETWORKS.items()
         ]
         typer.echo(jsonlib.dumps(networks, ensure_ascii=False))
         return
@@ -554,7 +554,7 @@ def list_networks(json: Json = False) -> None:
             f"{figures.macs / 1e9:.2f} G",
             "\n".join(map(_accuracy, published_for(name))) or "none published",
         ]
-        for name, figures in registry.FIGURES.items()
+        for name, figures in registry.NETWORKS.items()
     ]
     _table(["network", "input", "parameters", "MACs", "ImageNet top-1 / top-5"], rows)
     typer.echo("Build one by keras_inception.create(NAME, weights=…): None, imagenet, imagenet:WEIGHTS or a file.")

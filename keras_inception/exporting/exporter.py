@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from keras_inception import __version__
 from keras_inception.evaluation.metrics import keras_predictor
 from keras_inception.exporting import litert_sample as sample
 from keras_inception.exporting.clients import check as check_clients
@@ -41,6 +40,7 @@ from keras_inception.utils import files
 from keras_inception.utils.progress import Progress, counted, silent
 from keras_inception.utils.subprocesses import ChildError
 from keras_inception.utils.suggestions import did_you_mean
+from keras_inception.version import __version__
 
 if TYPE_CHECKING:
     import keras

@@ -1,10 +1,11 @@
-"""The networks, one file per family; each is imported when it is first used."""
+"""The networks, one file per family, each imported when it is first used."""
 
 from typing import TYPE_CHECKING
 
+from keras_inception import registry
 from keras_inception.utils import lazy
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # a test compares this list, which type checkers and editors read, with the registry
     from keras_inception.models.alexnet import AlexNet as AlexNet
     from keras_inception.models.bn_inception import BNInception as BNInception
     from keras_inception.models.googlenet import GoogLeNet as GoogLeNet
@@ -18,20 +19,7 @@ if TYPE_CHECKING:
     from keras_inception.models.vgg import VGG16 as VGG16
     from keras_inception.models.vgg import VGG19 as VGG19
 
-HOMES = {  # of each network, the file of its family
-    "AlexNet": "alexnet",
-    "BNInception": "bn_inception",
-    "GoogLeNet": "googlenet",
-    "InceptionResNetV2": "inception_v4",
-    "InceptionV2": "inception_v3",
-    "InceptionV3": "inception_v3",
-    "InceptionV4": "inception_v4",
-    "NetworkInNetwork": "network_in_network",
-    "Plain34": "resnet",
-    "ResNet34": "resnet",
-    "VGG16": "vgg",
-    "VGG19": "vgg",
-}
+_HOMES = registry.public(__name__)
 
-__all__ = list(HOMES)
-__getattr__, __dir__ = lazy.attach(__name__, HOMES)
+__all__ = list(_HOMES)
+__getattr__, __dir__ = lazy.attach(__name__, _HOMES)

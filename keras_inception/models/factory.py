@@ -1,17 +1,107 @@
-"""What the arguments that all networks share mean, and their errors."""
+"""The arguments that all networks share: their types, their documentation, their checks and their effect."""
 
+import functools
+import inspect
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import Concatenate, ParamSpec, TypedDict
 
 import keras
 from keras import KerasTensor, layers
 
-from keras_inception.models.blocks import Unit, classifier, conv
+from keras_inception.models.blocks import ConvBlock, classifier, conv
+from keras_inception.registry import NETWORKS
 from keras_inception.utils.suggestions import did_you_mean
 from keras_inception.weights import Checkpoint, read_weights
 
+P = ParamSpec("P")
+Shape = tuple[int | None, int | None, int]
+Weights = str | os.PathLike | Checkpoint | None
+
 POOLINGS = {"avg": layers.GlobalAveragePooling2D, "max": layers.GlobalMaxPooling2D}
+# Documentation of the arguments of keras.applications, of those in `Common`, and of what every factory does.
+POSITIONAL = """\
+    include_top: end in the network's own classifier. Without it, the output is the last feature map, and the sides in
+        `input_shape` may be None.
+    weights: None for random weights, ``"imagenet"`` for published ones, ``"imagenet:PUBLISHER"`` for those of one of
+        several publishers (``keras-inception list`` names them), or the path of a file in any format that
+        `keras_inception.weights.read_tensors` knows. The network is built in the layout of the weights' publisher,
+        so that it computes the publisher's numbers, and its attribute ``preprocessing`` is the publisher's. Tensors of
+        a classifier that is not asked for are skipped. A "background" class (TF-slim's 1001) is left out with
+        ``classes=1000``.
+    input_tensor: a Keras tensor to build on, in place of a new input.
+    input_shape: (height, width, 3). By default the network's own size with a top, and any size without.
+    pooling: global pooling of the last feature map if there is no top: None, ``"avg"`` or ``"max"``.
+    classes: number of classes.
+    classifier_activation: activation of all classifiers, ``"softmax"`` by default. None returns logits.
+"""
+COMMON = """\
+    dropout: rate of the dropout before the classifier, in [0, 1).
+    auxiliary: add the auxiliary classifiers, for training. The output is then a dict with ``predictions`` and a name
+        for each of them. Only for networks that have some.
+    filters: number of filters by the name of the convolution, where it is not the paper's. A network that was pruned
+        (`keras_inception.compression.filter_pruning`) is its original with fewer filters.
+    skip_mismatch: leave out, and log, tensors that are missing, left over or of another shape (such as a classifier of
+        another number of classes), instead of raising an error.
+    name: name of the model; the network's name by default.
+"""
+ENDING = """
+Returns:
+    A functional `keras.Model` that maps (batch, height, width, 3) to (batch, classes). The channel order and range of
+    its input are those of the `keras_inception.Preprocessing` that it is trained with; nothing in the graph rescales.
+
+Raises:
+    ValueError: an argument is not one of the above or contradicts another one or the weights; the input is too small;
+        or the file of weights is damaged or does not fit.
+    OSError: the file of weights cannot be read or downloaded.
+"""
+
+
+class Common(TypedDict, total=False):
+    """The keyword arguments that every network takes, beside the seven of keras.applications and `dropout`."""
+
+    auxiliary: bool
+    filters: Mapping[str, int] | None
+    skip_mismatch: bool
+    name: str | None
+
+
+def network(key: str) -> Callable[[Callable[Concatenate["Builder", P], keras.Model]], Callable[P, keras.Model]]:
+    """Make a factory of a function that builds a network: check, apply, show and document the shared arguments.
+
+    The function declares the seven arguments of keras.applications, `dropout`, its own options and ``**common``, for
+    type checkers and editors. Its first argument is a `Builder` that holds the shared ones. The factory shows all
+    arguments in its signature and in the section "Args:" of its docstring, which takes in the section "Options:" of
+    the function's. It raises a TypeError that names any other argument.
+
+    Args:
+        key: key of the network in `keras_inception.registry.NETWORKS`.
+    """
+
+    def decorate(function: Callable[Concatenate[Builder, P], keras.Model]) -> Callable[P, keras.Model]:
+        shared = inspect.signature(Builder).parameters
+        _, *explicit, _ = inspect.signature(function).parameters.values()
+        signature = inspect.Signature(
+            [*explicit, *(shared[name] for name in Common.__annotations__)], return_annotation=keras.Model
+        )
+
+        @functools.wraps(function)
+        def factory(*args: P.args, **kwargs: P.kwargs) -> keras.Model:
+            try:
+                bound = signature.bind(*args, **kwargs)
+            except TypeError as error:
+                raise TypeError(f"{function.__name__}() {error}") from None
+            bound.apply_defaults()
+            known = {name: value for name, value in bound.arguments.items() if name in shared}
+            return function(Builder(key, **known), *args, **kwargs)
+
+        text, _, options = inspect.cleandoc(function.__doc__ or "").partition("\n\nOptions:\n")
+        options = f"{options}\n" if options else ""
+        factory.__doc__ = f"{text}\n\nArgs:\n{POSITIONAL}{options}{COMMON}{ENDING}"
+        factory.__signature__ = signature  # type: ignore[attr-defined]
+        return factory
+
+    return decorate
 
 
 def check(argument: str, value, allowed: tuple) -> None:
@@ -20,57 +110,67 @@ def check(argument: str, value, allowed: tuple) -> None:
         raise ValueError(f"`{argument}` must be one of {', '.join(map(repr, allowed))}. Received: {argument}={value!r}")
 
 
-@dataclass(frozen=True)
-class Options:
-    """The arguments of every network: keras.applications' and a few more.
+class Builder:
+    """The parts of a network that follow from the shared arguments.
+
+    Creating one checks the arguments and reads the weights. A network then begins with `input`, makes its convolutions
+    by `conv_block`, and returns what `finish` makes of its last feature map.
+
+    Args:
+        key: key of the network in `keras_inception.registry.NETWORKS`.
+        transform_input: torchvision's argument of that name.
+        others: the arguments of every network, as `POSITIONAL` and `COMMON` describe them.
 
     Attributes:
-        include_top: end in the network's own classifier. Without, the output is the last map.
-        weights: None for random ones, ``"imagenet"`` for published ones, ``"imagenet:PUBLISHER"`` for those of one of
-            several publishers (`keras_inception.weights.published`, ``keras-inception list``), or the path of a file
-            in any format that `keras_inception.weights.read_tensors` knows. The network is then built in its
-            publisher's layout, so that it gives its publisher's numbers, and `model.preprocessing` is the publisher's.
-            Tensors of a head or top that is not asked for are skipped.
-        input_tensor: a Keras tensor to build on in place of a new input.
-        input_shape: (height, width, 3).
-        pooling: of the last map when there is no top: None, ``"avg"`` or ``"max"``.
-        classes: number of classes.
-        activation: of all classifiers, the heads' too: ``"softmax"``, or None for logits.
-        auxiliary: with the auxiliary classifiers, for training. The output is then a dict.
-        dropout: rate before the classifier, in [0, 1).
-        skip_mismatch: leave tensors out that the file lacks, has too many of, or in another shape (another number of
-            classes, say), and log them.
-        name: of the model.
-        filters: of convolutions by name, where they differ from the paper's.
+        checkpoint: the weights to load, or None.
 
     Raises:
-        ValueError: an argument is wrong, or two contradict each other.
+        ValueError: an argument is wrong, or two contradict each other; or the file of weights is not understood.
+        OSError: the file of weights cannot be read.
     """
 
-    include_top: bool
-    weights: str | os.PathLike | None
-    input_tensor: KerasTensor | None
-    input_shape: tuple[int | None, int | None, int] | None
-    pooling: str | None
-    classes: int
-    activation: str | None
-    auxiliary: bool
-    dropout: float
-    skip_mismatch: bool
-    name: str
-    filters: Mapping[str, int] | None = None
+    def __init__(
+        self,
+        key: str,
+        include_top: bool,
+        weights: Weights,
+        input_tensor: KerasTensor | None,
+        input_shape: Shape | None,
+        pooling: str | None,
+        classes: int,
+        classifier_activation: str | None,
+        *,
+        dropout: float,
+        transform_input: bool = False,
+        auxiliary: bool = False,
+        filters: Mapping[str, int] | None = None,
+        skip_mismatch: bool = False,
+        name: str | None = None,
+    ):
+        self.row = NETWORKS[key]
+        self.name = name or key
+        self.include_top, self.pooling, self.classes = include_top, pooling, classes
+        self.input_tensor, self.input_shape = input_tensor, input_shape
+        self.activation, self.dropout, self.auxiliary = classifier_activation, dropout, auxiliary
+        self.filters, self.skip_mismatch = filters or {}, skip_mismatch
+        self._check()
+        self.checkpoint: Checkpoint | None = None
+        if weights is not None:
+            self.checkpoint = read_weights(weights, key, transform_input=transform_input)
 
-    def __post_init__(self):
+    def _check(self) -> None:
         check("pooling", self.pooling, (None, *POOLINGS))
         if self.include_top and self.pooling:
             raise ValueError(
                 f"`pooling` is for `include_top=False`; a top has its own. Received: pooling={self.pooling!r}"
             )
+        if self.auxiliary and not self.row.heads:
+            raise ValueError(f"`auxiliary` must be False: {self.name} has no auxiliary classifiers. Received: True")
         if self.auxiliary and not self.include_top:
             raise ValueError(
                 "`auxiliary=True` needs `include_top=True`: heads are classifiers. Received: include_top=False"
             )
-        for layer, count in (self.filters or {}).items():
+        for layer, count in self.filters.items():
             if not isinstance(count, int) or isinstance(count, bool) or count < 1:
                 raise ValueError(f"`filters` must be positive integers. Received: filters={{{layer!r}: {count!r}}}")
         if not isinstance(self.classes, int) or self.classes < 1:
@@ -78,47 +178,23 @@ class Options:
         if not 0 <= self.dropout < 1:
             raise ValueError(f"`dropout` must be in [0, 1). Received: dropout={self.dropout!r}")
 
-    def refuse_auxiliary(self) -> None:
-        """Raise ValueError if heads are asked of a network that has none."""
-        if self.auxiliary:
-            raise ValueError(f"`auxiliary` must be False: {self.name} has no auxiliary classifiers. Received: True")
-
-    def unit(self, **layout) -> Unit:
-        """The convolution unit: `keras_inception.models.blocks.conv` with such options and the filters of `filters`."""
-        known = self.filters or {}
-
-        def unit(x: KerasTensor, filters: int, size: int | tuple[int, int], *, name: str, **options) -> KerasTensor:
-            return conv(x, known.get(name, filters), size, **{**layout, **options}, name=name)
-
-        return unit
-
-    def read_weights(self, family: str, *, transform_input: bool = False) -> Checkpoint | None:
-        """The weights of the argument `weights`; None if there are none to load.
+    def input(self, min_size: int, *, size: int | None = None, fixed: bool = False) -> KerasTensor:
+        """Return the tensor to build on, (batch, height, width, 3), from `input_tensor` or `input_shape`.
 
         Args:
-            family: the network's key in `keras_inception.weights.publishers.PUBLISHERS`.
-            transform_input: torchvision's argument of that name.
-        """
-        if self.weights is None:
-            return None
-        return read_weights(self.weights, family, transform_input=transform_input)
-
-    def image_input(self, size: int, min_size: int, *, fixed: bool = False) -> tuple[KerasTensor, KerasTensor]:
-        """The model's input and the tensor to build on, from keras.applications' pair of arguments.
-
-        Args:
-            size: side of the input in the paper, taken if there is a top and no shape is given.
-            min_size: the smallest side that the network can take.
-            fixed: whether the top, as the heads always, needs a known height and width.
+            min_size: the smallest height and width that the network accepts.
+            size: height and width with a top and without a given shape, where they are not the registry's.
+            fixed: the top needs a known height and width. Auxiliary classifiers always do.
 
         Raises:
-            ValueError: not (height, width, 3), a side below `min_size`, or channels-first image data.
+            ValueError: the shape is not (height, width, 3), a side is below `min_size` or unknown where it must be
+                known, or image data is channels first.
         """
         if keras.config.image_data_format() != "channels_last":
             raise ValueError("The networks are built channels last. Received: image_data_format='channels_first'")
-        default = (size, size, 3) if self.include_top else (None, None, 3)
-        given = self.input_shape if self.input_tensor is None else self.input_tensor.shape[1:]
-        shape = tuple(given or default)
+        side = (size or self.row.size) if self.include_top else None
+        own = self.input_shape if self.input_tensor is None else self.input_tensor.shape[1:]
+        shape = tuple(own or (side, side, 3))
         if len(shape) != 3 or shape[2] != 3:
             raise ValueError(f"`input_shape` must be (height, width, 3). Received: {shape}")
         if any(side is not None and side < min_size for side in shape[:2]):
@@ -127,45 +203,68 @@ class Options:
             because = "`auxiliary=True`" if self.auxiliary else "the classifier"
             raise ValueError(f"{because} needs an `input_shape` of known height and width. Received: {shape}")
         if self.input_tensor is None:
-            inputs = keras.Input(shape, name="image")
-            return inputs, inputs
-        return keras.utils.get_source_inputs(self.input_tensor)[0], self.input_tensor
+            self._inputs = keras.Input(shape, name="image")
+            return self._inputs
+        self._inputs = keras.utils.get_source_inputs(self.input_tensor)[0]
+        return self.input_tensor
 
-    def model(
+    def conv_block(self, **layout) -> ConvBlock:
+        """Return `keras_inception.models.blocks.conv` with these defaults and the numbers of filters in `filters`."""
+
+        def conv_block(
+            x: KerasTensor, filters: int, size: int | tuple[int, int], *, name: str, **options
+        ) -> KerasTensor:
+            return conv(x, self.filters.get(name, filters), size, **{**layout, **options}, name=name)
+
+        return conv_block
+
+    def finish(
         self,
-        inputs: KerasTensor,
         x: KerasTensor,
-        checkpoint: Checkpoint | None,
         *,
         heads: Mapping[str, KerasTensor] | None = None,
         top: Callable[[KerasTensor], KerasTensor] | None = None,
     ) -> keras.Model:
-        """The network from its input to its last map `x`, with its end put on and its weights loaded.
+        """Return the model that ends in the feature map `x`, with its classifier added and its weights loaded.
 
         Args:
-            heads: outputs of the auxiliary classifiers, by name.
-            top: from the last map to the predictions; global average pooling, dropout and a dense layer if None.
+            x: the last feature map.
+            heads: outputs of the auxiliary classifiers by name.
+            top: makes the predictions of the last feature map; by default `pooled_classifier`.
+
+        Raises:
+            ValueError: the weights do not fit, or an entry of `filters` has no effect.
         """
         if self.include_top:
-            x = (top or self._pooled_classifier)(x)
+            x = (top or self.pooled_classifier)(x)
         elif self.pooling:
             x = POOLINGS[self.pooling](name="global_pool")(x)
-        model = keras.Model(inputs, {"predictions": x, **(heads or {})} if self.auxiliary else x, name=self.name)
-        convolutions = [layer.name for layer in model.layers if isinstance(layer, layers.Conv2D)]
-        for layer in self.filters or {}:
-            if layer not in convolutions:
-                hint = did_you_mean(layer, convolutions)
-                raise ValueError(f"`filters` must name convolutions of {self.name}.{hint} Received: {layer!r}")
-        if checkpoint:
-            checkpoint.load_into(model, skip_mismatch=self.skip_mismatch)
+        outputs = {"predictions": x, **(heads or {})} if self.auxiliary else x
+        model = keras.Model(self._inputs, outputs, name=self.name)
+        self._check_filters({layer.name: layer.filters for layer in model.layers if isinstance(layer, layers.Conv2D)})
+        if self.checkpoint:
+            self.checkpoint.load_into(model, skip_mismatch=self.skip_mismatch)
             height, width = model.input_shape[1:3]
-            preprocessing = checkpoint.preprocessing
+            preprocessing = self.checkpoint.preprocessing
             model.preprocessing = preprocessing.replace(size=(height, width)) if height and width else preprocessing
         return model
 
+    def _check_filters(self, built: Mapping[str, int]) -> None:
+        """Raise ValueError unless every entry of `filters` is in the convolutions as they were built."""
+        for layer, count in self.filters.items():
+            if layer not in built:
+                hint = did_you_mean(layer, built)
+                raise ValueError(f"`filters` must name convolutions of {self.name}.{hint} Received: {layer!r}")
+            if built[layer] != count:
+                raise ValueError(
+                    f"`filters` of {layer} must be {built[layer]}: it follows from the number of classes, or from the "
+                    f"channels that its output is added to. Received: {count}"
+                )
+
     def classifier(self, x: KerasTensor) -> KerasTensor:
-        """Dropout and the dense layer ``predictions``: (batch, features) -> (batch, classes)."""
+        """Add dropout and the dense layer ``predictions``: (batch, features) -> (batch, classes)."""
         return classifier(x, self.classes, dropout=self.dropout, activation=self.activation, name="predictions")
 
-    def _pooled_classifier(self, x: KerasTensor) -> KerasTensor:
+    def pooled_classifier(self, x: KerasTensor) -> KerasTensor:
+        """Add global average pooling and `classifier`: (batch, height, width, channels) -> (batch, classes)."""
         return self.classifier(layers.GlobalAveragePooling2D(name="global_pool")(x))

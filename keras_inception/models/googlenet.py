@@ -1,16 +1,39 @@
 """GoogLeNet, the first Inception network: Szegedy et al., Going Deeper with Convolutions, arXiv 1409.4842."""
 
-import os
-from collections.abc import Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 import keras
+from keras import KerasTensor, layers
 
 from keras_inception.layers import LocalResponseNormalization
-from keras_inception.models.blocks import BatchNorm, Filters, auxiliary_head, inception, inception_naive, max_pool
-from keras_inception.models.factory import Options, check
+from keras_inception.models.blocks import (
+    BatchNorm,
+    Branches,
+    Conv,
+    ConvBlock,
+    Pool,
+    adaptive_average_pool,
+    classifier,
+    max_pool,
+    module,
+    projected,
+    reduced,
+)
+from keras_inception.models.factory import Builder, Common, Shape, Weights, check, network
 from keras_inception.weights import Checkpoint
+
+
+class Filters(NamedTuple):
+    """Filters of an Inception v1 module, in the order of the columns of Table 1."""
+
+    one: int
+    three_reduce: int
+    three: int
+    five_reduce: int
+    five: int
+    pool: int
+
 
 # Table 1 of the paper; a name's digit is its stage, a letter alone stands for the module in it.
 MODULES = {
@@ -26,22 +49,22 @@ MODULES = {
 }
 AUXILIARY = ("4a", "4d")
 MIN_SIZE = 32
-# Strides of conv1, pool1 and pool2; by what they shrink the picture in all. The paper's is 8.
+# Strides of conv1, pool1 and pool2 by the factor that they shrink the image by in all. The paper's is 8.
 STEM_STRIDES = {8: (2, 2, 2), 4: (1, 2, 2), 2: (1, 1, 2)}
-MODULE_KINDS = {"reduced": inception, "naive": inception_naive}
 
 
 class Layout(NamedTuple):
-    """What differs between the GoogLeNets that were published with weights."""
+    """The differences between the GoogLeNets that were published with weights."""
 
     batch_norm: BatchNorm | None
     five_kernel: int
-    padding: str = "same"  # or "symmetric": zeros as Caffe and torch put them
+    padding: str = "same"  # or "symmetric": zeros on every side, as in Caffe and torch
     pool4_size: int = 3
     adaptive_heads: bool = False
 
     @property
     def normalization(self) -> str:
+        """The value of the argument `normalization`."""
         return "batch_norm" if self.batch_norm else "lrn"
 
 
@@ -54,147 +77,173 @@ LAYOUTS = {
 }
 
 
-def _lrn(x, name, builtin=False):
-    # The paper gives no figures: these are AlexNet's, as Caffe has them (alpha 1e-4, divided by the window of 5).
-    figures = {"depth_radius": 2, "bias": 1.0, "alpha": 2e-5, "beta": 0.75}
-    return LocalResponseNormalization(**figures, builtin=builtin, name=name)(x)
+def inception(x: KerasTensor, f: Filters, *, conv_block: ConvBlock, five_kernel: int = 5, name: str) -> KerasTensor:
+    """Add an Inception module with dimension reduction (Fig. 2b).
+
+    (batch, h, w, c) -> (batch, h, w, f.one + f.three + f.five + f.pool). ``five_kernel=3`` is the module of TF-slim
+    and torchvision, whose "5x5" branch has a 3×3 kernel.
+    """
+    branches: Branches = [
+        [Conv("1x1", f.one)],
+        reduced("3x3", f.three_reduce, (f.three, 3)),
+        reduced("5x5", f.five_reduce, (f.five, five_kernel)),
+        projected("max", f.pool),
+    ]
+    return module(x, branches, conv_block=conv_block, name=name)
 
 
+def inception_naive(
+    x: KerasTensor, f: Filters, *, conv_block: ConvBlock, five_kernel: int = 5, name: str
+) -> KerasTensor:
+    """Add a naive Inception module (Fig. 2a): no reductions, and the pooling keeps all its channels.
+
+    (batch, h, w, c) -> (batch, h, w, f.one + f.three + f.five + c): a stack of them can only grow.
+    """
+    branches: Branches = [
+        [Conv("1x1", f.one)],
+        [Conv("3x3", f.three, 3)],
+        [Conv("5x5", f.five, five_kernel)],
+        [Pool("max")],
+    ]
+    return module(x, branches, conv_block=conv_block, name=name)
+
+
+MODULE_KINDS = {"reduced": inception, "naive": inception_naive}
+
+
+def auxiliary_head(
+    x: KerasTensor,
+    classes: int,
+    *,
+    conv_block: ConvBlock,
+    adaptive: bool = False,
+    activation: str | None,
+    name: str,
+) -> KerasTensor:
+    """Add an auxiliary classifier (section 5): (batch, h, w, c) -> (batch, classes), h and w known.
+
+    It is 5×5 average pooling of stride 3 (a 14×14 map becomes 4×4), a 1×1 convolution with 128 filters, a dense layer
+    of 1024 units, dropout of 0.7 and the classifier. On a map smaller than 5×5, the pooling window is the map.
+
+    Args:
+        x: the output of the module that the head reads.
+        classes: number of classes.
+        conv_block: makes the convolution.
+        adaptive: pool any map to 4×4 instead, as torchvision does.
+        activation: activation of the classifier; None returns logits.
+        name: name of the classifier, with which the names of all layers begin.
+    """
+    if adaptive:
+        x = adaptive_average_pool(x, 4, name=f"{name}_pool")
+    else:
+        window = tuple(min(5, side) for side in x.shape[1:3])
+        x = layers.AveragePooling2D(window, strides=3, name=f"{name}_pool")(x)
+    x = conv_block(x, 128, 1, name=f"{name}_conv")
+    x = layers.Flatten(name=f"{name}_flatten")(x)
+    x = layers.Dense(1024, activation="relu", kernel_initializer="he_normal", name=f"{name}_fc")(x)
+    return classifier(x, classes, dropout=0.7, activation=activation, name=name)
+
+
+def _lrn(x: KerasTensor, name: str, builtin: bool = False) -> KerasTensor:
+    # The paper states no constants: these are AlexNet's, as in Caffe (alpha 1e-4, divided by the window of 5).
+    constants = {"depth_radius": 2, "bias": 1.0, "alpha": 2e-5, "beta": 0.75}
+    return LocalResponseNormalization(**constants, builtin=builtin, name=name)(x)
+
+
+@network("googlenet")
 def GoogLeNet(
+    net: Builder,
     include_top: bool = True,
-    weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
-    input_shape: tuple[int | None, int | None, int] | None = None,
+    weights: Weights = None,
+    input_tensor: KerasTensor | None = None,
+    input_shape: Shape | None = None,
     pooling: str | None = None,
     classes: int = 1000,
     classifier_activation: str | None = "softmax",
     *,
-    auxiliary: bool = False,
     module: str = "reduced",
     normalization: str | None = None,
     five_kernel: int | None = None,
     stem_stride: int = 8,
     dropout: float = 0.4,
     transform_input: bool = False,
-    filters: Mapping[str, int] | None = None,
-    skip_mismatch: bool = False,
-    name: str = "googlenet",
+    **common: Unpack[Common],
 ) -> keras.Model:
-    """GoogLeNet (Inception v1), Szegedy et al., Going Deeper with Convolutions, arXiv 1409.4842, Table 1.
+    """Build GoogLeNet (Inception v1), Szegedy et al., Going Deeper with Convolutions, arXiv 1409.4842, Table 1.
 
-    Input: (batch, height, width, 3), sides of 32 or more, 224×224 in the paper, in the channel order and range that
-    the preprocessing of the training or of the weights' publisher yields (`keras_inception.Preprocessing`): nothing
-    in the graph rescales. Output: (batch, classes); with ``auxiliary=True`` a dict of three such, named
-    ``predictions``, ``aux_4a`` and ``aux_4d``. Stages are layers named ``conv1``, ``pool1``, ``conv2``, ``pool2``,
-    ``inception_3a`` and so on.
+    Input: 224×224 in the paper, sides of 32 pixels or more. Stages are layers named ``conv1``, ``pool1``, ``conv2``,
+    ``pool2``, ``inception_3a`` and so on.
 
-    Args:
-        include_top: end in global average pooling, dropout and classifier. Without, the output is that of the last
-            module, (batch, height / 32, width / 32, 1024), and the sides of ``input_shape`` may be None.
-        weights: None for random ones, ``"imagenet"`` (torchvision's) or ``"imagenet:caffe"``, or the path of a file
-            with the tensors of torchvision's googlenet, Caffe's bvlc_googlenet or TF-slim's inception_v1, in any format
-            that `keras_inception.weights.read_tensors` knows. The network is then built in its publisher's layout, so
-            that it gives its publisher's numbers, and its attribute ``preprocessing`` is the publisher's. Tensors of a
-            head or top that is not asked for are skipped. TF-slim's 1001 classes begin with "background": with
-            ``classes=1000`` it is left out.
-        input_tensor: a Keras tensor to build on in place of a new input.
-        input_shape: (height, width, 3); (224, 224, 3) if there is a top.
-        pooling: of the last map when there is no top: None, ``"avg"`` or ``"max"``; gives (batch, 1024).
-        classes: number of classes.
-        classifier_activation: of all classifiers, the heads' too; None gives logits.
-        auxiliary: with the two auxiliary classifiers, on 4a and 4d (section 5), for training.
-            `keras_inception.inference_model` takes them off. A head pools its 14×14 map to 4×4 (5×5, stride 3). On
-            smaller pictures there is less to pool: from 65 to 127 px a head sees one 5×5 window in the upper left of
-            the map, below that the average of all of it.
-        module: ``"reduced"`` (Fig. 2b) or ``"naive"`` (Fig. 2a: no 1×1 reductions, the pooling passes all on).
-        normalization: ``"lrn"`` (the paper) or ``"batch_norm"`` (torchvision, TF-slim: after every convolution, in
-            place of the bias). None is the layout of ``weights``, else ``"lrn"``. ``"lrn_builtin"`` is the paper's by
-            TensorFlow's and TFLite's own operation, which is slow on a phone: to compare with.
-        five_kernel: kernel of the 5×5 branch, 5 or 3. None is 5 with LRN and 3 with batch norm, as published.
-        stem_stride: by what the layers before 3a shrink the picture: 8 as in the paper, 4 for pictures of 64 px, or 2
-            for 32 px, of which little would be left. A deviation: the kernels are the paper's, but conv1, and with 2
-            also pool1, step by one pixel. The sides may then be 16 or 8 pixels; weights fit whatever the stride.
-        dropout: rate before the classifier, in [0, 1); 0.4 in Table 1. The heads' is 0.7.
-        transform_input: torchvision's argument of that name, composed into ``preprocessing``: False normalises by
-            ImageNet's mean and deviation, True to -1 … 1, as its published weights want it and ``"imagenet"`` has it.
-        filters: of convolutions by name, where they are to be others than the paper's. A network that was slimmed
-            (`keras_inception.compression.filter_pruning`) is this one with fewer.
-        skip_mismatch: leave out tensors that are missing, left over or of another shape, a classifier's of another
-            number of classes, say, instead of raising.
-        name: of the model.
+    The top is global average pooling, dropout (0.4 in Table 1) and the classifier. Without a top, the output is that
+    of the last module, (batch, height / 32, width / 32, 1024).
 
-    Returns:
-        A functional `keras.Model`.
+    With ``auxiliary=True`` the output is a dict of ``predictions``, ``aux_4a`` and ``aux_4d``, the auxiliary
+    classifiers on modules 4a and 4d (section 5), whose dropout is 0.7; `keras_inception.inference_model` removes them.
+    A head pools its 14×14 map to 4×4 (5×5, stride 3). Smaller images leave less to pool: from 65 to 127 pixels, a head
+    sees one 5×5 window in the upper left of the map, below that the average of all of it.
 
-    Raises:
-        ValueError: an argument is not one of the above, contradicts the weights, or the input is too small; or the
-            file of weights is not understood, or does not fit.
-        OSError: the file of weights cannot be read.
+    Weights: googlenet of torchvision, bvlc_googlenet of Caffe and inception_v1 of TF-slim.
+
+    Options:
+        module: ``"reduced"`` (Fig. 2b), or ``"naive"`` (Fig. 2a: no 1×1 reductions, the pooling keeps all channels).
+        normalization: ``"lrn"`` (the paper) or ``"batch_norm"`` (torchvision and TF-slim: after every convolution, in
+            place of the bias). None follows `weights`; without weights it is ``"lrn"``. ``"lrn_builtin"`` computes
+            ``"lrn"`` by the operation of TensorFlow and TFLite, which is slow on a phone: for comparison.
+        five_kernel: kernel size of the 5×5 branch, 5 or 3. None is 5 with LRN and 3 with batch norm, as published.
+        stem_stride: factor by which the layers before 3a shrink the image: 8 as in the paper, 4 for images of 64
+            pixels, or 2 for 32 pixels, of which little would be left otherwise. This departs from the paper: its
+            kernels stay, but conv1, and with 2 also pool1, have a stride of 1. The sides may then be as small as 16 or
+            8 pixels. The weights fit any stride.
+        transform_input: torchvision's argument of that name, composed into ``preprocessing``: False normalizes by
+            ImageNet's mean and deviation; True to -1 … 1, as torchvision's published weights expect and
+            ``"imagenet"`` sets by itself.
     """
     check("module", module, tuple(MODULE_KINDS))
     check("normalization", normalization, (None, "lrn", "lrn_builtin", "batch_norm"))
-    builtin = normalization == "lrn_builtin"
-    normalization = "lrn" if builtin else normalization
     check("five_kernel", five_kernel, (None, 3, 5))
     check("stem_stride", stem_stride, tuple(STEM_STRIDES))
-    options = Options(
-        include_top,
-        weights,
-        input_tensor,
-        input_shape,
-        pooling,
-        classes,
-        classifier_activation,
-        auxiliary,
-        dropout,
-        skip_mismatch,
-        name,
-        filters,
-    )
-    checkpoint = options.read_weights("googlenet", transform_input=transform_input)
-    layout = _layout(checkpoint, normalization)
-    if checkpoint and checkpoint.publisher != "keras_inception":
-        checkpoint.check_option("five_kernel", five_kernel, layout.five_kernel)
-        checkpoint.check_option("module", module, "reduced")
-    layout = layout._replace(five_kernel=five_kernel or layout.five_kernel)
+    builtin = normalization == "lrn_builtin"
+    layout = _layout(net.checkpoint, "lrn" if builtin else normalization)
+    if net.checkpoint and not net.checkpoint.is_own:
+        net.checkpoint.check_option("five_kernel", five_kernel, layout.five_kernel)
+        net.checkpoint.check_option("module", module, "reduced")
 
-    inputs, x = options.image_input(224, MIN_SIZE * stem_stride // 8)
-    strides = STEM_STRIDES[stem_stride]
-    unit = options.unit(padding=layout.padding, batch_norm=layout.batch_norm)
+    x = net.input(MIN_SIZE * stem_stride // 8)
+    strides, kernel = STEM_STRIDES[stem_stride], five_kernel or layout.five_kernel
+    conv_block = net.conv_block(padding=layout.padding, batch_norm=layout.batch_norm)
     pool = partial(max_pool, padding="same" if layout.padding == "same" else "ceil")
     normalize = (lambda x, name: x) if layout.batch_norm else partial(_lrn, builtin=builtin)
 
-    x = unit(x, 64, 7, strides=strides[0], name="conv1")  # 112×112×64
+    x = conv_block(x, 64, 7, strides=strides[0], name="conv1")  # 112×112×64
     x = normalize(pool(x, strides=strides[1], name="pool1"), name="pool1_norm")  # 56×56×64
-    x = unit(x, 64, 1, name="conv2_reduce")
-    x = normalize(unit(x, 192, 3, name="conv2"), name="conv2_norm")  # 56×56×192
+    x = conv_block(x, 64, 1, name="conv2_reduce")
+    x = normalize(conv_block(x, 192, 3, name="conv2"), name="conv2_norm")  # 56×56×192
     x = pool(x, strides=strides[2], name="pool2")  # 28×28×192
     heads = {}
-    for key, row in MODULES.items():
+    for key, filters in MODULES.items():
         if key == "4a":
             x = pool(x, name="pool3")  # 14×14×480
         if key == "5a":
             x = pool(x, layout.pool4_size, name="pool4")  # 7×7×832
-        x = MODULE_KINDS[module](x, row, unit=unit, five_kernel=layout.five_kernel, name=f"inception_{key}")
-        if auxiliary and key in AUXILIARY:
+        x = MODULE_KINDS[module](x, filters, conv_block=conv_block, five_kernel=kernel, name=f"inception_{key}")
+        if net.auxiliary and key in AUXILIARY:
             heads[f"aux_{key}"] = auxiliary_head(
                 x,
-                classes,
-                unit=unit,
+                net.classes,
+                conv_block=conv_block,
                 adaptive=layout.adaptive_heads,
-                activation=classifier_activation,
+                activation=net.activation,
                 name=f"aux_{key}",
             )
-
-    return options.model(inputs, x, checkpoint, heads=heads)
+    return net.finish(x, heads=heads)
 
 
 def _layout(checkpoint: Checkpoint | None, normalization: str | None) -> Layout:
-    """The layout of the weights, else of the argument; ValueError if they contradict each other."""
+    """Return the layout of the weights, else of the argument; raise ValueError if they contradict each other."""
     if checkpoint is None:
         return LAYOUTS[normalization or "lrn"]
-    if checkpoint.publisher == "keras_inception":
-        layout = LAYOUTS["batch_norm" if "conv1_bn/beta" in checkpoint.tensors else "lrn"]
+    if checkpoint.is_own:
+        layout = LAYOUTS["batch_norm" if checkpoint.has("conv1_bn/beta") else "lrn"]
     else:
         layout = LAYOUTS[checkpoint.publisher]
     checkpoint.check_option("normalization", normalization, layout.normalization)

@@ -1,10 +1,9 @@
-"""Inception v4 and Inception-ResNet v2: Szegedy et al., Inception-v4, Inception-ResNet and the Impact of Residual
-Connections on Learning, arXiv 1602.07261.
+"""Inception v4 and Inception-ResNet v2: Szegedy et al., arXiv 1602.07261.
+
+The paper is "Inception-v4, Inception-ResNet and the Impact of Residual Connections on Learning".
 """
 
-import os
-from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 import keras
 from keras import KerasTensor, layers
@@ -15,9 +14,9 @@ from keras_inception.models.blocks import (
     BatchNorm,
     Branches,
     Conv,
+    ConvBlock,
     Pool,
     Split,
-    Unit,
     branch,
     conv,
     fork,
@@ -27,10 +26,10 @@ from keras_inception.models.blocks import (
     projected,
     reduced,
 )
-from keras_inception.models.factory import Options
+from keras_inception.models.factory import Builder, Common, Shape, Weights, network
 from keras_inception.weights import Checkpoint
 
-MIN_SIZE = 75  # the last grid reduction then makes 1×1 of 3×3
+MIN_SIZE = 75  # the last grid reduction then turns 3×3 into 1×1
 
 INCEPTION_A: Branches = [  # Fig. 4
     [Conv("1x1", 96)],
@@ -106,166 +105,85 @@ RESNET_MODULES: dict[str, Branches | Residual] = {
 }
 
 
+@network("inception_v4")
 def InceptionV4(
+    net: Builder,
     include_top: bool = True,
-    weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
-    input_shape: tuple[int | None, int | None, int] | None = None,
+    weights: Weights = None,
+    input_tensor: KerasTensor | None = None,
+    input_shape: Shape | None = None,
     pooling: str | None = None,
     classes: int = 1000,
     classifier_activation: str | None = "softmax",
     *,
-    auxiliary: bool = False,
     dropout: float = 0.2,
-    filters: Mapping[str, int] | None = None,
-    skip_mismatch: bool = False,
-    name: str = "inception_v4",
+    **common: Unpack[Common],
 ) -> keras.Model:
-    """Inception v4, Szegedy et al., arXiv 1602.07261, Fig. 9.
+    """Build Inception v4, Szegedy et al., arXiv 1602.07261, Fig. 9.
 
-    Input: (batch, height, width, 3), sides of 75 or more, 299×299 in the paper, in the channel order and range that
-    the preprocessing of the training or of the weights' publisher yields (`keras_inception.Preprocessing`). Output:
-    (batch, classes). Stages are layers named by the published end points: ``conv2d_1a``, ``conv2d_2a``,
-    ``conv2d_2b``, ``mixed_3a``, ``mixed_4a``, ``mixed_5a`` to ``mixed_5e``, ``mixed_6a`` to ``mixed_6h``,
-    ``mixed_7a`` to ``mixed_7d``.
+    Input: 299×299 in the paper, sides of 75 pixels or more. Stages are layers named after the published end points:
+    ``conv2d_1a``, ``conv2d_2a``, ``conv2d_2b``, ``mixed_3a``, ``mixed_4a``, ``mixed_5a`` to ``mixed_5e``, ``mixed_6a``
+    to ``mixed_6h``, ``mixed_7a`` to ``mixed_7d``.
 
-    Args:
-        include_top: end in global average pooling, dropout and classifier. Without, the output is that of the last
-            module, 8×8×1536 of 299×299, and the sides of ``input_shape`` may be None.
-        weights: None for random ones, ``"imagenet"`` for published ones, or the path of a file with the tensors of
-            timm's inception_v4, in any format that `keras_inception.weights.read_tensors` knows. The attribute
-            ``preprocessing`` is then the publisher's.
-        input_tensor: a Keras tensor to build on in place of a new input.
-        input_shape: (height, width, 3); (299, 299, 3) if there is a top.
-        pooling: of the last map when there is no top: None, ``"avg"`` or ``"max"``; gives (batch, 1536).
-        classes: number of classes.
-        classifier_activation: None gives logits.
-        auxiliary: must be False; the network has no auxiliary classifiers here.
-        dropout: rate before the classifier, in [0, 1); the paper keeps 0.8.
-        filters: of convolutions by name, where they are to be others than the paper's. A network that was slimmed
-            (`keras_inception.compression.filter_pruning`) is this one with fewer.
-        skip_mismatch: leave out tensors that are missing, left over or of another shape instead of raising.
-        name: of the model.
+    The top is global average pooling, dropout (the paper keeps 0.8) and the classifier. Without a top, the output is
+    that of the last module, 8×8×1536 for 299×299. There are no auxiliary classifiers here.
 
-    Returns:
-        A functional `keras.Model`.
-
-    Raises:
-        ValueError: an argument is not one of the above, or the input is too small; or the file of weights is not
-            understood, or does not fit.
-        OSError: the file of weights cannot be read.
+    Weights: timm's inception_v4.
     """
-    options = Options(
-        include_top,
-        weights,
-        input_tensor,
-        input_shape,
-        pooling,
-        classes,
-        classifier_activation,
-        auxiliary,
-        dropout,
-        skip_mismatch,
-        name,
-        filters,
-    )
-    options.refuse_auxiliary()
-    checkpoint = options.read_weights("inception_v4")
-    inputs, x = options.image_input(299, MIN_SIZE)
-    unit = options.unit(batch_norm=BatchNorm())
-
-    x = branch(x, STEM, unit=unit, name="conv2d")  # 147×147×64
+    x = net.input(MIN_SIZE)
+    conv_block = net.conv_block(batch_norm=BatchNorm())
+    x = branch(x, STEM, conv_block=conv_block, name="conv2d")  # 147×147×64
     for stage, branches in V4_MODULES.items():
-        x = module(x, branches, unit=unit, name=stage)
-    return options.model(inputs, x, checkpoint)
+        x = module(x, branches, conv_block=conv_block, name=stage)
+    return net.finish(x)
 
 
+@network("inception_resnet_v2")
 def InceptionResNetV2(
+    net: Builder,
     include_top: bool = True,
-    weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
-    input_shape: tuple[int | None, int | None, int] | None = None,
+    weights: Weights = None,
+    input_tensor: KerasTensor | None = None,
+    input_shape: Shape | None = None,
     pooling: str | None = None,
     classes: int = 1000,
     classifier_activation: str | None = "softmax",
     *,
-    auxiliary: bool = False,
     dropout: float = 0.2,
-    filters: Mapping[str, int] | None = None,
-    skip_mismatch: bool = False,
-    name: str = "inception_resnet_v2",
+    **common: Unpack[Common],
 ) -> keras.Model:
-    """Inception-ResNet v2, Szegedy et al., arXiv 1602.07261, Fig. 15, as published by its authors.
+    """Build Inception-ResNet v2, Szegedy et al., arXiv 1602.07261, Fig. 15, as published by its authors.
 
-    Input: (batch, height, width, 3), sides of 75 or more, 299×299 in the paper, in the channel order and range that
-    the preprocessing of the training or of the weights' publisher yields (`keras_inception.Preprocessing`). Output:
-    (batch, classes). Stages are layers named by the published end points: ``conv2d_1a`` to ``conv2d_4a``,
-    ``maxpool_3a``, ``maxpool_5a``, ``mixed_5b``, ``mixed_6a``, ``mixed_7a``, ``conv2d_7b``; and the
-    residual blocks ``block35_1`` to ``block35_10``, ``block17_1`` to ``block17_20``, ``block8_1`` to ``block8_10``.
+    Input: 299×299 in the paper, sides of 75 pixels or more. Stages are layers named after the published end points:
+    ``conv2d_1a`` to ``conv2d_4a``, ``maxpool_3a``, ``maxpool_5a``, ``mixed_5b``, ``mixed_6a``, ``mixed_7a``,
+    ``conv2d_7b``; and the residual blocks ``block35_1`` to ``block35_10``, ``block17_1`` to ``block17_20``,
+    ``block8_1`` to ``block8_10``.
 
-    Args:
-        include_top: end in global average pooling, dropout and classifier. Without, the output is that of
-            ``conv2d_7b``, 8×8×1536 of 299×299, and the sides of ``input_shape`` may be None.
-        weights: None for random ones, ``"imagenet"`` for published ones, or the path of a file with the tensors of
-            inception_resnet_v2 of timm or of keras.applications (whose batch norm has no scale), in any format that
-            `keras_inception.weights.read_tensors` knows. The network is then built in its publisher's layout, and its
-            attribute ``preprocessing`` is the publisher's.
-        input_tensor: a Keras tensor to build on in place of a new input.
-        input_shape: (height, width, 3); (299, 299, 3) if there is a top.
-        pooling: of the last map when there is no top: None, ``"avg"`` or ``"max"``; gives (batch, 1536).
-        classes: number of classes.
-        classifier_activation: None gives logits.
-        auxiliary: must be False; the network has no auxiliary classifiers here.
-        dropout: rate before the classifier, in [0, 1); the paper keeps 0.8.
-        filters: of convolutions by name, where they are to be others than the paper's. A network that was slimmed
-            (`keras_inception.compression.filter_pruning`) is this one with fewer.
-        skip_mismatch: leave out tensors that are missing, left over or of another shape instead of raising.
-        name: of the model.
+    The top is global average pooling, dropout (the paper keeps 0.8) and the classifier. Without a top, the output is
+    that of ``conv2d_7b``, 8×8×1536 for 299×299. There are no auxiliary classifiers here.
 
-    Returns:
-        A functional `keras.Model`.
-
-    Raises:
-        ValueError: an argument is not one of the above, or the input is too small; or the file of weights is not
-            understood, or does not fit.
-        OSError: the file of weights cannot be read.
+    Weights: inception_resnet_v2 of timm and of keras.applications, whose batch norm has no scale.
     """
-    options = Options(
-        include_top,
-        weights,
-        input_tensor,
-        input_shape,
-        pooling,
-        classes,
-        classifier_activation,
-        auxiliary,
-        dropout,
-        skip_mismatch,
-        name,
-        filters,
-    )
-    options.refuse_auxiliary()
-    checkpoint = options.read_weights("inception_resnet_v2")
-    inputs, x = options.image_input(299, MIN_SIZE)
-    unit = options.unit(batch_norm=BatchNorm(scale=_has_scale(checkpoint)))
+    x = net.input(MIN_SIZE)
+    conv_block = net.conv_block(batch_norm=BatchNorm(scale=_has_scale(net.checkpoint)))
 
-    x = branch(x, STEM, unit=unit, name="conv2d")  # 147×147×64
+    x = branch(x, STEM, conv_block=conv_block, name="conv2d")  # 147×147×64
     x = max_pool(x, padding="valid", name="maxpool_3a")  # 73×73×64
-    x = unit(x, 80, 1, name="conv2d_3b")
-    x = unit(x, 192, 3, padding="valid", name="conv2d_4a")  # 71×71×192
+    x = conv_block(x, 80, 1, name="conv2d_3b")
+    x = conv_block(x, 192, 3, padding="valid", name="conv2d_4a")  # 71×71×192
     x = max_pool(x, padding="valid", name="maxpool_5a")  # 35×35×192
     for stage, row in RESNET_MODULES.items():
         if isinstance(row, Residual):
-            x = _residual(x, row, unit=unit, name=stage)
+            x = _residual(x, row, conv_block=conv_block, name=stage)
         else:
-            x = module(x, row, unit=unit, name=stage)
-    x = unit(x, 1536, 1, name="conv2d_7b")  # 8×8×1536
-    return options.model(inputs, x, checkpoint)
+            x = module(x, row, conv_block=conv_block, name=stage)
+    x = conv_block(x, 1536, 1, name="conv2d_7b")  # 8×8×1536
+    return net.finish(x)
 
 
-def _residual(x: KerasTensor, block: Residual, *, unit: Unit, name: str) -> KerasTensor:
-    """Residual block: (batch, h, w, c) -> (batch, h, w, c). Its sum is ``{name}``, and the ReLU ``{name}_relu``."""
-    y = branch(x, [Split("mixed", block.branches)], unit=unit, name=name)
+def _residual(x: KerasTensor, block: Residual, *, conv_block: ConvBlock, name: str) -> KerasTensor:
+    """Add a residual block: (batch, h, w, c) -> (batch, h, w, c). Its sum is ``{name}``, its ReLU ``{name}_relu``."""
+    y = branch(x, [Split("mixed", block.branches)], conv_block=conv_block, name=name)
     y = conv(y, x.shape[-1], 1, relu=False, name=f"{name}_conv")  # has a bias, and neither batch norm nor ReLU
     if block.scale != 1:
         y = layers.Rescaling(block.scale, name=f"{name}_scale")(y)
@@ -274,7 +192,7 @@ def _residual(x: KerasTensor, block: Residual, *, unit: Unit, name: str) -> Kera
 
 
 def _has_scale(checkpoint: Checkpoint | None) -> bool:
-    """Whether batch norm scales: keras.applications' does not, nor does what was loaded from there and saved anew."""
+    """Return whether batch norm has a scale: not in keras.applications, nor in what was loaded from there and saved."""
     if checkpoint is None or checkpoint.publisher == "timm":
         return True
-    return checkpoint.publisher == "keras_inception" and "conv2d_1a_bn/gamma" in checkpoint.tensors
+    return checkpoint.is_own and checkpoint.has("conv2d_1a_bn/gamma")

@@ -1,17 +1,20 @@
-"""A network as it is used: one output, float32; or the maps of some stages."""
+"""Models made of a network for its use: the predictions alone in float32, or some feature maps."""
 
-import difflib
 from collections.abc import Sequence
 
 import keras
 
+from keras_inception.utils.suggestions import did_you_mean
+
 
 def inference_model(model: keras.Model) -> keras.Model:
-    """A functional classifier cut to its predictions: without auxiliary heads, float32 throughout.
+    """Return a copy of a classifier for inference: the predictions alone, float32 throughout.
 
-    Works on any functional or sequential Keras model with one output, or with an output named ``predictions``. The
-    weights are copied and `model` is left as it is. A model made under mixed precision becomes one that TFLite can
-    convert.
+    The auxiliary classifiers are removed, and a model built under mixed precision becomes one that TFLite can convert.
+    The weights are copied, and `model` does not change.
+
+    Args:
+        model: any functional or sequential Keras model with one output, or with one named ``predictions``.
 
     Raises:
         ValueError: the model is not functional, or has several outputs and none named ``predictions``.
@@ -23,7 +26,11 @@ def inference_model(model: keras.Model) -> keras.Model:
 
 
 def without_heads(model: keras.Model) -> keras.Model:
-    """The same as `inference_model`, but made of the very layers of `model`, so that it goes on learning with it."""
+    """Return the model that ends in the predictions, made of the same layers, so that it shares their weights.
+
+    Raises:
+        ValueError: as `inference_model` does.
+    """
     inputs = _inputs(model)
     if len(model.outputs) == 1:
         output = model.outputs[0]
@@ -36,11 +43,14 @@ def without_heads(model: keras.Model) -> keras.Model:
 
 
 def features(model: keras.Model, stages: Sequence[str]) -> keras.Model:
-    """The maps of the named stages as one model, made of the very layers of `model`.
+    """Return a model of the feature maps of some stages, made of the same layers.
 
-    ``features(GoogLeNet(), ["inception_3b", "inception_4e"])`` gives a dict of these two names. A stage is any layer;
-    where a convolution's name is given, it is what follows its batch norm and ReLU. Layers that no stage needs, the
-    classifier say, are left out.
+    ``features(GoogLeNet(), ["inception_3b", "inception_4e"])`` returns a dict with these two names.
+
+    Args:
+        model: a functional Keras model.
+        stages: names of layers. The name of a convolution stands for the output of its batch norm and ReLU. Layers
+            that no stage needs, such as the classifier, are left out.
 
     Raises:
         ValueError: `model` is not functional, or has no such layer.
@@ -51,15 +61,14 @@ def features(model: keras.Model, stages: Sequence[str]) -> keras.Model:
         raise ValueError("`stages` must name at least one layer. Received: none")
     for stage in stages:
         if stage not in known:
-            near = difflib.get_close_matches(stage, known, n=3)
-            hint = f" Did you mean {', '.join(near)}?" if near else ""
+            hint = did_you_mean(stage, known)
             raise ValueError(f"`stages` must be layers of {model.name}.{hint} Received: {stage!r}")
     ends = {stage: known.get(f"{stage}_relu") or known.get(f"{stage}_bn") or known[stage] for stage in stages}
     return keras.Model(inputs, {stage: layer.output for stage, layer in ends.items()}, name=f"{model.name}_features")
 
 
 def _inputs(model: keras.Model) -> keras.KerasTensor | list[keras.KerasTensor]:
-    """The input of a functional model, or the list of them; ValueError if it is not functional."""
+    """Return the input or inputs of a functional model; raise ValueError for any other model."""
     if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
         raise ValueError(f"`model` must be a functional Keras model. Received: {type(model).__name__}")
     return model.inputs if len(model.inputs) > 1 else model.inputs[0]
@@ -70,7 +79,7 @@ def _in_float32(layer: keras.layers.Layer) -> keras.layers.Layer:
 
 
 def _with_float32(config):
-    """A layer's configuration with every floating-point policy in it replaced, those of layers inside layers too."""
+    """Return a layer's configuration with all floating-point policies set to float32, also in layers inside layers."""
     if isinstance(config, dict):
         return {
             key: "float32" if key == "dtype" and _is_float_policy(value) else _with_float32(value)

@@ -9,7 +9,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-import keras_inception
 from keras_inception import registry
 from keras_inception.graph import walk
 from keras_inception.preprocessing import DEFAULT, Preprocessing
@@ -31,7 +30,7 @@ def resolved(recipe: Recipe) -> Recipe:
     Raises:
         ValueError: the network has no such option.
     """
-    factory = getattr(keras_inception, registry.NETWORKS[recipe.network])
+    factory = registry.factory(recipe.network)
     known = [name for name in inspect.signature(factory).parameters if name not in SET]
     for name in recipe.options:
         if name not in known:
@@ -57,7 +56,7 @@ def build(recipe: Recipe, classes: int, size: int, precision: str) -> keras.Mode
     arguments = {
         "input_shape": (size, size, 3),
         "classes": classes,
-        "auxiliary": recipe.auxiliary and recipe.network in registry.WITH_HEADS,
+        "auxiliary": recipe.auxiliary and bool(registry.NETWORKS[recipe.network].heads),
         **recipe.options,
     }
     if recipe.dropout is not None:

@@ -6,11 +6,12 @@ from importlib import import_module
 
 
 def attach(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
-    """``__getattr__`` and ``__dir__`` of a package whose public names live in modules that are heavy to import.
+    """Return ``__getattr__`` and ``__dir__`` for a package whose public names live in modules that are slow to import.
 
     Args:
         package: the package's ``__name__``.
-        homes: public name -> the module below the package that has it; a module's own name stands for the module.
+        homes: public name -> the module below the package that defines it. A name that is its own module stands for
+            that module.
     """
 
     def __getattr__(name: str):  # noqa: N807

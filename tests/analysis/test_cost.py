@@ -172,7 +172,7 @@ def test_groups_add_up_to_the_network(modules, batch_norm):
         unit = blocks.conv
         if batch_norm:
             unit = lambda *args, **kw: blocks.conv(*args, batch_norm=blocks.BatchNorm(), **kw)  # noqa: E731
-        x = blocks.module(x, named, unit=unit, name=name)
+        x = blocks.module(x, named, conv_block=unit, name=name)
         x = layers.MaxPooling2D(2, padding="same", name=f"pool{index + 3}")(x)
     result = cost(keras.Model(inputs, x))
     assert_parts_add_up(result)

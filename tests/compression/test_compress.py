@@ -6,7 +6,6 @@ import json
 import keras
 import numpy as np
 import pytest
-from networks import small_inception
 
 import keras_inception
 from keras_inception import analysis, registry
@@ -39,13 +38,9 @@ EPOCHS = {"epochs": "2"}
 @pytest.fixture(scope="module", autouse=True)
 def small_network():
     """The network ``small_inception`` can be had by its name."""
-    heads = registry.WITH_HEADS
-    keras_inception.small_inception = small_inception
-    registry.NETWORKS["small_inception"] = "small_inception"
-    registry.WITH_HEADS = (*heads, "small_inception")
+    registry.NETWORKS["small_inception"] = registry.Network("networks:small_inception", 32, 0, 0, ("aux",))
     yield
-    del registry.NETWORKS["small_inception"], keras_inception.small_inception
-    registry.WITH_HEADS = heads
+    del registry.NETWORKS["small_inception"]
 
 
 @pytest.fixture(scope="module")

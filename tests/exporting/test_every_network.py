@@ -20,7 +20,7 @@ from keras_inception.tflite.delegate import outside_delegate, partitions
 pytestmark = [pytest.mark.slow, pytest.mark.versions]
 CLASSES = 4
 # Small, but where smaller maps would be repeated to be large enough for a dense layer, by TILE.
-SIDES = {name: 75 if registry.FIGURES[name].size == 299 else 64 for name in registry.NETWORKS}
+SIDES = {name: 75 if registry.NETWORKS[name].size == 299 else 64 for name in registry.NETWORKS}
 SIDES |= dict.fromkeys(("alexnet", "vgg16", "vgg19"), 224)
 INT8 = ["QUANTIZE", "SOFTMAX", "QUANTIZE"]
 
@@ -29,7 +29,7 @@ INT8 = ["QUANTIZE", "SOFTMAX", "QUANTIZE"]
 def network(request) -> keras.Model:
     name, _, normalized = request.param.partition(" ")
     options = {"normalization": "batch_norm"} if normalized else {}
-    if name in registry.WITH_HEADS:
+    if registry.NETWORKS[name].heads:
         options["auxiliary"] = True
     side = SIDES[name]
     return with_drawn_weights(registry.create(name, classes=CLASSES, input_shape=(side, side, 3), **options))

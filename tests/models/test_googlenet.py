@@ -4,17 +4,13 @@ import sys
 import keras
 import numpy as np
 import pytest
-from counts import trainable
 from keras import layers
+from model_helpers import image, trainable
 
 from keras_inception import GoogLeNet
 from keras_inception.models.googlenet import MODULES
 
 HEADS = ["predictions", "aux_4a", "aux_4d"]
-
-
-def picture(height, width, batch=1):
-    return np.random.default_rng(0).normal(size=(batch, height, width, 3)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +21,7 @@ def paper():
 
 @pytest.fixture(scope="module")
 def small():
-    """With heads at the smallest input, ten classes."""
+    """With heads, at the smallest input and with ten classes."""
     return GoogLeNet(auxiliary=True, input_shape=(32, 32, 3), classes=10)
 
 
@@ -94,12 +90,12 @@ def test_layers_are_named_by_their_place_in_the_paper(paper):
     assert [paper.get_layer(f"{name}_dropout").rate for name in HEADS] == [0.4, 0.7, 0.7]
 
 
-def test_a_head_reads_the_module_that_it_is_named_after(paper):
+def test_a_head_reads_the_module_it_is_named_after(paper):
     for key in ("4a", "4d"):
         assert paper.get_layer(f"aux_{key}_pool").input is paper.get_layer(f"inception_{key}").output
 
 
-def test_normalization_stands_where_the_paper_has_it(paper):
+def test_normalization_is_placed_as_in_the_paper(paper):
     assert paper.get_layer("pool1_norm").input is paper.get_layer("pool1").output
     assert paper.get_layer("conv2_norm").output is paper.get_layer("pool2").input
 
@@ -118,7 +114,7 @@ def test_normalization_stands_where_the_paper_has_it(paper):
 def test_every_option_builds_and_runs(options):
     model = GoogLeNet(input_shape=(48, 40, 3), classes=7, name="other", **options)
     assert model.name == "other"
-    outputs = model(picture(48, 40, batch=2))
+    outputs = model(image(48, 40, batch=2))
     assert list(outputs) == HEADS if options.get("auxiliary") else outputs.shape == (2, 7)
     for output in keras.tree.flatten(outputs):
         assert output.shape == (2, 7)
@@ -126,7 +122,7 @@ def test_every_option_builds_and_runs(options):
 
 
 @pytest.mark.parametrize(("stride", "side"), [(8, 64), (4, 32), (2, 16)])
-def test_a_gentler_stem_sees_small_pictures_as_large(stride, side):
+def test_a_stem_of_smaller_stride_makes_large_maps_of_small_images(stride, side):
     gentle = GoogLeNet(input_shape=(side, side, 3), stem_stride=stride, classes=3)
     assert gentle.get_layer("inception_3a").output.shape[1:3] == (8, 8)
     assert gentle.get_layer("inception_5b").output.shape[1:3] == (2, 2)
@@ -135,32 +131,26 @@ def test_a_gentler_stem_sees_small_pictures_as_large(stride, side):
         GoogLeNet(input_shape=(smallest - 1, smallest, 3), stem_stride=stride)
 
 
-def test_weights_fit_whatever_the_stride_of_the_stem(small):
+def test_weights_fit_any_stride_of_the_stem(small):
     gentle = GoogLeNet(auxiliary=True, input_shape=(16, 16, 3), stem_stride=4, classes=10)
     gentle.set_weights(small.get_weights())
-    every_other = picture(32, 32)[:, ::2, ::2]
+    every_other = image(32, 32)[:, ::2, ::2]
     assert gentle(every_other)["predictions"].shape == (1, 10)
 
 
 def test_32_pixels_are_enough_for_the_heads(small):
-    for output in small(picture(32, 32, batch=3)).values():
+    for output in small(image(32, 32, batch=3)).values():
         assert output.shape == (3, 10)
         np.testing.assert_allclose(np.sum(output, axis=-1), 1.0, rtol=1e-5)
 
 
-@pytest.mark.parametrize("pooling", [None, "avg", "max"])
-def test_the_body_takes_any_size(pooling):
-    body = GoogLeNet(include_top=False, pooling=pooling)
-    assert body.input_shape == (None, None, None, 3)
-    assert body.count_params() == 6_998_552 - 1_025_000
-    for height, width in ((32, 32), (65, 97)):
-        last_map = () if pooling else (-(height // -32), -(width // -32))
-        assert body(picture(height, width)).shape == (1, *last_map, 1024)
+def test_without_a_top_there_is_no_classifier():
+    assert GoogLeNet(include_top=False).count_params() == 6_998_552 - 1_025_000
 
 
 def test_pooling_is_that_of_the_last_map():
     bodies = {pooling: GoogLeNet(include_top=False, pooling=pooling) for pooling in (None, "avg", "max")}
-    x = picture(64, 96)
+    x = image(64, 96)
     for pooling in ("avg", "max"):
         bodies[pooling].set_weights(bodies[None].get_weights())
     last_map = np.asarray(bodies[None](x))
@@ -168,20 +158,20 @@ def test_pooling_is_that_of_the_last_map():
     np.testing.assert_allclose(bodies["max"](x), last_map.max((1, 2)), rtol=1e-6)
 
 
-def test_it_builds_on_a_tensor():
+def test_a_network_can_be_built_on_a_tensor():
     inputs = keras.Input((64, 64, 3), name="raw")
     model = GoogLeNet(input_tensor=layers.Rescaling(1 / 127.5, offset=-1)(inputs), classes=3)
     plain = GoogLeNet(input_shape=(64, 64, 3), classes=3)
     plain.set_weights(model.get_weights())
     assert model.input is inputs
-    pixels = np.abs(picture(64, 64)) * 50
+    pixels = np.abs(image(64, 64)) * 50
     np.testing.assert_allclose(model(pixels), plain(pixels / 127.5 - 1), rtol=1e-4)
 
 
-def test_without_activation_all_classifiers_give_logits(small):
+def test_without_activation_all_classifiers_return_logits(small):
     logits = GoogLeNet(auxiliary=True, input_shape=(32, 32, 3), classes=10, classifier_activation=None)
     logits.set_weights(small.get_weights())
-    x = picture(32, 32, batch=2)
+    x = image(32, 32, batch=2)
     for name, output in logits(x).items():
         np.testing.assert_allclose(keras.ops.softmax(output), small(x)[name], rtol=1e-5)
 
@@ -223,7 +213,7 @@ def test_a_bad_argument_is_named(arguments, match):
         GoogLeNet(**arguments)
 
 
-def test_a_tensor_too_small_is_refused():
+def test_a_tensor_that_is_too_small_is_refused():
     with pytest.raises(ValueError, match="at least 32 on each side"):
         GoogLeNet(input_tensor=keras.Input((31, 64, 3)))
 
@@ -238,8 +228,8 @@ def test_channels_first_is_refused():
 
 
 @pytest.mark.versions
-def test_a_saved_network_opens_where_nothing_else_was_imported(small, tmp_path):
-    x = picture(32, 32, batch=2)
+def test_a_saved_network_opens_in_a_fresh_process(small, tmp_path):
+    x = image(32, 32, batch=2)
     np.save(tmp_path / "x.npy", x)
     small.save(tmp_path / "network.keras")
     code = """if True:

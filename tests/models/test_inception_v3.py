@@ -1,8 +1,8 @@
 import keras
 import numpy as np
 import pytest
-from counts import macs, trainable
 from keras import layers
+from model_helpers import image, macs, trainable
 
 from keras_inception import InceptionV2, InceptionV3
 
@@ -33,7 +33,7 @@ STAGES = {
     "aux_5x5": (1, 1, 768),
     "aux": (1000,),
 }
-# Convolutions of a module by their order, with filters and kernels; those of 5c, 5d and of 6c to 6e are like these.
+# Convolutions of a module in order, with filters and kernels; those of 5c, 5d and of 6c to 6e are similar.
 MODULES = {
     "mixed_5b": "1x1 64 1×1, 5x5_reduce 48 1×1, 5x5 64 5×5, double_3x3_reduce 64 1×1, double_3x3_1 96 3×3, "
     "double_3x3_2 96 3×3, pool_proj 32 1×1",
@@ -46,12 +46,8 @@ MODULES = {
 }
 
 
-def picture(height, width, batch=2):
-    return np.random.default_rng(0).normal(size=(batch, height, width, 3)).astype(np.float32)
-
-
 def convolutions(model, module=""):
-    """Name, filters and kernel of a module's convolutions."""
+    """The name, filters and kernel size of each convolution in a module."""
     prefix = f"{module}_" if module else ""
     found = [layer for layer in model.layers if isinstance(layer, layers.Conv2D) and layer.name.startswith(prefix)]
     return {f"{c.name.removeprefix(prefix)} {c.filters} {c.kernel_size[0]}×{c.kernel_size[1]}" for c in found}
@@ -92,7 +88,7 @@ def test_v3_is_the_published_one(v3):
     assert v3.get_layer("aux_pool").input is v3.get_layer("mixed_6e").output
 
 
-def test_every_convolution_is_normalised_and_has_no_bias(v3):
+def test_every_convolution_is_normalized_and_has_no_bias(v3):
     convolutions = names(v3, layers.Conv2D)
     assert names(v3, layers.BatchNormalization) == {f"{name}_bn" for name in convolutions}
     assert names(v3, layers.ReLU) == {f"{name}_relu" for name in convolutions}
@@ -100,7 +96,7 @@ def test_every_convolution_is_normalised_and_has_no_bias(v3):
     assert all(v3.get_layer(f"{name}_bn").scale for name in convolutions)
 
 
-def test_v2_is_v3_from_the_foot_of_the_ladder(v3):
+def test_v2_is_v3_at_the_first_row_of_table_3(v3):
     v2 = InceptionV2(auxiliary=True)
     assert v2.name == "inception_v2"
     assert list(v2.output) == ["predictions", "aux"]
@@ -120,11 +116,11 @@ def test_v2_is_v3_from_the_foot_of_the_ladder(v3):
 def test_options_lead_from_v2_to_v3(small):
     model = InceptionV2(auxiliary=True, stem="factorised", head_batch_norm=True, **SMALL)
     model.set_weights(small.get_weights())
-    for name, output in model(picture(75, 75)).items():
-        np.testing.assert_array_equal(output, small(picture(75, 75))[name])
+    for name, output in model(image(75, 75)).items():
+        np.testing.assert_array_equal(output, small(image(75, 75))[name])
 
 
-def test_two_3x3_stand_for_a_5x5():
+def test_two_3x3_replace_a_5x5():
     model = InceptionV3(five="two_3x3", **SMALL)
     for module in ("mixed_5b", "mixed_5c", "mixed_5d"):
         assert {"5x5_reduce 48 1×1", "5x5_1 64 3×3", "5x5_2 64 3×3"} < convolutions(model, module)
@@ -149,7 +145,7 @@ def test_linear_factors_lose_the_relu_between_them(five, small):
 
 
 @pytest.mark.parametrize(("reduction", "multiply_adds"), [("pool_first", 5_461_729_888), ("pool_last", 6_921_544_288)])
-def test_pooling_before_or_after_a_module_changes_the_work_and_no_shape(v3, reduction, multiply_adds):
+def test_pooling_before_or_after_a_module_changes_the_multiply_adds_but_no_shape(v3, reduction, multiply_adds):
     model = InceptionV3(reduction=reduction)
     assert trainable(model) == 23_834_568
     assert macs(model) == multiply_adds
@@ -186,10 +182,10 @@ def test_pooling_before_or_after_a_module_changes_the_work_and_no_shape(v3, redu
     ],
     ids=str,
 )
-def test_every_option_builds_and_runs_with_its_head_on_small_pictures(options, size):
+def test_every_option_builds_and_runs_with_its_head_on_small_images(options, size):
     model = InceptionV3(auxiliary=True, input_shape=(*size, 3), classes=7, **options)
     assert model.name == options.get("name", "inception_v3")
-    outputs = model(picture(*size))
+    outputs = model(image(*size))
     assert list(outputs) == ["predictions", "aux"]
     for output in outputs.values():
         assert output.shape == (2, 7)
@@ -209,38 +205,17 @@ def test_a_head_has_the_same_weights_at_any_size(side, map_6e, pool, small, v3):
     assert ("aux_pad" in names(model)) == (side < 299)
 
 
-def test_a_small_map_stands_in_the_middle_of_zeros(small):
-    """At 75 px the head sees one position, which is the middle of the 5×5 kernel."""
+def test_a_small_map_is_centered_in_zeros(small):
+    """At 75 pixels the head sees one position, under the center of the 5×5 kernel."""
     trunk = keras.Model(small.input, [small.get_layer("aux_1x1_relu").output, small.get_layer("aux_5x5").output])
-    position, got = (np.asarray(output) for output in trunk(picture(75, 75)))
+    position, got = (np.asarray(output) for output in trunk(image(75, 75)))
     want = position[:, 0, 0] @ np.asarray(small.get_layer("aux_5x5").kernel)[2, 2]
     np.testing.assert_allclose(got[:, 0, 0], want, rtol=1e-4, atol=1e-4)
 
 
 def test_outputs_are_probabilities(small):
-    for output in small(picture(75, 75)).values():
+    for output in small(image(75, 75)).values():
         np.testing.assert_allclose(np.sum(output, axis=-1), 1.0, rtol=1e-5)
-
-
-def test_the_body_takes_any_size():
-    body = InceptionV3(include_top=False, pooling="max")
-    assert body.input_shape == (None, None, None, 3)
-    last_map = keras.Model(body.input, [body.get_layer("mixed_7c").output, body.output])
-    for size, shape in (((75, 75), (2, 1, 1, 2048)), ((107, 139), (2, 2, 3, 2048))):
-        found, pooled = last_map(picture(*size))
-        assert found.shape == shape
-        np.testing.assert_array_equal(np.max(found, axis=(1, 2)), pooled)
-
-
-def test_in_mixed_precision_the_classifiers_are_float32(mixed_bfloat16):
-    model = InceptionV3(auxiliary=True, **SMALL)
-    outputs = model(picture(75, 75))
-    assert {name: keras.backend.standardize_dtype(output.dtype) for name, output in outputs.items()} == {
-        "predictions": "float32",
-        "aux": "float32",
-    }
-    assert model.get_layer("mixed_7c").output.dtype == "bfloat16"
-    assert all(np.isfinite(output).all() for output in outputs.values())
 
 
 @pytest.mark.parametrize("factory", [InceptionV2, InceptionV3])

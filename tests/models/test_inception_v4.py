@@ -41,7 +41,7 @@ SHAPES = {
 
 @pytest.fixture(scope="module")
 def built():
-    """Each network once: for any size, under mixed precision."""
+    """Each network for any size, under mixed precision."""
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         return {factory: factory(input_shape=(None, None, 3), classes=5) for factory in SHAPES}
@@ -81,7 +81,7 @@ def test_74_pixels_are_refused(factory, options):
         factory(**options)
 
 
-def test_the_modules_are_as_many_as_published(built, resnet):
+def test_there_are_as_many_modules_as_published(built, resnet):
     assert [sum(name.startswith(f"mixed_{stage}") for name in V4_MODULES) for stage in (5, 6, 7)] == [
         1 + 4,
         1 + 7,
@@ -93,14 +93,14 @@ def test_the_modules_are_as_many_as_published(built, resnet):
         assert sum(isinstance(layer, layers.Conv2D) for layer in model.layers) == convolutions
 
 
-def test_residuals_are_scaled_but_the_last(resnet):
+def test_residuals_except_the_last_are_scaled(resnet):
     scales = [layer.scale for layer in resnet.layers if isinstance(layer, layers.Rescaling)]
     assert scales == [0.17] * 10 + [0.10] * 20 + [0.20] * 9
     assert resnet.get_layer("block17_3").input[1] is resnet.get_layer("block17_3_scale").output
     assert resnet.get_layer("block8_10").input[1] is resnet.get_layer("block8_10_conv").output
 
 
-def test_a_residual_is_added_to_what_came_in_and_the_last_has_no_relu(resnet):
+def test_a_residual_is_added_to_its_input_and_the_last_has_no_relu(resnet):
     assert resnet.get_layer("block17_3").input[0] is resnet.get_layer("block17_2_relu").output
     assert resnet.get_layer("conv2d_7b").input is resnet.get_layer("block8_10").output
 

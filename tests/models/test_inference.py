@@ -2,17 +2,14 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from model_helpers import image
 
 from keras_inception import GoogLeNet, LocalResponseNormalization, inference_model
 from keras_inception.models.inference import without_heads
 
 
-def picture(side, batch=4):
-    return np.random.default_rng(0).normal(size=(batch, side, side, 3)).astype(np.float32)
-
-
 def small_classifier():
-    """A functional network with a network inside, as fine-tuning makes them."""
+    """A functional network inside another one, as in fine-tuning."""
     body_input = keras.Input((None, None, 3))
     x = layers.Conv2D(4, 3, activation="relu", name="conv")(body_input)
     body = keras.Model(body_input, LocalResponseNormalization(alpha=1.0, name="norm")(x), name="body")
@@ -23,7 +20,7 @@ def small_classifier():
 
 
 def policies(model):
-    """The policies of all layers that compute, those of networks inside the network too."""
+    """The policies of all layers that compute, including those of networks inside the network."""
     idle = (keras.Model, layers.InputLayer)
     return {layer.dtype_policy.name for layer in model._flatten_layers() if not isinstance(layer, idle)}
 
@@ -33,12 +30,12 @@ def googlenet():
     return GoogLeNet(auxiliary=True, input_shape=(32, 32, 3), classes=5)
 
 
-def test_heads_are_cut_off(googlenet):
+def test_heads_are_removed(googlenet):
     model = inference_model(googlenet)
     assert model.output_shape == (None, 5)
     assert model.name == "googlenet"
     assert not [layer.name for layer in model.layers if layer.name.startswith("aux")]
-    np.testing.assert_array_equal(model(picture(32)), googlenet(picture(32))["predictions"])
+    np.testing.assert_array_equal(model(image(32)), googlenet(image(32))["predictions"])
 
 
 def test_the_copy_has_weights_of_its_own():
@@ -61,26 +58,26 @@ def test_a_mixed_precision_googlenet_becomes_float32(mixed_bfloat16):
     assert "mixed_bfloat16" in policies(mixed)
     model = inference_model(mixed)
     assert policies(model) == {"float32"}
-    want = mixed(picture(32))["predictions"]
-    np.testing.assert_allclose(model(picture(32)), want, atol=0.02)
-    assert np.asarray(model(picture(32))).dtype == np.float32
+    want = mixed(image(32))["predictions"]
+    np.testing.assert_allclose(model(image(32)), want, atol=0.02)
+    assert np.asarray(model(image(32))).dtype == np.float32
 
 
 def test_layers_inside_layers_become_float32_too(mixed_bfloat16):
     mixed = small_classifier()
     model = inference_model(mixed)
     assert policies(model) == {"float32"}
-    np.testing.assert_allclose(model(picture(8)), keras.ops.cast(mixed(picture(8)), "float32"), atol=0.02)
+    np.testing.assert_allclose(model(image(8)), keras.ops.cast(mixed(image(8)), "float32"), atol=0.02)
 
 
-def test_any_functional_classifier_will_do():
+def test_any_functional_classifier_is_accepted():
     model = small_classifier()
-    np.testing.assert_array_equal(inference_model(model)(picture(8)), model(picture(8)))
+    np.testing.assert_array_equal(inference_model(model)(image(8)), model(image(8)))
 
 
-def test_a_sequential_classifier_will_do():
+def test_a_sequential_classifier_is_accepted():
     model = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(3)])
-    np.testing.assert_array_equal(inference_model(model)(picture(8)), model(picture(8)))
+    np.testing.assert_array_equal(inference_model(model)(image(8)), model(image(8)))
 
 
 class Subclassed(keras.Model):
@@ -108,6 +105,6 @@ def two_outputs(wrap):
     ],
     ids=["subclassed", "unbuilt", "no model", "list", "dict"],
 )
-def test_what_has_no_one_answer_is_refused(model, match):
+def test_a_model_without_one_clear_output_is_refused(model, match):
     with pytest.raises(ValueError, match=match):
         inference_model(model())

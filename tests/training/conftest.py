@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import spread
 
-import keras_inception
 from keras_inception import registry
 from keras_inception.datasets import Augmentation
 from keras_inception.runs import LOCK, Run
@@ -59,4 +58,4 @@ def tiny_network():
     """The network ``tiny`` can be had by its name."""
     spread.register()
     yield
-    del registry.NETWORKS["tiny"], keras_inception.tiny
+    del registry.NETWORKS["tiny"]

@@ -36,10 +36,7 @@ def tiny(input_shape, classes, auxiliary=False, dropout=0.0, weights=None, skip_
 
 
 def register():
-    import keras_inception
-
-    keras_inception.tiny = tiny
-    registry.NETWORKS["tiny"] = "tiny"
+    registry.NETWORKS["tiny"] = registry.Network(f"{__name__}:tiny", 32, 0, 0)
 
 
 def signalling(name, epoch_to_be, step_to_be):
