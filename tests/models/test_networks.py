@@ -82,10 +82,11 @@ def small(name, case):
 
 def shapes_only(name, **options):
     """A network without weights, of which only the shapes are needed."""
-    with keras.StatelessScope(initialize_variables=False):
-        model = keras_inception.create(name, **options)
-    keras.utils.clear_session(free_memory=False)  # or the next network would fill in this one's weights
-    return model
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            return keras_inception.create(name, **options)
+    finally:
+        keras.utils.clear_session(free_memory=False)  # or the next network would fill in this one's weights
 
 
 def test_the_list_is_the_registry():

@@ -73,7 +73,9 @@ def test_it_is_listed_with_its_figures(capsys):
     assert "toy" in keras_inception.list_models()
     cost = analysis.cost(keras_inception.create("toy"))
     assert (cost.trainable, cost.macs) == (ROW.parameters, ROW.macs)
-    main(["list", "--json"])
+    with pytest.raises(SystemExit) as stop:
+        main(["list", "--json"])
+    assert not stop.value.code
     networks = {network["name"]: network for network in json.loads(capsys.readouterr().out)}
     assert networks["toy"] == {
         "name": "toy",
@@ -92,10 +94,14 @@ def test_it_is_trained_and_exported(pictures, tmp_path):
         crop=1.0,
         epochs=1,
         batch_size=8,
+        learning_rate=1e-3,
+        warmup_epochs=1.0,
+        ema=0.5,
         augmentation=Augmentation(area=(0.5, 1.0)),
         precision="float32",
+        seed=7,
     )
     run = keras_inception.train(pictures, tmp_path / "run", recipe=recipe, verbose=0)
     assert Run(run.path).model().get_layer("conv1").filters == 6
-    report = keras_inception.export(run.path, tmp_path / "mobile", quantize=["float32"], min_agreement=0)
+    report = keras_inception.export(run.path, tmp_path / "mobile", quantize=["float32"], min_agreement=0, clients=())
     assert (tmp_path / "mobile" / report["variants"]["float32"]["path"]).stat().st_size > 1000
