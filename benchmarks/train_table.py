@@ -124,7 +124,7 @@ def run(table: str, name: str) -> dict:
     network = inference_model(trained.model())
     splits = datasets.open_data(**trained.data)
     test = datasets.evaluation_batches(splits.test, trained.preprocessing, 64)
-    measured = evaluation.evaluate(evaluation.keras_predictor(network), test, splits.labels)
+    measured = evaluation.evaluate_batches(evaluation.keras_predictor(network), test, splits.labels)
     rows = _metrics(output / "metrics.csv")
     cost = analysis.cost(network)
     return {

@@ -1,1 +1,1 @@
-"""How good a classifier is: metrics, test-time crops, and one face for whatever classifies."""
+"""Evaluation: metrics, test-time crops, and a common interface for runs and exported files."""

@@ -85,6 +85,11 @@ COLUMNS = {
 }
 
 
+def number(count: int, thing: str) -> str:
+    """Return a count with its noun: "1 image", "2 images"."""
+    return f"{count} {thing}{'' if count == 1 else 's'}"
+
+
 def columns(*keys: str, **changed: Column) -> dict[str, Column]:
     """Return the named columns of `COLUMNS` in this order, some of them changed.
 
