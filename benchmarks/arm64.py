@@ -19,11 +19,12 @@ import numpy as np
 from aarch64 import PROCESSOR, UnavailableError, instruction_counter, run, userland
 from circumstances import circumstances
 from exports import converted, drawn, noise
-from readme import insert, keep, kept, markdown
+from readme import insert, keep, kept
 
 from keras_inception import registry
 from keras_inception.exporting.rewrites import REWRITES, by_default
 from keras_inception.exporting.variants import VARIANTS
+from keras_inception.utils import tables
 
 INFERENCE = Path(__file__).with_name("inference.py")
 # By what a file's probabilities may differ on ARM from those here. Dynamic's activations are quantised as it runs. The
@@ -147,20 +148,21 @@ def complaints(rows: dict[str, dict]) -> list[str]:
 def table(result: dict) -> str:
     """The result as Markdown: millions of instructions, and their share of what the network is compared with."""
     rows = result["files"]
+    columns = tables.columns("network") | {precision: tables.Column(precision) for precision in VARIANTS}
     lines = [
-        [network.about, *(_cell(rows, name, network.base, precision) for precision in VARIANTS)]
+        {"network": network.about, **{each: _cell(rows, name, network.base, each) for each in VARIANTS}}
         for name, network in NETWORKS.items()
     ]
     told = []
     for precision in VARIANTS:
         found = [row["probabilities"] for file, row in rows.items() if file.endswith(f"/{precision}")]
         told += [f"{precision} {max(found):.1g}"] if found else []
-    return markdown(["network", *VARIANTS], lines) + f"\nDifferences from x86, at most: {', '.join(told)}.\n"
+    return tables.markdown(columns, lines) + f"\nDifferences from x86, at most: {', '.join(told)}.\n"
 
 
-def _cell(rows: dict[str, dict], name: str, base: str | None, precision: str) -> str:
+def _cell(rows: dict[str, dict], name: str, base: str | None, precision: str) -> str | None:
     if not (row := rows.get(f"{name}/{precision}")):
-        return "–"
+        return None
     share = rows.get(f"{base}/{precision}")
     text = f"{row['instructions'] / 1e6:.1f}"
     return f"{text} ({row['instructions'] / share['instructions']:.2f})" if share else text

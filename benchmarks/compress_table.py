@@ -15,11 +15,12 @@ from typing import NamedTuple
 
 import numpy as np
 from circumstances import circumstances
-from readme import insert, keep, kept, markdown
+from readme import insert, keep, kept
 from scipy import stats
 from train_table import RUNS
 
 from keras_inception.compression.job import Job
+from keras_inception.utils import tables
 
 VARIANTS = {
     "float32": "float32",
@@ -104,7 +105,11 @@ TABLES = {
         },
     ),
 }
-COLUMNS = ("network", "MACs", "parameters", "MB", "gzip MB", "zeros", "top-1", "latency to int8")
+COLUMNS = {
+    "about": tables.COLUMNS["network"],
+    **tables.columns("macs", "parameters", "mb", "gzip_mb", "sparsity", "top1"),
+    "ratio": tables.COLUMNS["ratio"]._replace(title="latency to int8"),
+}
 
 
 def run(table: str, name: str) -> dict:
@@ -163,26 +168,9 @@ def timed(rows: dict[str, dict]) -> dict[str, dict]:
 
 def table(name: str, rows: dict[str, dict]) -> str:
     """The table as Markdown; cells that have not been made yet are empty."""
-    lines = []
     titles = VARIANTS | {key: cell.about for key, cell in TABLES[name].cells.items()}
-    for key, title in titles.items():
-        row = rows.get(key)
-        if row is None:
-            lines.append([title, "not run yet", *["–"] * 6])
-            continue
-        lines.append(
-            [
-                row["about"],
-                f"{row['macs'] / 1e6:.0f} M",
-                f"{row['parameters'] / 1e6:.2f} M",
-                f"{row['mb']:.2f}",
-                f"{row['gzip_mb']:.2f}",
-                f"{row['sparsity']:.0%}",
-                f"{row['top1']:.1%}",
-                f"{row['ratio']:.2f}",
-            ]
-        )
-    return markdown(COLUMNS, lines) + paired(name, rows)
+    lines = [rows.get(key) or {"about": title, "macs": "not run yet"} for key, title in titles.items()]
+    return tables.markdown(COLUMNS, lines) + paired(name, rows)
 
 
 def paired(name: str, rows: dict[str, dict]) -> str:

@@ -7,26 +7,18 @@ import json
 import sys
 from pathlib import Path
 
-from readme import insert, keep, markdown
+from readme import insert, keep
 
-COLUMNS = ("variant", "MB", "top-1", "agreement with Keras", "latency, ms", "outside the delegate")
+from keras_inception.utils import tables
+
+COLUMNS = tables.columns("variant", "mb", "top1", "agreement", "latency_ms", "outside_delegate")
 
 
 def table(report: dict) -> str:
     """The report's variants as Markdown."""
-    rows = [
-        [
-            variant,
-            f"{row['mb']:.2f}",
-            f"{row['top1']:.1%}",
-            f"{row['agreement']:.1%}",
-            f"{row['latency_ms']:.2f}",
-            ", ".join(row["outside_delegate"]) or "none",
-        ]
-        for variant, row in report["variants"].items()
-    ]
+    rows = [{"variant": variant, **row} for variant, row in report["variants"].items()]
     keras = f"Keras itself: top-1 {report['top1']:.1%}, top-5 {report['top5']:.1%}. "
-    return f"{markdown(COLUMNS, rows)}\n{keras}The whole took {report['seconds'] / 60:.1f} minutes.\n"
+    return f"{tables.markdown(COLUMNS, rows)}\n{keras}The whole took {report['seconds'] / 60:.1f} minutes.\n"
 
 
 def main(path: str) -> None:

@@ -18,9 +18,16 @@ from pathlib import Path
 
 from circumstances import circumstances
 from peers import CACHE, Peer, environment, median_ratio, take_turns
-from readme import insert, keep, markdown
+from readme import insert, keep
+
+from keras_inception.utils import tables
 
 HERE = Path(__file__).parent
+COLUMNS = {
+    "ours": tables.Column("pictures/s", tables.fixed(0)),
+    "theirs": tables.Column("torchvision's", tables.fixed(0)),
+    "ratio": tables.COLUMNS["ratio"],
+}
 PICTURES, DISTINCT, BATCH, SIZE = 2048, 256, 32, 224
 
 
@@ -60,9 +67,8 @@ def main() -> None:
 
 
 def table(result: dict) -> str:
-    """The result as Markdown."""
-    speeds = (f"{speed:.0f}" for speed in result["pictures_per_second"].values())
-    return markdown(["pictures/s", "torchvision's", "ratio"], [[*speeds, f"{result['ratio']:.2f}"]])
+    """Return the result as Markdown."""
+    return tables.markdown(COLUMNS, [{**result["pictures_per_second"], "ratio": result["ratio"]}])
 
 
 def write_pictures(folder: Path) -> int:

@@ -13,9 +13,8 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from readme import markdown
-
 from keras_inception.tflite.benchmark import of_file
+from keras_inception.utils import tables
 
 RUNS = 200
 FREQUENCY = 997  # samples a second
@@ -58,9 +57,10 @@ def main(files: list[str]) -> None:
         raise SystemExit("perf is needed, which Debian has in linux-perf")
     if not files or (missing := [file for file in files if not Path(file).is_file()]):
         raise SystemExit(f"FILEs must be .tflite files. Received: {' '.join(missing) if files else 'none'}")
-    found = [kernels(file) for file in files]
-    rows = [[kind, *(f"{each[kind]:.2f}" for each in found)] for kind in found[0]]
-    print(markdown(["ms", *(Path(file).stem for file in files)], rows))
+    found = {file: kernels(file) for file in files}
+    columns = {file: tables.Column(Path(file).stem, tables.fixed(2)) for file in files}
+    rows = [{"kind": kind, **{file: found[file][kind] for file in files}} for kind in found[files[0]]]
+    print(tables.markdown({"kind": tables.Column("ms"), **columns}, rows))
 
 
 if __name__ == "__main__":

@@ -16,10 +16,11 @@ from typing import NamedTuple
 from circumstances import circumstances
 from exports import converted
 from peers import CACHE, environment
-from readme import insert, keep, markdown
+from readme import insert, keep
 
 from keras_inception import registry
 from keras_inception.tflite.benchmark import Stopwatch, of_file, take_turns
+from keras_inception.utils import tables
 
 HERE = Path(__file__).parent
 REQUIREMENTS = HERE / "engine-requirements.txt"
@@ -44,13 +45,19 @@ NETWORKS = {
     "Inception v3": Network("inception_v3", {}, "inception_v3"),
 }
 ENGINES = {"float32": ("onnx_runtime", "openvino", "pytorch"), "int8": ("onnx_runtime", "openvino")}
-TITLES = {
-    "ours": "ours",
+PEERS = {
     "plain": "TFLiteConverter",
     "onnx_runtime": "ONNX Runtime",
     "openvino": "OpenVINO",
     "pytorch": "PyTorch",
     "beside": "batch norm",
+}
+COLUMNS = {
+    "network": tables.COLUMNS["network"],
+    "precision": tables.Column("precision"),
+    "threads": tables.Column("threads"),
+    "ours": tables.Column("ours, ms", tables.fixed(1)),
+    **{side: tables.Column(f"to {title}", tables.fixed(2)) for side, title in PEERS.items()},
 }
 
 
@@ -111,15 +118,12 @@ def measured(commands: dict[str, list[str]], runs: int) -> tuple[dict[str, float
 
 
 def table(result: dict) -> str:
-    """The result as Markdown: our milliseconds, and their share of the others'."""
+    """Return the result as Markdown: our milliseconds, and their ratio to each of the others'."""
     rows = []
     for case in result["cases"]:
-        others = [
-            f"{case['ms']['ours'] / case['ms'][side]:.2f}" if side in case["ms"] else "–" for side in list(TITLES)[1:]
-        ]
-        rows.append([case["network"], case["precision"], str(case["threads"]), f"{case['ms']['ours']:.1f}", *others])
-    titles = [f"to {title}" for title in list(TITLES.values())[1:]]
-    return markdown(["network", "precision", "threads", "ours, ms", *titles], rows)
+        ours = case["ms"]["ours"]
+        rows.append({**case, **{side: ours / ms for side, ms in case["ms"].items()}, "ours": ours})
+    return tables.markdown(COLUMNS, rows)
 
 
 if __name__ == "__main__":

@@ -18,9 +18,12 @@ from pathlib import Path
 
 from circumstances import circumstances
 from exports import converted, drawn
-from readme import insert, keep, kept, markdown
+from readme import insert, keep, kept
+
+from keras_inception.utils import tables
 
 READY = "ready"
+COLUMNS = {"until": tables.Column("until"), "seconds": tables.Column("s", tables.fixed(1))}
 COMMAND = [sys.executable, "-m", "keras_inception.cli"]
 TITLES = {
     "import": "`keras_inception.GoogLeNet` is imported, with Keras and TensorFlow",
@@ -87,7 +90,8 @@ def main() -> None:
 
 def table(result: dict) -> str:
     """Return the result as Markdown."""
-    return markdown(["until", "s"], [[TITLES[name], f"{seconds:.1f}"] for name, seconds in result["seconds"].items()])
+    rows = [{"until": TITLES[name], "seconds": seconds} for name, seconds in result["seconds"].items()]
+    return tables.markdown(COLUMNS, rows)
 
 
 def timed(name: str, folder: Path) -> float:

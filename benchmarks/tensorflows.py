@@ -15,7 +15,9 @@ from pathlib import Path
 import numpy as np
 from circumstances import circumstances
 from exports import converted, drawn
-from readme import insert, keep, markdown
+from readme import insert, keep
+
+from keras_inception.utils import tables
 
 ROOT = Path(__file__).parents[1]
 PROCESSES = 5
@@ -88,15 +90,19 @@ def case(index: int, network: str, folders: dict[str, Path], runs: int) -> dict:
 def table(result: dict) -> str:
     """Return the result as Markdown: the oldest TensorFlow's milliseconds, and the others' share of them."""
     first, *others = result["cases"][0]["ms"]
+    columns = {
+        "network": tables.COLUMNS["network"],
+        first: tables.Column(f"{first}, ms", tables.fixed(1)),
+        **{version: tables.Column(f"{version} to it", tables.fixed(2)) for version in others},
+        "outside_delegate": tables.COLUMNS["outside_delegate"],
+    }
     rows = []
     for case in result["cases"]:
         before = case["ms"][first]
-        shares = [f"{case['ms'][version] / before:.2f}" for version in others]
+        ratios = {version: case["ms"][version] / before for version in others}
         outside = {", ".join(names) or "none" for names in case["outside_delegate"].values()}
-        rows.append([case["network"], f"{before:.1f}", *shares, "; ".join(sorted(outside))])
-    return markdown(
-        ["network", f"{first}, ms", *(f"{version} to it" for version in others), "outside the delegate"], rows
-    )
+        rows.append({**case, first: before, **ratios, "outside_delegate": "; ".join(sorted(outside))})
+    return tables.markdown(columns, rows)
 
 
 if __name__ == "__main__":

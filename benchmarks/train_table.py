@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from circumstances import circumstances
-from readme import RESULTS, insert, keep, markdown
+from readme import RESULTS, insert, keep
 
 from keras_inception.datasets import Augmentation
 from keras_inception.training import RECIPES, Recipe
+from keras_inception.utils import tables
 
 RUNS = Path(__file__).with_name("runs")
 PICTOGRAMS = "pictograms"
@@ -87,17 +88,15 @@ TABLES = {
         ),
     },
 }
-COLUMNS = (
-    "network",
-    "pixels",
-    "parameters",
-    "MACs",
-    "minutes",
-    "epochs",
-    "validation top-1",
-    "test top-1",
-    "test top-5",
-)
+COLUMNS = {
+    "about": tables.COLUMNS["network"],
+    **tables.columns("size", "parameters"),
+    "macs": tables.COLUMNS["macs"]._replace(show=tables.fixed(3, " G", per=1e9)),
+    **tables.columns("minutes", "epochs"),
+    "validation_top1": tables.COLUMNS["top1"]._replace(title="validation top-1"),
+    "test_top1": tables.COLUMNS["top1"]._replace(title="test top-1"),
+    "test_top5": tables.COLUMNS["top5"]._replace(title="test top-5"),
+}
 
 
 def results(table: str) -> dict[str, dict]:
@@ -125,7 +124,7 @@ def run(table: str, name: str) -> dict:
     network = inference_model(trained.model())
     splits = datasets.open_data(**trained.data)
     test = datasets.evaluation_batches(splits.test, trained.preprocessing, 64)
-    measured = evaluation.evaluate(evaluation.keras_predictor(network), test, splits.labels)
+    measured = evaluation.evaluate_batches(evaluation.keras_predictor(network), test, splits.labels)
     rows = _metrics(output / "metrics.csv")
     cost = analysis.cost(network)
     return {
@@ -150,25 +149,11 @@ def run(table: str, name: str) -> dict:
 def table(name: str) -> str:
     """A table as Markdown; cells that have not been run yet are empty."""
     done = results(name)
-    rows = []
-    for key, cell in TABLES[name].items():
-        row = done.get(key)
-        if row is None:
-            rows.append([cell.about, str(cell.recipe.size), *["not run yet"], *["–"] * (len(COLUMNS) - 3)])
-            continue
-        shares = (row[share] for share in ("validation_top1", "test_top1", "test_top5"))
-        rows.append(
-            [
-                row["about"],
-                str(row["size"]),
-                f"{row['parameters'] / 1e6:.2f} M",
-                f"{row['macs'] / 1e9:.3f} G",
-                f"{row['minutes']:.0f}",
-                str(row["epochs"]),
-                *(f"{share:.1%}" for share in shares),
-            ]
-        )
-    return markdown(COLUMNS, rows)
+    rows = [
+        done.get(key) or {"about": cell.about, "size": cell.recipe.size, "parameters": "not run yet"}
+        for key, cell in TABLES[name].items()
+    ]
+    return tables.markdown(COLUMNS, rows)
 
 
 def _metrics(path: Path) -> list[dict]:

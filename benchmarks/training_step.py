@@ -14,11 +14,20 @@ from pathlib import Path
 
 from circumstances import circumstances
 from peers import CACHE, Peer, environment, median_ratio, take_turns
-from readme import insert, keep, markdown
+from readme import insert, keep
+
+from keras_inception.utils import tables
 
 HERE = Path(__file__).parent
 CASES = ((96, 32, "float32"), (96, 32, "bfloat16"), (224, 16, "float32"), (224, 16, "bfloat16"))
 STEPS = 6  # in a round
+COLUMNS = {
+    "batch": tables.Column("pictures"),
+    "precision": tables.Column("precision"),
+    "ours": tables.Column("pictures/s", tables.fixed(0)),
+    "theirs": tables.Column("torchvision's", tables.fixed(0)),
+    "ratio": tables.COLUMNS["ratio"],
+}
 
 
 def main() -> None:
@@ -65,17 +74,12 @@ def main() -> None:
 
 
 def table(result: dict) -> str:
-    """The result as Markdown."""
+    """Return the result as Markdown."""
     rows = [
-        [
-            f"{row['size']} px, {row['batch']} a step",
-            row["precision"],
-            *(f"{row['pictures_per_second'][side]:.0f}" for side in ("ours", "theirs")),
-            f"{row['ratio']:.2f}",
-        ]
+        {**row, **row["pictures_per_second"], "batch": f"{row['size']} px, {row['batch']} a step"}
         for row in result["cases"]
     ]
-    return markdown(["pictures", "precision", "pictures/s", "torchvision's", "ratio"], rows)
+    return tables.markdown(COLUMNS, rows)
 
 
 def measure(size: str, batch: str, precision: str, steps: str) -> None:

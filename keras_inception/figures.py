@@ -36,7 +36,7 @@ def confusion_picture(evaluation: Evaluation, path: str | os.PathLike) -> None:
 
     Up to 30 classes the numbers of pictures stand in the cells, up to 100 the classes are named.
     """
-    confusion, classes = evaluation.confusion, len(evaluation.labels)
+    confusion, classes = evaluation.confusion, len(evaluation.class_names)
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     counted, named = classes <= COUNTED_CLASSES, classes <= NAMED_CLASSES
     side = 3 + min(classes, NAMED_CLASSES) * (0.36 if counted else 0.14)
@@ -52,7 +52,7 @@ def confusion_picture(evaluation: Evaluation, path: str | os.PathLike) -> None:
         axes.set_yticks([])
         if named:
             size = 9 if counted else 6
-            columns = [_shortened(label) for label in evaluation.labels]
+            columns = [_shortened(label) for label in evaluation.class_names]
             rows = [f"{_shortened(row.label)} ({row.pictures})" for row in evaluation.per_class]
             axes.set_xticks(range(classes), columns, rotation=90, fontsize=size)
             axes.set_yticks(range(classes), rows, fontsize=size)

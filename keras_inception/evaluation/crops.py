@@ -1,19 +1,20 @@
-"""What the papers average over when they test: crops of a picture, and networks.
+"""Test-time augmentation as in the papers: average over crops of an image, and over networks.
 
-| crops | squares of the picture | views of a square | source |
+| crops | squares of the image | views of a square | source |
 | --- | --- | --- | --- |
 | 1 | | the network's own preprocessing | |
-| 10 | the middle one | corners and centre, mirrored | Krizhevsky et al. 2012, sections 2 and 4.1 |
-| 12 | the middle one | these, and the whole square, mirrored | 1512.00567, Table 4: the number alone |
-| 144 | 3 at 4 scales | as of 12 | 1409.4842, section 7 |
+| 10 | the center one | corners and center, mirrored | Krizhevsky et al. 2012, sections 2 and 4.1 |
+| 12 | the center one | these and the whole square, mirrored | 1512.00567, Table 4, which gives the number only |
+| 144 | 3 at 4 scales | as for 12 | 1409.4842, section 7 |
 
-For a network whose input is not square, a square is of the input's shape. The papers resize the picture and cut squares
-out of it; here the square is cut, in fractions of pixels, and then resized, which is the same but for the rounding of
-the picture's longer side, and takes no more memory for a picture like a ribbon.
+If a network's input is not square, the squares have the shape of the input. The papers resize the image and cut squares
+out of it. Here each square is cut out at fractional pixels and then resized. The result differs only in how the longer
+side of the image is rounded, and a very long image takes no more memory than another.
 
-That Inception v3's 12 crops are what GoogLeNet's 144 are of one square at one scale is our reading. Others
-(soeaver/caffe-model, cls/evaluation_cls.py) take the same six views and mirrors of the whole picture, stretched to a
-square, and give 19.60 / 4.73 % top-1 / top-5 error for Inception v3; the paper has 19.47 / 4.48 %.
+Inception v3's paper does not describe its 12 crops. We read them as GoogLeNet's 144 restricted to one square at one
+scale. Another implementation (soeaver/caffe-model, cls/evaluation_cls.py) takes the same six views and their mirror
+images of the whole image, stretched to a square. It reports a top-1 / top-5 error of 19.60 / 4.73 % for Inception v3;
+the paper reports 19.47 / 4.48 %.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,17 +31,17 @@ if TYPE_CHECKING:
 
 Views = Mapping[Preprocessing, np.ndarray]
 
-VIEWS = 48  # that a network is asked about at a time, and that are cut ahead of it, but for a picture's last ones
+VIEWS = 48  # views in a batch for the network, and in the next batch that is cut meanwhile
 
 
 class Scheme(NamedTuple):
-    """How views are cut out of a picture.
+    """A way to cut views out of an image.
 
     Attributes:
-        scales: sides of the squares for a network of side 1; none is that of which the network's own crop is the
-            middle, at most 10, or, where its crop is everything, 8/7: the 256 for 224 of most publishers.
-        places: of the squares, along the side that they leave free: 0 is left or top, 1 right or bottom.
-        whole: whether the square as a whole is a view too.
+        scales: sides of the squares, relative to the network's input. If empty, the side is the inverse of the share
+            that the network's preprocessing crops, at most 10; or 8/7, most publishers' 256 for 224, if that is 1.
+        places: positions of the squares along the longer side: 0 is left or top, 1 is right or bottom.
+        whole: whether the whole square is a view too.
     """
 
     scales: tuple[float, ...]
@@ -54,29 +55,30 @@ SCHEMES = {
     144: Scheme((8 / 7, 9 / 7, 10 / 7, 11 / 7), (0.0, 0.5, 1.0), whole=True),  # 256, 288, 320, 352 for 224
 }
 CROPS = (1, *SCHEMES)
-CORNERS_AND_CENTRE = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.5))  # down and across
+CORNERS_AND_CENTER = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.5))  # down and across
 
 
 def check(crops: int) -> None:
-    """ValueError if `crops` is not one of `CROPS`."""
+    """Raise ValueError if `crops` is not one of `CROPS`."""
     if crops not in CROPS:
         raise ValueError(f"`crops` must be one of {', '.join(map(str, CROPS))}. Received: crops={crops!r}")
 
 
 def views(picture: np.ndarray, preprocessing: Preprocessing, crops: int) -> np.ndarray:
-    """The views of a picture that a network's answers are averaged over.
+    """Cut the views out of an image over which a network's probabilities are averaged.
 
-    Of more than one crop the size, the interpolation and the antialiasing are the preprocessing's, and the share that
-    it crops sets the scale of 10 and 12; how it fits a picture is for a single crop alone.
+    A single crop is what `preprocessing` makes of the image. Several crops take only its size, interpolation and
+    antialiasing, and for 10 and 12 crops its `crop`, which sets the scale.
 
     Args:
         picture: uint8 RGB (height, width, 3) of any size.
-        preprocessing: the network's.
+        preprocessing: preprocessing of the network.
         crops: 1, 10, 12 or 144.
 
     Returns:
-        uint8 RGB (crops, *preprocessing.size, 3), not normalised: scale by scale, from left to right or top to bottom,
-        of each square the upper left, upper right, lower left, lower right, centre, whole; then all of them mirrored.
+        uint8 RGB (crops, *preprocessing.size, 3), not normalized. Views are ordered by scale and by square, from left
+        to right or top to bottom. Each square yields the upper left, upper right, lower left, lower right, center and
+        whole view. The second half holds the mirror images of the first.
     """
     from PIL import Image
 
@@ -91,7 +93,7 @@ def views(picture: np.ndarray, preprocessing: Preprocessing, crops: int) -> np.n
         sides = round(size[0] * scale), round(size[1] * scale)
         for place in scheme.places:
             square = preprocessing.resize(image, sides, box_in(image, sides, place=place))
-            upright += [_cut(square, size, *where) for where in CORNERS_AND_CENTRE]
+            upright += [_cut(square, size, *where) for where in CORNERS_AND_CENTER]
             upright += [preprocessing.resize(square, size)] if scheme.whole else []
     stacked = np.stack(upright)
     return np.concatenate([stacked, stacked[:, :, ::-1]])
@@ -100,11 +102,16 @@ def views(picture: np.ndarray, preprocessing: Preprocessing, crops: int) -> np.n
 def view_batches(
     examples: "Examples", preprocessings: Sequence[Preprocessing], crops: int = 1
 ) -> Iterator[tuple[Views, np.ndarray]]:
-    """Batches for `evaluation.evaluate` and `averaged`, read and cut by threads while the network works.
+    """Yield batches for `metrics.evaluate_batches` and `averaged`, read and cut by threads while the network computes.
+
+    Args:
+        examples: the images.
+        preprocessings: preprocessing of each network; networks with the same preprocessing share their views.
+        crops: 1, 10, 12 or 144.
 
     Yields:
-        The views of some pictures, as (pictures, crops, height, width, 3), uint8, for each preprocessing; and the
-        classes of the pictures, (pictures,).
+        The views of some images for each preprocessing, uint8 (images, crops, height, width, 3), and their labels,
+        (images,).
     """
     check(crops)
     different = tuple(dict.fromkeys(preprocessings))
@@ -128,7 +135,7 @@ def view_batches(
 
 
 def averaged(classifiers: Sequence["Classifier"]) -> Callable[[Views], np.ndarray]:
-    """Function from views to probabilities, (pictures, classes): their mean over the crops, then over the networks."""
+    """Return a function from views to probabilities, (images, classes), averaged over crops and then over networks."""
 
     def over_crops(classifier: "Classifier", batch: np.ndarray) -> np.ndarray:
         every = batch.reshape(-1, *batch.shape[2:])
@@ -141,16 +148,24 @@ def averaged(classifiers: Sequence["Classifier"]) -> Callable[[Views], np.ndarra
     return predict
 
 
-def check_labels(names: Sequence[str], labels_of_each: Sequence[Sequence[str]]) -> None:
-    """ValueError, with what is different, if networks that are to be averaged do not have the same labels."""
-    first, expected = names[0], labels_of_each[0]
-    for name, labels in zip(names, labels_of_each, strict=True):
-        if tuple(labels) == tuple(expected):
+def check_class_names(names: Sequence[str], classes: Sequence[Sequence[str]]) -> None:
+    """Raise ValueError, naming the differences, unless all networks have the same classes in the same order.
+
+    Args:
+        names: what to call each network in the message.
+        classes: class names of each network.
+    """
+    first, expected = names[0], classes[0]
+    for name, class_names in zip(names, classes, strict=True):
+        if tuple(class_names) == tuple(expected):
             continue
-        differences = {"which lacks": _those_of(expected, labels), "which alone has": _those_of(labels, expected)}
+        differences = {
+            "which lacks": _missing(expected, class_names),
+            "which alone has": _missing(class_names, expected),
+        }
         told = [f"{words} {some}" for words, some in differences.items() if some]
         raise ValueError(
-            f"networks can be averaged if they have the same labels in the same order as {first}. "
+            f"networks can be averaged only if they have the same classes in the same order as {first}. "
             f"Received: {name}, {' and '.join(told) or 'which has them in another order'}"
         )
 
@@ -160,8 +175,8 @@ def _cut(square: np.ndarray, size: tuple[int, int], down: float, across: float) 
     return square[upper : upper + size[0], left : left + size[1]]
 
 
-def _those_of(labels: Sequence[str], others: Sequence[str]) -> str:
-    """The first few labels that are not among the others."""
+def _missing(class_names: Sequence[str], others: Sequence[str]) -> str:
+    """Return the first few class names that are not among the others, as text."""
     known = set(others)
-    missing = [label for label in labels if label not in known]
+    missing = [name for name in class_names if name not in known]
     return ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")

@@ -1,5 +1,4 @@
-"""How good a classifier is on labelled pictures: top-1, top-5, class by class, what it takes for what, and whether it
-is as sure as it is right."""
+"""Metrics of a classifier on labeled images: accuracy, cross-entropy, the confusion matrix and calibration."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -8,6 +7,8 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+from keras_inception.utils import tables
 
 if TYPE_CHECKING:
     import keras
@@ -18,9 +19,15 @@ BINS = 15  # of confidence (1706.04599, section 5)
 
 
 class ClassResult(NamedTuple):
-    """One class: its number of pictures, the share of them that was recognised (its recall), the share of the
-    predictions of this class that were right, and the harmonic mean of the two. None where there is nothing to divide
-    by."""
+    """Results for one class; None where the denominator is zero.
+
+    Attributes:
+        label: name of the class.
+        pictures: number of images of this class.
+        top1: recall, the fraction of these images that are recognized.
+        precision: fraction of the predictions of this class that are correct.
+        f1: harmonic mean of `top1` and `precision`.
+    """
 
     label: str
     pictures: int
@@ -30,8 +37,14 @@ class ClassResult(NamedTuple):
 
 
 class ConfidenceBin(NamedTuple):
-    """The pictures whose likeliest class had a probability above `low` and up to `high`: how many they are, the mean of
-    the probabilities, and the share of the pictures whose class it was. None where there are no pictures."""
+    """Images whose highest probability is above `low` and at most `high`.
+
+    Attributes:
+        low, high: bounds of the bin.
+        pictures: number of images in the bin.
+        confidence: mean of their highest probabilities, None without images.
+        top1: fraction that is classified correctly, None without images.
+    """
 
     low: float
     high: float
@@ -42,41 +55,48 @@ class ConfidenceBin(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What a classifier did with labelled pictures. Shares are fractions of 1.
+    """Results of a classifier on labeled images. Shares are fractions of 1. ``print`` shows a table by class.
 
     Attributes:
-        labels: names of the classes.
-        confusion: (classes, classes) numbers of pictures; the row is the truth, the column the prediction.
-        top5: share of the pictures whose class was among the five likeliest (among all, if there are fewer).
+        class_names: names of the classes.
+        confusion: counts of images, (classes, classes); rows are true classes, columns are predictions.
+        top5: fraction of images whose class is among the five with the highest probabilities, or among all classes if
+            there are fewer.
         loss: mean cross-entropy in nats; a probability of 0 counts as 1e-7, as in Keras.
-        calibration: bins of equal width of the likeliest class's probability, from 0 to 1: a reliability diagram.
+        calibration: reliability diagram, in bins of equal width from 0 to 1.
+        models: names of the runs or files whose probabilities were averaged.
+        crops: views of each image that were averaged.
     """
 
-    labels: tuple[str, ...]
+    class_names: tuple[str, ...]
     confusion: np.ndarray
     top5: float
     loss: float
     calibration: tuple[ConfidenceBin, ...] = ()
+    models: tuple[str, ...] = ()
+    crops: int = 1
 
     @property
     def count(self) -> int:
-        """Number of pictures."""
+        """Number of images."""
         return int(self.confusion.sum())
 
     @property
     def top1(self) -> float:
-        """Share of the pictures whose class was the likeliest."""
+        """Fraction of images whose class has the highest probability."""
         return int(np.trace(self.confusion)) / self.count
 
     @property
     def top1_interval(self) -> tuple[float, float]:
-        """Bounds of `top1` that hold the classifier's true share with 95 % confidence (Wilson 1927)."""
+        """Bounds of the 95 % confidence interval of `top1` (Wilson 1927)."""
         return wilson(int(np.trace(self.confusion)), self.count)
 
     @property
     def calibration_error(self) -> float | None:
-        """Expected calibration error: the mean distance of confidence and top-1 in a picture's bin (1706.04599,
-        equation 3); None if there are no bins."""
+        """Expected calibration error (1706.04599, equation 3), or None if there are no bins.
+
+        It is the mean, over all images, of the distance between confidence and top-1 in an image's bin.
+        """
         distances = [
             pictures * abs(confidence - top1)
             for _, _, pictures, confidence, top1 in self.calibration
@@ -86,18 +106,20 @@ class Evaluation:
 
     @property
     def per_class(self) -> tuple[ClassResult, ...]:
-        """One row a class, in the order of the labels."""
+        """One result per class, in the order of `class_names`."""
         right = np.diagonal(self.confusion).tolist()
         pictures = self.confusion.sum(axis=1).tolist()
         predicted = self.confusion.sum(axis=0).tolist()
         return tuple(
-            ClassResult(label, n, _share(r, n), _share(r, p), _share(2 * r, n + p))
-            for label, n, r, p in zip(self.labels, pictures, right, predicted, strict=True)
+            ClassResult(name, n, _share(r, n), _share(r, p), _share(2 * r, n + p))
+            for name, n, r, p in zip(self.class_names, pictures, right, predicted, strict=True)
         )
 
     def to_dict(self) -> dict:
-        """Everything as values that JSON has."""
+        """Return all results as a dictionary that ``json.dumps`` accepts."""
         return {
+            "models": list(self.models),
+            "crops": self.crops,
             "top1": self.top1,
             "top1_interval": list(self.top1_interval),
             "top5": self.top5,
@@ -106,43 +128,64 @@ class Evaluation:
             "count": self.count,
             "per_class": [row._asdict() for row in self.per_class],
             "calibration": [each._asdict() for each in self.calibration],
-            "labels": list(self.labels),
+            "labels": list(self.class_names),
             "confusion": self.confusion.tolist(),
         }
 
+    def __str__(self) -> str:
+        columns = tables.columns("label", "pictures", "top1", "precision", "f1")
+        low, high = self.top1_interval
+        error = self.calibration_error
+        lines = [
+            tables.text(columns, [row._asdict() for row in self.per_class]),
+            f"{tables.number(self.count, 'image')}: top-1 {self.top1:.1%} (95 % interval {low:.1%} to {high:.1%}), "
+            f"top-5 {self.top5:.1%}, loss {self.loss:.3f}"
+            + ("" if error is None else f", calibration error {error:.1%}"),
+        ]
+        if self.crops > 1 or len(self.models) > 1:
+            crops, networks = tables.number(self.crops, "crop"), tables.number(len(self.models), "network")
+            lines.append(f"Averaged over {crops} of each image and {networks}.")
+        return "\n".join(lines)
+
 
 def top_k(probabilities: np.ndarray, k: int = 5) -> np.ndarray:
-    """Indices of the k likeliest classes, likeliest first: (..., classes) -> (..., min(k, classes)).
+    """Return the indices of the k highest probabilities, in descending order: (..., classes) -> (..., min(k, classes)).
 
-    Equal probabilities, normal in the 256 steps of a uint8 softmax, come in the order of their indices.
+    Ties, which are normal among the 256 steps of a uint8 softmax, are broken by the lower index.
+
+    Raises:
+        ValueError: `k` is below 1.
     """
     if k < 1:
         raise ValueError(f"`k` must be 1 or more. Received: k={k}")
-    # Unsigned integers have no negative to sort by.
+    # Unsigned integers cannot be negated for a descending sort.
     return np.argsort(-np.asarray(probabilities, dtype=np.float64), axis=-1, kind="stable")[..., :k]
 
 
-def evaluate(
+def evaluate_batches(
     predict: Predict,
     batches: Iterable[tuple],
-    labels: Sequence[str],
+    class_names: Sequence[str],
     *,
     on_batch: Callable[[int], None] | None = None,
 ) -> Evaluation:
-    """Compare a classifier's predictions with the truth, batch by batch.
+    """Evaluate a prediction function on batches of inputs and labels.
+
+    `keras_inception.evaluate` does this for a run or a file and a folder of images.
 
     Args:
-        predict: function from a batch's inputs to probabilities, (batch, ...) -> (batch, classes), in [0, 1]; see
-            `keras_predictor`.
-        batches: pairs of inputs and class indices (batch,), arrays or tensors; a `tf.data.Dataset` is such.
-        labels: names of the classes.
-        on_batch: called after every batch with its number of pictures, for a progress bar.
+        predict: function from the inputs of a batch to probabilities in [0, 1], (batch, ...) -> (batch, classes), such
+            as `keras_predictor` returns.
+        batches: pairs of inputs and labels, class indices (batch,), as arrays or tensors; a `tf.data.Dataset` for
+            example.
+        class_names: names of the classes.
+        on_batch: called after every batch with its number of images, for a progress bar.
 
     Raises:
-        ValueError: a class index has no label, `predict` gives another number of classes or pictures, or what are
-            not probabilities, or there are no pictures at all.
+        ValueError: a label has no class name; `predict` returns the wrong shape or values that are not probabilities;
+            or there are no images.
     """
-    classes = len(labels)
+    classes = len(class_names)
     confusion = np.zeros((classes, classes), dtype=np.int64)
     pictures, sure, right = np.zeros(BINS, np.int64), np.zeros(BINS), np.zeros(BINS)
     among_five, loss = 0, 0.0
@@ -162,29 +205,29 @@ def evaluate(
             on_batch(len(truth))
     count = int(confusion.sum())
     if not count:
-        raise ValueError("there is nothing to evaluate: `batches` holds no pictures")
+        raise ValueError("there is nothing to evaluate: `batches` contains no images")
     calibration = tuple(
         ConfidenceBin(index / BINS, (index + 1) / BINS, n, _share(s, n), _share(r, n))
         for index, (n, s, r) in enumerate(zip(pictures.tolist(), sure.tolist(), right.tolist(), strict=True))
     )
-    return Evaluation(tuple(labels), confusion, among_five / count, loss / count, calibration)
+    return Evaluation(tuple(class_names), confusion, among_five / count, loss / count, calibration)
 
 
 def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's interval of a share, (low, high), for `successes` of 1 or more `trials`."""
+    """Return Wilson's interval of a proportion, (low, high), for `successes` of 1 or more `trials`."""
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     share, weight = successes / trials, z * z / trials
     middle = share + weight / 2
     reach = z * math.sqrt(share * (1 - share) / trials + weight / (4 * trials))
     low, high = (middle - reach) / (1 + weight), (middle + reach) / (1 + weight)
-    return max(min(low, share), 0.0), min(max(high, share), 1.0)  # which rounding leaves by a hair
+    return max(min(low, share), 0.0), min(max(high, share), 1.0)  # rounding may exceed these bounds slightly
 
 
 def keras_predictor(model: "keras.Model") -> Predict:
-    """Function from a batch of network input to probabilities, (batch, ...) -> (batch, classes), as NumPy arrays.
+    """Return a function from a batch of network inputs to probabilities, (batch, ...) -> (batch, classes), in NumPy.
 
-    Auxiliary heads are left out, and weights that `model` is given later count. The network is compiled once: a batch
-    smaller than the largest so far, as the last one is, is filled up rather than traced anew.
+    Auxiliary heads are dropped. Weights that `model` is given later take effect. The network is traced once: a batch
+    smaller than the largest so far, such as the last one, is padded instead.
 
     Raises:
         ValueError: the model is not functional, or has several outputs and none named ``predictions``.
@@ -221,8 +264,8 @@ def _checked_truth(y, classes: int) -> np.ndarray:
 def _checked_probabilities(values, shape: tuple[int, int]) -> np.ndarray:
     probabilities = np.asarray(values, dtype=np.float64)
     if probabilities.shape != shape:
-        raise ValueError(f"`predict` must give probabilities of shape {shape}. Received: {probabilities.shape}")
-    outside = probabilities[~((probabilities >= 0) & (probabilities <= 1 + 1e-3))]  # NaN is neither
+        raise ValueError(f"`predict` must return probabilities of shape {shape}. Received: {probabilities.shape}")
+    outside = probabilities[~((probabilities >= 0) & (probabilities <= 1 + 1e-3))]  # also true for NaN
     if outside.size:
-        raise ValueError(f"`predict` must give probabilities, in [0, 1]. Received: {outside[0]}")
+        raise ValueError(f"`predict` must return probabilities, in [0, 1]. Received: {outside[0]}")
     return probabilities

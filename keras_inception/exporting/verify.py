@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_inception.evaluation.metrics import evaluate, wilson
+from keras_inception.evaluation.metrics import evaluate_batches, wilson
 from keras_inception.exporting.clients import CLIENTS, client
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.tflite.classifier import TFLiteClassifier, numbered
@@ -40,7 +40,7 @@ def accuracy(probabilities: np.ndarray, truth: np.ndarray | None) -> dict[str, f
     """Top-1 with its 95 % interval, and top-5, as fractions of 1; None where the truth is not known."""
     if truth is None:
         return {"top1": None, "top1_interval": None, "top5": None}
-    result = evaluate(lambda _: probabilities, [(None, truth)], numbered(probabilities.shape[1]))
+    result = evaluate_batches(lambda _: probabilities, [(None, truth)], numbered(probabilities.shape[1]))
     return {"top1": result.top1, "top1_interval": list(result.top1_interval), "top5": result.top5}
 
 

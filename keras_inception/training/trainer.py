@@ -218,7 +218,7 @@ def _fit(
         return _numbers(evaluation.keras_predictor(model))
 
     def validate(model: keras.Model) -> dict[str, float]:
-        result = evaluation.evaluate(predictor(model), held_out, splits.labels)
+        result = evaluation.evaluate_batches(predictor(model), held_out, splits.labels)
         return distribution.agree({"top1": result.top1, "top5": result.top5, "loss": result.loss})
 
     keeper = Keeper(

@@ -1,4 +1,4 @@
-"""The command line: what it prints, and what it says of a user's mistakes."""
+"""The command line: what it prints, and how it reports mistakes."""
 
 import json
 import shutil
@@ -11,14 +11,16 @@ import pytest
 from google.protobuf.internal import api_implementation
 
 import keras_inception
-from keras_inception.cli import console as cli
-from keras_inception.cli import main
+from keras_inception.cli import COMMANDS, console, main
+from keras_inception.evaluation.evaluator import evaluate
+from keras_inception.evaluation.prediction import predict
 from keras_inception.exporting import rewrites
 from keras_inception.registry import NETWORKS
+from keras_inception.runs import Run
 from keras_inception.training import RECIPES, named_recipe
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess:
+def run_in_new_process(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-m", "keras_inception.cli", *arguments],
         capture_output=True,
@@ -28,37 +30,33 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
     )
 
 
-def failure(capsys, *arguments: str) -> tuple[int, str]:
-    """Exit code and standard error of a command that must fail."""
+def command(*arguments) -> None:
+    """Run a command that must succeed."""
     with pytest.raises(SystemExit) as stop:
         main(list(map(str, arguments)))
-    return stop.value.code, capsys.readouterr().err
+    assert not stop.value.code
 
 
-COMMANDS = (
-    "train",
-    "recipes",
-    "evaluate",
-    "predict",
-    "export",
-    "compress",
-    "rewrites",
-    "benchmark",
-    "page",
-    "demo",
-    "shard",
-    "list",
-    "convert-weights",
-    "cost",
-)
+def failure(capsys, *arguments) -> tuple[int, str]:
+    """Run a command that must fail, and return its exit code and standard error."""
+    code, output = failure_with_output(capsys, *arguments)
+    return code, output.err
 
 
-@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)])
-def test_help_imports_nothing_heavy(command):
+def failure_with_output(capsys, *arguments):
+    """Run a command that must fail, and return its exit code and what it printed."""
+    with pytest.raises(SystemExit) as stop:
+        main(list(map(str, arguments)))
+    assert stop.value.code
+    return stop.value.code, capsys.readouterr()
+
+
+@pytest.mark.parametrize("arguments", [(), *((name,) for name in COMMANDS)])
+def test_help_imports_nothing_heavy(arguments):
     code = (
         "import sys\n"
         "from keras_inception.cli import main\n"
-        f"try: main({[*command, '--help']!r})\n"
+        f"try: main({[*arguments, '--help']!r})\n"
         "except SystemExit as stop: assert not stop.code\n"
         "heavy = {'tensorflow', 'keras', 'PIL', 'matplotlib', 'numpy'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
@@ -68,7 +66,7 @@ def test_help_imports_nothing_heavy(command):
     assert "Usage: keras-inception" in done.stdout
 
 
-def test_wrong_usage_is_exit_code_2(capsys):
+def test_wrong_usage_has_exit_code_2(capsys):
     code, message = failure(capsys, "train", "--epochs", "many")
     assert code == 2
     assert "--epochs" in message
@@ -77,7 +75,7 @@ def test_wrong_usage_is_exit_code_2(capsys):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["train"], "PICTURES is missing"),
+        (["train"], "IMAGES is missing"),
         (["train", "--resume", "pictures"], "give neither"),
         (["train", "no/such/folder", "--output", "{tmp}/run"], "no/such/folder"),
         (["train", "{tmp}", "--output", "{tmp}/run"], "class"),
@@ -137,14 +135,14 @@ def test_wrong_usage_is_exit_code_2(capsys):
         (["convert-weights", "imagenet", "{tmp}/out.keras", "--model", "plain34"], "no ImageNet weights of plain34"),
     ],
 )
-def test_a_mistake_is_one_clear_line(arguments, says, tmp_path, capfd):
+def test_a_mistake_prints_one_line(arguments, says, tmp_path, capfd):
     (tmp_path / "text.tflite").write_text("this is not a model")
     (tmp_path / "there.keras").touch()
     code, message = failure(capfd, *(argument.format(tmp=tmp_path) for argument in arguments))
     assert code == 1
     assert says in message
     assert message.startswith("error: ")
-    assert message.count("\n") == 1, "one line, without TensorFlow's noise"
+    assert message.count("\n") == 1, "nothing from TensorFlow"
 
 
 @pytest.mark.parametrize(
@@ -184,21 +182,21 @@ def test_a_mistake_is_one_clear_line(arguments, says, tmp_path, capfd):
         ["convert-weights", "imagenet", "{tmp}/out.keras", "--model", "googlenut"],
     ],
 )
-def test_a_mistake_is_told_before_tensorflow_is_imported(arguments, tmp_path, pictures, capsys, monkeypatch):
+def test_a_mistake_is_reported_before_tensorflow_is_imported(arguments, tmp_path, pictures, capsys, monkeypatch):
     (tmp_path / "text.tflite").write_text("this is not a model")
     (tmp_path / "there.keras").write_text("neither is this")
     shutil.copy(pictures / "test" / "red" / "0.png", tmp_path / "picture.png")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "_import_tensorflow", lambda: pytest.fail("TensorFlow would be imported"))
+    monkeypatch.setattr(console, "import_tensorflow", lambda: pytest.fail("TensorFlow would be imported"))
     code, message = failure(capsys, *(argument.format(tmp=tmp_path) for argument in arguments))
     assert code == 1
     assert message.startswith("error: ")
 
 
-def test_modules_that_are_not_wanted_are_not_imported():
+def test_without_modules_blocks_imports():
     code = """
 import sys
-from keras_inception.quiet import without_modules
+from keras_inception.utils.quiet import without_modules
 with without_modules(["json", "colorsys"]):
     import json
     try:
@@ -213,17 +211,17 @@ import colorsys
     assert done.stdout == "not imported\n"
 
 
-def test_a_protobuf_without_its_c_part_is_warned_of(capsys, monkeypatch):
+def test_warning_about_a_pure_python_protobuf(capsys, monkeypatch):
     monkeypatch.setattr(api_implementation, "Type", lambda: "upb")
-    cli._warn_of_slow_protobuf()
+    console.warn_of_slow_protobuf()
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(api_implementation, "Type", lambda: "python")
-    cli._warn_of_slow_protobuf()
+    console.warn_of_slow_protobuf()
     assert "pip install" in capsys.readouterr().err
 
 
-def test_a_mistake_in_a_process_of_its_own_shows_no_traceback(tmp_path):
-    done = run("evaluate", str(tmp_path))
+def test_a_mistake_in_a_new_process_prints_no_traceback(tmp_path):
+    done = run_in_new_process("evaluate", str(tmp_path))
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.startswith("error: ")
@@ -232,7 +230,7 @@ def test_a_mistake_in_a_process_of_its_own_shows_no_traceback(tmp_path):
 
 @pytest.fixture(scope="module")
 def trained(pictures, tmp_path_factory):
-    """A run directory made by the command, of a small network for pictures of 32 px."""
+    """Run directory of a small network for images of 32 px, made by the command."""
     folder = tmp_path_factory.mktemp("commands")
     network = {"network": "network_in_network", "options": {"form": "cifar"}}
     recipe = {**network, "size": 32, "crop": 1.0, "batch_size": 8, "warmup_epochs": 1.0, "ema": 0.5}
@@ -242,37 +240,33 @@ def trained(pictures, tmp_path_factory):
     return folder / "run"
 
 
-def command(*arguments) -> None:
-    """Run a command that must succeed."""
-    with pytest.raises(SystemExit) as stop:
-        main(list(map(str, arguments)))
-    assert not stop.value.code
-
-
-def test_evaluate_reads_the_held_out_pictures_of_a_run(trained, pictures, tmp_path, capsys):
+def test_evaluate_uses_the_held_out_images_of_a_run(trained, pictures, tmp_path, capsys):
     command("evaluate", trained, "--json", "--confusion", tmp_path / "confusion.png")
     result = json.loads(capsys.readouterr().out)
     assert result["count"] == 12
     assert result["top5"] == 1.0
     assert (tmp_path / "confusion.png").stat().st_size > 1000
 
+    assert result == evaluate(Run(trained)).to_dict()
     assert (result["models"], result["crops"]) == ([str(trained)], 1)
     assert sum(each["pictures"] for each in result["calibration"]) == 12
 
     command("evaluate", trained, pictures / "test")
     table = capsys.readouterr().out
+    assert str(evaluate(trained, pictures / "test")) == table.removesuffix("\n")
     low, high = result["top1_interval"]
-    assert f"12 pictures: top-1 {result['top1']:.1%} (95 % interval {low:.1%} to {high:.1%}), top-5 100.0%" in table
+    assert f"12 images: top-1 {result['top1']:.1%} (95 % interval {low:.1%} to {high:.1%}), top-5 100.0%" in table
     assert table.rstrip().endswith(f"calibration error {result['calibration_error']:.1%}")
     assert all(label in table for label in ("blue", "green", "red", "precision", "F1"))
 
 
-def test_evaluate_tells_what_it_left_out_in_a_few_lines(trained, pictures, tmp_path, capsys):
+def test_evaluate_summarizes_what_it_left_out(trained, pictures, tmp_path, caplog):
     shutil.copytree(pictures / "test", tmp_path / "test")
     for index in range(200):
         (tmp_path / "test" / f"loose_{index:03}.png").write_bytes(b"")
-    command("evaluate", trained, tmp_path)
-    told = capsys.readouterr().err.splitlines()
+    with caplog.at_level("WARNING"):
+        command("evaluate", trained, tmp_path)
+    told = [record.getMessage() for record in caplog.records if record.name.startswith("keras_inception")]
     assert len(told) == 6
     assert told[0].startswith(f"left out {tmp_path / 'test' / 'loose_000.png'}: ")
     assert told[-1] == "and 195 more"
@@ -285,15 +279,15 @@ def test_evaluate_averages_over_crops_and_networks(trained, capsys):
         reports.append(json.loads(capsys.readouterr().out))
     alone, twice, ten, many = reports
     assert [report["count"] for report in reports] == [12, 12, 12, 12]
-    assert twice["loss"] == pytest.approx(alone["loss"], rel=1e-5), "of the same network twice"
+    assert twice["loss"] == pytest.approx(alone["loss"], rel=1e-5), "averaging a network with itself changes nothing"
     assert (ten["models"], ten["crops"], many["crops"]) == ([str(trained), str(trained)], 10, 144)
     assert len({alone["loss"], ten["loss"], many["loss"]}) == 3
 
     command("evaluate", trained, "--crops", 12)
-    assert capsys.readouterr().out.endswith("Averaged over 12 crops of each picture and 1 network.\n")
+    assert capsys.readouterr().out.endswith("Averaged over 12 crops of each image and 1 network.\n")
 
 
-def test_networks_of_other_classes_are_not_averaged(trained, tmp_path, capsys):
+def test_networks_with_other_classes_are_not_averaged(trained, tmp_path, capsys):
     other = tmp_path / "other"
     shutil.copytree(trained, other)
     (other / "labels.txt").write_text("blue\ngreen\nyellow\n")
@@ -302,7 +296,7 @@ def test_networks_of_other_classes_are_not_averaged(trained, tmp_path, capsys):
     assert f"Received: {other}, which lacks red and which alone has yellow" in message
 
 
-def test_predict_names_the_likeliest_classes(trained, pictures, capsys):
+def test_predict_prints_the_most_probable_classes(trained, pictures, capsys):
     image = pictures / "test" / "red" / "0.png"
     command("predict", trained, image, "--json")
     (result,) = json.loads(capsys.readouterr().out)
@@ -310,19 +304,21 @@ def test_predict_names_the_likeliest_classes(trained, pictures, capsys):
     assert {guess["label"] for guess in result["top"]} == {"blue", "green", "red"}
     assert sum(guess["probability"] for guess in result["top"]) == pytest.approx(1, abs=1e-3)
 
+    assert predict(trained, image).to_dict() == [result]
+
     command("predict", trained, image, "--top", 1)
     assert capsys.readouterr().out.startswith(f"{image}: {result['top'][0]['label']} ")
 
 
-def test_export_then_the_file_in_place_of_the_run(trained, pictures, tmp_path, capsys):
+def test_an_exported_file_can_replace_the_run(trained, pictures, tmp_path, capsys):
     folder = tmp_path / "exported"
-    command("export", trained, "--output", folder, "--quantize", "float32", "--name", "colours", "--json")
+    command("export", trained, "--output", folder, "--quantize", "float32", "--name", "colors", "--json")
     report = json.loads(capsys.readouterr().out)
     assert report == json.loads((folder / "report.json").read_text())
     assert report["variants"]["float32"]["agreement"] == 1.0
     assert report["variants"]["float32"]["outside_delegate"] == []
 
-    file = folder / "colours_float32.tflite"
+    file = folder / "colors_float32.tflite"
     command("evaluate", file, pictures / "test", "--json")
     alone = json.loads(capsys.readouterr().out)
     assert alone["top1"] == report["variants"]["float32"]["top1"]
@@ -337,13 +333,13 @@ def test_export_then_the_file_in_place_of_the_run(trained, pictures, tmp_path, c
     assert [guess["label"] for guess in result["top"]] == [guess["label"] for guess in expected]
 
 
-def test_benchmark_compares_files_with_the_first(trained, tmp_path, capsys):
+def test_benchmark_is_relative_to_the_first_file(trained, tmp_path, capsys):
     folder = tmp_path / "exported"
     command(
-        "export", trained, "--output", folder, "--quantize", "float32,int8", "--name", "colours", "--rewrites", "none"
+        "export", trained, "--output", folder, "--quantize", "float32,int8", "--name", "colors", "--rewrites", "none"
     )
     capsys.readouterr()
-    files = [folder / "colours_float32.tflite", folder / "colours_int8.tflite"]
+    files = [folder / "colors_float32.tflite", folder / "colors_int8.tflite"]
     command("benchmark", *files, "--runs", 10, "--no-peak", "--json")
     first, second = json.loads(capsys.readouterr().out)
     assert [first["path"], second["path"]] == list(map(str, files))
@@ -394,7 +390,7 @@ def test_list_imports_nothing_heavy():
     assert done.returncode == 0, done.stderr
 
 
-def test_cost_of_a_run_of_its_file_and_of_the_network_by_name(trained, tmp_path, capsys):
+def test_cost_of_a_run_its_file_and_a_network_by_name(trained, tmp_path, capsys):
     googlenet = keras_inception.GoogLeNet(normalization="batch_norm", classes=3, input_shape=(32, 32, 3))
     googlenet.save(tmp_path / "googlenet.keras")
     sources = (
@@ -408,9 +404,9 @@ def test_cost_of_a_run_of_its_file_and_of_the_network_by_name(trained, tmp_path,
     for source in sources:
         command("cost", *source, "--json")
         reports.append(json.loads(capsys.readouterr().out))
-    run_, file, own, network, bigger = reports
-    assert run_ == file
-    assert run_["budget"] is None
+    run, file, own, network, bigger = reports
+    assert run == file
+    assert run["budget"] is None
     assert own["input_shape"] == network["input_shape"] == [32, 32, 3]
     assert own["output_shape"] == network["output_shape"] == [3]
     assert network["lrn_macs"] > own["lrn_macs"] == 0
@@ -420,7 +416,7 @@ def test_cost_of_a_run_of_its_file_and_of_the_network_by_name(trained, tmp_path,
     assert bigger["macs"] - classifier == 4 * (own["macs"] - classifier)
 
 
-def test_cost_says_whether_a_budget_holds(capsys, tmp_path):
+def test_cost_compares_with_a_budget(capsys, tmp_path):
     googlenet = ("cost", "googlenet", "--size", 32, "--classes", 3)
     command(*googlenet, "--budget", "1e9", "--plot", tmp_path / "cost.png")
     printed = capsys.readouterr().out.splitlines()
@@ -433,27 +429,20 @@ def test_cost_says_whether_a_budget_holds(capsys, tmp_path):
     code, output = failure_with_output(capsys, *googlenet, "--budget", "1e6", "--by", "stages")
     assert code == 1
     assert "Over the budget: " in output.out
-    assert output.err == "", "not a mistake"
+    assert output.err == "", "exceeding the budget is not an error"
     code, output = failure_with_output(capsys, *googlenet, "--budget", "1e6", "--json")
     assert code == 1
     assert json.loads(output.out)["budget"]["holds"] is False
 
 
-def failure_with_output(capsys, *arguments):
-    """Exit code and both outputs of a command that ends with another code than 0."""
-    with pytest.raises(SystemExit) as stop:
-        main(list(map(str, arguments)))
-    return stop.value.code, capsys.readouterr()
-
-
-def test_cost_in_a_process_of_its_own_is_silent_of_tensorflow():
-    done = run("cost", "googlenet", "--budget", "1.5e9")
+def test_cost_in_a_new_process_prints_nothing_from_tensorflow():
+    done = run_in_new_process("cost", "googlenet", "--budget", "1.5e9")
     assert done.stderr == ""
     assert "Over the budget: 1,582,671,872 of 1,500,000,000 MACs, 105.5% of it" in done.stdout
     assert done.returncode == 1
 
 
-def test_a_run_is_converted_and_built_anew(trained, tmp_path, capsys):
+def test_weights_of_a_run_are_converted_and_loaded(trained, tmp_path, capsys):
     out = tmp_path / "out.safetensors"
     command("convert-weights", trained, out, "--json")
     result = json.loads(capsys.readouterr().out)
@@ -473,7 +462,7 @@ def test_a_run_is_converted_and_built_anew(trained, tmp_path, capsys):
     np.testing.assert_allclose(keras_inception.load(tmp_path / "out.keras")(x), expected, atol=1e-6)
 
 
-def test_a_refused_variant_is_exit_code_1(trained, tmp_path, capsys):
+def test_a_refused_variant_has_exit_code_1(trained, tmp_path, capsys):
     folder = tmp_path / "exported"
     code, message = failure(
         capsys, "export", trained, "--output", folder, "--quantize", "float32", "--min-agreement", 1.01
@@ -483,7 +472,7 @@ def test_a_refused_variant_is_exit_code_1(trained, tmp_path, capsys):
     assert not list(folder.glob("*.tflite"))
 
 
-def test_the_script_is_the_same_command(trained, tmp_path):
+def test_the_script_runs_the_export_command(trained, tmp_path):
     script = Path(__file__).parents[2] / "export" / "to_tflite.py"
     done = subprocess.run(
         [sys.executable, script, trained, "--quantize", "float33"], capture_output=True, encoding="utf-8", check=False
@@ -492,7 +481,7 @@ def test_the_script_is_the_same_command(trained, tmp_path):
     assert done.stderr.startswith("error: `quantize` must be some of float32, float16, dynamic, int8.")
 
 
-def test_a_recipe_printed_whole_is_one_to_train_with(capsys, tmp_path):
+def test_a_printed_recipe_can_be_loaded(capsys, tmp_path):
     command("recipes", "inception-v3-2015")
     (tmp_path / "mine.json").write_text(capsys.readouterr().out)
     assert named_recipe(str(tmp_path / "mine.json")) == RECIPES["inception-v3-2015"]

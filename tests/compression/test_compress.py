@@ -95,7 +95,7 @@ def test_the_result_is_a_run_like_any_other(compressed, tmp_path):
     splits = open_data(**run.data)
     test = evaluation_batches(splits.test, run.preprocessing, 8)
     predict = evaluation.keras_predictor(keras_inception.inference_model(run.model()))
-    assert evaluation.evaluate(predict, test, splits.labels).top1 >= 0.5
+    assert evaluation.evaluate_batches(predict, test, splits.labels).top1 >= 0.5
     report = keras_inception.export(run.path, tmp_path / "exported")
     assert list(report["variants"]) == ["int8"]
     assert report["variants"]["int8"]["agreement"] >= 0.9

@@ -506,8 +506,8 @@ def test_the_command(folder, tmp_path, capsys):
     assert command(folder, out, "--shards", 2) == 0
     printed = capsys.readouterr()
     assert printed.out.splitlines() == [
-        "train: 24 pictures, 0.1 MB in 2 shards",
-        "test: 6 pictures, 0.0 MB in 2 shards",
+        "train: 24 images, 0.1 MB in 2 shards",
+        "test: 6 images, 0.0 MB in 2 shards",
         f"Shards: {out}",
     ]
     assert printed.err == f"left out {folder / 'train' / 'a' / 'broken.jpg'}: not a picture that can be read\n"

@@ -1,3 +1,5 @@
+"""Test-time crops: where each view lies, and how probabilities are averaged."""
+
 import re
 import threading
 
@@ -6,19 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_inception.evaluation.crops import CROPS, VIEWS, averaged, check_labels, view_batches, views
-from keras_inception.evaluation.metrics import evaluate
+from keras_inception.evaluation.crops import CROPS, VIEWS, averaged, check_class_names, view_batches, views
+from keras_inception.evaluation.metrics import evaluate_batches
 from keras_inception.preprocessing import Preprocessing
 
 
 def places(height, width):
-    """A picture whose red is the column and whose green is the row."""
+    """Return an image whose red channel is the column and whose green channel is the row."""
     rows, columns = np.mgrid[:height, :width]
     return np.stack([columns, rows, np.full_like(rows, 7)], axis=-1).astype(np.uint8)
 
 
 def region(view):
-    """The rectangle of `places` that a view is, if it is one pixel for pixel: (top, left, mirrored)."""
+    """Return (top, left, mirrored) if a view is a rectangle of `places`, pixel for pixel; otherwise None."""
     height, width, _ = view.shape
     for mirrored, upright in ((False, view), (True, view[:, ::-1])):
         left, top, _ = map(int, upright[0, 0])
@@ -31,23 +33,23 @@ def region(view):
     return None
 
 
-# A picture whose squares need no resize, so that every pixel tells its place: (picture, network, crop), then the
-# upper left corner of the middle square of 10 crops and the sides of that square.
+# Images whose squares need no resizing, so that every pixel shows its position: shape of the image, size and crop of
+# the network, then the upper left corner and the sides of the center square of 10 crops.
 EXACT = {
     "landscape": ((32, 50), (28, 28), 0.875, (0, 9), (32, 32)),
     "portrait": ((50, 32), (28, 28), 0.875, (9, 0), (32, 32)),
     "square": ((32, 32), (28, 28), 0.875, (0, 0), (32, 32)),
-    "a crop of everything is 8/7": ((32, 48), (28, 28), 1.0, (0, 8), (32, 32)),
+    "a crop of 1 means 8/7": ((32, 48), (28, 28), 1.0, (0, 8), (32, 32)),
     "another crop": ((40, 60), (28, 28), 0.7, (0, 10), (40, 40)),
     "a wide network": ((32, 100), (28, 56), 0.875, (0, 18), (32, 64)),
-    "a wide network, a tall picture": ((90, 64), (28, 56), 0.875, (29, 0), (32, 64)),
+    "a wide network, a tall image": ((90, 64), (28, 56), 0.875, (29, 0), (32, 64)),
     "AlexNet": ((256, 256), (224, 224), 0.875, (0, 0), (256, 256)),
 }
 
 
 @pytest.mark.parametrize("case", EXACT.values(), ids=EXACT)
 @pytest.mark.parametrize("crops", [10, 12])
-def test_ten_and_twelve_crops_are_where_they_should_be(case, crops):
+def test_positions_of_10_and_12_crops(case, crops):
     shape, size, crop, (top, left), (height, width) = case
     found = views(places(*shape), Preprocessing(size=size, crop=crop), crops)
     assert found.shape == (crops, *size, 3)
@@ -62,17 +64,17 @@ def test_ten_and_twelve_crops_are_where_they_should_be(case, crops):
 
 
 @pytest.mark.parametrize("case", EXACT.values(), ids=EXACT)
-def test_the_sixth_of_twelve_is_the_whole_square(case):
+def test_the_sixth_of_12_crops_is_the_whole_square(case):
     shape, size, crop, (top, left), (height, width) = case
     whole = views(places(*shape), Preprocessing(size=size, crop=crop), 12)[5].astype(float)
     rows = top + (np.arange(size[0]) + 0.5) * height / size[0] - 0.5
     columns = left + (np.arange(size[1]) + 0.5) * width / size[1] - 0.5
-    assert np.abs(whole[1:-1, 1:-1, 1] - rows[1:-1, None]).max() <= 0.6  # rounded, and slanting at the edges
+    assert np.abs(whole[1:-1, 1:-1, 1] - rows[1:-1, None]).max() <= 0.6  # rounded; edges are interpolated from one side
     assert np.abs(whole[1:-1, 1:-1, 0] - columns[None, 1:-1]).max() <= 0.6
 
 
 def squares_of_144(shape):
-    """What 1409.4842 takes of a picture, for a network of 28: (scale, place) to (top, left) in the picture."""
+    """Return the squares of 1409.4842 for an input of 28 pixels: (scale, place) -> (top, left) in the image."""
     shorter, longer = min(shape), max(shape)
     found = {}
     for scale in (32, 36, 40, 44):
@@ -82,32 +84,32 @@ def squares_of_144(shape):
 
 
 @pytest.mark.parametrize("shape", [(120, 250), (250, 120), (200, 200), (44, 60), (60, 32)])
-def test_the_144_crops_are_where_they_should_be(shape):
-    """4 scales, 3 squares, 6 views, mirrors: to a pixel of the network's, and exactly where there is no resize."""
+def test_positions_of_144_crops(shape):
+    """Check 4 scales, 3 squares, 6 views and mirror images to a pixel, and exactly where nothing is resized."""
     found = views(places(*shape), Preprocessing(size=(28, 28), crop=0.6), 144)
     assert found.shape == (144, 28, 28, 3)
     np.testing.assert_array_equal(found[72:], found[:72, :, ::-1])
     shorter = min(shape)
     for square, ((scale, _), (top, left)) in enumerate(squares_of_144(shape).items()):
-        pixel = shorter / scale  # of the picture's, in one of the scaled picture's
+        pixel = shorter / scale  # of the scaled image, in pixels of the image
         free = scale - 28
         for view, (down, across) in enumerate([(0, 0), (0, free), (free, 0), (free, free), (free / 2, free / 2)]):
             crop = found[6 * square + view].astype(float)
             rows = top + (down + np.arange(28) + 0.5) * pixel - 0.5
             columns = left + (across + np.arange(28) + 0.5) * pixel - 0.5
-            inner = slice(2, -2)  # at the picture's edge a resize sees but one side
+            inner = slice(2, -2)  # edges of the image are interpolated from one side
             assert np.abs(crop[inner, inner, 1] - rows[inner, None]).max() <= 0.6
             assert np.abs(crop[inner, inner, 0] - columns[None, inner]).max() <= 0.6
             if scale == shorter and (top, left) == (int(top), int(left)):
                 assert region(found[6 * square + view]) == (top + down, left + across, False)
         whole = found[6 * square + 5].astype(float)
-        centre = (top + (shorter - 1) / 2, left + (shorter - 1) / 2)
-        assert (whole[..., 1].mean(), whole[..., 0].mean()) == pytest.approx(centre, abs=0.6)
+        center = (top + (shorter - 1) / 2, left + (shorter - 1) / 2)
+        assert (whole[..., 1].mean(), whole[..., 0].mean()) == pytest.approx(center, abs=0.6)
         assert np.ptp(whole[..., 0]) == pytest.approx(27 * shorter / 28, abs=0.4 * shorter / 28 + 1)
 
 
-def test_the_scales_for_googlenet_are_the_papers():
-    """Of a picture of 352 rows the last scale is its own: the corner crops are 128 apart there."""
+def test_scales_for_googlenet_match_the_paper():
+    """At the last scale an image of 352 rows is not resized, and its corner crops are 128 pixels apart."""
     rng = np.random.default_rng(0)
     picture = rng.integers(0, 256, (352, 400, 3), np.uint8)
     found = views(picture, Preprocessing(size=(224, 224)), 144)
@@ -118,7 +120,7 @@ def test_the_scales_for_googlenet_are_the_papers():
             np.testing.assert_array_equal(found[first + index], expected)
 
 
-def test_one_crop_is_the_preprocessing():
+def test_a_single_crop_is_the_preprocessing():
     picture = places(50, 32)
     for fitting in ("box", "shorter", "stretch"):
         preprocessing = Preprocessing(size=(20, 24), crop=0.9, fitting=fitting, interpolation="nearest")
@@ -130,18 +132,18 @@ def test_one_crop_is_the_preprocessing():
     st.integers(1, 90), st.integers(1, 90), st.integers(1, 40), st.integers(1, 40),
     st.sampled_from([0.5, 0.875, 0.99, 1.0]), st.sampled_from(CROPS), st.booleans(),
 )  # fmt: skip
-def test_pictures_and_networks_of_any_size(height, width, rows, columns, crop, crops, antialias):
+def test_images_and_networks_of_any_size(height, width, rows, columns, crop, crops, antialias):
     picture = np.broadcast_to(np.uint8([1, 2, 200]), (height, width, 3))
     found = views(picture, Preprocessing(size=(rows, columns), crop=crop, antialias=antialias), crops)
     np.testing.assert_array_equal(found, np.broadcast_to(np.uint8([1, 2, 200]), (crops, rows, columns, 3)))
 
 
-def test_a_ribbon_takes_no_more_memory_than_another_picture():
+def test_a_very_long_image_fits_in_memory():
     ribbon = np.broadcast_to(np.arange(60_000, dtype=np.uint8)[:, None, None], (60_000, 1, 3))
     assert views(ribbon, Preprocessing(size=(32, 32)), 144).shape == (144, 32, 32, 3)
 
 
-def test_another_number_of_crops_is_refused():
+def test_other_numbers_of_crops_are_refused():
     says = re.escape("`crops` must be one of 1, 10, 12, 144. Received: crops=5")
     with pytest.raises(ValueError, match=says):
         views(places(8, 8), Preprocessing(), 5)
@@ -150,7 +152,7 @@ def test_another_number_of_crops_is_refused():
 
 
 class Pictures:
-    """Examples whose pictures, of many sizes, have their class for a colour."""
+    """Examples of many sizes whose color shows their class."""
 
     def __init__(self, count, bad=None):
         self.labels = (np.arange(count) % 5).astype(np.int32)
@@ -168,8 +170,8 @@ class Pictures:
         return np.full((9 + index % 3, 8 + index % 4, 3), 50 * self.labels[index], np.uint8)
 
 
-class ByColour:
-    """A classifier that is surest of a picture's colour in one corner, and never asked about too much."""
+class ByColor:
+    """A classifier by the color of one corner, which records the sizes of its batches."""
 
     labels = tuple("abcde")
 
@@ -188,8 +190,8 @@ class ByColour:
 
 @pytest.mark.parametrize("crops", CROPS)
 @pytest.mark.parametrize("count", [1, 7, 60])
-def test_every_picture_is_seen_once_and_in_order(crops, count):
-    pictures, classifier = Pictures(count), ByColour()
+def test_every_image_is_seen_once_and_in_order(crops, count):
+    pictures, classifier = Pictures(count), ByColor()
     batches = list(view_batches(pictures, [classifier.preprocessing], crops))
     assert np.concatenate([truth for _, truth in batches]).tolist() == pictures.labels.tolist()
     for batch, truth in batches:
@@ -197,14 +199,14 @@ def test_every_picture_is_seen_once_and_in_order(crops, count):
         assert seen.shape == (len(truth), crops, 6, 6, 3)
         assert len(truth) * crops <= max(VIEWS, crops)
         assert (seen == 50 * truth[:, None, None, None, None]).all()
-    result = evaluate(averaged([classifier]), batches, classifier.labels)
+    result = evaluate_batches(averaged([classifier]), batches, classifier.labels)
     assert (result.count, result.top1) == (count, 1.0)
     assert max(classifier.asked) <= VIEWS
     assert sum(classifier.asked) == count * crops
 
 
-def test_probabilities_are_averaged_over_crops_and_then_over_networks():
-    first, second = ByColour(sharpness=0.3), ByColour(size=(4, 8), sharpness=2.0)
+def test_probabilities_are_averaged_over_crops_then_over_networks():
+    first, second = ByColor(sharpness=0.3), ByColor(size=(4, 8), sharpness=2.0)
     rng = np.random.default_rng(0)
     picture = rng.integers(0, 250, (20, 31, 3), np.uint8)
     pictures = Pictures(1)
@@ -216,31 +218,31 @@ def test_probabilities_are_averaged_over_crops_and_then_over_networks():
         expected.append(sum(of_each) / 10)
     (found,) = averaged([first, second])(batch)
     np.testing.assert_allclose(found, (expected[0] + expected[1]) / 2, rtol=1e-12)
-    assert np.abs(found - expected[0]).max() > 0.01, "the other counts too"
+    assert np.abs(found - expected[0]).max() > 0.01, "the second network counts too"
 
 
-def test_networks_of_the_same_preprocessing_share_their_views():
-    classifiers = [ByColour(), ByColour(sharpness=2.0), ByColour(crop=1.0)]
+def test_networks_with_the_same_preprocessing_share_views():
+    classifiers = [ByColor(), ByColor(sharpness=2.0), ByColor(crop=1.0)]
     ((batch, _),) = view_batches(Pictures(2), [each.preprocessing for each in classifiers], 10)
     assert list(batch) == [classifiers[0].preprocessing, classifiers[2].preprocessing]
     assert averaged(classifiers)(batch).shape == (2, 5)
 
 
-def test_a_picture_that_went_bad_is_named():
+def test_an_unreadable_image_is_named():
     with pytest.raises(ValueError, match=r"picture\.png: not a picture"):
-        list(view_batches(Pictures(60, bad=50), [ByColour().preprocessing]))
+        list(view_batches(Pictures(60, bad=50), [ByColor().preprocessing]))
 
 
-def test_few_pictures_are_read_ahead():
+def test_few_images_are_read_ahead():
     pictures = Pictures(1000)
-    batches = view_batches(pictures, [ByColour().preprocessing], 10)
+    batches = view_batches(pictures, [ByColor().preprocessing], 10)
     next(batches)
     batches.close()
     assert pictures.reading <= 2 * VIEWS // 10
 
 
 @pytest.mark.parametrize(
-    ("labels", "says"),
+    ("class_names", "says"),
     [
         (["a", "b", "d"], "Received: run2, which lacks c and which alone has d"),
         (["b", "a", "c"], "Received: run2, which has them in another order"),
@@ -248,7 +250,7 @@ def test_few_pictures_are_read_ahead():
         (["a", "b", "c", *"defgh"], "Received: run2, which alone has d, e, f and 2 more"),
     ],
 )
-def test_networks_of_other_labels_are_not_averaged(labels, says):
+def test_networks_with_other_classes_are_not_averaged(class_names, says):
     with pytest.raises(ValueError, match=rf"in the same order as run1\. {re.escape(says)}$"):
-        check_labels(["run1", "run2"], [("a", "b", "c"), labels])
-    check_labels(["run1", "run2"], [labels, tuple(labels)])
+        check_class_names(["run1", "run2"], [("a", "b", "c"), class_names])
+    check_class_names(["run1", "run2"], [class_names, tuple(class_names)])

@@ -1,3 +1,5 @@
+"""Metrics, against values counted by hand and properties of any evaluation."""
+
 import json
 import re
 from typing import ClassVar
@@ -13,18 +15,18 @@ from keras_inception.evaluation.metrics import (
     ClassResult,
     ConfidenceBin,
     Evaluation,
-    evaluate,
+    evaluate_batches,
     keras_predictor,
     top_k,
     wilson,
 )
 
-# Six pictures of three classes; the classifier is a table lookup.
+# Six images of three classes; the classifier looks its answers up in a table.
 PROBABILITIES = np.array(
     [[0.7, 0.2, 0.1], [0.5, 0.4, 0.1], [0.1, 0.8, 0.1], [0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.3, 0.5, 0.2]]
 )
 TRUTH = np.array([0, 0, 1, 1, 1, 0])
-LABELS = ("cat", "dog", "unseen")
+CLASS_NAMES = ("cat", "dog", "unseen")
 
 
 def batches_of(truth, size):
@@ -32,8 +34,8 @@ def batches_of(truth, size):
             for start in range(0, len(truth), size)]  # fmt: skip
 
 
-def test_a_hand_counted_evaluation():
-    result = evaluate(lambda x: PROBABILITIES[x], batches_of(TRUTH, 4), LABELS)
+def test_evaluation_counted_by_hand():
+    result = evaluate_batches(lambda x: PROBABILITIES[x], batches_of(TRUTH, 4), CLASS_NAMES)
     assert result.confusion.tolist() == [[2, 1, 0], [1, 2, 0], [0, 0, 0]]
     assert (result.count, result.top1, result.top5) == (6, 4 / 6, 1.0)
     assert result.loss == pytest.approx(-np.log([0.7, 0.5, 0.8, 0.3, 0.7, 0.3]).mean())
@@ -44,16 +46,16 @@ def test_a_hand_counted_evaluation():
     )
 
 
-def test_precision_and_top1_of_a_class_are_not_the_same():
+def test_precision_differs_from_recall():
     result = Evaluation(("a", "b"), np.array([[3, 1], [2, 0]]), top5=1.0, loss=1.0)
     f1 = 2 / (4 / 3 + 5 / 3)
     assert result.per_class == (ClassResult("a", 4, 3 / 4, 3 / 5, pytest.approx(f1)), ClassResult("b", 2, 0, 0, 0))
     assert (result.calibration, result.calibration_error) == ((), None)
 
 
-def test_a_hand_counted_calibration():
-    """0.5, 0.5, 0.6, 0.7, 0.7, 0.8: 15 bins end at 0.533, 0.6, 0.733 and 0.8, and a bin has its upper end."""
-    result = evaluate(lambda x: PROBABILITIES[x], batches_of(TRUTH, 4), LABELS)
+def test_calibration_counted_by_hand():
+    """Confidences 0.5, 0.5, 0.6, 0.7, 0.7 and 0.8 fall into bins that end at 0.533, 0.6, 0.733 and 0.8, inclusive."""
+    result = evaluate_batches(lambda x: PROBABILITIES[x], batches_of(TRUTH, 4), CLASS_NAMES)
     filled = {round(each.high, 3): each for each in result.calibration if each.pictures}
     assert len(result.calibration) == 15
     assert [each.low for each in result.calibration[1:]] == [each.high for each in result.calibration[:-1]]
@@ -68,8 +70,8 @@ def test_a_hand_counted_calibration():
 @pytest.mark.parametrize(
     ("confidence", "place"), [(0.0, 0), (1e-9, 0), (1 / 15, 0), (0.07, 1), (1.0, 14), (1.0005, 14)]
 )
-def test_every_confidence_has_its_bin(confidence, place):
-    result = evaluate(lambda x: np.array([[confidence]]), [(None, [0])], "a")
+def test_every_confidence_falls_into_one_bin(confidence, place):
+    result = evaluate_batches(lambda x: np.array([[confidence]]), [(None, [0])], "a")
     assert [each.pictures for each in result.calibration] == [int(index == place) for index in range(15)]
 
 
@@ -78,14 +80,14 @@ def test_every_confidence_has_its_bin(confidence, place):
     # Newcombe 1998 (Statistics in Medicine 17), Table I, method 3: Wilson's.
     [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0000, 0.1611), (1, 29, 0.0061, 0.1718)],
 )
-def test_the_interval_is_wilsons(right, pictures, low, high):
+def test_wilson_interval_matches_published_values(right, pictures, low, high):
     assert wilson(right, pictures) == pytest.approx((low, high), abs=5e-5)
     result = Evaluation(("a", "b"), np.array([[right, pictures - right], [0, 0]]), top5=1.0, loss=1.0)
     assert result.top1_interval == wilson(right, pictures)
 
 
 @given(st.integers(1, 10**6).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_the_interval_holds_the_share(counts):
+def test_wilson_interval_contains_the_proportion(counts):
     right, pictures = counts
     low, high = wilson(right, pictures)
     assert 0 <= low <= right / pictures <= high <= 1
@@ -93,26 +95,43 @@ def test_the_interval_holds_the_share(counts):
     assert wilson(pictures - right, pictures) == pytest.approx((1 - high, 1 - low))
 
 
-def test_top5_looks_at_five():
+def test_top5_considers_five_classes():
     probabilities = np.array([[0.3, 0.2, 0.15, 0.12, 0.1, 0.08, 0.05]])
     for truth, expected in [(0, 1.0), (4, 1.0), (5, 0.0), (6, 0.0)]:
-        result = evaluate(lambda x: probabilities, [(None, np.array([truth]))], "abcdefg")
+        result = evaluate_batches(lambda x: probabilities, [(None, np.array([truth]))], "abcdefg")
         assert result.top5 == expected
 
 
-def test_a_probability_of_zero_has_a_finite_loss():
-    result = evaluate(lambda x: np.array([[1.0, 0.0]]), [(None, [1])], "ab")
+def test_loss_is_finite_for_a_probability_of_zero():
+    result = evaluate_batches(lambda x: np.array([[1.0, 0.0]]), [(None, [1])], "ab")
     assert result.loss == pytest.approx(-np.log(1e-7))
 
 
-def test_on_batch_hears_of_every_picture():
-    heard = []
-    evaluate(lambda x: PROBABILITIES[x], batches_of(TRUTH, 4), LABELS, on_batch=heard.append)
-    assert heard == [4, 2]
+def test_an_evaluation_prints_as_a_table(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    printed = str(evaluate_batches(lambda x: PROBABILITIES[x], batches_of(TRUTH, 6), CLASS_NAMES)).splitlines()
+    assert [line.split() for line in printed[1:2] + printed[3:6]] == [
+        ["class", "images", "top-1", "precision", "F1"],
+        ["cat", "3", "66.7%", "66.7%", "66.7%"],
+        ["dog", "3", "66.7%", "66.7%", "66.7%"],
+        ["unseen", "0", "–", "–", "–"],
+    ]
+    assert printed[-1].startswith("6 images: top-1 66.7% (95 % interval 30.0% to 90.3%), top-5 100.0%, loss 0.6")
+    uncalibrated = Evaluation(("a",), np.array([[1]]), top5=1.0, loss=0.0, models=("x", "y"), crops=10)
+    assert str(uncalibrated).splitlines()[-2:] == [
+        "1 image: top-1 100.0% (95 % interval 20.7% to 100.0%), top-5 100.0%, loss 0.000",
+        "Averaged over 10 crops of each image and 2 networks.",
+    ]
 
 
-def test_to_dict_survives_json():
-    values = evaluate(lambda x: PROBABILITIES[x], batches_of(TRUTH, 6), LABELS).to_dict()
+def test_on_batch_is_called_with_the_number_of_images():
+    counts = []
+    evaluate_batches(lambda x: PROBABILITIES[x], batches_of(TRUTH, 4), CLASS_NAMES, on_batch=counts.append)
+    assert counts == [4, 2]
+
+
+def test_to_dict_round_trips_through_json():
+    values = evaluate_batches(lambda x: PROBABILITIES[x], batches_of(TRUTH, 6), CLASS_NAMES).to_dict()
     assert json.loads(json.dumps(values)) == values
     assert values["per_class"][0] == {"label": "cat", "pictures": 3, "top1": 2 / 3, "precision": 2 / 3, "f1": 2 / 3}
     assert values["top1_interval"] == list(wilson(4, 6))
@@ -133,24 +152,24 @@ def test_to_dict_survives_json():
         ([[np.nan, 0.5]], [0], "in [0, 1]. Received: nan"),
     ],
 )
-def test_what_is_wrong_is_said(probabilities, truth, message):
+def test_invalid_predictions_and_labels_are_refused(probabilities, truth, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        evaluate(lambda x: np.array(probabilities), [(None, truth)], ("a", "b"))
+        evaluate_batches(lambda x: np.array(probabilities), [(None, truth)], ("a", "b"))
 
 
-def test_no_pictures_is_an_error():
-    with pytest.raises(ValueError, match="holds no pictures"):
-        evaluate(lambda x: x, [], LABELS)
+def test_no_images_is_an_error():
+    with pytest.raises(ValueError, match="contains no images"):
+        evaluate_batches(lambda x: x, [], CLASS_NAMES)
 
 
 @given(st.data())
 def test_properties_of_any_evaluation(data):
     classes = data.draw(st.integers(1, 9))
     count = data.draw(st.integers(1, 20))
-    levels = data.draw(hnp.arrays(np.uint8, (count, classes)))  # few levels, many ties
+    levels = data.draw(hnp.arrays(np.uint8, (count, classes)))  # few levels, hence many ties
     truth = data.draw(hnp.arrays(np.int32, count, elements=st.integers(0, classes - 1)))
     size = data.draw(st.integers(1, count))
-    result = evaluate(lambda x: levels[x] / 255, batches_of(truth, size), [str(i) for i in range(classes)])
+    result = evaluate_batches(lambda x: levels[x] / 255, batches_of(truth, size), [str(i) for i in range(classes)])
     assert 0 <= result.top1 <= result.top5 <= 1
     if classes <= 5:
         assert result.top5 == 1
@@ -169,13 +188,13 @@ def test_top_k_breaks_ties_by_index():
 
 
 @given(hnp.arrays(np.uint8, (3, 7)), st.integers(1, 12))
-def test_top_k_is_the_head_of_a_sort(probabilities, k):
+def test_top_k_matches_a_stable_sort(probabilities, k):
     indices = top_k(probabilities, k)
     for row, found in zip(probabilities.tolist(), indices.tolist(), strict=True):
         assert found == sorted(range(7), key=lambda index: (-row[index], index))[:k]
 
 
-def test_top_k_of_none_is_an_error():
+def test_top_k_of_zero_is_an_error():
     with pytest.raises(ValueError, match="`k` must be 1 or more"):
         top_k(np.ones(3), 0)
 
@@ -192,7 +211,7 @@ def two_outputs():
     return keras.Model(image, outputs)
 
 
-def test_keras_predictor_gives_the_predictions_output(two_outputs):
+def test_keras_predictor_returns_the_output_named_predictions(two_outputs):
     pictures = np.random.default_rng(0).random((5, 4, 4, 3), np.float32)
     predict = keras_predictor(two_outputs)
     whole = predict(pictures)
@@ -200,7 +219,7 @@ def test_keras_predictor_gives_the_predictions_output(two_outputs):
     np.testing.assert_allclose(predict(pictures[:2]), whole[:2], rtol=1e-5)
 
 
-def test_keras_predictor_sees_weights_that_are_set_later(two_outputs):
+def test_keras_predictor_uses_weights_that_are_set_later(two_outputs):
     model = keras.models.clone_model(two_outputs)
     predict = keras_predictor(model)
     pictures = np.ones((2, 4, 4, 3), np.float32)
@@ -209,7 +228,7 @@ def test_keras_predictor_sees_weights_that_are_set_later(two_outputs):
     assert not np.allclose(predict(pictures), before)
 
 
-def test_several_outputs_without_predictions_are_an_error(two_outputs):
+def test_several_outputs_need_one_named_predictions(two_outputs):
     outputs = two_outputs.output
     for nameless in ({"a": outputs["predictions"], "b": outputs["aux"]}, list(outputs.values())):
         with pytest.raises(ValueError, match="one output, or one named 'predictions'"):
@@ -217,7 +236,7 @@ def test_several_outputs_without_predictions_are_an_error(two_outputs):
 
 
 class Traced(keras.layers.Layer):
-    """Passes its input on, and notes the shape whenever its Python code runs: when it is traced."""
+    """Identity that records its input shape each time it is traced."""
 
     shapes: ClassVar[list] = []
 
@@ -226,7 +245,7 @@ class Traced(keras.layers.Layer):
         return inputs
 
 
-def test_a_last_partial_batch_is_not_traced_anew():
+def test_partial_batches_are_not_retraced():
     image = keras.Input((4, 4, 3))
     model = keras.Model(image, keras.layers.Softmax()(keras.layers.Flatten()(Traced()(image))))
     predict = keras_predictor(model)

@@ -245,7 +245,7 @@ def test_every_operation_finds_its_layer(tmp_path):
 
 def test_the_command_shows_the_ten_worst(rounded, kept):
     _, folder, shown = kept
-    assert f"Against float32; all layers: {folder / 'layer_errors.json'}" in shown
+    assert f"Relative to float32. All layers: {folder / 'layer_errors.json'}" in shown
     rows = sorted(errors(folder), key=lambda row: row["own_error"], reverse=True)
     assert len(rows) > 10
     for place, row in enumerate(rows):

@@ -1,0 +1,113 @@
+"""Evaluate runs and exported files on labeled images."""
+
+import dataclasses
+import logging
+import os
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from keras_inception import datasets
+from keras_inception.datasets.splits import Progress as ScanProgress
+from keras_inception.datasets.splits import left_out
+from keras_inception.evaluation import crops as cropping
+from keras_inception.evaluation.classifiers import Source, check_classifier, name_of, open_classifier
+from keras_inception.evaluation.metrics import Evaluation, evaluate_batches
+from keras_inception.runs import Run
+from keras_inception.utils.progress import Progress, silent
+
+log = logging.getLogger(__name__)
+
+
+def evaluate(
+    source: Source,
+    images: str | os.PathLike | None = None,
+    *,
+    crops: int = 1,
+    ensemble: Sequence[Source] = (),
+    strict: bool = False,
+    on_progress: Progress | None = None,
+) -> Evaluation:
+    """Evaluate a trained or exported network on labeled images.
+
+    ``print(keras_inception.evaluate("run"))`` shows accuracy, calibration and a table by class. Images that are left
+    out are logged as warnings.
+
+    Args:
+        source: a run directory, a `Run`, a ``.tflite`` file, or a `Classifier` such as
+            ``KerasClassifier(model, class_names, preprocessing)``.
+        images: labeled images of the network's classes, as for `keras_inception.datasets.open_data`. If there are
+            splits, the test split is preferred. By default the held-out images of a run.
+        crops: views of each image to average over: 1, 10, 12 or 144 (`keras_inception.evaluation.crops`).
+        ensemble: more networks with the same classes, whose probabilities are averaged with those of `source`.
+        strict: raise an error for an image that cannot be read.
+        on_progress: called with (what is done, number done, total), for a progress bar.
+
+    Raises:
+        FileNotFoundError: a source does not exist.
+        ValueError: a source is not a classifier; the classes differ; or there are no labeled images.
+    """
+    check_evaluation(source, images, crops=crops, ensemble=ensemble)
+    progress = on_progress or silent
+    sources = [source, *ensemble]
+    names = tuple(map(name_of, sources))
+    classifiers = [open_classifier(each) for each in sources]
+    class_names = classifiers[0].labels
+    cropping.check_class_names(names, [each.labels for each in classifiers])
+    scan = partial(progress, "Scanning images")
+    if images is None:
+        labeled, skipped = _held_out(_run(source), class_names, strict, scan)
+    else:
+        labeled, skipped = datasets.open_labelled(images, class_names, strict=strict, progress=scan)
+    for line in left_out(skipped):
+        log.warning("%s", line)
+    done = 0
+
+    def on_batch(count: int) -> None:
+        nonlocal done
+        done += count
+        progress("Classifying", done, len(labeled))
+
+    result = evaluate_batches(
+        cropping.averaged(classifiers),
+        cropping.view_batches(labeled, [each.preprocessing for each in classifiers], crops),
+        class_names,
+        on_batch=on_batch,
+    )
+    return dataclasses.replace(result, models=names, crops=crops)
+
+
+def check_evaluation(
+    source: Source, images: str | os.PathLike | None, *, crops: int = 1, ensemble: Sequence[Source] = ()
+) -> None:
+    """Raise the errors of `evaluate` that do not need a network to be loaded."""
+    cropping.check(crops)
+    for each in (source, *ensemble):
+        check_classifier(each)
+    if images is not None:
+        datasets.located(images)
+    else:
+        _run(source)
+
+
+def _run(source: Source) -> Run:
+    """Return the run that knows its held-out images; ValueError if `source` is not a run."""
+    if isinstance(source, Run):
+        return source
+    if isinstance(source, (str, os.PathLike)) and os.path.isdir(source):
+        return Run(Path(source))
+    raise ValueError(f"labeled images must be given: {name_of(source)} is not a run, which knows its held-out images")
+
+
+def _held_out(
+    run: Run, class_names: Sequence[str], strict: bool, progress: ScanProgress
+) -> tuple[datasets.Examples, Sequence[datasets.Skipped]]:
+    """Return the test images of a run, or its validation images if it has none, and what was left out."""
+    splits = datasets.open_data(**run.data, labels=class_names, strict=strict, progress=progress)
+    if not splits.test and run.fingerprint.get("validation") not in (None, splits.validation.fingerprint()):
+        log.warning(
+            "%s has changed since %s was started: the images may include some that it was trained on",
+            run.data["source"],
+            run.path,
+        )
+    return splits.test or splits.validation, splits.skipped

@@ -1,0 +1,95 @@
+"""`evaluate` and `predict` from Python, with a classifier that is computed by hand."""
+
+import json
+import logging
+
+import numpy as np
+import pytest
+
+from keras_inception.evaluation.classifiers import open_classifier
+from keras_inception.evaluation.evaluator import evaluate
+from keras_inception.evaluation.prediction import Guess, predict
+from keras_inception.preprocessing import Preprocessing
+
+
+class ByColor:
+    """Classify images of `pictures` by their brightest channel."""
+
+    labels = ("blue", "green", "red")
+    preprocessing = Preprocessing(size=(8, 8))
+
+    def __init__(self, confidence=0.9):
+        self.confidence = confidence
+
+    def predict(self, pictures):
+        best = pictures.mean(axis=(1, 2))[:, ::-1].argmax(axis=1)
+        rest = (1 - self.confidence) / 2
+        return np.where(np.arange(3) == best[:, None], self.confidence, rest).astype(np.float32)
+
+    def __str__(self):
+        return "by color"
+
+
+def test_evaluate_a_classifier(pictures):
+    calls = []
+    result = evaluate(ByColor(), pictures, on_progress=lambda *call: calls.append(call))
+    assert (result.count, result.top1, result.class_names) == (12, 1.0, ("blue", "green", "red"))
+    assert result.loss == pytest.approx(-np.log(0.9))
+    assert (result.models, result.crops) == (("by color",), 1)
+    assert ("Classifying", 12, 12) in calls
+    values = result.to_dict()
+    assert json.loads(json.dumps(values)) == values
+    assert list(values)[:3] == ["models", "crops", "top1"]
+    assert "12 images: top-1 100.0%" in str(result)
+
+
+def test_evaluate_an_ensemble_over_crops(pictures):
+    result = evaluate(ByColor(), pictures / "test", crops=10, ensemble=[ByColor(confidence=0.7)])
+    assert result.loss == pytest.approx(-np.log(0.8))
+    assert str(result).endswith("Averaged over 10 crops of each image and 2 networks.")
+
+
+def test_images_that_are_left_out_are_logged(pictures, tmp_path, caplog):
+    (tmp_path / "red").mkdir()
+    (tmp_path / "red" / "good.png").write_bytes((pictures / "test" / "red" / "0.png").read_bytes())
+    (tmp_path / "red" / "bad.png").write_bytes(b"")
+    with caplog.at_level(logging.WARNING):
+        assert evaluate(ByColor(), tmp_path).count == 1
+    assert caplog.messages == [f"left out {tmp_path / 'red' / 'bad.png'}: empty file"]
+    with pytest.raises(ValueError, match=r"bad\.png: empty file"):
+        evaluate(ByColor(), tmp_path, strict=True)
+
+
+def test_a_classifier_without_images_is_an_error():
+    with pytest.raises(ValueError, match="labeled images must be given: by color is not a run"):
+        evaluate(ByColor())
+
+
+def test_predict_image_files(pictures):
+    paths = [pictures / "test" / name / "0.png" for name in ("red", "blue")]
+    result = predict(ByColor(), paths, top=2)
+    assert [row.path for row in result] == list(map(str, paths))
+    assert [row.top[0] for row in result] == [
+        Guess("red", pytest.approx(0.9)),
+        Guess("blue", pytest.approx(0.9)),
+    ]
+    assert str(result) == f"{paths[0]}: red 90.0%, blue 5.0%\n{paths[1]}: blue 90.0%, green 5.0%"
+    assert result.to_dict()[0] == {
+        "path": str(paths[0]),
+        "top": [
+            {"label": "red", "probability": pytest.approx(0.9)},
+            {"label": "blue", "probability": pytest.approx(0.05)},
+        ],
+    }
+    assert json.loads(json.dumps(result.to_dict())) == result.to_dict()
+    assert predict(ByColor(), paths[0], top=2)[0] == result[0]
+
+
+def test_predict_names_a_missing_image(pictures, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"missing\.png"):
+        predict(ByColor(), [pictures / "test" / "red" / "0.png", tmp_path / "missing.png"])
+
+
+def test_a_classifier_is_opened_as_it_is():
+    classifier = ByColor()
+    assert open_classifier(classifier) is classifier
