@@ -2,9 +2,9 @@
 
 Each cell is a compression of at most 20 minutes, of a network as ``train_table.py`` has trained it, or of another
 cell's; without arguments all that have no result yet are made, in their order. One that was stopped goes on where it
-was, in ``benchmarks/runs/TABLE``. Its result is written into ``benchmarks/results/TABLE.json``, and the README's table
-made from that, as soon as it is there. All latencies of a table are from one run, by turns. The test pictures are
-looked at once for each file.
+was, in ``benchmarks/runs/TABLE``. Its result is written into ``benchmarks/results/TABLE.json``, and its table in the
+documentation made from that, as soon as it is there. All latencies of a table are from one run, by turns. The test
+pictures are looked at once for each file.
 
 ``--list`` tells which cells there are, ``--readme`` makes the tables alone.
 """

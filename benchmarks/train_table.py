@@ -1,8 +1,8 @@
-"""Train the cells of the README's tables: python benchmarks/train_table.py [TABLE | TABLE/CELL]...
+"""Train the cells of the documentation's tables: python benchmarks/train_table.py [TABLE | TABLE/CELL]...
 
 Each cell is one run of a fixed budget; without arguments all that have no result yet are run, in their order. A run
 that was stopped goes on where it was, in ``benchmarks/runs``. Its result is written into
-``benchmarks/results/TABLE.json``, and the README's table made from that, as soon as it is there. The validation
+``benchmarks/results/TABLE.json``, and the documentation's table made from that, as soon as it is there. The validation
 pictures choose the weights; the test pictures are looked at once, at the end. The budgets of minutes mean that nothing
 else runs on the machine.
 

@@ -24,7 +24,9 @@ DOCS = "\n".join(TEXTS.values())
 RESULTS = ROOT / "benchmarks" / "results"
 LINES = dict.fromkeys(re.findall(r"^keras-inception (.+)$", DOCS, re.MULTILINE))
 COMMANDS = [shlex.split(line, comments=True) for line in LINES]
-TRAININGS = [arguments for arguments in COMMANDS if arguments[0] == "train" and "--distribute" not in arguments]
+TRAININGS = [
+    arguments for arguments in COMMANDS if arguments[0] == "train" and not {"--distribute", "--resume"} & set(arguments)
+]
 TASKS = sorted(set(re.findall(r"(?:`|^)make ([a-z0-9-]+)(?=`|\s+#)", DOCS, re.MULTILINE)))
 SNIPPETS = re.findall(r"^```python\n(.*?)^```", DOCS, re.MULTILINE | re.DOTALL)
 
@@ -175,6 +177,20 @@ def test_python_compiles_and_names_what_is_public(snippet):
 def test_what_it_links_to_is_there(path):
     for target in re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", TEXTS[path]):
         assert (path.parent / target).exists() or target == "api.md", target
+
+
+def test_rooms_import_from_the_rooms_above_them():
+    table = re.search(r"\n\| room \|.*?\n\n", TEXTS[ROOT / "docs" / "architecture.md"], re.DOTALL)[0]
+    rows = [re.findall(r"`([\w.]+)/?`", row.split("|")[1]) for row in table.strip().splitlines()[2:]]
+    rank = {room.removesuffix(".py"): number for number, row in enumerate(rows) for room in row}
+    package = ROOT / "keras_inception"
+    assert all((package / room).exists() for row in rows for room in row)
+    for path in package.rglob("*.py"):
+        room = path.relative_to(package).parts[0].removesuffix(".py")
+        text = path.read_text(encoding="utf-8")
+        names = re.findall(r"^\s*(?:from|import) keras_inception\.(\w+)", text, re.MULTILINE)
+        upward = {name for name in names if rank.get(name, -1) > rank.get(room, len(rows))}
+        assert not upward, f"{path} imports {upward}"
 
 
 def test_every_public_name_has_its_place_in_the_api_reference():
