@@ -28,7 +28,7 @@ PYTEST = (
 )
 HERE = "not backends and not web and not clients and not arm64"
 PLATFORMS = ("x86_64-manylinux_2_28", "aarch64-manylinux_2_28", "aarch64-apple-darwin", "x86_64-pc-windows-msvc")
-EXTRAS = ("mobile", "dev", "task-library")  # of the lock file
+EXTRAS = ("mobile", "dev", "docs", "task-library")  # of the lock file
 PYTHONS = ("3.11", "3.12", "3.13")
 
 TASKS: dict[str, Callable[[], None]] = {}
@@ -154,6 +154,13 @@ def test_arm64() -> None:
 
 
 @task
+def docs() -> None:
+    """Build the documentation as a website, in site/; warnings are errors."""
+    setup()
+    run(python(), "-m", "mkdocs", "build", "--strict", variables={"NO_MKDOCS_2_WARNING": "1"})
+
+
+@task
 def check() -> None:
     """Lint, check the format and the types."""
     setup()
@@ -192,7 +199,7 @@ def lock() -> None:
 @task
 def clean() -> None:
     """Remove what the tasks have made."""
-    for pattern in (".venv*", "build", "dist", "*.egg-info"):
+    for pattern in (".venv*", ".cache", "build", "dist", "site", "*.egg-info"):
         for path in ROOT.glob(pattern):
             shutil.rmtree(path)
 

@@ -2,9 +2,9 @@
 
 For each file what it gives there and here, and the instructions of one inference, which are the same on whatever
 machine they are counted. Without arguments all that have no result yet are measured, in their order, each written into
-``benchmarks/results/arm64.json`` as soon as it is there; what is named is measured anew. The README's table is made
-from that file. Ends with exit code 1, and says why, if a file gives something else on ARM, or if a rewrite of the
-graph that export does by itself costs instructions there.
+``benchmarks/results/arm64.json`` as soon as it is there; what is named is measured anew. The table in the documentation
+is made from that file. Ends with exit code 1, and says why, if a file gives something else on ARM, or if a rewrite of
+the graph that export does by itself costs instructions there.
 
 ``--list`` tells which files there are, ``--readme`` makes the table alone.
 """

@@ -2,9 +2,9 @@
 
 Each cell is a compression of at most 20 minutes, of a network as ``train_table.py`` has trained it, or of another
 cell's; without arguments all that have no result yet are made, in their order. One that was stopped goes on where it
-was, in ``benchmarks/runs/TABLE``. Its result is written into ``benchmarks/results/TABLE.json``, and the README's table
-made from that, as soon as it is there. All latencies of a table are from one run, by turns. The test pictures are
-looked at once for each file.
+was, in ``benchmarks/runs/TABLE``. Its result is written into ``benchmarks/results/TABLE.json``, and its table in the
+documentation made from that, as soon as it is there. All latencies of a table are from one run, by turns. The test
+pictures are looked at once for each file.
 
 ``--list`` tells which cells there are, ``--readme`` makes the tables alone.
 """
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 from circumstances import circumstances
-from readme import insert, keep, kept
+from readme import insert, keep, kept, not_measured
 from scipy import stats
 from train_table import RUNS
 
@@ -167,10 +167,10 @@ def timed(rows: dict[str, dict]) -> dict[str, dict]:
 
 
 def table(name: str, rows: dict[str, dict]) -> str:
-    """The table as Markdown; cells that have not been made yet are empty."""
+    """Return the table as Markdown, followed by a list of the cells that have no result."""
     titles = VARIANTS | {key: cell.about for key, cell in TABLES[name].cells.items()}
-    lines = [rows.get(key) or {"about": title, "macs": "not run yet"} for key, title in titles.items()]
-    return tables.markdown(COLUMNS, lines) + paired(name, rows)
+    missing = not_measured(title for key, title in titles.items() if key not in rows)
+    return tables.markdown(COLUMNS, [rows[key] for key in titles if key in rows]) + missing + paired(name, rows)
 
 
 def paired(name: str, rows: dict[str, dict]) -> str:
@@ -189,7 +189,7 @@ def paired(name: str, rows: dict[str, dict]) -> str:
 def networks(results: dict[str, dict], key: str) -> str:
     """What a cell did to each network that has it, with an interval."""
     points = [_points(rows, key) for rows in results.values() if key in rows]
-    return f"On average {_interval(points)}\n" if len(points) > 1 else "not run yet\n"
+    return f"On average {_interval(points)}\n" if len(points) > 1 else ""
 
 
 def _points(rows: dict[str, dict], key: str) -> float:

@@ -1,6 +1,6 @@
 """Keep what `make demo` gave: python benchmarks/demo_table.py demo/report.json
 
-Writes ``benchmarks/results/demo.json`` and, from it, the table in the README.
+Writes ``benchmarks/results/demo.json`` and, from it, its table in the documentation.
 """
 
 import json

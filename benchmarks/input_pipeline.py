@@ -4,7 +4,7 @@ JPEGs of 500×375 become antialiased random crops of 224×224 (8 to 100 % of the
 normalised, 32 in a batch: here by `keras_inception.datasets.training_batches`, there by torchvision's transforms of
 tensors in a DataLoader with as many workers as there are cores. Both read all pictures once in each round, do nothing
 between the rounds, and take turns; nothing else may run. Writes ``benchmarks/results/input_pipeline.json`` and, from
-it, the table in the README.
+it, its table in the documentation.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
 GoogLeNet and Inception v3, float32 and int8, one picture at a time: our export in LiteRT, what TFLiteConverter makes of
 the network without us, ONNX Runtime, OpenVINO and PyTorch, each in a process of its own, by turns; nothing else may
-run. Writes ``benchmarks/results/latency.json`` and, from it, the table in the README.
+run. Writes ``benchmarks/results/latency.json`` and, from it, its table in the documentation.
 """
 
 import argparse

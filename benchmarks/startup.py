@@ -3,7 +3,7 @@
 Each case is a process of its own, timed from its start until it prints that it is ready: the import, `--help`, wrong
 paths, `predict` with an exported file, the first training step of three networks and of pruning and QAT, a short
 training, and the export of models that were not trained here. Nothing else may run. Writes
-``benchmarks/results/startup.json`` with the median of each case and, from it, the table in the README.
+``benchmarks/results/startup.json`` with the median of each case and, from it, its table in the documentation.
 """
 
 import argparse

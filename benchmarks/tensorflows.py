@@ -2,7 +2,7 @@
 
 Each environment, a folder that `make test-versions` makes, has another TensorFlow and converts the same networks with
 the same drawn weights. All files of a network then run by turns on one thread of LiteRT; nothing else may run. Writes
-``benchmarks/results/tensorflows.json`` and, from it, the table in the README.
+``benchmarks/results/tensorflows.json`` and, from it, its table in the documentation.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""Train the cells of the README's tables: python benchmarks/train_table.py [TABLE | TABLE/CELL]...
+"""Train the cells of the documentation's tables: python benchmarks/train_table.py [TABLE | TABLE/CELL]...
 
 Each cell is one run of a fixed budget; without arguments all that have no result yet are run, in their order. A run
 that was stopped goes on where it was, in ``benchmarks/runs``. Its result is written into
-``benchmarks/results/TABLE.json``, and the README's table made from that, as soon as it is there. The validation
+``benchmarks/results/TABLE.json``, and the documentation's table made from that, as soon as it is there. The validation
 pictures choose the weights; the test pictures are looked at once, at the end. The budgets of minutes mean that nothing
 else runs on the machine.
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from circumstances import circumstances
-from readme import RESULTS, insert, keep
+from readme import RESULTS, insert, keep, not_measured
 
 from keras_inception.datasets import Augmentation
 from keras_inception.training import RECIPES, Recipe
@@ -71,12 +71,12 @@ TABLES = {
         "googlenet": Cell("GoogLeNet: reduced modules, batch norm, heads", TWENTY),
         "googlenet_again": Cell("the same, once more", TWENTY),
         "googlenet_seed_1": Cell("the same, second seed", TWENTY.replace(seed=1)),
-        "naive": Cell("the same, naive modules", TWENTY.replace(options={"module": "naive"})),
+        "naive": Cell("GoogLeNet with naive modules", TWENTY.replace(options={"module": "naive"})),
         "lrn": Cell(
-            "the same, LRN (a quarter of the rate)",
+            "GoogLeNet with LRN (a quarter of the learning rate)",
             TWENTY.replace(options={"normalization": "lrn"}, learning_rate=5e-4),
         ),
-        "no_heads": Cell("the same, without heads", TWENTY.replace(auxiliary=False)),
+        "no_heads": Cell("GoogLeNet without auxiliary heads", TWENTY.replace(auxiliary=False)),
         "inception_v3": Cell("Inception v3, trained at 96 px", TWENTY.replace(network="inception_v3", training_size=0)),
         "plain34": Cell("Plain-34", TWENTY.replace(network="plain34")),
         "resnet34": Cell("ResNet-34", TWENTY.replace(network="resnet34")),
@@ -147,13 +147,10 @@ def run(table: str, name: str) -> dict:
 
 
 def table(name: str) -> str:
-    """A table as Markdown; cells that have not been run yet are empty."""
-    done = results(name)
-    rows = [
-        done.get(key) or {"about": cell.about, "size": cell.recipe.size, "parameters": "not run yet"}
-        for key, cell in TABLES[name].items()
-    ]
-    return tables.markdown(COLUMNS, rows)
+    """Return a table as Markdown, followed by a list of the cells that have no result."""
+    done, cells = results(name), TABLES[name]
+    missing = not_measured(cell.about for key, cell in cells.items() if key not in done)
+    return tables.markdown(COLUMNS, [done[key] for key in cells if key in done]) + missing
 
 
 def _metrics(path: Path) -> list[dict]:

@@ -2,7 +2,7 @@
 
 Both networks have batch norm and two heads, and are trained by a fused AdamW on the same number of made-up pictures, on
 all cores: ours by `model.fit`, as `keras_inception.train` compiles it. They take turns; nothing else may run. Writes
-``benchmarks/results/training_step.json`` and, from it, the table in the README.
+``benchmarks/results/training_step.json`` and, from it, its table in the documentation.
 """
 
 import argparse

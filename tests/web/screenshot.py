@@ -1,4 +1,4 @@
-"""The README's picture of the page: python tests/web/screenshot.py SITE OUT.png PICTURE..."""
+"""Draw docs/images/page.png: python tests/web/screenshot.py SITE OUT.png PICTURE..."""
 
 import shutil
 import sys

@@ -1,0 +1,215 @@
+"""The README and the pages of docs: their tables equal the result files, and their commands and links work."""
+
+import importlib
+import json
+import re
+import shlex
+import tomllib
+from pathlib import Path
+from types import SimpleNamespace
+
+import keras
+import pytest
+import typer
+
+import keras_inception
+from keras_inception import training
+from keras_inception.cli import console as cli
+from keras_inception.training import building
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXTS = {path: path.read_text(encoding="utf-8") for path in PAGES}
+DOCS = "\n".join(TEXTS.values())
+RESULTS = ROOT / "benchmarks" / "results"
+LINES = dict.fromkeys(re.findall(r"^keras-inception (.+)$", DOCS, re.MULTILINE))
+COMMANDS = [shlex.split(line, comments=True) for line in LINES]
+TRAININGS = [
+    arguments for arguments in COMMANDS if arguments[0] == "train" and not {"--distribute", "--resume"} & set(arguments)
+]
+TASKS = sorted(set(re.findall(r"(?:`|^)make ([a-z0-9-]+)(?=`|\s+#)", DOCS, re.MULTILINE)))
+SNIPPETS = re.findall(r"^```python\n(.*?)^```", DOCS, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """Import a script of ``benchmarks`` by name."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    return importlib.import_module
+
+
+def result(name: str) -> dict:
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def stands(name: str, text: str) -> bool:
+    """Return whether exactly this text stands between the markers of that name, in exactly one page."""
+    return DOCS.count(f"<!-- {name} -->\n{text}<!-- /{name} -->") == DOCS.count(f"<!-- {name} -->") == 1
+
+
+def test_the_table_of_the_demo(script):
+    assert stands("demo", script("demo_table").table(result("demo")))
+    assert result("demo")["top1"] >= 0.5
+
+
+def test_the_tables_of_trained_networks(script):
+    trained = script("train_table")
+    for name, cells in trained.TABLES.items():
+        assert stands(name, trained.table(name)), (
+            f"python benchmarks/train_table.py --readme has not been run for {name}"
+        )
+        assert set(trained.results(name)) <= set(cells)
+    for path in RESULTS.glob("*.json"):
+        for row in result(path.stem).values() if path.stem in trained.TABLES else ():
+            assert 0 <= row["test_top1"] <= row["test_top5"] <= 1
+            assert row["command"].startswith("python benchmarks/train_table.py")
+
+
+def test_the_tables_of_compressions(script):
+    compressed = script("compress_table")
+    results = {name: script("readme").kept(name) for name in compressed.TABLES}  # empty for a table not begun
+    for name, rows in results.items():
+        assert stands(name, compressed.table(name, rows)), (
+            f"python benchmarks/compress_table.py --readme has not been run for {name}"
+        )
+        assert set(rows) <= {*compressed.VARIANTS, *compressed.TABLES[name].cells}
+    assert stands("compress_networks", compressed.networks(results, "slim_50"))
+
+
+@pytest.mark.parametrize("name", ["training_step", "input_pipeline", "latency", "arm64", "startup", "tensorflows"])
+def test_the_tables_of_speeds(script, name):
+    assert stands(name, script(name).table(result(name)))
+
+
+def test_the_overview(script):
+    overview = script("overview")
+    networks = overview.listed()
+    assert stands("engines", overview.engines_table(result("latency")))
+    assert stands("networks", overview.networks_table(networks))
+    assert stands("weights", overview.weights_table(networks))
+    assert overview.PICTURE.read_text(encoding="utf-8") == overview.picture(result("compress"), result("latency"))
+
+
+def test_every_marked_place_is_filled_by_a_script(script):
+    names = re.findall(r"^<!-- (\w+) -->$", DOCS, re.MULTILINE)
+    trained, compressed = script("train_table"), script("compress_table")
+    speeds = {"training_step", "input_pipeline", "latency", "arm64", "startup", "tensorflows"}
+    made = {"demo", "compress_networks", "engines", "networks", "weights", *speeds}
+    assert set(names) == made | set(trained.TABLES) | set(compressed.TABLES)
+
+
+def test_a_table_is_inserted_in_the_one_page_that_has_its_place(script, monkeypatch, tmp_path):
+    pages = script("readme")
+    monkeypatch.setattr(pages, "ROOT", tmp_path)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "README.md").write_text("no place\n", encoding="utf-8")
+    page = tmp_path / "docs" / "results.md"
+    page.write_text("before\n<!-- a -->\nold\n<!-- /a -->\nafter\n", encoding="utf-8")
+    pages.insert("a", r"new \1" + "\n")
+    assert page.read_text(encoding="utf-8") == "before\n<!-- a -->\nnew \\1\n<!-- /a -->\nafter\n"
+    with pytest.raises(SystemExit, match="Found: none"):
+        pages.insert("b", "")
+    (tmp_path / "README.md").write_text("<!-- a -->\n<!-- /a -->\n", encoding="utf-8")
+    with pytest.raises(SystemExit, match=r"Found: README.md, results.md"):
+        pages.insert("a", "")
+
+
+def test_a_table_shows_what_was_measured_and_a_list_what_was_not(script):
+    assert "not run yet" not in DOCS
+    assert script("readme").not_measured([]) == ""
+    assert script("readme").not_measured(["one", "two"]) == "\nNot measured yet: one; two.\n"
+
+
+def test_the_readme_is_short():
+    assert len(TEXTS[ROOT / "README.md"].splitlines()) <= 150
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
+def test_commands_parse(arguments):
+    name, *rest = arguments
+    assert typer.main.get_command(cli.app).commands[name].make_context(name, list(rest))
+
+
+@pytest.mark.parametrize("arguments", TRAININGS, ids=" ".join)
+def test_trainings_can_begin(arguments, monkeypatch, tmp_path):
+    recipes = []
+
+    def train(pictures, output, *, recipe, **others):
+        recipes.append(building.resolved(recipe))
+        return SimpleNamespace(path=output)
+
+    monkeypatch.chdir(tmp_path)
+    for source in ("IMAGES", "shards"):
+        Path(source).mkdir()
+    monkeypatch.setattr(training, "train", train)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert not stop.value.code
+    (recipe,) = recipes
+    with keras.StatelessScope(initialize_variables=False):  # only the shapes
+        kept, trained = (
+            building.build(recipe, 10, size, "float32") for size in (recipe.size, recipe.training_size or recipe.size)
+        )
+    assert [weight.shape for weight in kept.weights] == [weight.shape for weight in trained.weights]
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_tasks_exist(name, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT)
+    assert name in {*importlib.import_module("tasks").TASKS, "help"}
+
+
+def test_every_task_has_its_target(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT)
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = re.search(r"^TASKS := ((?:.*\\\n)*.*)$", makefile, re.MULTILINE)[1].replace("\\\n", " ").split()
+    assert targets == list(importlib.import_module("tasks").TASKS)
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS)
+def test_python_compiles_and_names_what_is_public(snippet):
+    compile(snippet, "<docs>", "exec")
+    for name in re.findall(r"\bkeras_inception\.(\w+)", snippet):
+        assert hasattr(keras_inception, name)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_what_it_links_to_is_there(path):
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", TEXTS[path]):
+        assert (path.parent / target).exists() or target == "api.md", target
+
+
+def test_rooms_import_from_the_rooms_above_them():
+    table = re.search(r"\n\| room \|.*?\n\n", TEXTS[ROOT / "docs" / "architecture.md"], re.DOTALL)[0]
+    rows = [re.findall(r"`([\w.]+)/?`", row.split("|")[1]) for row in table.strip().splitlines()[2:]]
+    rank = {room.removesuffix(".py"): number for number, row in enumerate(rows) for room in row}
+    package = ROOT / "keras_inception"
+    assert all((package / room).exists() for row in rows for room in row)
+    for path in package.rglob("*.py"):
+        room = path.relative_to(package).parts[0].removesuffix(".py")
+        text = path.read_text(encoding="utf-8")
+        names = re.findall(r"^\s*(?:from|import) keras_inception\.(\w+)", text, re.MULTILINE)
+        upward = {name for name in names if rank.get(name, -1) > rank.get(room, len(rows))}
+        assert not upward, f"{path} imports {upward}"
+
+
+def test_every_public_name_has_its_place_in_the_api_reference():
+    listed = re.findall(r"^::: keras_inception\.(\w+)$", TEXTS[ROOT / "docs" / "api.md"], re.MULTILINE)
+    assert sorted(listed) == sorted(set(keras_inception.__all__) - {"__version__"})
+
+
+def test_every_page_is_in_the_navigation():
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    for path in (ROOT / "docs").glob("*.md"):
+        assert f": {path.name}\n" in navigation
+
+
+def test_every_extra_is_explained():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    explained = re.findall(r"^\| `([a-z-]+)` \|", TEXTS[ROOT / "docs" / "install.md"], re.MULTILINE)
+    assert sorted(explained) == sorted(set(project["optional-dependencies"]) - {"test", "web"})  # which dev includes
+
+
+def test_the_changelog_and_the_citation_are_of_one_version():
+    newest = re.search(r"^## (\S+)", TEXTS[ROOT / "CHANGELOG.md"], re.MULTILINE)[1]
+    assert f"\nversion: {newest}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
