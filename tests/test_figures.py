@@ -51,7 +51,7 @@ def test_a_confusion_picture_shows_counts_totals_and_shares(drawn, tmp_path):
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["cat (4)", "dog (6)", "unseen (0)"]
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["cat", "dog", "unseen"]
     np.testing.assert_allclose(axes.images[0].get_array(), [[3 / 4, 1 / 4, 0], [1 / 3, 2 / 3, 0], [0, 0, 0]])
-    assert drawn[0].get_suptitle() == "top-1 70.0%, top-5 100.0%\n10 pictures"
+    assert drawn[0].get_suptitle() == "top-1 70.0%, top-5 100.0%\n10 images"
     assert pixels(tmp_path / "new" / "confusion.png").std() > 10
 
 

@@ -125,7 +125,7 @@ def test_the_zero_padding_shortcut_takes_maps_of_unknown_size_and_comes_back():
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ({"filters": 3}, r"`filters` must be 4 or more, as many as come in\. Received: filters=3"),
+        ({"filters": 3}, r"`filters` must be 4 or more, the channels of the input\. Received: 3"),
         ({"filters": 4, "strides": 0}, r"`strides` must be 1 or more\. Received: strides=0"),
     ],
 )

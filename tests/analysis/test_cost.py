@@ -193,7 +193,7 @@ def test_googlenet_by_module_and_stage(googlenet):
     tail = ["pool4", "inception_5a", "inception_5b", "global_pool", "predictions"]
     assert [module.name for module in googlenet.modules] == [*stem, *fours, *tail, "aux_4a", "aux_4d"]
     assert {stage.name: len(stage.modules) for stage in googlenet.stages} == {
-        "112×112": 1, "56×56": 2, "28×28": 3, "14×14": 6, "7×7": 3, "head": 2, "aux_4a": 1, "aux_4d": 1,
+        "112×112": 1, "56×56": 2, "28×28": 3, "14×14": 6, "7×7": 3, "classifier": 2, "aux_4a": 1, "aux_4d": 1,
     }  # fmt: skip
     by_name = {module.name: module for module in googlenet.modules}
     assert by_name["conv2"].layers == ("conv2_reduce", "conv2_reduce_relu", "conv2", "conv2_relu", "conv2_norm")
@@ -254,7 +254,7 @@ def test_names_that_keras_chose_say_nothing():
     assert [module.layers for module in result.modules] == [tuple(layer.name for layer in group) for group in groups]
     ends = [conv1, conv2, pool, flat, dense1, dense2]
     assert [module.name for module in result.modules] == [layer.name for layer in ends]
-    assert [stage.name for stage in result.stages] == ["16×16", "14×14", "7×7", "head"]
+    assert [stage.name for stage in result.stages] == ["16×16", "14×14", "7×7", "classifier"]
 
 
 @pytest.mark.parametrize(
@@ -308,7 +308,7 @@ def test_several_inputs_and_outputs():
     assert_parts_add_up(result)
 
 
-def test_the_stages_of_a_network_as_outputs_are_no_heads():
+def test_stages_as_outputs_are_not_auxiliary_heads():
     model = features(GoogLeNet(include_top=False, input_shape=(64, 64, 3)), ["inception_3b", "inception_4e"])
     result = cost(model)
     assert result.output_shape == (4, 4, 832)
@@ -332,7 +332,7 @@ def test_what_cannot_be_counted_is_named():
     assert result.uncounted[0] == "mixing"
     assert len(result.uncounted) == 2
     assert result.macs == 8 * 8 * 9 * 4 * 4
-    assert "not counted, since unknown: the MACs of mixing" in str(result)
+    assert "not counted because unknown: the MACs of mixing" in str(result)
 
 
 def test_the_peak_of_a_chain_is_a_layers_input_and_output():
@@ -396,15 +396,19 @@ def nothing():
 @pytest.mark.parametrize(
     ("model", "shape", "says"),
     [
-        (unknown_sides, None, r"`input_shape` must be given, \(height, width, channels\).* Received: input_shape=None"),
+        (
+            unknown_sides,
+            None,
+            r"`input_shape` must be given as \(height, width, channels\).* Received: input_shape=None",
+        ),
         (unknown_sides, (8, 8), r"must be 3 positive integers. Received: input_shape=\(8, 8\)"),
         (unknown_sides, (0, 8, 3), r"must be 3 positive integers. Received: input_shape=\(0, 8, 3\)"),
         (unknown_sides, (8, 8, 1), r"must end in 3 channels. Received: input_shape=\(8, 8, 1\)"),
-        (two_inputs, (8, 8, 3), "for models of one input: two has 2"),
+        (two_inputs, (8, 8, 3), "requires a model with one input: two has 2"),
         (
             flattened,
             (9, 9, 3),
-            r"one that dense can work with: it takes 192 inputs .* Received: input_shape=\(9, 9, 3\)",
+            r"one that dense can work with: it takes 192 inputs, not 243\. Received: input_shape=\(9, 9, 3\)",
         ),
         (lambda: chain((8, 8, 3), layers.Conv2D(4, 5, name="c")), (3, 3, 3), r"one that c can work with.*\(3, 3, 3\)"),
         (lambda: chain((8, 8, 3), layers.MaxPooling2D(2, name="p")), (1, 1, 3), "one that p can work with"),
@@ -434,7 +438,7 @@ def test_a_budget_holds_or_does_not():
     assert (over.holds, bool(over), kept.holds, bool(kept)) == (False, False, True, True)
     assert str(over) == (
         "Over the budget: 1,582,671,872 of 1,500,000,000 MACs, 105.5% of it\n"
-        "by stage: 14×14 34.7%, 28×28 27.3%, 56×56 22.7%, 7×7 7.7%, 112×112 7.5%, head 0.1%"
+        "by stage: 14×14 34.7%, 28×28 27.3%, 56×56 22.7%, 7×7 7.7%, 112×112 7.5%, classifier 0.1%"
     )
     assert str(kept).startswith("Within the budget: 1,498,376,192 of 1,500,000,000 MACs, 99.9% of it\n")
     assert sum(share.macs for share in over.stages) == paper.macs
