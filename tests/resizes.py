@@ -9,5 +9,5 @@ RESIZES = [
     for interpolation in INTERPOLATIONS
     for antialias in (True, False)
     if (antialias or interpolation in ("nearest", "bilinear"))
-    and (fitting != "slim" or (interpolation == "bilinear" and not antialias))
+    and (fitting != "central_crop" or (interpolation == "bilinear" and not antialias))
 ]
