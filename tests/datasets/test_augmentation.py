@@ -48,7 +48,7 @@ def augment(augmentation, picture, seed=0, size=(16, 16), preprocessing=None):
         ("saturation", float("nan"), r"\[0, 1\]"),
         ("hue", 0.6, r"\[0, 0.5\]"),
         ("hue", "much", r"\[0, 0.5\]"),
-        ("scale", (0.5, 2), "1 or more"),
+        ("scale", (0.5, 2), "at least 1"),
         ("scale", 2, "two numbers"),
         ("erase", 2, r"\[0, 1\]"),
         ("mixup", -1, r"\[0, 10\]"),

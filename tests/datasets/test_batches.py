@@ -136,9 +136,9 @@ def test_arguments_out_of_range_are_refused(pictures, options, message):
 
 
 def test_no_pictures_are_refused(pictures):
-    with pytest.raises(ValueError, match="at least one picture"):
+    with pytest.raises(ValueError, match="at least one image"):
         batches(pictures.select([]))
-    with pytest.raises(ValueError, match="at least one picture"):
+    with pytest.raises(ValueError, match="at least one image"):
         evaluation_batches(pictures.select([]), PREPROCESSING, 4)
 
 
@@ -172,6 +172,6 @@ def test_workers_take_turns_at_the_rows_of_each_batch(pictures, workers):
 
 
 def test_workers_must_share_a_batch_evenly(pictures):
-    says = r"^`batch_size`.* must be a multiple of the 3 workers\. Received: batch_size=4, 11 pictures"
+    says = r"^`batch_size`.* must be a multiple of the 3 workers\. Received: batch_size=4, 11 images"
     with pytest.raises(ValueError, match=says):
         batches(pictures, part=(0, 3))

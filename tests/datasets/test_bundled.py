@@ -87,7 +87,7 @@ def test_an_interrupted_unpacking_cleans_up(small_archive, tmp_path, monkeypatch
 def test_a_folder_that_lacks_files_is_not_taken_for_whole(small_archive, tmp_path):
     root = pictograms(tmp_path / "pictograms")
     (root / "train" / "a" / "a.jpg").unlink()
-    with pytest.raises(ValueError, match=r"pictograms is not empty and lacks 1 files of the pictograms: remove it"):
+    with pytest.raises(ValueError, match=r"pictograms is not empty and lacks 1 of the pictograms: remove it"):
         pictograms(root)
 
 
@@ -107,6 +107,6 @@ def test_no_file_is_written_outside(small_archive, tmp_path):
     with zipfile.ZipFile(small_archive, "a") as archive:
         archive.writestr("../../outside.txt", "")
     root = tmp_path / "deep" / "pictograms"
-    with pytest.raises(ValueError, match="lacks 1 files"):
+    with pytest.raises(ValueError, match="lacks 1 of the pictograms"):
         pictograms(root)
     assert list(tmp_path.glob("**/outside.txt")) == [root / "outside.txt"]

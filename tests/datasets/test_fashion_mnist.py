@@ -86,7 +86,7 @@ def test_to_evaluate_on(folder):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "train-images-idx3-ubyte.gz is not there"),
+        (None, "train-images-idx3-ubyte.gz does not exist"),
         (b"words", "is damaged: Not a gzipped file"),
         (idx(made("train", 40)[0])[:-100], "is damaged: Compressed file ended before"),
         (zipped(b"words"), r"must be an IDX file of bytes in 3 dimensions. Received: b'word'"),
@@ -96,7 +96,7 @@ def test_to_evaluate_on(folder):
             zipped(struct.pack(">HBB3I", 0, 8, 3, 40, 28, 28) + b"few"),
             r"must hold \(40, 28, 28\) bytes. Rec.*: 3",
         ),
-        (idx(made("train", 39)[0]), "train must have a label of 0 to 9 .* Received: 39 pictures, 40 labels up to 9"),
+        (idx(made("train", 39)[0]), "train must have a label of 0 to 9 .* Received: 39 images, 40 labels up to 9"),
     ],
     ids=["absent", "words", "cut", "zipped words", "empty", "labels", "few bytes", "another number"],
 )

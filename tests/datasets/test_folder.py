@@ -96,9 +96,9 @@ def test_a_messy_folder(messy):
     }
     assert "runcated" in reasons["good/truncated.jpg"]
     assert reasons["good/empty.png"] == "empty file"
-    assert reasons["good/text.jpg"] == "not a picture that can be read"
-    assert "beside the class folders" in reasons["loose.png"]
-    assert reasons["nothing"] == reasons["only_text"] == "no pictures"
+    assert reasons["good/text.jpg"] == "not a readable image"
+    assert "is not in a class folder" in reasons["loose.png"]
+    assert reasons["nothing"] == reasons["only_text"] == "no images"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need rights there, and pipes have no names")
@@ -116,7 +116,12 @@ def test_links_to_nowhere_and_pipes_are_skipped(tmp_path):
 def test_strict_lists_all_that_would_be_skipped(messy):
     with pytest.raises(ValueError, match="7 of the files and classes cannot be used") as refused:
         open_folder(messy, strict=True)
-    for name in ("truncated.jpg: ", "empty.png: empty file", "loose.png: lies beside", "nothing: no pictures"):
+    for name in (
+        "truncated.jpg: ",
+        "empty.png: empty file",
+        "loose.png: is not in a class folder",
+        "nothing: no images",
+    ):
         assert name in str(refused.value)
 
 
@@ -208,7 +213,7 @@ def test_an_empty_class_is_left_out_of_the_labels(tmp_path):
     splits = open_folder(tmp_path)
     assert splits.labels == ("a", "c")
     assert splits.test.labels.tolist() == [1]
-    assert splits.skipped == (Skipped(str(tmp_path / "train" / "b"), "no pictures"),)
+    assert splits.skipped == (Skipped(str(tmp_path / "train" / "b"), "no images"),)
 
 
 def test_given_labels_are_kept(tmp_path):
@@ -238,9 +243,9 @@ def test_links(tmp_path):
     ("made", "message"),
     [
         ([], "has no class folders$"),
-        (["a.png", "b.jpg"], "has no class folders; its pictures lie loose"),
+        (["a.png", "b.jpg"], "has no class folders; its images are not in class folders"),
         (["a/a.png"], "two or more class folders. Received: only a"),
-        (["train/a.png", "test/b.png"], "train has no class folders; its pictures lie loose"),
+        (["train/a.png", "test/b.png"], "train has no class folders; its images are not in class folders"),
         (["train/a/a.png"], "two or more class folders. Received: only a"),
         (["test/a/a.png", "val/a/a.png"], "has test, validation, but no train folder"),
         (["train/a/a.png", "val/a/a.png", "valid/a/a.png"], "two validation folders: val and valid"),
@@ -261,12 +266,12 @@ def test_folders_without_pictures_are_refused(tmp_path):
         open_folder(tmp_path)
     for name in "ab":
         text(tmp_path / name / "a.jpg")
-    with pytest.raises(ValueError, match=r"two or more classes; 4 left out, such as .*: no pictures"):
+    with pytest.raises(ValueError, match=r"two or more classes; 4 skipped, such as .*: no images"):
         open_folder(tmp_path)
-    with pytest.raises(ValueError, match="has no pictures; 2 left out"):
+    with pytest.raises(ValueError, match="has no images; 2 skipped"):
         list_pictures(tmp_path)
     picture(tmp_path / "a" / "b.jpg")
-    with pytest.raises(ValueError, match="two or more classes; 3 left out"):
+    with pytest.raises(ValueError, match="two or more classes; 3 skipped"):
         open_folder(tmp_path)
 
 
@@ -274,14 +279,14 @@ def test_a_test_class_without_training_pictures_is_refused(tmp_path):
     class_folders(tmp_path / "train", a=2, c=2)
     text(tmp_path / "train" / "b" / "a.jpg")
     class_folders(tmp_path / "test", b=1)
-    with pytest.raises(ValueError, match=r"test/b/000.png: train has no pictures of the class 'b'"):
+    with pytest.raises(ValueError, match=r"test/b/000.png: train has no images of the class 'b'"):
         open_folder(tmp_path)
 
 
 def test_paths_that_are_no_folders_are_refused(tmp_path):
     file = picture(tmp_path / "a.png")
     for call in (open_folder, list_pictures, lambda path: open_labelled(path, ["a", "b"])):
-        with pytest.raises(ValueError, match=r"gone is not there"):
+        with pytest.raises(ValueError, match=r"gone does not exist"):
             call(tmp_path / "gone")
         with pytest.raises(ValueError, match=r"a\.png is a file, not a folder"):
             call(file)
@@ -327,10 +332,10 @@ def test_labelled_folders_that_are_refused(tmp_path):
     with pytest.raises(ValueError, match="val/a: 'a' is not one of the 2 classes: x, y"):
         open_labelled(tmp_path / "1", "xy")
     picture(tmp_path / "2" / "a.png")
-    with pytest.raises(ValueError, match="no class folders with files in them; its pictures lie loose"):
+    with pytest.raises(ValueError, match="no class folders with files in them; its images are not in class folders"):
         open_labelled(tmp_path / "2", "ab")
     text(tmp_path / "3" / "a" / "a.jpg")
-    with pytest.raises(ValueError, match="3 has no pictures; 2 left out"):
+    with pytest.raises(ValueError, match="3 has no images; 2 skipped"):
         open_labelled(tmp_path / "3", "ab")
     with pytest.raises(ValueError, match="cannot be used"):
         open_labelled(tmp_path / "3", "ab", strict=True)

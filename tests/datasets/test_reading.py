@@ -134,7 +134,7 @@ def test_sixteen_bit_grey_is_scaled(tmp_path, ending):
 
 def test_grey_of_unknown_range_is_refused(tmp_path):
     path = write(tmp_path / "a.tiff", Image.fromarray(np.full((4, 4), 0.5, np.float32)))
-    with pytest.raises(ValueError, match=r"a\.tiff: its grey levels"):
+    with pytest.raises(ValueError, match=r"a\.tiff: its gray levels"):
         read_picture(path)
 
 
@@ -155,9 +155,9 @@ def test_what_cannot_be_read_is_told_with_its_path(tmp_path):
     whole = write(tmp_path / "whole.jpg").read_bytes()
     contents = {
         "empty.jpg": (b"", "empty file"),
-        "text.jpg": (b"a shopping list", "not a picture that can be read"),
+        "text.jpg": (b"a shopping list", "not a readable image"),
         "half.jpg": (whole[: len(whole) // 2], "(?i)truncated"),
-        "program.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", "not a picture"),
+        "program.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", "not a readable image"),
     }
     for name, (content, reason) in contents.items():
         path = tmp_path / name
@@ -175,7 +175,7 @@ def test_bytes_are_read_like_files():
     content = io.BytesIO()
     photograph().save(content, "JPEG")
     np.testing.assert_array_equal(read_picture("shard#3", content.getvalue()), np.asarray(Image.open(content)))
-    with pytest.raises(ValueError, match="shard#3: not a picture that can be read"):
+    with pytest.raises(ValueError, match="shard#3: not a readable image"):
         read_picture("shard#3", b"words")
     with pytest.raises(ValueError, match="shard#3: empty file"):
         read_picture("shard#3", b"")

@@ -81,7 +81,7 @@ def test_what_is_written(shards, folder):
     assert (shards / "labels.txt").read_text(encoding="utf-8") == "a\nb\né\n"
     manifest = json.loads((shards / "shards.json").read_text())
     assert manifest["complete"]
-    assert manifest["skipped"] == [[str(folder / "train" / "a" / "broken.jpg"), "not a picture that can be read"]]
+    assert manifest["skipped"] == [[str(folder / "train" / "a" / "broken.jpg"), "not a readable image"]]
     counts = [entry["pictures"] for name, entry in sorted(manifest["files"].items())]
     assert counts == [2, 2, 1, 1, 6, 6, 6, 6]
 
@@ -183,7 +183,7 @@ def test_killed_it_goes_on(shards, folder, tmp_path):
     killed = subprocess.run([sys.executable, "-c", KILLED, folder, out], capture_output=True, check=False, timeout=120)
     assert killed.returncode == 9, killed.stderr.decode()[-500:]
     assert not (out / "train-00002-of-00004.tfrecord").exists()
-    with pytest.raises(ValueError, match=r"not all written yet: call keras-inception shard again"):
+    with pytest.raises(ValueError, match=r"not all written yet: call keras-inception shard again to continue"):
         open_data(out)
     written = {path: path.stat().st_mtime_ns for path in out.glob("*.tfrecord")}
     recorded = json.loads((out / "shards.json").read_text())["files"]
@@ -204,7 +204,7 @@ def test_pictures_that_changed_in_between_are_noticed(folder, tmp_path, monkeypa
     monkeypatch.undo()
     with open(source / "test" / "b" / "0.jpg", "ab") as file:
         file.write(b"\0")
-    with pytest.raises(ValueError, match=r"begun with other pictures: they have changed since, in test\. Remove"):
+    with pytest.raises(ValueError, match=r"begun with other images: they have changed since, in test\. Remove"):
         write_shards(source, out, shards=2)
     with pytest.raises(ValueError, match=r"begun with 2 shards\. Received: 3"):
         write_shards(source, out, shards=3)
@@ -218,9 +218,9 @@ def test_a_number_of_shards_out_of_range_is_refused(folder, tmp_path, shards):
 
 def test_folders_that_hold_other_things_are_refused(folder, tmp_path):
     (tmp_path / "mine.txt").write_text("words")
-    with pytest.raises(ValueError, match="is not empty and holds no shards that were begun"):
+    with pytest.raises(ValueError, match="is not empty and holds no unfinished shards"):
         write_shards(folder, tmp_path)
-    with pytest.raises(ValueError, match=r"`output` must lie outside of the pictures in .* Received: .*train/new"):
+    with pytest.raises(ValueError, match=r"`output` must be outside of the images in .* Received: .*train/new"):
         write_shards(folder, folder / "train" / "new")
     assert names(tmp_path) == ["mine.txt"]
 
@@ -248,7 +248,7 @@ def test_what_was_not_written_as_it_should_be_is_noticed(folder, tmp_path, monke
     monkeypatch.setattr(
         writing, "_example", lambda content, label, text, key: example(content, (label + 1) % 3, text, key)
     )
-    with pytest.raises(ValueError, match=r"does not hold the pictures that were written: remove it and call again"):
+    with pytest.raises(ValueError, match=r"does not hold the images that were written: remove it and call again"):
         write_shards(folder, tmp_path / "out", shards=1)
     assert not json.loads((tmp_path / "out" / "shards.json").read_text())["complete"]
 
@@ -296,7 +296,7 @@ def test_strict_compares_hashes(copy):
     manifest["files"]["test-00000-of-00004.tfrecord"]["sha256"] = "0" * 64
     (copy / "shards.json").write_text(json.dumps(manifest))
     open_data(copy)
-    with pytest.raises(ValueError, match=r"test-00000.* is not the file that was written: its SHA-256 is another"):
+    with pytest.raises(ValueError, match=r"test-00000.* is not the file that was written: its SHA-256 differs"):
         open_data(copy, strict=True)
 
 
@@ -345,7 +345,7 @@ def test_a_shard_that_was_replaced_is_noticed_on_reading(copy):
     path.write_bytes(path.read_bytes()[::-1])
     examples = open_data(copy, validation=0).train
     index = int(np.flatnonzero(examples.shard == examples.shards.index(str(path)))[0])
-    with pytest.raises(ValueError, match="the record is corrupted, or the file is no longer the one indexed"):
+    with pytest.raises(ValueError, match="the record is corrupted, or has changed since it was indexed"):
         examples.read(index)
 
 
@@ -381,7 +381,7 @@ def test_tf_slims_imagenet(tmp_path):
     write(data / "train-00000-of-00002", [*rows(tmp_path, 135, **{"class/text": crane}), odd])
     write(data / "train-00001-of-00002", rows(tmp_path, 1, 1, **{"class/text": tench}))
     write(data / "validation-00000-of-00001", rows(tmp_path, 517, 135, **{"class/text": crane}))
-    with pytest.raises(ValueError, match=r"validation.*: train has no pictures of the class 'crane \(517\)'"):
+    with pytest.raises(ValueError, match=r"validation.*: train has no images of the class 'crane \(517\)'"):
         open_data(data)
     write(data / "train-00001-of-00002", rows(tmp_path, 1, 517, **{"class/text": crane})[1:])
     splits = open_data(data)
@@ -403,7 +403,7 @@ def test_tf_slims_flowers(tmp_path):
     assert (len(splits.train), len(splits.validation)) == (4, 4)
     assert open_data(data, labels=("daisy", "tulip", "rose")).train.labels.tolist() == [0, 0, 2, 2]
     (data / "labels.txt").write_text("daisy\n")
-    with pytest.raises(ValueError, match="data has no name for the class of number 1"):
+    with pytest.raises(ValueError, match="data has no name for the class with label 1"):
         open_data(data)
 
 
@@ -422,9 +422,9 @@ def test_records_that_cannot_be_used_are_left_out(tmp_path):
         path = tmp_path / "data" / "train.tfrecord"
         assert splits.skipped == (
             (f"{path}#2", "it has no label"),
-            (f"{path}#3", "not a picture that can be read"),
+            (f"{path}#3", "not a readable image"),
         )
-    with pytest.raises(ValueError, match=r"2 of the records cannot be used:\n.*#2: it has no label\n.*#3: not a pict"):
+    with pytest.raises(ValueError, match=r"2 of the records cannot be used:\n.*#2: it has no label\n.*#3: not a read"):
         open_data(tmp_path / "data", strict=True)
 
 
@@ -464,7 +464,7 @@ def test_a_manifest_that_is_none_is_refused(copy):
         (["train-00000-of-00001", "train-00000-of-00002", "train-00001-of-00002"], "more than one set of train shards"),
         (["train.tfrecord", "x-train.tfrecord"], "more than one set of train shards"),
         (["a_val-00001-of-00003.tfrecord"], "lacks 2 of 3 validation shards, such as number 0"),
-        (["train.tfrecord"], "must have training pictures of two or more classes"),
+        (["train.tfrecord"], "must have training images of two or more classes"),
     ],
 )
 def test_folders_that_are_refused(tmp_path, made, message):
@@ -510,7 +510,7 @@ def test_the_command(folder, tmp_path, capsys):
         "test: 6 pictures, 0.0 MB in 2 shards",
         f"Shards: {out}",
     ]
-    assert printed.err == f"left out {folder / 'train' / 'a' / 'broken.jpg'}: not a picture that can be read\n"
+    assert printed.err == f"left out {folder / 'train' / 'a' / 'broken.jpg'}: not a readable image\n"
     assert command(folder, out, "--shards", 2, "--json") == 0
     result = json.loads(capsys.readouterr().out)
     assert result["output"] == str(out)

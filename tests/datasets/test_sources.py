@@ -28,8 +28,8 @@ def test_a_folder(folder):
         ("fashion_mist", r"Did you mean fashion_mnist\? Received: 'fashion_mist'"),
         ("fashion-mnist", r"Did you mean fashion_mnist\?"),
         ("tdfs:stl10", r"Did you mean tfds\? Received: 'tdfs:stl10'"),
-        ("tfds:", r"tfds: is not there\. It must be a folder of pictures or of TFRecord shards, fashion_mnist, "),
-        ("nowhere/pictures", r"nowhere/pictures is not there\. It must be .* or tfds:NAME\. Received: 'nowhere/"),
+        ("tfds:", r"tfds: does not exist\. It must be a folder of images or of TFRecord shards, fashion_mnist, "),
+        ("nowhere/pictures", r"nowhere/pictures does not exist\. It must be .* or tfds:NAME\. Received: 'nowhere/"),
     ],
 )
 def test_what_is_not_there_is_told_with_the_nearest_name(source, message):

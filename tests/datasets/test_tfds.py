@@ -97,12 +97,12 @@ def test_a_set_in_another_format_is_read_into_memory(data):
 
 
 def test_a_name_that_is_not_known_has_a_nearest(data):
-    with pytest.raises(ValueError, match=r"knows no set of that name\. Did you mean stl10\? Received: tfds:slt10"):
+    with pytest.raises(ValueError, match=r"has no dataset of that name\. Did you mean stl10\? Received: tfds:slt10"):
         open_data("tfds:slt10")
 
 
 def test_a_set_of_other_things_is_refused(data):
-    message = r"one picture of 8 bits and one class label .*\. Received: label, title, description"
+    message = r"one 8-bit image and one class label .*\. Received: label, title, description"
     with pytest.raises(ValueError, match=message):
         open_data("tfds:ag_news_subset")
 
@@ -118,5 +118,5 @@ def test_a_download_that_fails_is_told(data, monkeypatch):
 
 def test_without_tensorflow_datasets_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-    with pytest.raises(ValueError, match=r"tfds:stl10 takes tensorflow-datasets: install keras-inception\[tfds\]"):
+    with pytest.raises(ValueError, match=r"tfds:stl10 requires tensorflow-datasets: install keras-inception\[tfds\]"):
         tfds.find_tfds("stl10")
