@@ -1,12 +1,12 @@
-"""The exported networks on ARM64, emulated: python benchmarks/arm64.py [NETWORK | NETWORK/PRECISION]...
+"""Run exported networks on emulated ARM64: python benchmarks/arm64.py [NETWORK | NETWORK/PRECISION]...
 
-For each file what it gives there and here, and the instructions of one inference, which are the same on whatever
-machine they are counted. Without arguments all that have no result yet are measured, in their order, each written into
-``benchmarks/results/arm64.json`` as soon as it is there; what is named is measured anew. The README's table is made
-from that file. Ends with exit code 1, and says why, if a file gives something else on ARM, or if a rewrite of the
-graph that export does by itself costs instructions there.
+Compares each file's outputs on ARM with those here, and counts the instructions of one inference, which do not depend
+on the machine. Without arguments, all files without a result are measured in order, and each result is written to
+``benchmarks/results/arm64.json`` at once; named files are measured again. The README's table is made from that file.
+The exit code is 1, with the reasons, if a file's outputs differ on ARM or a default rewrite of the graph costs
+instructions there.
 
-``--list`` tells which files there are, ``--readme`` makes the table alone.
+``--list`` lists the files, ``--readme`` only makes the table.
 """
 
 import subprocess
@@ -26,19 +26,21 @@ from keras_inception.exporting.rewrites import REWRITES, by_default
 from keras_inception.exporting.variants import VARIANTS
 
 INFERENCE = Path(__file__).with_name("inference.py")
-# By what a file's probabilities may differ on ARM from those here. Dynamic's activations are quantised as it runs. The
-# logits of int8 must be the same; its softmax is LiteRT's own, in float, and may round to the next of 256 steps.
+# Largest difference of the probabilities on ARM from those here. Dynamic files quantize activations at run time. The
+# logits of int8 must be identical; its softmax is LiteRT's own, in float, and may round to the next of 256 steps.
 LIMITS = {"float32": 1e-6, "float16": 1e-6, "dynamic": 1e-2, "int8": 1 / 256}
 
 
 class Network(NamedTuple):
-    """A network of the registry with its arguments, after all rewrites of the graph but some.
+    """A network of the registry with its arguments and rewrites.
 
     Attributes:
-        about: what it is.
-        base: the network that it is compared with.
-        without: rewrites that are left out.
-        width: share of its filters that it has, in eights.
+        about: description in the table.
+        name: name in the registry.
+        options: arguments of the network.
+        base: key of the network that it is compared with.
+        without: rewrites to leave out.
+        width: share of the filters to keep, rounded to multiples of 8.
     """
 
     about: str
@@ -50,7 +52,7 @@ class Network(NamedTuple):
 
 
 def _without(base: str, network: Network, rewrites: tuple[str, ...]) -> dict[str, Network]:
-    """The network without each of these rewrites."""
+    """Return the network without each of these rewrites in turn."""
     return {
         f"{base}_without_{name}": network._replace(about=f"the same without {name}", base=base, without=(name,))
         for name in rewrites
@@ -77,7 +79,7 @@ FILES = [f"{network}/{precision}" for network in NETWORKS for precision in VARIA
 
 
 def measured(files: list[str]) -> dict[str, dict]:
-    """The rows of these files, which are of one network."""
+    """Return the results of these files, which belong to one network."""
     network = NETWORKS[files[0].split("/")[0]]
     folder, rows = userland(), {}
     with tempfile.TemporaryDirectory() as temporary:
@@ -92,7 +94,7 @@ def measured(files: list[str]) -> dict[str, dict]:
 
 
 def created(network: Network):
-    """The network, with weights as they begin."""
+    """Return the network with its initial weights."""
     from keras import layers
 
     model = registry.create(network.name, **network.options)
@@ -104,12 +106,14 @@ def created(network: Network):
 
 
 def compared(folder: Path, file: Path, pictures: Path) -> dict:
-    """A file on ARM: the ``instructions`` of an inference, and how its ``probabilities`` and ``logits`` differ from
-    those here, at most.
+    """Run a file on ARM and here.
+
+    Returns:
+        The ``instructions`` of an inference on ARM, and the largest difference of ``probabilities`` and ``logits``.
 
     Raises:
-        UnavailableError: it does not run there.
-        ValueError: its outputs are nearly all alike, which would say nothing.
+        UnavailableError: the file does not run on ARM.
+        ValueError: its outputs are nearly all the same, which proves nothing.
     """
     here, there = pictures.with_name("x86.npz"), pictures.with_name("arm.npz")
     subprocess.run([sys.executable, INFERENCE, file, pictures, here], check=True, capture_output=True)
@@ -119,7 +123,11 @@ def compared(folder: Path, file: Path, pictures: Path) -> dict:
 
 
 def differences(here: Path, there: Path) -> dict[str, float]:
-    """By what the arrays of two .npz files differ, at most; ValueError if no array has many values."""
+    """Return the largest differences between the arrays of two .npz files.
+
+    Raises:
+        ValueError: no array has many distinct values.
+    """
     with np.load(here) as left, np.load(there) as right:
         expected, found = ({name: file[name].astype(np.float64) for name in left} for file in (left, right))
     if max(len(np.unique(array)) for array in expected.values()) < 8:
@@ -128,7 +136,7 @@ def differences(here: Path, there: Path) -> dict[str, float]:
 
 
 def complaints(rows: dict[str, dict]) -> list[str]:
-    """What is not as it should be."""
+    """Return a message for each result that is not acceptable."""
     found = []
     for file, row in rows.items():
         name, precision = file.split("/")
@@ -145,7 +153,7 @@ def complaints(rows: dict[str, dict]) -> list[str]:
 
 
 def table(result: dict) -> str:
-    """The result as Markdown: millions of instructions, and their share of what the network is compared with."""
+    """Return the result as Markdown: millions of instructions, and their ratio to the network's `base`."""
     rows = result["files"]
     lines = [
         [network.about, *(_cell(rows, name, network.base, precision) for precision in VARIANTS)]
@@ -170,7 +178,7 @@ def main(arguments: list[str]) -> None:
     result = {"processor": PROCESSOR, "files": {}} | kept("arm64")
     rows = result["files"]
     if unknown := set(arguments) - {*NETWORKS, *FILES, "--readme", "--list"}:
-        raise SystemExit(f"no such file: {' '.join(sorted(unknown))}; --list tells which there are")
+        raise SystemExit(f"no such file: {' '.join(sorted(unknown))}; --list lists the files")
     if arguments == ["--list"]:
         for file in FILES:
             print(f"{file}: {rows[file]['instructions'] / 1e6:.1f} M" if file in rows else f"{file}: not run yet")

@@ -1,10 +1,10 @@
-"""Pictures a second from JPEG files to batches: python benchmarks/input_pipeline.py [--torch-env FOLDER]
+"""Measure images per second from JPEG files to batches: python benchmarks/input_pipeline.py [--torch-env FOLDER]
 
-JPEGs of 500×375 become antialiased random crops of 224×224 (8 to 100 % of the area, 3:4 to 4:3), flipped by chance and
-normalised, 32 in a batch: here by `keras_inception.datasets.training_batches`, there by torchvision's transforms of
-tensors in a DataLoader with as many workers as there are cores. Both read all pictures once in each round, do nothing
-between the rounds, and take turns; nothing else may run. Writes ``benchmarks/results/input_pipeline.json`` and, from
-it, the table in the README.
+JPEGs of 500×375 become antialiased random crops of 224×224 (8 to 100 % of the area, 3:4 to 4:3), randomly flipped and
+normalized, 32 in a batch: with `keras_inception.datasets.training_batches`, and with torchvision's transforms of
+tensors in a DataLoader with one worker per core. In each round both read all images once; between rounds they are idle.
+They take turns; nothing else may run. Writes ``benchmarks/results/input_pipeline.json`` and, from it, the table in the
+README.
 """
 
 import argparse
@@ -26,7 +26,7 @@ PICTURES, DISTINCT, BATCH, SIZE = 2048, 256, 32, 224
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--torch-env", type=Path, default=CACHE / "torch", help="made if it is not there")
+    parser.add_argument("--torch-env", type=Path, default=CACHE / "torch", help="created if it does not exist")
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--ours", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -60,13 +60,13 @@ def main() -> None:
 
 
 def table(result: dict) -> str:
-    """The result as Markdown."""
+    """Return the result as Markdown."""
     speeds = (f"{speed:.0f}" for speed in result["pictures_per_second"].values())
     return markdown(["pictures/s", "torchvision's", "ratio"], [[*speeds, f"{result['ratio']:.2f}"]])
 
 
 def write_pictures(folder: Path) -> int:
-    """JPEGs with detail on every scale, as photographs have it, in two classes; their mean size in bytes."""
+    """Write JPEGs in two classes, with detail on every scale as in photographs; return their mean size in bytes."""
     import numpy as np
     from PIL import Image
 
@@ -90,7 +90,7 @@ def write_pictures(folder: Path) -> int:
 
 
 def measure(folder: Path) -> None:
-    """Our side: a round of the pipeline for each line on standard input."""
+    """Run our pipeline: one round for each line on standard input."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     import tensorflow as tf
 
@@ -115,7 +115,7 @@ def measure(folder: Path) -> None:
         for _ in range(PICTURES // BATCH):
             next(batches)
         print(time.perf_counter() - began, flush=True)
-        del batches  # up to seconds of waiting for the thread that tunes it, which a training does once
+        del batches  # may wait seconds for the autotuning thread, which happens once in a training
 
 
 if __name__ == "__main__":

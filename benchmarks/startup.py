@@ -36,7 +36,7 @@ TITLES = {
     "export_googlenet": "GoogLeNet, 96 px, is exported in four variants",
     "export_inception_v3": "Inception v3, 299 px, is exported in float32 and int8, verified on 500 of 4,067 pictures",
 }
-WRONG = "nowhere"  # a path with nothing at its end
+WRONG = "nowhere"  # a path that does not exist
 WRONG_PATHS = {
     "train": ["train", WRONG],
     "evaluate": ["evaluate", WRONG],
@@ -58,8 +58,8 @@ WRONG_PATHS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"default: all of {', '.join(CASES)}")
-    parser.add_argument("--runs", type=int, default=3, help="per case; cases of minutes run once")
-    parser.add_argument("--output", type=Path, help="a JSON file in place of the results folder's")
+    parser.add_argument("--runs", type=int, default=3, help="runs per case; cases that take minutes run once")
+    parser.add_argument("--output", type=Path, help="JSON file to write instead of the one in the results folder")
     parser.add_argument("--child", nargs=2, metavar=("CASE", "FOLDER"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
@@ -113,12 +113,12 @@ def timed(name: str, folder: Path) -> float:
 
 
 def ready(own: float | None = None) -> None:
-    """Tell the parent that the case has come to its end, and what it took if that is not the whole."""
+    """Report to the parent that the case is finished, and its own time if that is not the whole."""
     print(READY, own or "", flush=True)
 
 
 def prepare(folder: Path) -> None:
-    """Make what the cases work on."""
+    """Make the files that the cases need."""
     import keras_inception
     from keras_inception import datasets
 
@@ -139,7 +139,7 @@ def prepare(folder: Path) -> None:
 
 
 def command(*arguments: str) -> Callable[[Path], None]:
-    """Return a case that runs a command to its end; ``{folder}`` in `arguments` is where the prepared files are."""
+    """Return a case that runs a command to its end; ``{folder}`` in `arguments` is the folder of prepared files."""
 
     def case(folder: Path) -> None:
         words = [argument.format(folder=folder) for argument in arguments]
@@ -189,7 +189,7 @@ def first_step(network: str, method: str | None = None) -> Callable[[Path], None
 
 
 def compression(folder: Path, method: str):
-    """Return the recipe and the method of `keras-inception compress` for a step of it."""
+    """Return the recipe and the method of one step of `keras-inception compress`."""
     import numpy as np
 
     import keras_inception

@@ -184,8 +184,8 @@ class SpaceToDepth(keras.layers.Layer):
         return {**super().get_config(), "size": self.size}
 
 
-@keras.saving.register_keras_serializable(package="keras_inception")
-class FixedMap(keras.layers.Layer):
+@keras.saving.register_keras_serializable(package="keras_inception", name="FixedMap")  # as in files
+class ConstantScale(keras.layers.Layer):
     """Multiplies a map by a constant one: (batch, h, w, c) -> (batch, h, w, c).
 
     Args:
@@ -204,6 +204,9 @@ class FixedMap(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "values": self.values}
+
+
+FixedMap = ConstantScale  # its name before version 0.2
 
 
 @keras.saving.register_keras_serializable(package="keras_inception")

@@ -58,7 +58,7 @@ def test_stored_outputs_are_complete_and_clean(name):
 def execute(tmp_path, monkeypatch):
     """Return a function that runs a notebook with other parameters in a temporary folder and returns its code cells."""
     for variable in ("JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
-        monkeypatch.setenv(variable, str(tmp_path / variable))  # use this Python's kernel, whatever kernels the user has
+        monkeypatch.setenv(variable, str(tmp_path / variable))  # use this Python's kernel, not the user's
     monkeypatch.setenv("TMPDIR", str(tmp_path))
 
     def run(name, parameters):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from images import waves
 from PIL import Image
 from resizes import RESIZES
 
@@ -227,7 +228,7 @@ def coordinates(height, width):
         ((100, 200), (100, 100), 1.0, (0, 99), (50, 149)),  # the center of a wide image
         ((200, 200), (100, 100), 0.5, (50, 149), (50, 149)),  # torchvision's center crop
         ((100, 200), (50, 25), 0.5, (25, 73), (88, 111)),  # half of a tall rectangle in a wide image
-        ((120, 240), (60, 120), 1.0, (0, 118), (0, 238)),  # shrunk whole
+        ((120, 240), (60, 120), 1.0, (0, 118), (0, 238)),  # the whole image, shrunk
     ],
 )
 def test_the_center_is_cropped_to_the_aspect_ratio_of_the_input(picture, size, crop, rows, columns):
@@ -258,14 +259,6 @@ def test_a_call_is_fit_and_normalize(pixels):
     np.testing.assert_array_equal(got, preprocessing.normalize(preprocessing.fit(pixels[0]).astype(np.float32)))
 
 
-def picture(height, width, seed=0):
-    """Waves and noise: not smooth, which would hide a shift, and not flat."""
-    rows, columns = np.mgrid[:height, :width]
-    waves = 90 * np.stack([np.sin(rows / 7), np.cos(columns / 5), np.sin((rows + columns) / 11)], axis=-1)
-    noise = np.random.default_rng(seed).integers(-37, 38, waves.shape)
-    return np.clip(127 + waves + noise, 0, 255).astype(np.uint8)
-
-
 # (height, width): landscape, portrait, square, smaller than any input, very wide, already resized.
 ODD_SIZES = [(375, 500), (501, 333), (77, 77), (19, 31), (40, 399), (256, 341)]
 
@@ -281,9 +274,9 @@ ODD_SIZES = [(375, 500), (501, 333), (77, 77), (19, 31), (40, 399), (256, 341)]
     ],
 )
 def test_shorter_is_torchvisions_resize_and_center_crop(shape, name, fields, shorter_side, side):
-    """By torchvision's two steps, spelled out; `test_torchvisions_own_transforms` has its own pixels."""
+    """Compare with torchvision's two steps, spelled out; `test_torchvisions_own_transforms` has its own pixels."""
     preprocessing = NAMED[name].replace(**fields)
-    image = Image.fromarray(picture(*shape))
+    image = Image.fromarray(waves(*shape))
     longer = int(shorter_side * max(shape) / min(shape))
     resized_size = (shorter_side, longer) if image.width <= image.height else (longer, shorter_side)
     resized = image.resize(resized_size, Image.Resampling[preprocessing.interpolation.upper()])
@@ -326,21 +319,21 @@ def test_shorter_covers_an_input_that_is_not_square(shape):
 def test_stretch_is_keras_load_img(shape, name, size, tmp_path):
     import keras
 
-    Image.fromarray(picture(*shape)).save(tmp_path / "picture.png")
+    Image.fromarray(waves(*shape)).save(tmp_path / "picture.png")
     expected = keras.utils.img_to_array(keras.utils.load_img(tmp_path / "picture.png", target_size=size))
-    np.testing.assert_array_equal(Preprocessing.named(name, size).fit(picture(*shape)), expected)
+    np.testing.assert_array_equal(Preprocessing.named(name, size).fit(waves(*shape)), expected)
 
 
 @pytest.mark.parametrize("shape", ODD_SIZES)
 @pytest.mark.parametrize("size", [(224, 224), (299, 299), (96, 128)])
 def test_central_crop_is_tensorflows(shape, size):
-    """As in TF-slim's inception_preprocessing, but that we round to whole levels of 256."""
+    """As in TF-slim's inception_preprocessing, except that we round to 256 levels."""
     import tensorflow as tf
 
-    image = tf.image.convert_image_dtype(picture(*shape), tf.float32)
+    image = tf.image.convert_image_dtype(waves(*shape), tf.float32)
     image = tf.image.central_crop(image, central_fraction=0.875)
     resized = tf.compat.v1.image.resize_bilinear(image[None], size, align_corners=False)[0]
-    difference = Preprocessing.named("inception", size).fit(picture(*shape)) - 255 * resized.numpy()
+    difference = Preprocessing.named("inception", size).fit(waves(*shape)) - 255 * resized.numpy()
     assert np.abs(difference).max() < 0.505
 
 
@@ -349,8 +342,8 @@ def test_caffe_stretches_without_antialiasing_and_crops(shape):
     """OpenCV's bilinear resize equals TensorFlow 2's, used here: to 256×256, then a center crop."""
     import tensorflow as tf
 
-    resized = tf.image.resize(picture(*shape).astype(np.float32), (256, 256), antialias=False).numpy()
-    difference = NAMED["caffe"].fit(picture(*shape)) - resized[16:-16, 16:-16]
+    resized = tf.image.resize(waves(*shape).astype(np.float32), (256, 256), antialias=False).numpy()
+    difference = NAMED["caffe"].fit(waves(*shape)) - resized[16:-16, 16:-16]
     assert np.abs(difference).max() < 0.51
 
 
@@ -367,9 +360,9 @@ def test_a_box_without_antialiasing_samples_the_four_nearest_pixels(crop, shape)
 
 
 def test_the_default_has_not_changed():
-    """Pillow's resize of a box in fractions of pixels, as runs of before the fittings were trained."""
+    """Runs from before there were fittings used Pillow's resize of a box in fractions of pixels."""
     for shape in ODD_SIZES:
-        image = Image.fromarray(picture(*shape))
+        image = Image.fromarray(waves(*shape))
         scale = 0.875 * min(image.width / 96, image.height / 64)
         left, upper = (image.width - 96 * scale) / 2, (image.height - 64 * scale) / 2
         box = (left, upper, image.width - left, image.height - upper)

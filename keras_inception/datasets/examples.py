@@ -179,8 +179,8 @@ class Arrays(Examples):
         return f"{self.source}#{self.keys[index]}"
 
     def read(self, index: int) -> np.ndarray:
-        picture = np.atleast_3d(self.pictures[index])
-        return np.ascontiguousarray(np.broadcast_to(picture, (*picture.shape[:2], 3)))
+        image = np.atleast_3d(self.pictures[index])
+        return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
 
     def decoder(self) -> "Callable[[tf.Tensor, Crop], tf.Tensor]":
         return lambda index, crop: _part(_by_python(self.read, index), crop)
@@ -241,10 +241,10 @@ def _whole(content: "tf.Tensor") -> "tf.Tensor":
     return tf.ensure_shape(tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE"), (None, None, 3))
 
 
-def _part(picture: "tf.Tensor", crop: "Crop") -> "tf.Tensor":
+def _part(image: "tf.Tensor", crop: "Crop") -> "tf.Tensor":
     import tensorflow as tf
 
-    return tf.ensure_shape(tf.slice(picture, *crop(tf.shape(picture))), (None, None, 3))
+    return tf.ensure_shape(tf.slice(image, *crop(tf.shape(image))), (None, None, 3))
 
 
 def _part_of_jpeg(content: "tf.Tensor", crop: "Crop") -> "tf.Tensor":
@@ -265,5 +265,5 @@ def _part_of_jpeg(content: "tf.Tensor", crop: "Crop") -> "tf.Tensor":
 def _by_python(read: Callable[[int], np.ndarray], index: "tf.Tensor") -> "tf.Tensor":
     import tensorflow as tf
 
-    picture = tf.numpy_function(lambda number: read(int(number)), [index], tf.uint8, stateful=False)
-    return tf.ensure_shape(picture, (None, None, 3))
+    image = tf.numpy_function(lambda number: read(int(number)), [index], tf.uint8, stateful=False)
+    return tf.ensure_shape(image, (None, None, 3))

@@ -93,6 +93,6 @@ def _downloaded() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
     try:
         train, test = keras.datasets.fashion_mnist.load_data()
-    except Exception as error:  # whatever a download raises
+    except Exception as error:  # a download may raise anything
         raise OSError(f"Fashion-MNIST is not in {INSTALLED}, and Keras cannot download it: {error}") from None
     return {"train": train, "test": test}

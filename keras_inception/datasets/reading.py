@@ -67,7 +67,7 @@ def _opened(path: str | os.PathLike, content: bytes | None = None) -> "Iterator[
                 yield image, file
     except UnidentifiedImageError:
         raise ValueError(f"{path}: not a readable image") from None
-    except Exception as error:  # Pillow lets errors of any type through
+    except Exception as error:  # Pillow may raise any type of error for a broken file
         reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{path}: {reason}") from None
 

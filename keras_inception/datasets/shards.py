@@ -69,7 +69,7 @@ def check_manifest(folder: Path, hashes: bool) -> None:
         if path.stat().st_size != entry["bytes"]:
             raise ValueError(f"{path} must have {entry['bytes']} bytes. Received: {path.stat().st_size}")
         if hashes and files.sha256(path) != entry["sha256"]:
-            make_index([str(path)], Keys(), sound=True)  # names the record if its content has changed
+            make_index([str(path)], Keys(), sound=True)  # raises an error that names a damaged record
             raise ValueError(f"{path} is not the file that was written: its SHA-256 differs")
 
 

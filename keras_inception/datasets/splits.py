@@ -14,7 +14,7 @@ from keras_inception.datasets.examples import Examples
 SHOWN = 5  # skipped files that are listed; the others are counted
 SPLIT_NAMES = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
 
-Progress = Callable[[int, int], None]  # called with (done, in all)
+Progress = Callable[[int, int], None]  # called with (done, total)
 
 
 class Skipped(NamedTuple):

@@ -50,7 +50,7 @@ def write_shards(
 
     Args:
         source: as for `open_data`. Missing splits are not cut out; that is done on opening.
-        output: the folder, new, or begun with the same images.
+        output: the folder, new or from an interrupted call with the same images.
         shards: number of shards per split; fewer if the split has fewer images.
         strict: raise an error for an unreadable image instead of skipping it.
         on_scan: called with (images examined, all images).
@@ -110,11 +110,11 @@ class _Work:
             return planned
         begun = read_manifest(self.output)
         if begun["shards"] != planned["shards"]:
-            raise ValueError(f"{self.output} was begun with {begun['shards']} shards. Received: {planned['shards']}")
+            raise ValueError(f"{self.output} was started with {begun['shards']} shards. Received: {planned['shards']}")
         changed = [split for split in planned["pictures"] if begun["pictures"].get(split) != planned["pictures"][split]]
         if changed or begun["pictures"].keys() != planned["pictures"].keys():
             raise ValueError(
-                f"{self.output} was begun with other images: they have changed since, "
+                f"{self.output} was started with other images: they have changed since, "
                 f"in {', '.join(changed) or 'their splits'}. Remove it, or choose another folder"
             )
         return begun

@@ -257,13 +257,13 @@ def _corrected(x, size: Sequence[int], name: str):
     """What an average of `size` over a map with zeros around it is, of its own pixels alone."""
     import keras
 
-    from keras_inception.layers import FixedMap
+    from keras_inception.layers import ConstantScale
 
     counts = [_counts(side, places) for side, places in zip(x.shape[1:3], size, strict=True)]
     missing = np.prod(size) / np.outer(*counts) - 1
     if not missing.any():
         return x
-    return keras.layers.Add(name=f"{name}_corrected")([x, FixedMap(missing, name=f"{name}_border")(x)])
+    return keras.layers.Add(name=f"{name}_corrected")([x, ConstantScale(missing, name=f"{name}_border")(x)])
 
 
 def _counts(side: int, places: int) -> np.ndarray:

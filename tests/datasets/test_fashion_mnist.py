@@ -11,11 +11,11 @@ NAMES = {split: f"{prefix}-{{}}-ubyte.gz" for split, prefix in (("train", "train
 
 
 def zipped(content):
-    return gzip.compress(content, mtime=0)  # the same at any time, for the names of tests
+    return gzip.compress(content, mtime=0)  # always the same, for the names of tests
 
 
 def idx(values):
-    """A gzipped IDX file of bytes."""
+    """Return a gzipped IDX file of bytes."""
     return zipped(struct.pack(f">HBB{values.ndim}I", 0, 8, values.ndim, *values.shape) + values.tobytes())
 
 
@@ -34,7 +34,7 @@ def folder(tmp_path):
 
 
 def check(splits):
-    """That it is what `made` gives, in the order of the classes."""
+    """Check that the splits are what `made` returns, in the order of the classes."""
     assert splits.labels[0] == "T-shirt/top"
     assert splits.labels[9] == "Ankle boot"
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (30, 10, 20)
@@ -59,13 +59,13 @@ def test_the_files_that_debian_installs(folder, monkeypatch):
     check(open_data("fashion_mnist", validation=0.25))
 
 
-def test_those_that_keras_downloads(tmp_path, monkeypatch):
+def test_the_files_that_keras_downloads(tmp_path, monkeypatch):
     monkeypatch.setattr(fashion_mnist, "INSTALLED", tmp_path / "nowhere")
     monkeypatch.setattr(keras.datasets.fashion_mnist, "load_data", lambda: (made("train", 40), made("test", 20)))
     check(open_data("fashion_mnist", validation=0.25))
 
 
-def test_a_download_that_fails_is_told(tmp_path, monkeypatch):
+def test_a_failed_download_is_reported(tmp_path, monkeypatch):
     def fail():
         raise Exception("URL fetch failure")
 
@@ -75,7 +75,7 @@ def test_a_download_that_fails_is_told(tmp_path, monkeypatch):
         open_data("fashion_mnist")
 
 
-def test_to_evaluate_on(folder):
+def test_opening_it_for_evaluation(folder):
     examples, skipped = open_labelled(f"fashion_mnist:{folder}", ["x", *fashion_mnist.CLASSES])
     assert np.bincount(examples.labels).tolist() == [0, *[2] * 10]
     assert skipped == ()

@@ -11,7 +11,7 @@ import { bilinear, cut, resize, roundHalfEven } from "./resample.js";
  * @property {"RGB" | "BGR"} channels
  * @property {number} crop
  * @property {"nearest" | "bilinear" | "bicubic" | "lanczos"} interpolation
- * @property {"box" | "shorter" | "stretch" | "central_crop" | "slim"} fitting "slim" is the old name of "central_crop"
+ * @property {"box" | "shorter" | "stretch" | "central_crop" | "slim"} fitting slim is the old name of central_crop
  * @property {boolean} antialias
  */
 
