@@ -86,10 +86,10 @@ def measured(files: list[str]) -> dict[str, dict]:
         paths = {file.split("/")[1]: Path(temporary) / f"{file.split('/')[1]}.tflite" for file in files}
         model = drawn(created(network))
         converted(model, paths, [name for name in REWRITES if name not in network.without])
-        pictures = Path(temporary) / "pictures.npy"
-        np.save(pictures, noise(model.input_shape[1:3], 2))
+        images = Path(temporary) / "images.npy"
+        np.save(images, noise(model.input_shape[1:3], 2))
         for file, path in zip(files, paths.values(), strict=True):
-            rows[file] = {**compared(folder, path, pictures), **circumstances()}
+            rows[file] = {**compared(folder, path, images), **circumstances()}
     return rows
 
 
@@ -105,7 +105,7 @@ def created(network: Network):
     return registry.create(network.name, **network.options, filters=filters)
 
 
-def compared(folder: Path, file: Path, pictures: Path) -> dict:
+def compared(folder: Path, file: Path, images: Path) -> dict:
     """Run a file on ARM and here.
 
     Returns:
@@ -115,9 +115,9 @@ def compared(folder: Path, file: Path, pictures: Path) -> dict:
         UnavailableError: the file does not run on ARM.
         ValueError: its outputs are nearly all the same, which proves nothing.
     """
-    here, there = pictures.with_name("x86.npz"), pictures.with_name("arm.npz")
-    subprocess.run([sys.executable, INFERENCE, file, pictures, here], check=True, capture_output=True)
-    told = run(folder, INFERENCE, file, pictures, there, plugin=instruction_counter(folder))
+    here, there = images.with_name("x86.npz"), images.with_name("arm.npz")
+    subprocess.run([sys.executable, INFERENCE, file, images, here], check=True, capture_output=True)
+    told = run(folder, INFERENCE, file, images, there, plugin=instruction_counter(folder))
     counts = [int(line.split()[1]) for line in told.splitlines() if line.startswith("instructions:")]
     return {"instructions": counts[-1] - counts[-2], **differences(here, there)}
 

@@ -39,16 +39,16 @@ def converted(model: "keras.Model", files: Mapping[str, Path], rewrites: Sequenc
         files: path of each variant.
         rewrites: rewrites of the graph; None uses the defaults of export.
     """
-    given = DEFAULT.replace(size=model.input_shape[1:3])
+    preprocessing = DEFAULT.replace(size=model.input_shape[1:3])
     models = for_variants(model, rewrites)
     with tempfile.TemporaryDirectory() as folder:
-        pictures = Path(folder) / "pictures.npy"
-        np.save(pictures, noise(given.size, 4))
+        images = Path(folder) / "images.npy"
+        np.save(images, noise(preprocessing.size, 4))
         for variant, path in files.items():
             saved = Path(folder) / str(id(models[variant]))
             if not saved.exists():
-                save(deployed(models[variant], given, given), saved)
-            convert(saved, variant, path, pictures, given)
+                save(deployed(models[variant], preprocessing, preprocessing), saved)
+            convert(saved, variant, path, images, preprocessing)
 
 
 def noise(size: tuple[int, int], count: int) -> np.ndarray:

@@ -21,7 +21,7 @@ from peers import CACHE, Peer, environment, median_ratio, take_turns
 from readme import insert, keep, markdown
 
 HERE = Path(__file__).parent
-PICTURES, DISTINCT, BATCH, SIZE = 2048, 256, 32, 224
+IMAGES, DISTINCT, BATCH, SIZE = 2048, 256, 32, 224
 
 
 def main() -> None:
@@ -44,12 +44,10 @@ def main() -> None:
     result = {
         "command": f"python benchmarks/input_pipeline.py --rounds {arguments.rounds}",
         "ratio": round(median_ratio(times), 3),
-        "pictures_per_second": {
-            name: round(PICTURES / statistics.median(seconds), 1) for name, seconds in times.items()
-        },
+        "pictures_per_second": {name: round(IMAGES / statistics.median(seconds), 1) for name, seconds in times.items()},
         "rounds": arguments.rounds,
         "seconds": {name: [round(value, 3) for value in seconds] for name, seconds in times.items()},
-        "pictures": PICTURES,
+        "pictures": IMAGES,
         "mean_bytes": size,
         **circumstances(),
         "versions": {"ours": ours.versions, "theirs": theirs.versions},
@@ -73,16 +71,16 @@ def write_pictures(folder: Path) -> int:
     total = 0
     chance = np.random.default_rng(0)
     for number in range(DISTINCT):
-        picture = np.zeros((375, 500, 3))
+        image = np.zeros((375, 500, 3))
         for octave in range(7):
             height, width = 3 * 2**octave, 4 * 2**octave
             noise = chance.integers(0, 256, (height, width, 3), dtype=np.uint8)
             larger = Image.fromarray(noise).resize((500, 375), Image.Resampling.BICUBIC)
-            picture += (np.asarray(larger) - 127.5) * 0.72**octave
+            image += (np.asarray(larger) - 127.5) * 0.72**octave
         content = io.BytesIO()
-        Image.fromarray(np.clip(picture * 0.7 + 127.5, 0, 255).astype(np.uint8)).save(content, "JPEG", quality=90)
+        Image.fromarray(np.clip(image * 0.7 + 127.5, 0, 255).astype(np.uint8)).save(content, "JPEG", quality=90)
         total += content.tell()
-        for copy in range(PICTURES // DISTINCT):
+        for copy in range(IMAGES // DISTINCT):
             path = folder / f"{number % 2}" / f"{number:04}-{copy}.jpg"
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(content.getvalue())
@@ -112,7 +110,7 @@ def measure(folder: Path) -> None:
     for _ in sys.stdin:
         began = time.perf_counter()
         batches = iter(epoch)
-        for _ in range(PICTURES // BATCH):
+        for _ in range(IMAGES // BATCH):
             next(batches)
         print(time.perf_counter() - began, flush=True)
         del batches  # may wait seconds for the autotuning thread, which happens once in a training

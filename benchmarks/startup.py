@@ -122,15 +122,15 @@ def prepare(folder: Path) -> None:
     import keras_inception
     from keras_inception import datasets
 
-    pictures = datasets.pictograms(folder / "pictograms")
+    images = datasets.pictograms(folder / "pictograms")
     few = folder / "few"
     for split, count in (("train", 200), ("validation", 40)):
-        classes = sorted(path for path in (pictures / split).iterdir() if path.is_dir())
+        classes = sorted(path for path in (images / split).iterdir() if path.is_dir())
         chosen = [sorted(each.iterdir())[: count // len(classes) + 1] for each in classes]
-        for picture in sorted(path for each in chosen for path in each)[:count]:
-            target = few / split / picture.parent.name / picture.name
+        for image in sorted(path for each in chosen for path in each)[:count]:
+            target = few / split / image.parent.name / image.name
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(picture.read_bytes())
+            target.write_bytes(image.read_bytes())
     options = {"input_shape": (96, 96, 3), "classes": 19, "normalization": "batch_norm", "auxiliary": True}
     network = drawn(keras_inception.GoogLeNet(**options))
     network.save(folder / "googlenet.keras")
@@ -199,12 +199,12 @@ def compression(folder: Path, method: str):
     from keras_inception.preprocessing import DEFAULT
 
     network = keras_inception.load(folder / "googlenet.keras")
-    given = DEFAULT.replace(size=(96, 96))
+    preprocessing = DEFAULT.replace(size=(96, 96))
     recipe = recipe_of(training.RECIPES["small"], method)
     if method == "prune":
-        return recipe, methods.Pruning(network, given, sparsity=0.5)
-    pictures = np.random.default_rng(0).uniform(-1, 1, (64, 96, 96, 3)).astype(np.float32)
-    return recipe, methods.Quantization(network, given, pictures=pictures)
+        return recipe, methods.Pruning(network, preprocessing, sparsity=0.5)
+    images = np.random.default_rng(0).uniform(-1, 1, (64, 96, 96, 3)).astype(np.float32)
+    return recipe, methods.Quantization(network, preprocessing, pictures=images)
 
 
 CASES: dict[str, Callable[[Path], None]] = {
