@@ -1,7 +1,7 @@
-"""An aarch64 Linux with Python, NumPy and LiteRT in a folder, whose programs run under qemu: no root, no binfmt.
+"""An aarch64 Linux with Python, NumPy and LiteRT in a folder. Its programs run under qemu, without root and binfmt.
 
-The packages of Debian 12 and the wheels of PyPI are unpacked, never installed. It needs apt-get, dpkg-deb, pip and the
-network, once: the folder stays in the cache, 250 MB of it.
+Debian 12 packages and PyPI wheels are unpacked, never installed. Making the folder needs apt-get, dpkg-deb, pip and the
+network once; it stays in the cache and takes 250 MB.
 """
 
 import os
@@ -33,7 +33,7 @@ ARM_PACKAGES = [
     "python3.11-minimal",
     "zlib1g",
 ]
-# Of qemu with its libraries: qemu-user-static would need none, but it takes no plugin.
+# qemu with its libraries. qemu-user-static would need none, but does not support plugins.
 HOST_PACKAGES = [
     "libcapstone4",
     "libffi8",
@@ -52,12 +52,12 @@ HOST_PACKAGES = [
     "qemu-user",
     "zlib1g",
 ]
-WHEELS = ("ai-edge-litert", "numpy")  # of the versions that are installed here
+WHEELS = ("ai-edge-litert", "numpy")  # in the versions that are installed here
 PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux2014_aarch64")
 
-# With dot products and float16, as in phones since 2018. (qemu 7.2 computes some of what `max` has, SVE, wrongly.)
+# With dot products and float16, as in phones since 2018. (`max` adds SVE, some of which qemu 7.2 computes wrongly.)
 PROCESSOR = "neoverse-n1"
-# LiteRT asks here what the processor can do, and qemu would show the host's.
+# LiteRT reads the processor's features here; without this file, qemu would show the host's.
 CPUINFO = """processor\t: {number}
 BogoMIPS\t: 50.00
 Features\t: fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp
@@ -71,11 +71,14 @@ CPU revision\t: 1
 
 
 class UnavailableError(RuntimeError):
-    """The userland cannot be made, or a program of it failed; the message says what is missing or was said last."""
+    """The userland cannot be made, or one of its programs failed.
+
+    The message names what is missing, or is the program's last output.
+    """
 
 
 def userland() -> Path:
-    """The folder, which is made if it is not there.
+    """Return the folder of the userland; make it if it does not exist.
 
     Raises:
         UnavailableError: it cannot be made here.
@@ -97,13 +100,15 @@ def run(folder: Path, script: Path, *arguments: str | os.PathLike, plugin: Path 
 
     Args:
         folder: the userland.
-        plugin: of qemu.
+        script: the script.
+        arguments: arguments of the script.
+        plugin: a plugin of qemu.
 
     Returns:
-        What was printed as errors, by the plugin too.
+        What was printed to standard error, by the plugin too.
 
     Raises:
-        UnavailableError: it ended with another exit code than 0.
+        UnavailableError: the exit code was not 0.
     """
     root, host = folder / "root", folder / "host"
     command = [host / "usr/bin/qemu-aarch64", "-cpu", PROCESSOR, "-L", root, "-U", "LD_LIBRARY_PATH"]
@@ -114,14 +119,14 @@ def run(folder: Path, script: Path, *arguments: str | os.PathLike, plugin: Path 
 
 
 def instruction_counter(folder: Path) -> Path:
-    """The plugin of ``instructions.c``, compiled anew.
+    """Compile ``instructions.c`` and return the plugin.
 
     Raises:
         UnavailableError: there is no C compiler.
     """
     compiler = shutil.which("cc")
     if not compiler:
-        raise UnavailableError("to count instructions a C compiler is needed, `cc`. Received: none on this machine")
+        raise UnavailableError("counting instructions needs a C compiler, `cc`. Received: none on this machine")
     with files.replacing(folder / "instructions.so") as beside:
         command = [compiler, "-O2", "-Wall", "-Wextra", "-shared", "-fPIC", "-o", beside, HERE / "instructions.c"]
         _output(command, "the compiler")
@@ -131,7 +136,7 @@ def instruction_counter(folder: Path) -> Path:
 def _check_host() -> None:
     machine = f"{platform.system()} on {platform.machine()}"
     if machine != "Linux on x86_64":
-        raise UnavailableError(f"an ARM processor is emulated on Linux on x86_64 alone. Received: {machine}")
+        raise UnavailableError(f"ARM is emulated only on Linux on x86_64. Received: {machine}")
     missing = [tool for tool in ("apt-get", "dpkg-deb") if not shutil.which(tool)]
     if missing:
         raise UnavailableError(
@@ -140,7 +145,7 @@ def _check_host() -> None:
 
 
 def _unpack_packages(folder: Path) -> None:
-    """Debian's packages, from where this machine has its own, by an apt that knows nothing of what is installed."""
+    """Unpack Debian packages from this machine's sources, with an apt that ignores what is installed."""
     apt = folder / "apt"
     for place in ("state/lists/partial", "cache/archives/partial"):
         (apt / place).mkdir(parents=True)

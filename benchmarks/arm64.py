@@ -1,12 +1,12 @@
-"""The exported networks on ARM64, emulated: python benchmarks/arm64.py [NETWORK | NETWORK/PRECISION]...
+"""Run exported networks on emulated ARM64: python benchmarks/arm64.py [NETWORK | NETWORK/PRECISION]...
 
-For each file what it gives there and here, and the instructions of one inference, which are the same on whatever
-machine they are counted. Without arguments all that have no result yet are measured, in their order, each written into
-``benchmarks/results/arm64.json`` as soon as it is there; what is named is measured anew. The table in the documentation
-is made from that file. Ends with exit code 1, and says why, if a file gives something else on ARM, or if a rewrite of
-the graph that export does by itself costs instructions there.
+Compares each file's outputs on ARM with those here, and counts the instructions of one inference, which do not depend
+on the machine. Without arguments, all files without a result are measured in order, and each result is written to
+``benchmarks/results/arm64.json`` at once; named files are measured again. The table in the documentation is made from that file.
+The exit code is 1, with the reasons, if a file's outputs differ on ARM or a default rewrite of the graph costs
+instructions there.
 
-``--list`` tells which files there are, ``--readme`` makes the table alone.
+``--list`` lists the files, ``--readme`` only makes the table.
 """
 
 import subprocess
@@ -27,19 +27,21 @@ from keras_inception.exporting.variants import VARIANTS
 from keras_inception.utils import tables
 
 INFERENCE = Path(__file__).with_name("inference.py")
-# By what a file's probabilities may differ on ARM from those here. Dynamic's activations are quantised as it runs. The
-# logits of int8 must be the same; its softmax is LiteRT's own, in float, and may round to the next of 256 steps.
+# Largest difference of the probabilities on ARM from those here. Dynamic files quantize activations at run time. The
+# logits of int8 must be identical; its softmax is LiteRT's own, in float, and may round to the next of 256 steps.
 LIMITS = {"float32": 1e-6, "float16": 1e-6, "dynamic": 1e-2, "int8": 1 / 256}
 
 
 class Network(NamedTuple):
-    """A network of the registry with its arguments, after all rewrites of the graph but some.
+    """A network of the registry with its arguments and rewrites.
 
     Attributes:
-        about: what it is.
-        base: the network that it is compared with.
-        without: rewrites that are left out.
-        width: share of its filters that it has, in eights.
+        about: description in the table.
+        name: name in the registry.
+        options: arguments of the network.
+        base: key of the network that it is compared with.
+        without: rewrites to leave out.
+        width: share of the filters to keep, rounded to multiples of 8.
     """
 
     about: str
@@ -51,7 +53,7 @@ class Network(NamedTuple):
 
 
 def _without(base: str, network: Network, rewrites: tuple[str, ...]) -> dict[str, Network]:
-    """The network without each of these rewrites."""
+    """Return the network without each of these rewrites in turn."""
     return {
         f"{base}_without_{name}": network._replace(about=f"the same without {name}", base=base, without=(name,))
         for name in rewrites
@@ -78,22 +80,22 @@ FILES = [f"{network}/{precision}" for network in NETWORKS for precision in VARIA
 
 
 def measured(files: list[str]) -> dict[str, dict]:
-    """The rows of these files, which are of one network."""
+    """Return the results of these files, which belong to one network."""
     network = NETWORKS[files[0].split("/")[0]]
     folder, rows = userland(), {}
     with tempfile.TemporaryDirectory() as temporary:
         paths = {file.split("/")[1]: Path(temporary) / f"{file.split('/')[1]}.tflite" for file in files}
         model = drawn(created(network))
         converted(model, paths, [name for name in REWRITES if name not in network.without])
-        pictures = Path(temporary) / "pictures.npy"
-        np.save(pictures, noise(model.input_shape[1:3], 2))
+        images = Path(temporary) / "images.npy"
+        np.save(images, noise(model.input_shape[1:3], 2))
         for file, path in zip(files, paths.values(), strict=True):
-            rows[file] = {**compared(folder, path, pictures), **circumstances()}
+            rows[file] = {**compared(folder, path, images), **circumstances()}
     return rows
 
 
 def created(network: Network):
-    """The network, with weights as they begin."""
+    """Return the network with its initial weights."""
     from keras import layers
 
     model = registry.create(network.name, **network.options)
@@ -104,23 +106,29 @@ def created(network: Network):
     return registry.create(network.name, **network.options, filters=filters)
 
 
-def compared(folder: Path, file: Path, pictures: Path) -> dict:
-    """A file on ARM: the ``instructions`` of an inference, and how its ``probabilities`` and ``logits`` differ from
-    those here, at most.
+def compared(folder: Path, file: Path, images: Path) -> dict:
+    """Run a file on ARM and here.
+
+    Returns:
+        The ``instructions`` of an inference on ARM, and the largest difference of ``probabilities`` and ``logits``.
 
     Raises:
-        UnavailableError: it does not run there.
-        ValueError: its outputs are nearly all alike, which would say nothing.
+        UnavailableError: the file does not run on ARM.
+        ValueError: its outputs are nearly all the same, which proves nothing.
     """
-    here, there = pictures.with_name("x86.npz"), pictures.with_name("arm.npz")
-    subprocess.run([sys.executable, INFERENCE, file, pictures, here], check=True, capture_output=True)
-    told = run(folder, INFERENCE, file, pictures, there, plugin=instruction_counter(folder))
+    here, there = images.with_name("x86.npz"), images.with_name("arm.npz")
+    subprocess.run([sys.executable, INFERENCE, file, images, here], check=True, capture_output=True)
+    told = run(folder, INFERENCE, file, images, there, plugin=instruction_counter(folder))
     counts = [int(line.split()[1]) for line in told.splitlines() if line.startswith("instructions:")]
     return {"instructions": counts[-1] - counts[-2], **differences(here, there)}
 
 
 def differences(here: Path, there: Path) -> dict[str, float]:
-    """By what the arrays of two .npz files differ, at most; ValueError if no array has many values."""
+    """Return the largest differences between the arrays of two .npz files.
+
+    Raises:
+        ValueError: no array has many distinct values.
+    """
     with np.load(here) as left, np.load(there) as right:
         expected, found = ({name: file[name].astype(np.float64) for name in left} for file in (left, right))
     if max(len(np.unique(array)) for array in expected.values()) < 8:
@@ -129,7 +137,7 @@ def differences(here: Path, there: Path) -> dict[str, float]:
 
 
 def complaints(rows: dict[str, dict]) -> list[str]:
-    """What is not as it should be."""
+    """Return a message for each result that is not acceptable."""
     found = []
     for file, row in rows.items():
         name, precision = file.split("/")
@@ -146,7 +154,7 @@ def complaints(rows: dict[str, dict]) -> list[str]:
 
 
 def table(result: dict) -> str:
-    """The result as Markdown: millions of instructions, and their share of what the network is compared with."""
+    """Return the result as Markdown: millions of instructions, and their ratio to the network's `base`."""
     rows = result["files"]
     columns = tables.columns("network") | {precision: tables.Column(precision) for precision in VARIANTS}
     lines = [
@@ -172,7 +180,7 @@ def main(arguments: list[str]) -> None:
     result = {"processor": PROCESSOR, "files": {}} | kept("arm64")
     rows = result["files"]
     if unknown := set(arguments) - {*NETWORKS, *FILES, "--readme", "--list"}:
-        raise SystemExit(f"no such file: {' '.join(sorted(unknown))}; --list tells which there are")
+        raise SystemExit(f"no such file: {' '.join(sorted(unknown))}; --list lists the files")
     if arguments == ["--list"]:
         for file in FILES:
             print(f"{file}: {rows[file]['instructions'] / 1e6:.1f} M" if file in rows else f"{file}: not run yet")

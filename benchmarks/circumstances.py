@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def circumstances() -> dict[str, str]:
-    """The ``commit``, the ``date`` and the ``machine``."""
+    """Return the ``commit``, ``date`` and ``machine``."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, encoding="utf-8", check=False)
     return {
         "commit": commit.stdout.strip() or "unknown",

@@ -1,7 +1,7 @@
-"""A network in one of the other engines, timed for latency.py: python engine.py ENGINE NETWORK PRECISION THREADS.
+"""Time a network in another engine, for latency.py: python engine.py ENGINE NETWORK PRECISION THREADS.
 
-Runs in an environment of its own, with engine-requirements.txt. The networks are torchvision's, which are ours layer by
-layer. It speaks as `keras_inception.tflite.stopwatch` does.
+Runs in an environment of its own, with engine-requirements.txt. The networks are torchvision's, which have the same
+layers as ours. Speaks the protocol of `keras_inception.tflite.stopwatch`.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ import torch
 import torchvision
 
 SIZES = {"googlenet": 224, "inception_v3": 299}
-CALIBRATION = 16  # pictures of noise: only the speed is of interest
+CALIBRATION = 16  # images of noise, since only the speed matters
 
 
 def main(engine: str, network: str, precision: str, threads: str) -> None:
@@ -32,7 +32,7 @@ def main(engine: str, network: str, precision: str, threads: str) -> None:
     made.aux_logits = False
     shape = (1, 3, SIZES[network], SIZES[network])
     noise = [np.random.default_rng(seed).uniform(-1, 1, shape).astype(np.float32) for seed in range(CALIBRATION)]
-    with contextlib.redirect_stdout(sys.stderr):  # where our own lines go, the engines are not to talk
+    with contextlib.redirect_stdout(sys.stderr):  # standard output is for our protocol alone
         version, run = ENGINES[engine](made.eval(), noise, precision, int(threads))
         run()
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
@@ -96,7 +96,7 @@ def openvino(model: torch.nn.Module, noise: list[np.ndarray], precision: str, th
 
 def pytorch(model: torch.nn.Module, noise: list[np.ndarray], precision: str, threads: int) -> tuple[str, Callable]:
     if precision != "float32":
-        raise SystemExit("PyTorch is measured in float32 alone")
+        raise SystemExit("PyTorch is measured in float32 only")
     model = model.to(memory_format=torch.channels_last)
     x = torch.from_numpy(noise[0]).to(memory_format=torch.channels_last)
 

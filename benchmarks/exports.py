@@ -1,4 +1,4 @@
-"""Networks as they are exported, with drawn weights, to be measured."""
+"""Export networks with random weights, for measurements."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def drawn(model: "keras.Model") -> "keras.Model":
-    """The model, its weights drawn so that no branch is silent, some classes are likelier than others, none certain."""
+    """Draw the model's weights so that no branch is silent, and some classes are likelier than others, none certain."""
     chance = np.random.default_rng(0)
     for layer in model.layers:
         for weight in layer.weights:
@@ -32,19 +32,25 @@ def drawn(model: "keras.Model") -> "keras.Model":
 
 
 def converted(model: "keras.Model", files: Mapping[str, Path], rewrites: Sequence[str] | None = None) -> None:
-    """Write the files of a network, by variant, after these rewrites, else as export does."""
-    given = DEFAULT.replace(size=model.input_shape[1:3])
+    """Write the files of a network by variant.
+
+    Args:
+        model: the network.
+        files: path of each variant.
+        rewrites: rewrites of the graph; None uses the defaults of export.
+    """
+    preprocessing = DEFAULT.replace(size=model.input_shape[1:3])
     models = for_variants(model, rewrites)
     with tempfile.TemporaryDirectory() as folder:
-        pictures = Path(folder) / "pictures.npy"
-        np.save(pictures, noise(given.size, 4))
+        images = Path(folder) / "images.npy"
+        np.save(images, noise(preprocessing.size, 4))
         for variant, path in files.items():
             saved = Path(folder) / str(id(models[variant]))
             if not saved.exists():
-                save(deployed(models[variant], given, given), saved)
-            convert(saved, variant, path, pictures, given)
+                save(deployed(models[variant], preprocessing, preprocessing), saved)
+            convert(saved, variant, path, images, preprocessing)
 
 
 def noise(size: tuple[int, int], count: int) -> np.ndarray:
-    """Pictures of noise, uint8 (count, *size, 3)."""
+    """Return images of noise, uint8 (count, *size, 3)."""
     return np.random.default_rng(0).integers(0, 256, (count, *size, 3), np.uint8)

@@ -1,10 +1,10 @@
-"""Pictures a second from JPEG files to batches: python benchmarks/input_pipeline.py [--torch-env FOLDER]
+"""Measure images per second from JPEG files to batches: python benchmarks/input_pipeline.py [--torch-env FOLDER]
 
-JPEGs of 500×375 become antialiased random crops of 224×224 (8 to 100 % of the area, 3:4 to 4:3), flipped by chance and
-normalised, 32 in a batch: here by `keras_inception.datasets.training_batches`, there by torchvision's transforms of
-tensors in a DataLoader with as many workers as there are cores. Both read all pictures once in each round, do nothing
-between the rounds, and take turns; nothing else may run. Writes ``benchmarks/results/input_pipeline.json`` and, from
-it, its table in the documentation.
+JPEGs of 500×375 become antialiased random crops of 224×224 (8 to 100 % of the area, 3:4 to 4:3), randomly flipped and
+normalized, 32 in a batch: with `keras_inception.datasets.training_batches`, and with torchvision's transforms of
+tensors in a DataLoader with one worker per core. In each round both read all images once; between rounds they are idle.
+They take turns; nothing else may run. Writes ``benchmarks/results/input_pipeline.json`` and, from it, the table in the
+documentation.
 """
 
 import argparse
@@ -28,12 +28,12 @@ COLUMNS = {
     "theirs": tables.Column("torchvision's", tables.fixed(0)),
     "ratio": tables.COLUMNS["ratio"],
 }
-PICTURES, DISTINCT, BATCH, SIZE = 2048, 256, 32, 224
+IMAGES, DISTINCT, BATCH, SIZE = 2048, 256, 32, 224
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--torch-env", type=Path, default=CACHE / "torch", help="made if it is not there")
+    parser.add_argument("--torch-env", type=Path, default=CACHE / "torch", help="created if it does not exist")
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--ours", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -51,12 +51,10 @@ def main() -> None:
     result = {
         "command": f"python benchmarks/input_pipeline.py --rounds {arguments.rounds}",
         "ratio": round(median_ratio(times), 3),
-        "pictures_per_second": {
-            name: round(PICTURES / statistics.median(seconds), 1) for name, seconds in times.items()
-        },
+        "pictures_per_second": {name: round(IMAGES / statistics.median(seconds), 1) for name, seconds in times.items()},
         "rounds": arguments.rounds,
         "seconds": {name: [round(value, 3) for value in seconds] for name, seconds in times.items()},
-        "pictures": PICTURES,
+        "pictures": IMAGES,
         "mean_bytes": size,
         **circumstances(),
         "versions": {"ours": ours.versions, "theirs": theirs.versions},
@@ -72,23 +70,23 @@ def table(result: dict) -> str:
 
 
 def write_pictures(folder: Path) -> int:
-    """JPEGs with detail on every scale, as photographs have it, in two classes; their mean size in bytes."""
+    """Write JPEGs in two classes, with detail on every scale as in photographs; return their mean size in bytes."""
     import numpy as np
     from PIL import Image
 
     total = 0
     chance = np.random.default_rng(0)
     for number in range(DISTINCT):
-        picture = np.zeros((375, 500, 3))
+        image = np.zeros((375, 500, 3))
         for octave in range(7):
             height, width = 3 * 2**octave, 4 * 2**octave
             noise = chance.integers(0, 256, (height, width, 3), dtype=np.uint8)
             larger = Image.fromarray(noise).resize((500, 375), Image.Resampling.BICUBIC)
-            picture += (np.asarray(larger) - 127.5) * 0.72**octave
+            image += (np.asarray(larger) - 127.5) * 0.72**octave
         content = io.BytesIO()
-        Image.fromarray(np.clip(picture * 0.7 + 127.5, 0, 255).astype(np.uint8)).save(content, "JPEG", quality=90)
+        Image.fromarray(np.clip(image * 0.7 + 127.5, 0, 255).astype(np.uint8)).save(content, "JPEG", quality=90)
         total += content.tell()
-        for copy in range(PICTURES // DISTINCT):
+        for copy in range(IMAGES // DISTINCT):
             path = folder / f"{number % 2}" / f"{number:04}-{copy}.jpg"
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(content.getvalue())
@@ -96,7 +94,7 @@ def write_pictures(folder: Path) -> int:
 
 
 def measure(folder: Path) -> None:
-    """Our side: a round of the pipeline for each line on standard input."""
+    """Run our pipeline: one round for each line on standard input."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     import tensorflow as tf
 
@@ -118,10 +116,10 @@ def measure(folder: Path) -> None:
     for _ in sys.stdin:
         began = time.perf_counter()
         batches = iter(epoch)
-        for _ in range(PICTURES // BATCH):
+        for _ in range(IMAGES // BATCH):
             next(batches)
         print(time.perf_counter() - began, flush=True)
-        del batches  # up to seconds of waiting for the thread that tunes it, which a training does once
+        del batches  # may wait seconds for the autotuning thread, which happens once in a training
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Where the time of a .tflite file goes, by kind of kernel: python benchmarks/kernels.py FILE [FILE]...
+"""Show where the time of .tflite files goes, by kind of kernel: python benchmarks/kernels.py FILE [FILE]...
 
-Samples LiteRT on one thread by Linux' ``perf``, which must be installed. Prints milliseconds of an inference; the files
+Samples LiteRT on one thread with Linux' ``perf``, which must be installed. Prints milliseconds per inference. The files
 should be of one network, and nothing else should run.
 """
 
@@ -17,8 +17,8 @@ from keras_inception.tflite.benchmark import of_file
 from keras_inception.utils import tables
 
 RUNS = 200
-FREQUENCY = 997  # samples a second
-# The first that is found in a symbol's name.
+FREQUENCY = 997  # samples per second
+# The first pattern found in a symbol's name determines the kind.
 KINDS = {
     "convolutions": r"igemm|_gemm_|conv2d",
     "depthwise convolutions": r"dwconv",
@@ -30,7 +30,7 @@ KINDS = {
 
 
 def kernels(file: str) -> dict[str, float]:
-    """Milliseconds of an inference by kind of kernel, and of what is none of them."""
+    """Return milliseconds per inference by kind of kernel, for the rest, and in all."""
     with tempfile.TemporaryDirectory() as folder:
         record = Path(folder) / "perf.data"
         command = ["perf", "record", "--quiet", "--event=cpu-clock", f"--freq={FREQUENCY}", f"--output={record}"]
@@ -48,13 +48,13 @@ def kernels(file: str) -> dict[str, float]:
     for samples, symbol in re.findall(r"^ +[\d.]+% +(\d+) +\[\.\] (.+)$", report, re.MULTILINE):
         kind = next((kind for kind, pattern in KINDS.items() if re.search(pattern, symbol)), None)
         if kind:
-            spent[kind] += 1000 * int(samples) / FREQUENCY / (RUNS + 1)  # one to warm up
+            spent[kind] += 1000 * int(samples) / FREQUENCY / (RUNS + 1)  # one warm-up run
     return {**{kind: spent[kind] for kind in KINDS}, "the rest": took - sum(spent.values()), "all": took}
 
 
 def main(files: list[str]) -> None:
     if not shutil.which("perf"):
-        raise SystemExit("perf is needed, which Debian has in linux-perf")
+        raise SystemExit("perf is required; Debian's package is linux-perf")
     if not files or (missing := [file for file in files if not Path(file).is_file()]):
         raise SystemExit(f"FILEs must be .tflite files. Received: {' '.join(missing) if files else 'none'}")
     found = {file: kernels(file) for file in files}

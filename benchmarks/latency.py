@@ -1,8 +1,8 @@
-"""Latency of the exported networks against other engines: python benchmarks/latency.py [--runs N]
+"""Compare the latency of exported networks with other engines: python benchmarks/latency.py [--runs N]
 
-GoogLeNet and Inception v3, float32 and int8, one picture at a time: our export in LiteRT, what TFLiteConverter makes of
-the network without us, ONNX Runtime, OpenVINO and PyTorch, each in a process of its own, by turns; nothing else may
-run. Writes ``benchmarks/results/latency.json`` and, from it, its table in the documentation.
+Times GoogLeNet and Inception v3, float32 and int8, one image at a time: our export in LiteRT, a plain TFLiteConverter
+file of the network, ONNX Runtime, OpenVINO and PyTorch, each in a process of its own, in turns. Nothing else may run.
+Writes ``benchmarks/results/latency.json`` and, from it, its table in the documentation.
 """
 
 import argparse
@@ -27,8 +27,15 @@ REQUIREMENTS = HERE / "engine-requirements.txt"
 
 
 class Network(NamedTuple):
-    """A network with its arguments; the engines' name of it; what is other in the one that its plain conversion is of;
-    and another one here that it is timed beside."""
+    """A network to time.
+
+    Attributes:
+        name: name in the registry.
+        options: arguments of the network.
+        peer: the engines' name of it.
+        plain: arguments that differ for the plain conversion.
+        beside: title of another network to time next to it.
+    """
 
     name: str
     options: dict
@@ -63,11 +70,9 @@ COLUMNS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--engine-env", type=Path, default=CACHE / "engines", help="made if it is not there")
-    parser.add_argument("--runs", type=int, default=60, help="of each side; 0 converts alone")
-    parser.add_argument(
-        "--files", type=Path, help="folder of our converted files, which are made if they are not there"
-    )
+    parser.add_argument("--engine-env", type=Path, default=CACHE / "engines", help="created if it does not exist")
+    parser.add_argument("--runs", type=int, default=60, help="runs per side; 0 only converts")
+    parser.add_argument("--files", type=Path, help="folder of our converted files, created if they do not exist")
     arguments = parser.parse_args()
     python = environment(arguments.engine_env, REQUIREMENTS)
     cases, versions = [], {}
@@ -96,7 +101,7 @@ def main() -> None:
 
 
 def files_of(folder: Path, name: str, network: Network) -> dict[tuple[str, str], Path]:
-    """Our files of a network with drawn weights, and the plain converter's, by side and precision."""
+    """Return the files of a network with random weights, ours and the plain converter's, by (side, precision)."""
     sides = {"ours": (network.options, None), "plain": (network.options | (network.plain or {}), [])}
     files = {(side, precision): folder / f"{name}_{side}_{precision}.tflite" for side in sides for precision in ENGINES}
     if all(path.exists() for path in files.values()):
@@ -109,7 +114,7 @@ def files_of(folder: Path, name: str, network: Network) -> dict[tuple[str, str],
 
 
 def measured(commands: dict[str, list[str]], runs: int) -> tuple[dict[str, float], dict[str, str]]:
-    """Median milliseconds of each side, and the versions of those that tell."""
+    """Return the median milliseconds of each side, and the versions of the sides that report one."""
     with ExitStack() as stack:
         watches = {side: stack.enter_context(Stopwatch(command)) for side, command in commands.items()}
         take_turns(list(watches.values()), runs)
@@ -118,7 +123,7 @@ def measured(commands: dict[str, list[str]], runs: int) -> tuple[dict[str, float
 
 
 def table(result: dict) -> str:
-    """Return the result as Markdown: our milliseconds, and their ratio to each of the others'."""
+    """Return the result as Markdown: our milliseconds, and their ratio to the others'."""
     rows = []
     for case in result["cases"]:
         ours = case["ms"]["ours"]

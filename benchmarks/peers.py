@@ -1,4 +1,4 @@
-"""Peers to measure against: each in a process of its own, with packages of its own, and taking turns with ours."""
+"""Peers to compare with: each runs in a process with packages of its own, and takes turns with ours."""
 
 import os
 import re
@@ -17,7 +17,7 @@ INSTALLED = "from importlib import metadata; print(*(f'{d.name}=={d.version}' fo
 
 
 def environment(folder: Path = CACHE / "torch", requirements: Path = TORCH) -> Path:
-    """The Python of the virtual environment in `folder`, which is made or filled if it lacks a requirement."""
+    """Return the Python of the virtual environment in `folder`; create it or install requirements that it lacks."""
     python = folder / "bin" / "python"
     if not python.exists():
         venv.create(folder, with_pip=True)
@@ -34,7 +34,7 @@ def _plain(requirement: str) -> str:
 
 
 class Peer:
-    """A program that measures: it prints a line when it is ready, and another, seconds, for each line it is sent."""
+    """A measuring program. It prints a line when it is ready, and the seconds of a round for each line it receives."""
 
     def __init__(self, command: Sequence[str | os.PathLike]):
         self.process = subprocess.Popen(
@@ -43,13 +43,13 @@ class Peer:
         self.versions = self._line()
 
     def measure(self) -> float:
-        """Seconds of one round, in which the other peers wait."""
+        """Return the seconds of one round, during which the other peers wait."""
         assert self.process.stdin
         print("go", file=self.process.stdin, flush=True)
         return float(self._line())
 
     def close(self) -> None:
-        """End it."""
+        """End the program."""
         assert self.process.stdin
         self.process.stdin.close()
         self.process.wait()
@@ -63,7 +63,7 @@ class Peer:
 
 
 def take_turns(ours: Peer, theirs: Peer, rounds: int) -> dict[str, list[float]]:
-    """Seconds of each round of both, who begin by turns; one round of each before goes unmeasured."""
+    """Return the seconds of each round of both. They alternate in going first, and warm up for one round."""
     times: dict[str, list[float]] = {"ours": [], "theirs": []}
     sides = [("ours", ours), ("theirs", theirs)]
     for number in range(-1, rounds):
@@ -76,5 +76,5 @@ def take_turns(ours: Peer, theirs: Peer, rounds: int) -> dict[str, list[float]]:
 
 
 def median_ratio(times: dict[str, list[float]]) -> float:
-    """How many times as fast ours is: the median of the rounds' ratios, for a shared machine changes its pace."""
+    """Return how many times as fast ours is: the median of the rounds' ratios, since a shared machine changes speed."""
     return statistics.median(theirs / ours for ours, theirs in zip(times["ours"], times["theirs"], strict=True))

@@ -39,7 +39,7 @@ TITLES = {
     "export_googlenet": "GoogLeNet, 96 px, is exported in four variants",
     "export_inception_v3": "Inception v3, 299 px, is exported in float32 and int8, verified on 500 of 4,067 pictures",
 }
-WRONG = "nowhere"  # a path with nothing at its end
+WRONG = "nowhere"  # a path that does not exist
 WRONG_PATHS = {
     "train": ["train", WRONG],
     "evaluate": ["evaluate", WRONG],
@@ -61,8 +61,8 @@ WRONG_PATHS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"default: all of {', '.join(CASES)}")
-    parser.add_argument("--runs", type=int, default=3, help="per case; cases of minutes run once")
-    parser.add_argument("--output", type=Path, help="a JSON file in place of the results folder's")
+    parser.add_argument("--runs", type=int, default=3, help="runs per case; cases that take minutes run once")
+    parser.add_argument("--output", type=Path, help="JSON file to write instead of the one in the results folder")
     parser.add_argument("--child", nargs=2, metavar=("CASE", "FOLDER"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
@@ -117,24 +117,24 @@ def timed(name: str, folder: Path) -> float:
 
 
 def ready(own: float | None = None) -> None:
-    """Tell the parent that the case has come to its end, and what it took if that is not the whole."""
+    """Report to the parent that the case is finished, and its own time if that is not the whole."""
     print(READY, own or "", flush=True)
 
 
 def prepare(folder: Path) -> None:
-    """Make what the cases work on."""
+    """Make the files that the cases need."""
     import keras_inception
     from keras_inception import datasets
 
-    pictures = datasets.pictograms(folder / "pictograms")
+    images = datasets.pictograms(folder / "pictograms")
     few = folder / "few"
     for split, count in (("train", 200), ("validation", 40)):
-        classes = sorted(path for path in (pictures / split).iterdir() if path.is_dir())
+        classes = sorted(path for path in (images / split).iterdir() if path.is_dir())
         chosen = [sorted(each.iterdir())[: count // len(classes) + 1] for each in classes]
-        for picture in sorted(path for each in chosen for path in each)[:count]:
-            target = few / split / picture.parent.name / picture.name
+        for image in sorted(path for each in chosen for path in each)[:count]:
+            target = few / split / image.parent.name / image.name
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(picture.read_bytes())
+            target.write_bytes(image.read_bytes())
     options = {"input_shape": (96, 96, 3), "classes": 19, "normalization": "batch_norm", "auxiliary": True}
     network = drawn(keras_inception.GoogLeNet(**options))
     network.save(folder / "googlenet.keras")
@@ -143,7 +143,7 @@ def prepare(folder: Path) -> None:
 
 
 def command(*arguments: str) -> Callable[[Path], None]:
-    """Return a case that runs a command to its end; ``{folder}`` in `arguments` is where the prepared files are."""
+    """Return a case that runs a command to its end; ``{folder}`` in `arguments` is the folder of prepared files."""
 
     def case(folder: Path) -> None:
         words = [argument.format(folder=folder) for argument in arguments]
@@ -193,7 +193,7 @@ def first_step(network: str, method: str | None = None) -> Callable[[Path], None
 
 
 def compression(folder: Path, method: str):
-    """Return the recipe and the method of `keras-inception compress` for a step of it."""
+    """Return the recipe and the method of one step of `keras-inception compress`."""
     import numpy as np
 
     import keras_inception
@@ -203,12 +203,12 @@ def compression(folder: Path, method: str):
     from keras_inception.preprocessing import DEFAULT
 
     network = keras_inception.load(folder / "googlenet.keras")
-    given = DEFAULT.replace(size=(96, 96))
+    preprocessing = DEFAULT.replace(size=(96, 96))
     recipe = recipe_of(training.RECIPES["small"], method)
     if method == "prune":
-        return recipe, methods.Pruning(network, given, sparsity=0.5)
-    pictures = np.random.default_rng(0).uniform(-1, 1, (64, 96, 96, 3)).astype(np.float32)
-    return recipe, methods.Quantization(network, given, pictures=pictures)
+        return recipe, methods.Pruning(network, preprocessing, sparsity=0.5)
+    images = np.random.default_rng(0).uniform(-1, 1, (64, 96, 96, 3)).astype(np.float32)
+    return recipe, methods.Quantization(network, preprocessing, pictures=images)
 
 
 CASES: dict[str, Callable[[Path], None]] = {

@@ -1,7 +1,7 @@
-"""Compare the int8 files of every TensorFlow in range: python benchmarks/tensorflows.py [--runs N] [ENVIRONMENT ...]
+"""Compare the int8 files of several TensorFlow versions: python benchmarks/tensorflows.py [--runs N] [ENVIRONMENT ...]
 
-Each environment, a folder that `make test-versions` makes, has another TensorFlow and converts the same networks with
-the same drawn weights. All files of a network then run by turns on one thread of LiteRT; nothing else may run. Writes
+Each environment, a folder made by `make test-versions`, has another TensorFlow and converts the same networks with the
+same random weights. All files of a network then run in turns on one thread of LiteRT; nothing else may run. Writes
 ``benchmarks/results/tensorflows.json`` and, from it, its table in the documentation.
 """
 
@@ -31,13 +31,13 @@ NETWORKS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("environments", nargs="*", type=Path, default=sorted(ROOT.glob(".venv-2.*")))
-    parser.add_argument("--runs", type=int, default=50, help="of each file in each of 5 processes")
-    parser.add_argument("--convert", type=Path, help=argparse.SUPPRESS)  # what this script asks of an environment
+    parser.add_argument("--runs", type=int, default=50, help="runs of each file in each of 5 processes")
+    parser.add_argument("--convert", type=Path, help=argparse.SUPPRESS)  # called by this script in an environment
     arguments = parser.parse_args()
     if arguments.convert:
         return convert(arguments.convert)
     if not arguments.environments:
-        parser.error("there is no environment: call make test-versions")
+        parser.error("there is no environment: run make test-versions")
     with tempfile.TemporaryDirectory() as folder:
         files = {}
         for environment in arguments.environments:
@@ -69,13 +69,13 @@ def convert(folder: Path) -> None:
 
 
 def case(index: int, network: str, folders: dict[str, Path], runs: int) -> dict:
-    """Return the median milliseconds by each TensorFlow, and the operations outside the delegate."""
+    """Return the median milliseconds and the operations outside the delegate, by TensorFlow version."""
     from keras_inception.tflite.benchmark import benchmark
     from keras_inception.tflite.delegate import outside_delegate
 
     files = [folder / f"{index}.tflite" for folder in folders.values()]
     medians = []
-    for number in range(PROCESSES):  # what memory a process gets is worth some per cent of its speed
+    for number in range(PROCESSES):  # the memory that a process gets changes its speed by a few percent
         turn = -1 if number % 2 else 1
         medians.append([row["median_ms"] for row in benchmark(files[::turn], runs=runs)][::turn])
         print(network, medians[-1], file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""torchvision's side of input_pipeline.py, in an environment of its own: a round for each line on standard input."""
+"""Run torchvision's side of input_pipeline.py in an environment of its own: one round per line on standard input."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ from torchvision.transforms import v2
 BATCH, SIZE = 32, 224
 
 
-class Pictures(torch.utils.data.Dataset):
+class Images(torch.utils.data.Dataset):
     def __init__(self, folder: str):
         self.paths = sorted(Path(folder).rglob("*.jpg"))
         self.transform = v2.Compose(
@@ -30,13 +30,13 @@ class Pictures(torch.utils.data.Dataset):
 
     def __getitem__(self, index: int):
         path = self.paths[index]
-        picture = decode_jpeg(read_file(str(path)), mode=ImageReadMode.RGB)
-        return self.transform(picture), int(path.parent.name)
+        image = decode_jpeg(read_file(str(path)), mode=ImageReadMode.RGB)
+        return self.transform(image), int(path.parent.name)
 
 
 def main() -> None:
     loader = torch.utils.data.DataLoader(
-        Pictures(sys.argv[1]),
+        Images(sys.argv[1]),
         batch_size=BATCH,
         shuffle=True,
         num_workers=os.cpu_count() or 1,

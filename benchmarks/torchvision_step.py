@@ -1,4 +1,4 @@
-"""torchvision's side of training_step.py, in an environment of its own: some steps for each line on standard input."""
+"""Run torchvision's side of training_step.py in an environment of its own: some steps per line on standard input."""
 
 import os
 import sys

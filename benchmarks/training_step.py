@@ -1,8 +1,8 @@
-"""A training step of GoogLeNet with its heads, against torchvision's: python benchmarks/training_step.py
+"""Compare a training step of GoogLeNet with torchvision's: python benchmarks/training_step.py
 
-Both networks have batch norm and two heads, and are trained by a fused AdamW on the same number of made-up pictures, on
-all cores: ours by `model.fit`, as `keras_inception.train` compiles it. They take turns; nothing else may run. Writes
-``benchmarks/results/training_step.json`` and, from it, its table in the documentation.
+Both networks have batch norm and two auxiliary heads, and are trained by a fused AdamW on the same number of random
+images, on all cores: ours with `model.fit`, as `keras_inception.train` compiles it. They take turns; nothing else may
+run. Writes ``benchmarks/results/training_step.json`` and, from it, its table in the documentation.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from keras_inception.utils import tables
 
 HERE = Path(__file__).parent
 CASES = ((96, 32, "float32"), (96, 32, "bfloat16"), (224, 16, "float32"), (224, 16, "bfloat16"))
-STEPS = 6  # in a round
+STEPS = 6  # per round
 COLUMNS = {
     "batch": tables.Column("pictures"),
     "precision": tables.Column("precision"),
@@ -32,7 +32,7 @@ COLUMNS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--torch-env", type=Path, default=CACHE / "torch", help="made if it is not there")
+    parser.add_argument("--torch-env", type=Path, default=CACHE / "torch", help="created if it does not exist")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--ours", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -83,7 +83,7 @@ def table(result: dict) -> str:
 
 
 def measure(size: str, batch: str, precision: str, steps: str) -> None:
-    """Our side: some steps for each line on standard input."""
+    """Run our side: some steps for each line on standard input."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     import keras
     import numpy as np
@@ -101,7 +101,7 @@ def measure(size: str, batch: str, precision: str, steps: str) -> None:
     y = tf.one_hot(chance.integers(1000, size=int(batch)), 1000)
     batches = tf.data.Dataset.from_tensors((x, {name: y for name in model.output})).repeat()
     options = tf.data.Options()
-    options.autotune.enabled = False  # as the trainer's: it would keep `fit` waiting at its end
+    options.autotune.enabled = False  # as in the trainer, since `fit` would wait for it at its end
     batches = batches.with_options(options)
     model.fit(batches, steps_per_epoch=2, verbose=0)
     print(f"tensorflow {tf.__version__}, keras {keras.__version__}", flush=True)

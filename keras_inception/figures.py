@@ -1,7 +1,7 @@
-"""Pictures for people, as PNG files: a confusion matrix, predictions, an Inception module, what a network costs.
+"""Figures as PNG files: a confusion matrix, predictions, an Inception module, and the cost of a network.
 
-They are drawn without a display and leave matplotlib's own state as it was. Labels may be in any script: what no
-installed font has is drawn as a box.
+They are drawn without a display and leave matplotlib's global state unchanged. Labels may be in any script; characters
+that no installed font has are drawn as boxes.
 """
 
 import itertools
@@ -9,7 +9,7 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,20 +21,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from keras_inception.analysis import Cost
-
 RIGHT, WRONG, OTHER = "#2a8f5b", "#cf4446", "#b9c0c8"
 TRACK, INK = "#eef0f2", "#22272e"
-STAGES = ("#4f7fb5", "#9dbbdc")  # by turns
-# The first of these that has a letter draws it; the latter ones are where Chinese, Japanese and Korean come from.
+STAGES = ("#4f7fb5", "#9dbbdc")  # alternate
+# Each character is drawn in the first of these fonts that has it; the later ones cover Chinese, Japanese and Korean.
 FONTS = ("DejaVu Sans", "Noto Sans", "Noto Sans CJK JP", "Hiragino Sans", "Microsoft YaHei", "Malgun Gothic")
 COUNTED_CLASSES, NAMED_CLASSES = 30, 100
 
 
 def confusion_picture(evaluation: Evaluation, path: str | os.PathLike) -> None:
-    """Draw a confusion matrix: one row a true class, shaded by the share of its pictures taken for each class.
+    """Draw a confusion matrix: one row per true class, shaded by the share of its images predicted as each class.
 
-    Up to 30 classes the numbers of pictures stand in the cells, up to 100 the classes are named.
+    Cells show the number of images for up to 30 classes. Classes are named for up to 100.
     """
     confusion, classes = evaluation.confusion, len(evaluation.class_names)
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
@@ -42,11 +40,11 @@ def confusion_picture(evaluation: Evaluation, path: str | os.PathLike) -> None:
     side = 3 + min(classes, NAMED_CLASSES) * (0.36 if counted else 0.14)
     with _figure(path, side, side) as figure:
         shares_right = f"top-1 {evaluation.top1:.1%}, top-5 {evaluation.top5:.1%}"
-        figure.suptitle(f"{shares_right}\n{evaluation.count:,} pictures", fontsize=11)
+        figure.suptitle(f"{shares_right}\n{evaluation.count:,} images", fontsize=11)
         axes = figure.add_subplot()
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
         axes.set_xlabel("predicted")
-        axes.set_ylabel("truth (number of pictures)")
+        axes.set_ylabel("truth (number of images)")
         axes.spines[:].set_visible(False)
         axes.set_xticks([])
         axes.set_yticks([])
@@ -70,16 +68,17 @@ def prediction_picture(
     truth: Sequence[int],
     path: str | os.PathLike,
 ) -> None:
-    """Draw pictures, each beside its three likeliest classes: green what is right, red a wrong first guess.
+    """Draw images, each next to its three likeliest classes. Correct guesses are green, a wrong first guess is red.
 
     Args:
-        pictures: uint8 (height, width, 3) each, RGB; a dozen fill the sheet nicely.
-        probabilities: (pictures, classes), in [0, 1].
+        pictures: uint8 RGB images, (height, width, 3) each. About a dozen fill the sheet well.
+        probabilities: (images, classes), in [0, 1].
         labels: names of the classes.
-        truth: index of each picture's class.
+        truth: index of each image's class.
+        path: PNG file to write.
 
     Raises:
-        ValueError: there are no pictures, or the arguments are not of one length.
+        ValueError: there are no images, or the arguments differ in length.
     """
     probabilities = np.asarray(probabilities)
     if not len(pictures) or not len(pictures) == len(probabilities) == len(truth):
@@ -94,20 +93,20 @@ def prediction_picture(
         for index, (picture, values, true) in enumerate(zip(pictures, probabilities, truth, strict=True)):
             row, column = divmod(index, columns)
             guesses = top_k(values, 3)
-            colour = RIGHT if guesses[0] == true else WRONG
+            color = RIGHT if guesses[0] == true else WRONG
 
             shown = figure.add_subplot(cells[row, 2 * column])
             shown.imshow(picture)
             shown.set_xticks([])
             shown.set_yticks([])
-            shown.spines[:].set(color=colour, linewidth=2.5)
+            shown.spines[:].set(color=color, linewidth=2.5)
             shown.set_title(_shortened(labels[true]), fontsize=9, color=INK)
 
             bars = figure.add_subplot(cells[row, 2 * column + 1])
-            colours = [RIGHT if guess == true else OTHER for guess in guesses]
-            colours[0] = colour
+            colors = [RIGHT if guess == true else OTHER for guess in guesses]
+            colors[0] = color
             bars.barh(range(len(guesses)), 1, height=0.3, color=TRACK)
-            bars.barh(range(len(guesses)), values[guesses], height=0.3, color=colours)
+            bars.barh(range(len(guesses)), values[guesses], height=0.3, color=colors)
             for place, guess in enumerate(guesses):
                 text = f"{_shortened(labels[guess])}  {values[guess]:.0%}"
                 bars.text(0, place - 0.25, text, fontsize=8.5, color=INK, va="bottom")
@@ -116,11 +115,12 @@ def prediction_picture(
 
 
 def module_picture(model: "keras.Model", name: str, path: str | os.PathLike) -> None:
-    """Draw the branches of an Inception module as the network has them, the input below as in the paper.
+    """Draw the branches of an Inception module as the network has them, with the input at the bottom as in the paper.
 
     Args:
         model: a network of this package.
-        name: of the module's output, such as ``"inception_4e"``.
+        name: name of the module's output, such as ``"inception_4e"``.
+        path: PNG file to write.
 
     Raises:
         ValueError: the network has no module of that name.
@@ -148,17 +148,22 @@ def module_picture(model: "keras.Model", name: str, path: str | os.PathLike) -> 
                 axes.annotate("", (next_x, next_y - 0.25), (x, y + 0.25), arrowprops=arrow)
 
 
-def cost_picture(cost: "Cost", path: str | os.PathLike) -> None:
-    """Draw the multiply-adds and the parameters of each module, first to last; where the shade changes a stage ends."""
+def cost_picture(cost: Any, path: str | os.PathLike) -> None:
+    """Draw the multiply-adds and parameters of each module, first to last. The shade changes with each stage.
+
+    Args:
+        cost: what `keras_inception.analysis.cost` returned.
+        path: PNG file to write.
+    """
     modules = [module for module in cost.modules if module.macs or module.parameters]
     stages = itertools.groupby(modules, key=lambda module: module.stage)
-    colours = [STAGES[index % 2] for index, (_, members) in enumerate(stages) for _ in members]
+    colors = [STAGES[index % 2] for index, (_, members) in enumerate(stages) for _ in members]
     with _figure(path, 8, 1.4 + 0.26 * len(modules)) as figure:
         figure.suptitle(f"{cost.name}, input {'×'.join(map(str, cost.input_shape))}", fontsize=11)
         axes = figure.subplots(1, 2, sharey=True)
         for drawn, amount, total in zip(axes, ("macs", "parameters"), (cost.macs, cost.parameters), strict=True):
             amounts = [getattr(module, amount) for module in modules]
-            bars = drawn.barh(range(len(modules)), amounts, height=0.7, color=colours)
+            bars = drawn.barh(range(len(modules)), amounts, height=0.7, color=colors)
             drawn.bar_label(bars, [_rounded(value) for value in amounts], padding=3, fontsize=7.5, color=INK)
             drawn.set_title(f"{total:,} {'MACs' if amount == 'macs' else amount}", fontsize=9.5, color=INK)
             drawn.set_xlim(0, 1.18 * max(amounts, default=1) or 1)
@@ -170,7 +175,7 @@ def cost_picture(cost: "Cost", path: str | os.PathLike) -> None:
 
 
 def _rounded(value: int) -> str:
-    """A number to about three digits: 118 M."""
+    """Return a number rounded to about three digits, such as 118 M."""
     for unit, size in (("G", 1e9), ("M", 1e6), ("K", 1e3)):
         if value >= size:
             return f"{value / size:.{2 - (value >= 10 * size) - (value >= 100 * size)}f} {unit}"
@@ -178,7 +183,7 @@ def _rounded(value: int) -> str:
 
 
 def _branch(model: "keras.Model", tensor: "keras.KerasTensor", prefix: str) -> list:
-    """The layers whose names begin with `prefix` on the way to `tensor`, first to last."""
+    """Return the layers on the way to `tensor` whose names begin with `prefix`, first to last."""
     made_by = {id(layer.output): layer for layer in model.layers}
     branch = []
     while (layer := made_by[id(tensor)]).name.startswith(prefix):
@@ -188,15 +193,15 @@ def _branch(model: "keras.Model", tensor: "keras.KerasTensor", prefix: str) -> l
 
 
 def _described(layer: "keras.Layer") -> tuple[str, str]:
-    """A layer's text and the colour of its box."""
+    """Return a layer's text and the color of its box."""
     if hasattr(layer, "pool_size"):
         return "{}×{} max pool\nstride {}".format(*layer.pool_size, layer.strides[0]), "#f6d5d3"
     height, width = layer.kernel_size
     return f"{height}×{width} convolution\n{layer.filters} filters", "#fbeec2" if height * width == 1 else "#cfe3f7"
 
 
-def _box(axes: "Axes", x: float, y: float, text: str, colour: str) -> None:
-    style = {"boxstyle": "round,pad=0.5", "facecolor": colour, "edgecolor": OTHER}
+def _box(axes: "Axes", x: float, y: float, text: str, color: str) -> None:
+    style = {"boxstyle": "round,pad=0.5", "facecolor": color, "edgecolor": OTHER}
     axes.text(x, y, text, fontsize=9, color=INK, ha="center", va="center", linespacing=1.4, bbox=style)
 
 
@@ -210,13 +215,13 @@ def _shortened(label: str, length: int = 18) -> str:
 
 @contextmanager
 def _figure(path: str | os.PathLike, width: float, height: float) -> Iterator["Figure"]:
-    """A figure of so many inches to draw on; on leaving without an error it is written to `path`."""
+    """Yield a figure of this size in inches to draw on, and write it to `path` if the block ends without an error."""
     import matplotlib
     from matplotlib import font_manager
     from matplotlib.figure import Figure
 
     fonts = [font for font in FONTS if font in set(font_manager.get_font_names())]
-    # A label like "$5" is no formula.
+    # Labels such as "$5" are not formulas.
     style = matplotlib.rc_context({"font.family": fonts, "text.parse_math": False})
     with style, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")

@@ -1,10 +1,11 @@
-"""A network's layers in the order in which Keras runs them, for one picture: shapes, multiply-adds, what is in memory.
+"""A network's layers in the order in which Keras runs them, and the steps that make and read each tensor.
 
-Nothing is computed and no weight is read: the shapes are enough.
+Shapes are enough for all of it: nothing is computed and no weights are read. Figures are for one image.
 """
 
+import functools
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,9 +17,9 @@ from keras_inception.layers import LocalResponseNormalization
 CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
 SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
-# Operations without weights of their own, as of `keras.ops.matmul`, that multiply and add all the same.
+# Operations without weights that multiply and add nonetheless, such as `keras.ops.matmul`.
 MULTIPLYING = {"Conv", "ConvTranspose", "DepthwiseConv", "Dot", "Einsum", "Matmul", "SeparableConv", "Tensordot"}
-# What a runtime fuses into the layer before, or does where its input lies.
+# Layers that a runtime fuses into the layer before, or runs in place.
 IN_PLACE = (
     layers.Activation,
     layers.BatchNormalization,
@@ -36,25 +37,29 @@ IN_PLACE = (
 
 
 def multiply_adds(positions: Sequence[int], kernel: Sequence[int]) -> int:
-    """MACs of a kernel at every position: a 5×5 convolution of 192 channels to 32 on a 28×28 map is
-    ``multiply_adds((28, 28), (5, 5, 192, 32))``, and a dense layer ``multiply_adds((), (inputs, outputs))``.
+    """Return the multiply-adds (MACs) of a kernel applied at every position.
+
+    A 5×5 convolution from 192 to 32 channels on a 28×28 map is ``multiply_adds((28, 28), (5, 5, 192, 32))``, and a
+    dense layer is ``multiply_adds((), (inputs, outputs))``.
 
     Args:
-        positions: height and width of the output map.
-        kernel: (height, width, input channels of a group, output channels).
+        positions: (height, width) of the output map.
+        kernel: (height, width, input channels per group, output channels).
     """
     return math.prod(positions) * math.prod(kernel)
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One layer at work; a layer that is used twice is two steps.
+    """One call of a layer. A layer that is used twice makes two steps.
 
     Attributes:
-        name: of the layer; in a model inside the model ``{model}/{layer}``.
+        name: name of the layer, ``{model}/{layer}`` for a layer of a nested model.
         operation: a Keras layer, or an operation such as ``x + y``.
-        inputs, outputs: tensors of a batch of 1.
-        parameters, trainable: numbers of weights; 0 if a step before has the same.
+        inputs: tensors that the step reads, with a batch size of 1.
+        outputs: tensors that the step makes, with a batch size of 1.
+        parameters: number of weights; 0 if an earlier step has counted them.
+        trainable: number of trainable weights; 0 if an earlier step has counted them.
     """
 
     name: str
@@ -66,17 +71,17 @@ class Step:
 
     @property
     def kind(self) -> str:
-        """Name of the layer's class."""
+        """Return the name of the layer's class."""
         return type(self.operation).__name__
 
     @property
     def values(self) -> int:
-        """Number of values that it puts out."""
+        """Return the number of output values."""
         return sum(map(size, self.outputs))
 
     @property
     def macs(self) -> int | None:
-        """Multiply-adds of a convolution or dense layer, 0 of a layer without, None if that is not known."""
+        """Return the multiply-adds of a convolution or dense layer, 0 for other layers, or None if they are unknown."""
         layer = self.operation
         if isinstance(layer, layers.Dense):
             return multiply_adds(self.outputs[0].shape[:-1], layer.kernel.shape)
@@ -92,7 +97,7 @@ class Step:
 
     @property
     def lrn_macs(self) -> int:
-        """Multiply-adds of the banded 1×1 convolution in our LRN, zeros and all, as a phone runs it."""
+        """Return the multiply-adds of the banded 1×1 convolution in our LRN as a phone runs it, zeros included."""
         if not isinstance(self.operation, LocalResponseNormalization):
             return 0
         *positions, channels = self.outputs[0].shape
@@ -100,17 +105,39 @@ class Step:
 
 
 @dataclass(frozen=True, eq=False)
-class Walk:
-    """All steps of a network, its inputs and its outputs."""
+class Graph:
+    """A network's steps in the order in which Keras runs them, with its input and output tensors."""
 
     steps: tuple[Step, ...]
     inputs: tuple[keras.KerasTensor, ...]
     outputs: tuple[keras.KerasTensor, ...]
 
-    def peaks(self) -> list[int]:
-        """At each step the number of values that are in memory: its input and output, and what is read later on.
+    def made_by(self, x: keras.KerasTensor) -> Step | None:
+        """Return the step that makes a tensor; None for an input."""
+        return self._makers.get(id(x))
 
-        What can be done in place is, if nobody else reads the input; scratch memory inside a layer is not counted.
+    def only_reader(self, x: keras.KerasTensor) -> Step | None:
+        """Return the one step that reads a tensor; None if there are several or the tensor is an output."""
+        readers = self._readers[id(x)]
+        return readers[0] if len(readers) == 1 and not any(x is output for output in self.outputs) else None
+
+    @functools.cached_property
+    def _makers(self) -> dict[int, Step]:
+        return {id(x): step for step in self.steps for x in step.outputs}
+
+    @functools.cached_property
+    def _readers(self) -> defaultdict[int, list[Step]]:
+        readers = defaultdict(list)
+        for step in self.steps:
+            for x in step.inputs:
+                readers[id(x)].append(step)
+        return readers
+
+    def peaks(self) -> list[int]:
+        """Return the number of values in memory at each step: its inputs and outputs, and tensors still to be read.
+
+        A layer runs in place where it can and nothing else reads its input. Scratch memory within a layer is not
+        counted.
         """
         readers = Counter(id(x) for step in self.steps for x in step.inputs)
         readers.update(map(id, self.outputs))
@@ -129,15 +156,16 @@ class Walk:
         return peaks
 
 
-def walk(model: keras.Model, input_shape: Sequence[int] | None = None) -> Walk:
-    """Go through a functional or sequential model, and through models inside it, in the order of Keras.
+def walk(model: keras.Model, input_shape: Sequence[int] | None = None) -> Graph:
+    """Trace a functional or sequential model, nested models included, in the order in which Keras runs it.
 
     Args:
-        input_shape: (height, width, channels) to go through it at; None is the model's own.
+        model: the model; it is left unchanged.
+        input_shape: (height, width, channels) to trace it at; None uses the model's own.
 
     Raises:
-        ValueError: the model is not functional, its sides are not known and `input_shape` is not given, or it cannot
-            take `input_shape`.
+        ValueError: the model is not functional, its input size is unknown and `input_shape` is not given, or the
+            model cannot take `input_shape`.
     """
     if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
         raise ValueError(f"`model` must be a functional Keras model. Received: {type(model).__name__}")
@@ -147,16 +175,16 @@ def walk(model: keras.Model, input_shape: Sequence[int] | None = None) -> Walk:
     outputs = recorder.run(model, inputs)
     if not recorder.steps:
         raise ValueError(f"`model` must have at least one layer. Received: {model.name}, which has none")
-    return Walk(tuple(recorder.steps), tuple(inputs), tuple(keras.tree.flatten(outputs)))
+    return Graph(tuple(recorder.steps), tuple(inputs), tuple(keras.tree.flatten(outputs)))
 
 
 def size(x: keras.KerasTensor) -> int:
-    """Number of a tensor's values."""
+    """Return the number of values in a tensor."""
     return math.prod(x.shape)
 
 
 class _Recorder:
-    """Runs models on tensors without values, and writes down the steps."""
+    """Runs models on symbolic tensors and records the steps."""
 
     def __init__(self, input_shape: Sequence[int] | None):
         self.input_shape = input_shape
@@ -164,7 +192,7 @@ class _Recorder:
         self._seen: set[int] = set()
 
     def run(self, model: keras.Model, inputs, prefix: str = ""):
-        """The list of the model's outputs."""
+        """Return the model's outputs as a list."""
         graph = keras.Function(model.inputs, model.outputs)
         return graph._run_through_graph(inputs, operation_fn=lambda operation: self._recorded(operation, prefix))
 
@@ -189,14 +217,14 @@ class _Recorder:
     def _outputs(self, operation: keras.Operation, name: str, args, kwargs):
         try:
             if isinstance(operation, layers.Dense) and args[0].shape[-1] != operation.kernel.shape[0]:
-                raise ValueError(f"it takes {operation.kernel.shape[0]} inputs and would get {args[0].shape[-1]}")
+                raise ValueError(f"it takes {operation.kernel.shape[0]} inputs, not {args[0].shape[-1]}")
             outputs = _known(operation, args)
             if outputs is None:
                 outputs = operation.compute_output_spec(*args, **kwargs)
-            # A new object each, since some give back the one they took.
+            # New objects, since some operations return the one they were given.
             outputs = keras.tree.map_structure(lambda x: keras.KerasTensor(x.shape, x.dtype), outputs)
             if any((side or 0) < 1 for x in keras.tree.flatten(outputs) for side in x.shape):
-                raise ValueError(f"nothing is left of {args[0].shape[1:]}")
+                raise ValueError(f"its output would be empty for an input of {args[0].shape[1:]}")
         except ValueError as error:
             reason = " ".join(str(error).split())[:200]
             raise ValueError(
@@ -207,7 +235,7 @@ class _Recorder:
 
 
 def _known(operation: keras.Operation, args: tuple) -> keras.KerasTensor | None:
-    """The output of a layer that was built for this very shape: some layers take long to compute it."""
+    """Return the output of a layer that was built for this very shape, since some layers are slow to compute it."""
     if not isinstance(operation, layers.Layer) or not isinstance(operation.output, keras.KerasTensor):
         return None
     built_for, given = (keras.tree.flatten(x) for x in (operation.input, args))
@@ -222,7 +250,7 @@ def _shapes(model: keras.Model, input_shape: Sequence[int] | None) -> list[tuple
         given = tuple(input_shape)
         if len(own) != 1:
             raise ValueError(
-                f"`input_shape` is for models of one input: {model.name} has {len(own)}. Received: {given}"
+                f"`input_shape` requires a model with one input: {model.name} has {len(own)}. Received: {given}"
             )
         if len(given) != len(own[0]) or not all(isinstance(side, int) and side > 0 for side in given):
             raise ValueError(f"`input_shape` must be {len(own[0])} positive integers. Received: input_shape={given}")
@@ -232,7 +260,7 @@ def _shapes(model: keras.Model, input_shape: Sequence[int] | None) -> list[tuple
     for shape in own:
         if None in shape:
             raise ValueError(
-                f"`input_shape` must be given, (height, width, channels): {model.name} takes any, {shape}. "
+                f"`input_shape` must be given as (height, width, channels): {model.name} takes any size, {shape}. "
                 "Received: input_shape=None"
             )
     return own

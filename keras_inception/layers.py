@@ -1,4 +1,4 @@
-"""The few layers that Keras lacks."""
+"""Layers that Keras lacks."""
 
 import keras
 import numpy as np
@@ -7,25 +7,29 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="keras_inception")
 class LocalResponseNormalization(keras.layers.Layer):
-    """Local response normalisation across channels (Krizhevsky et al. 2012, section 3.3).
+    """Local response normalization across channels (Krizhevsky et al. 2012, section 3.3).
 
-    ``y[c] = x[c] / (bias + alpha * sum(x[c - depth_radius : c + depth_radius + 1] ** 2)) ** beta``,
-    equal to ``tf.nn.local_response_normalization`` with the same arguments. Caffe divides its alpha by the
-    window (``2 * depth_radius + 1``) and TensorFlow does not: Caffe's 1e-4 is 2e-5 here.
+    ``y[c] = x[c] / (bias + alpha * sum(x[c - depth_radius : c + depth_radius + 1] ** 2)) ** beta``, which equals
+    ``tf.nn.local_response_normalization`` with the same arguments. Caffe divides its alpha by the window
+    (``2 * depth_radius + 1``) and TensorFlow does not: Caffe's 1e-4 is 2e-5 here.
 
-    The sum is a 1×1 convolution with a banded kernel, and beta = 0.75 is two square roots and a division, because these
-    are what TFLite's XNNPACK delegate runs; its builtin LRN, and a power, are left to the slow path. In an int8 file
-    roots and division are float, in one stretch: the factor comes first, and its product with x is in 8 bits again.
+    The sum is a 1×1 convolution with a banded kernel, and beta = 0.75 is two square roots and a division, because
+    TFLite's XNNPACK delegate runs these; it leaves TFLite's own LRN, and powers, to slow kernels. In an int8 file the
+    roots and the division run in float, as one block: the factor is computed first, and its product with x is in 8 bits
+    again.
 
-    Input and output: (batch, height, width, channels), channels last, any range. Computed in float32 also
-    under a mixed precision policy.
+    Input and output: (batch, height, width, channels), channels last, any range. Computed in float32 even under a
+    mixed precision policy.
 
     Args:
-        depth_radius: channels on either side that take part in the sum.
-        bias: what is added to the sum, positive.
+        depth_radius: number of channels on either side that the sum includes.
+        bias: positive offset of the sum.
         alpha: factor of the sum.
         beta: exponent.
-        builtin: on TensorFlow, be its own operation, which becomes TFLite's.
+        builtin: use TensorFlow's own operation on that backend, which becomes TFLite's.
+
+    Raises:
+        ValueError: `depth_radius` is negative or `bias` is not positive.
     """
 
     def __init__(self, depth_radius=2, bias=1.0, alpha=2e-5, beta=0.75, builtin=False, **kwargs):
@@ -67,17 +71,17 @@ class LocalResponseNormalization(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_inception")
 class ZeroPaddingShortcut(keras.layers.Layer):
-    """A residual network's shortcut without parameters where the shape changes (1512.03385, section 3.3, option A).
+    """Shortcut of a residual network without parameters where the shape changes (1512.03385, section 3.3, option A).
 
-    (batch, h, w, c) -> (batch, ceil(h / strides), ceil(w / strides), filters), channels last: every pixel in `strides`,
-    and zeros for the channels from c on.
+    Maps (batch, h, w, c) to (batch, ceil(h / strides), ceil(w / strides), filters), channels last: takes one pixel in
+    every `strides`, and pads the channels from c on with zeros.
 
     Args:
-        filters: channels of the output, c or more.
-        strides: 1 or more.
+        filters: channels of the output, at least c.
+        strides: stride, at least 1.
 
     Raises:
-        ValueError: an argument is not as above.
+        ValueError: an argument is out of range.
     """
 
     def __init__(self, filters, strides=2, **kwargs):
@@ -90,7 +94,7 @@ class ZeroPaddingShortcut(keras.layers.Layer):
     def build(self, input_shape):
         if input_shape[-1] > self.filters:
             raise ValueError(
-                f"`filters` must be {input_shape[-1]} or more, as many as come in. Received: filters={self.filters}"
+                f"`filters` must be {input_shape[-1]} or more, the channels of the input. Received: {self.filters}"
             )
 
     def call(self, inputs):
@@ -107,20 +111,20 @@ class ZeroPaddingShortcut(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_inception")
 class CeilAveragePooling2D(keras.layers.Layer):
-    """Average pooling as Caffe has it: windows from the first pixel on, their number rounded up.
+    """Average pooling as in Caffe: windows start at the first pixel, and their number is rounded up.
 
-    A window that goes over the lower or right border is the average of what it sees of the map. On an even side, 3×3/2
-    is Keras' "same", which Keras 3.15 gets wrong on torch; on an odd one "same" would start a pixel earlier.
+    A window that extends past the lower or right border averages the pixels inside the map. On an even side, 3×3/2 is
+    Keras' "same", which Keras 3.15 gets wrong on torch; on an odd side, "same" would start one pixel earlier.
 
-    (batch, h, w, c) -> (batch, ceil((h - pool_size) / strides) + 1, ceil((w - pool_size) / strides) + 1, c), channels
-    last.
+    Maps (batch, h, w, c) to (batch, ceil((h - pool_size) / strides) + 1, ceil((w - pool_size) / strides) + 1, c),
+    channels last.
 
     Args:
-        pool_size: side of a window, `strides` or more.
-        strides: 1 or more.
+        pool_size: side of a window, at least `strides`.
+        strides: stride, at least 1.
 
     Raises:
-        ValueError: an argument is not as above.
+        ValueError: an argument is out of range.
     """
 
     def __init__(self, pool_size=3, strides=2, **kwargs):
@@ -135,7 +139,7 @@ class CeilAveragePooling2D(keras.layers.Layer):
         return self._pool(inputs) / self._pool(inside)
 
     def _pool(self, x):
-        # The rows and columns that a window more would need, and that "valid" leaves out if there is none.
+        # Rows and columns for one more window; "valid" drops them if there is no such window.
         border = (0, self.strides - 1)
         x = ops.pad(x, ((0, 0), border, border, (0, 0)))
         return ops.average_pool(x, self.pool_size, self.strides, "valid", data_format="channels_last")
@@ -150,9 +154,12 @@ class CeilAveragePooling2D(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_inception")
 class SpaceToDepth(keras.layers.Layer):
-    """Blocks of pixels as channels: (batch, h, w, c) -> (batch, h / size, w / size, size * size * c), channels last.
+    """Moves blocks of pixels into channels: (batch, h, w, c) -> (batch, h / size, w / size, size * size * c).
 
-    Of each block first the upper row, from left to right. The sides must be multiples of `size`.
+    Channels last. The pixels of a block follow each other row by row, left to right.
+
+    Args:
+        size: side of a block. The sides of the map must be multiples of it.
     """
 
     def __init__(self, size=2, **kwargs):
@@ -160,7 +167,7 @@ class SpaceToDepth(keras.layers.Layer):
         self.size = size
 
     def call(self, inputs):
-        if keras.backend.backend() == "tensorflow":  # one operation of TFLite
+        if keras.backend.backend() == "tensorflow":  # one operation in TFLite
             import tensorflow as tf
 
             return tf.nn.space_to_depth(inputs, self.size)
@@ -177,12 +184,12 @@ class SpaceToDepth(keras.layers.Layer):
         return {**super().get_config(), "size": self.size}
 
 
-@keras.saving.register_keras_serializable(package="keras_inception")
-class FixedMap(keras.layers.Layer):
-    """A map times another that is given: (batch, h, w, c) -> (batch, h, w, c).
+@keras.saving.register_keras_serializable(package="keras_inception", name="FixedMap")  # as in files
+class ConstantScale(keras.layers.Layer):
+    """Multiplies a map by a constant one: (batch, h, w, c) -> (batch, h, w, c).
 
     Args:
-        values: h rows of w numbers each, for all channels.
+        values: h rows of w numbers, the same for all channels.
     """
 
     def __init__(self, values, **kwargs):
@@ -199,11 +206,18 @@ class FixedMap(keras.layers.Layer):
         return {**super().get_config(), "values": self.values}
 
 
+FixedMap = ConstantScale  # its name before version 0.2
+
+
 @keras.saving.register_keras_serializable(package="keras_inception")
 class FakeQuantization(keras.layers.Layer):
-    """Values as 8 bits can hold them: 256 steps from `low` to `high`, of which one is zero. Shapes stay.
+    """Rounds values to the 256 steps of 8 bits from `low` to `high`, one of which is zero. The shape stays.
 
-    TFLite's converter takes the range from it, and needs no calibration.
+    TFLite's converter takes the range from this layer and needs no calibration.
+
+    Args:
+        low: smallest value.
+        high: largest value.
     """
 
     def __init__(self, low, high, **kwargs):

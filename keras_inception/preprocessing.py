@@ -1,9 +1,10 @@
-"""`Preprocessing`: the one value that tf.data, calibration, metadata, prediction and the README all read."""
+"""`Preprocessing`: the one description of an input that tf.data, calibration, metadata and prediction share."""
 
 import dataclasses
 import json
 import os
 import sys
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,49 +17,51 @@ if TYPE_CHECKING:
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 RESIZED_FIRST = ("shorter", "stretch")
-LARGEST = 2**23  # pixels; what would be larger is not resized as a whole, only to be cropped
-# What becomes of a picture of another shape, for people; `Preprocessing` says it exactly.
+LARGEST = 2**23  # pixels of an intermediate image; a larger one is cropped before it is resized
+# How an image is fitted to the input, in words; `Preprocessing` has the exact rules.
 FITTINGS = {
-    "box": "the middle {crop:.4g} of the largest centred rectangle of the input's shape, resized to the input",
-    "shorter": "resized, in its shape, to cover just {height}×{width}, of which the input is the middle",
-    "stretch": "resized to {height}×{width} whatever its shape, of which the input is the middle",
-    "slim": "the middle {crop:.4g} of each side, resized to the input whatever its shape",
+    "box": "the central {crop:.4g} of the largest centered rectangle of the input's aspect ratio, resized to the input",
+    "shorter": "resized to just cover {height}×{width}, keeping the aspect ratio, then center-cropped to the input",
+    "stretch": "resized to {height}×{width} whatever the aspect ratio, then center-cropped to the input",
+    "central_crop": "the central {crop:.4g} of each side, resized to the input whatever the aspect ratio",
 }
+SLIM = "slim"  # the old name of "central_crop", in files of earlier versions
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """From a picture to a network's input: crop, resize, then ``(pixel - mean) / std`` channel by channel.
+    """Turns an image into a network's input: crop, resize, then ``(pixel - mean) / std`` for each channel.
 
-    How a picture is fitted is where the publishers of weights differ. With c for `crop`, and a half rounded to the even
-    number:
+    Publishers of weights differ in how they fit an image to the input. With c for `crop`, and halves rounded to even:
 
-    - ``"box"``: the largest centred rectangle of the input's shape, each side times c, all in fractions of pixels, is
-      resized to `size`.
-    - ``"shorter"``, torchvision's ``Resize`` and ``CenterCrop``: the picture is resized in its shape so that it just
-      covers round(size / c); the side that sticks out is rounded down. Of this the middle is the input, from
-      round((resized - size) / 2) on. (A picture more than 64 times as long as wide is fitted as by ``"box"``, to a
-      pixel the same, lest it fill the memory.)
-    - ``"stretch"``, Caffe's tools and, with c = 1, Keras' ``load_img(target_size=…)``: the same, but the picture is
-      resized to round(size / c) whatever its shape.
-    - ``"slim"``, TF-slim's ``central_crop`` and TensorFlow 1's ``resize_bilinear``: floor((side - side · c) / 2) is cut
-      off both ends of each side, and the rest is resized to `size` whatever its shape. Pixel i of n is taken at
-      i · rest / n of it, and not at (i + ½) · rest / n - ½ as by every other resize here. For bilinear interpolation
-      without antialiasing alone.
+    - ``"box"``: resize the largest centered rectangle of the input's aspect ratio, each side times c, to `size`. The
+      rectangle is in fractions of pixels.
+    - ``"shorter"``, as torchvision's ``Resize`` and ``CenterCrop``: resize the image, keeping its aspect ratio, so that
+      it just covers round(size / c), with the longer side rounded down. Then take the center, from
+      round((resized - size) / 2) on. (To save memory, an image that would have more than 2**23 pixels after the
+      resize, such as a very long one, is cropped first, as by ``"box"``; the result agrees to a pixel.)
+    - ``"stretch"``, as Caffe's tools and, with c = 1, Keras' ``load_img(target_size=…)``: like ``"shorter"``, but
+      resize to round(size / c) whatever the aspect ratio.
+    - ``"central_crop"``, as TF-slim's ``central_crop`` and TensorFlow 1's ``resize_bilinear``: cut
+      floor((side - side · c) / 2) off both ends of each side, and resize the rest to `size` whatever the aspect ratio.
+      Pixel i of n is sampled at i · rest / n, not at (i + ½) · rest / n - ½ as by every other resize here. Requires
+      bilinear interpolation without antialiasing.
 
     Attributes:
         size: (height, width) of the network's input.
-        mean, std: three figures each, in units of pixels (0 to 255), in the order of `channels`.
+        mean: three numbers in units of pixels (0 to 255), in the order of `channels`.
+        std: three positive numbers, likewise.
         channels: ``"RGB"``, or ``"BGR"`` as Caffe's networks take them.
-        crop: share of the picture that is kept, as said, in (0, 1]; of shorter and stretch in [0.1, 1]. 0.875 is
-            torchvision's 224 of 256.
-        interpolation: of the resize: nearest, bilinear, bicubic or lanczos.
-        fitting: box, shorter, stretch or slim.
-        antialias: whether shrinking averages all pixels, as Pillow does. If not, which is for bilinear (and nearest,
-            where it is all the same), a pixel comes from the four around its place, as in OpenCV and TensorFlow.
+        crop: share of the image to keep, in (0, 1], or in [0.1, 1] for shorter and stretch. 0.875 is torchvision's 224
+            of 256.
+        interpolation: nearest, bilinear, bicubic or lanczos.
+        fitting: box, shorter, stretch or central_crop.
+        antialias: average all pixels when shrinking, as Pillow does. Without it, which requires bilinear or nearest
+            (where it makes no difference), each pixel comes from the four around its position, as in OpenCV and
+            TensorFlow.
 
     Raises:
-        ValueError: a field is not as above.
+        ValueError: a field is out of range.
     """
 
     size: tuple[int, int] = (224, 224)
@@ -87,7 +90,8 @@ class Preprocessing:
         if self.interpolation not in INTERPOLATIONS:
             allowed = ", ".join(INTERPOLATIONS)
             raise ValueError(f"`interpolation` must be one of {allowed}. Received: {self.interpolation!r}")
-        if self.fitting not in tuple(FITTINGS):  # it may be anything, a list too
+        object.__setattr__(self, "fitting", _current_name(self.fitting))
+        if self.fitting not in tuple(FITTINGS):  # a tuple, since an unhashable value must not raise TypeError
             raise ValueError(f"`fitting` must be one of {', '.join(FITTINGS)}. Received: {self.fitting!r}")
         if self.fitting in RESIZED_FIRST and self.crop < 0.1:
             raise ValueError(f"`crop` must be in [0.1, 1] for fitting {self.fitting!r}. Received: crop={self.crop!r}")
@@ -95,31 +99,33 @@ class Preprocessing:
             raise ValueError(f"`antialias` must be True or False. Received: antialias={self.antialias!r}")
         if not self.antialias and self.interpolation not in ("nearest", "bilinear"):
             raise ValueError(f"`antialias` must be True for {self.interpolation} interpolation. Received: False")
-        if self.fitting == "slim" and (self.antialias or self.interpolation != "bilinear"):
+        if self.fitting == "central_crop" and (self.antialias or self.interpolation != "bilinear"):
             raise ValueError(
-                "`fitting` 'slim' goes with bilinear interpolation and antialias=False. "
+                "`fitting` 'central_crop' requires bilinear interpolation and antialias=False. "
                 f"Received: {self.interpolation}, antialias={self.antialias}"
             )
 
     def normalize(self, pixels):
-        """Network input from RGB pixels: (..., 3), 0 to 255, float32 out.
+        """Return the network input for RGB pixels.
 
-        `pixels` is a NumPy array, uint8 or float32, or a float32 tensor of any backend, already of the network's size.
+        Args:
+            pixels: (..., 3), 0 to 255, already of the network's size. A NumPy array, uint8 or float32, or a float32
+                tensor of any backend.
+
+        Returns:
+            float32, (..., 3), in the order of `channels`.
         """
         pixels = pixels[..., ::-1] if self.channels == "BGR" else pixels
-        row = (
-            *pixels.shape[-2:-1],
-            1,
-        )  # TensorFlow takes three times as long to spread three numbers as to spread a row
+        row = (*pixels.shape[-2:-1], 1)  # TensorFlow broadcasts a row three times as fast as three numbers
         return (pixels - np.tile(np.float32(self.mean), row)) / np.tile(np.float32(self.std), row)
 
     def fit(self, picture: "Image.Image | np.ndarray") -> np.ndarray:
-        """Crop and resize a picture, uint8 RGB (height, width, 3), to the network's size, uint8."""
+        """Crop and resize an image, uint8 RGB (height, width, 3), to the network's size, uint8."""
         image = _rgb(picture)
         if self.fitting == "box":
             return self.resize(image, self.size, box_in(image, self.size, self.crop))
-        if self.fitting == "slim":
-            return _slim(np.asarray(image), self.size, self.crop)
+        if self.fitting == "central_crop":
+            return _central_crop(np.asarray(image), self.size, self.crop)
         whole = self._covering(image.width, image.height) if self.fitting == "shorter" else self._before_crop()
         upper, left = (round((outer - inner) / 2) for outer, inner in zip(whole, self.size, strict=True))
         if whole[0] * whole[1] > LARGEST:
@@ -134,7 +140,16 @@ class Preprocessing:
         size: tuple[int, int],
         box: tuple[float, float, float, float] | None = None,
     ) -> np.ndarray:
-        """A picture, or what is in the box (left, upper, right, lower), resized to (height, width), uint8."""
+        """Resize an image, or a box of it.
+
+        Args:
+            picture: uint8 RGB, (height, width, 3).
+            size: (height, width) of the result.
+            box: (left, upper, right, lower) in fractions of pixels; None is the whole image.
+
+        Returns:
+            uint8, (*size, 3).
+        """
         from PIL import Image
 
         image = _rgb(picture)
@@ -148,40 +163,45 @@ class Preprocessing:
         return _bilinear(np.asarray(image), rows, columns)
 
     def _before_crop(self) -> tuple[int, int]:
-        """Height and width of which the input is the middle."""
+        """Return the (height, width) whose center is the input."""
         return round(self.size[0] / self.crop), round(self.size[1] / self.crop)
 
     def _covering(self, width: int, height: int) -> tuple[int, int]:
-        """Height and width of a picture that is resized to cover `_before_crop`."""
+        """Return the (height, width) to which an image is resized to cover `_before_crop`."""
         least_height, least_width = self._before_crop()
         if width * least_height <= height * least_width:
             return height * least_width // width, least_width
         return least_height, width * least_height // height
 
     def __call__(self, picture: "Image.Image | np.ndarray") -> np.ndarray:
-        """Network input, float32 (height, width, 3), from a picture, uint8 RGB (height, width, 3) of any size."""
+        """Return the network input, float32 (height, width, 3), for an image of any size, uint8 RGB."""
         return self.normalize(self.fit(picture).astype(np.float32))
 
     def describe(self) -> str:
-        """What becomes of a picture before it is normalised, in words."""
+        """Describe in words what happens to an image before normalization."""
         height, width = self._before_crop() if self.fitting in RESIZED_FIRST else self.size
         fitted = FITTINGS[self.fitting].format(crop=self.crop, height=height, width=width)
         return f"{fitted}; {self.interpolation} interpolation, {'' if self.antialias else 'not '}antialiased"
 
     def replace(self, **changes) -> "Preprocessing":
-        """A copy with other values for the named fields."""
+        """Return a copy with the named fields changed."""
         return dataclasses.replace(self, **changes)
 
     def without_normalization(self) -> "Preprocessing":
-        """The same crop and resize, but the input is RGB pixels as they are, 0 to 255."""
+        """Return a copy with the same crop and resize whose output is plain RGB pixels, 0 to 255."""
         return self.replace(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), channels="RGB")
 
     def to_json(self) -> str:
+        """Return the fields as a JSON object."""
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> "Preprocessing":
-        """The inverse of `to_json`; ValueError naming the fields if there are others."""
+        """Read what `to_json` returned.
+
+        Raises:
+            ValueError: the text is not a JSON object, has other fields, or a value is out of range.
+        """
         try:
             values = json.loads(text)
         except ValueError as error:
@@ -191,17 +211,20 @@ class Preprocessing:
             raise ValueError(
                 f"preprocessing must be a JSON object of {', '.join(sorted(fields))}. Received: {text:.200}"
             )
+        if values.get("fitting") == SLIM:
+            values["fitting"] = "central_crop"
         return cls(**values)
 
     def save(self, path: str | os.PathLike) -> None:
+        """Write the fields to a JSON file."""
         files.write_json(path, dataclasses.asdict(self))
 
     @classmethod
     def named(cls, name: str, size: tuple[int, int] = (224, 224)) -> "Preprocessing":
-        """One of `NAMED`, or the one in a JSON file of that path, which brings a size of its own.
+        """Return one of `NAMED` at this size, or read a JSON file of this path, which has a size of its own.
 
         Raises:
-            ValueError: no such name, or the file does not hold a preprocessing.
+            ValueError: there is no such name, or the file does not hold a preprocessing.
         """
         if name in NAMED:
             return NAMED[name].replace(size=size)
@@ -215,6 +238,13 @@ class Preprocessing:
                 raise ValueError(f"{name}: {error}") from None
 
 
+def _current_name(fitting):
+    if fitting != SLIM:
+        return fitting
+    warnings.warn("`fitting` 'slim' is now called 'central_crop'", DeprecationWarning, stacklevel=4)
+    return "central_crop"
+
+
 def _is_number(value) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
@@ -222,12 +252,16 @@ def _is_number(value) -> bool:
 def box_in(
     image: "Image.Image", size: tuple[int, int], share: float = 1.0, place: float = 0.5
 ) -> tuple[float, float, float, float]:
-    """The largest rectangle of the shape of `size` in a picture, each side times `share`.
+    """Return the largest rectangle of an aspect ratio within an image, each side times `share`.
 
-    `place` is where it lies along the side that it leaves free: 0 is the left or the top, 0.5 the middle, 1 the end.
+    Args:
+        image: the image.
+        size: (height, width), which gives the aspect ratio.
+        share: factor of both sides, in (0, 1].
+        place: position along the side with room to spare: 0 is left or top, 0.5 the center, 1 right or bottom.
 
     Returns:
-        left, upper, right, lower.
+        (left, upper, right, lower) in fractions of pixels.
     """
     height, width = size
     scale = share * min(image.width / width, image.height / height)
@@ -245,7 +279,7 @@ def _rgb(picture: "Image.Image | np.ndarray") -> "Image.Image":
     return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
-def _slim(pixels: np.ndarray, size: tuple[int, int], crop: float) -> np.ndarray:
+def _central_crop(pixels: np.ndarray, size: tuple[int, int], crop: float) -> np.ndarray:
     upper, left = (int((side - side * crop) / 2) for side in pixels.shape[:2])
     height, width = pixels.shape[0] - 2 * upper, pixels.shape[1] - 2 * left
     rows, columns = np.arange(size[0]) * (height / size[0]), np.arange(size[1]) * (width / size[1])
@@ -253,7 +287,7 @@ def _slim(pixels: np.ndarray, size: tuple[int, int], crop: float) -> np.ndarray:
 
 
 def _bilinear(pixels: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """A picture at the rows and columns given, fractions of pixels between the four nearest; its edge beyond it."""
+    """Sample an image at fractional rows and columns, between the four nearest pixels. Edge pixels are repeated."""
     height, width = pixels.shape[:2]
     rows, columns = np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)
     upper, left = rows.astype(int), columns.astype(int)
@@ -266,10 +300,10 @@ def _bilinear(pixels: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.n
     return np.rint(between(upper) * (1 - down) + between(lower) * down).astype(np.uint8)
 
 
-# What the publishers of weights feed their networks when they test them.
+# How the publishers of weights preprocess images when they evaluate their networks.
 NAMED = {
     # TF-slim's "inception_preprocessing".
-    "inception": Preprocessing(crop=0.875, fitting="slim", antialias=False),
+    "inception": Preprocessing(crop=0.875, fitting="central_crop", antialias=False),
     "unit": Preprocessing(),
     "torchvision": Preprocessing(
         mean=(0.485 * 255, 0.456 * 255, 0.406 * 255),
@@ -277,12 +311,12 @@ NAMED = {
         crop=0.875,
         fitting="shorter",
     ),
-    # torchvision's GoogLeNet with `transform_input`, which takes its own normalisation back to this; and timm's.
+    # torchvision's GoogLeNet with `transform_input`, which converts its own normalization to this; and timm's.
     "torchvision_unit": Preprocessing(crop=0.875, fitting="shorter"),
-    # The examples of keras.applications' Inception networks. (The accuracies it lists were had otherwise: OpenCV's
-    # bicubic resize to a shorter side of 256, and the middle of that; keras-applications, issue 88.)
+    # The examples of keras.applications' Inception networks. (The accuracies listed there were measured differently:
+    # OpenCV's bicubic resize to a shorter side of 256, then a center crop; keras-applications, issue 88.)
     "keras": Preprocessing(interpolation="nearest", fitting="stretch"),
-    # The same of VGG.
+    # The examples of keras.applications' VGG.
     "keras_caffe": Preprocessing(
         mean=(103.939, 116.779, 123.68),
         std=(1.0, 1.0, 1.0),
@@ -290,7 +324,7 @@ NAMED = {
         interpolation="nearest",
         fitting="stretch",
     ),
-    # Its tools resize pictures to 256×256 by OpenCV.
+    # Caffe's tools resize images to 256×256 by OpenCV.
     "caffe": Preprocessing(
         mean=(104.0, 117.0, 123.0),
         std=(1.0, 1.0, 1.0),

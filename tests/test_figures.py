@@ -20,7 +20,7 @@ AWKWARD = ("$5 \\frac{", "日本語", "עברית", "🐱", "a label that goes o
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """The figures that were saved, in order."""
+    """Saved figures, in order."""
     figures = []
     save = Figure.savefig
     monkeypatch.setattr(Figure, "savefig", lambda self, *args, **kw: figures.append(self) or save(self, *args, **kw))
@@ -37,9 +37,9 @@ def pixels(path):
         return np.asarray(image.convert("RGB")).astype(int)
 
 
-def share_of(colour, picture):
-    """Share of a picture's pixels that have a colour."""
-    return np.isclose(picture, np.multiply(to_rgb(colour), 255), atol=2).all(axis=-1).mean()
+def share_of(color, image):
+    """Return the share of an image's pixels that have this color."""
+    return np.isclose(image, np.multiply(to_rgb(color), 255), atol=2).all(axis=-1).mean()
 
 
 def test_a_confusion_picture_shows_counts_totals_and_shares(drawn, tmp_path):
@@ -52,12 +52,12 @@ def test_a_confusion_picture_shows_counts_totals_and_shares(drawn, tmp_path):
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["cat (4)", "dog (6)", "unseen (0)"]
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["cat", "dog", "unseen"]
     np.testing.assert_allclose(axes.images[0].get_array(), [[3 / 4, 1 / 4, 0], [1 / 3, 2 / 3, 0], [0, 0, 0]])
-    assert drawn[0].get_suptitle() == "top-1 70.0%, top-5 100.0%\n10 pictures"
+    assert drawn[0].get_suptitle() == "top-1 70.0%, top-5 100.0%\n10 images"
     assert pixels(tmp_path / "new" / "confusion.png").std() > 10
 
 
 @pytest.mark.parametrize(("classes", "counted", "named"), [(1, True, True), (31, False, True), (101, False, False)])
-def test_a_confusion_picture_of_any_size_can_be_read(drawn, tmp_path, classes, counted, named):
+def test_a_confusion_picture_of_any_size_is_legible(drawn, tmp_path, classes, counted, named):
     labels = tuple(f"class {i}" for i in range(classes))
     confusion_picture(Evaluation(labels, np.eye(classes, dtype=int), top5=1.0, loss=0.0), tmp_path / "confusion.png")
     (axes,) = drawn[0].axes
@@ -67,7 +67,7 @@ def test_a_confusion_picture_of_any_size_can_be_read(drawn, tmp_path, classes, c
     assert 200 < height == width < 2000
 
 
-def test_predictions_are_coloured_by_what_is_right(drawn, tmp_path):
+def test_predictions_are_colored_by_correctness(drawn, tmp_path):
     labels = ("cat", "dog", "bird", "fish")
     pictures = np.full((2, 32, 32, 3), 255, np.uint8)
     probabilities = np.array([[0.6, 0.3, 0.1, 0.0], [0.2, 0.5, 0.0, 0.3]])
@@ -88,7 +88,7 @@ def test_predictions_are_coloured_by_what_is_right(drawn, tmp_path):
     assert shares["wrong"][1] > 0.02
 
 
-def test_pictures_may_differ_in_size_and_classes_be_fewer_than_three(drawn, tmp_path):
+def test_images_of_several_sizes_and_fewer_than_three_classes(drawn, tmp_path):
     pictures = [np.zeros((20, 40, 3), np.uint8), np.zeros((60, 30, 3), np.uint8)]
     prediction_picture(pictures, np.array([[0.5, 0.5], [0.1, 0.9]]), ("a", "b"), [1, 1], tmp_path / "two.png")
     assert texts(drawn[0].axes[1]) == ["a  50%", "b  50%"]
@@ -104,7 +104,7 @@ def test_predictions_that_do_not_match_are_an_error(tmp_path, pictures, probabil
 
 
 @pytest.mark.filterwarnings("error")
-def test_labels_in_any_script_are_drawn_without_a_word(tmp_path):
+def test_labels_in_any_script_are_drawn_without_warnings(tmp_path):
     classes = len(AWKWARD)
     confusion_picture(Evaluation(AWKWARD, np.eye(classes, dtype=int), top5=1.0, loss=0.0), tmp_path / "confusion.png")
     pictures = np.zeros((classes, 8, 8, 3), np.uint8)
@@ -114,7 +114,7 @@ def test_labels_in_any_script_are_drawn_without_a_word(tmp_path):
 
 @pytest.fixture(scope="module")
 def modules():
-    """A network of a reduced module, named as one of GoogLeNet's, and a naive one upon it."""
+    """A network of a module with reductions, named as in GoogLeNet, followed by a naive module."""
     inputs = keras.Input((16, 16, 8))
     x = inception(
         inputs, Filters(1, 2, 3, 4, 5, 6), conv_block=partial(conv, batch_norm=BatchNorm()), name="inception_3a"
@@ -123,7 +123,7 @@ def modules():
     return keras.Model(inputs, x, name="two_modules")
 
 
-def test_a_module_is_drawn_as_it_is_built(drawn, modules, tmp_path):
+def test_a_module_is_drawn_as_built(drawn, modules, tmp_path):
     module_picture(modules, "inception_3a", tmp_path / "reduced.png")
     module_picture(modules, "inception_3b", tmp_path / "naive.png")
     reduced, naive = (texts(figure.axes[0]) for figure in drawn)
@@ -150,7 +150,7 @@ def test_a_module_is_drawn_as_it_is_built(drawn, modules, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["inception_9z", "inception_3a_1x1"])
-def test_what_is_no_module_is_an_error(modules, tmp_path, name):
+def test_other_layers_are_refused(modules, tmp_path, name):
     with pytest.raises(ValueError, match=f"an Inception module of two_modules. Received: name='{name}'"):
         module_picture(modules, name, tmp_path / "none.png")
 
@@ -190,7 +190,7 @@ def test_a_number_is_rounded_to_three_digits(value, text):
     assert _rounded(value) == text
 
 
-def test_matplotlib_is_left_as_it_was(tmp_path):
+def test_matplotlib_is_left_unchanged(tmp_path):
     before = dict(matplotlib.rcParams)
     confusion_picture(Evaluation(("a",), np.array([[1]]), top5=1.0, loss=0.0), tmp_path / "confusion.png")
     assert dict(matplotlib.rcParams) == before

@@ -4,19 +4,16 @@ import pytest
 import tensorflow as tf
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from images import maps
 
 from keras_inception import LocalResponseNormalization
-from keras_inception.layers import CeilAveragePooling2D, ZeroPaddingShortcut
+from keras_inception.layers import CeilAveragePooling2D, ConstantScale, ZeroPaddingShortcut
 
 shapes = st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(1, 5), st.integers(1, 24))
 
 
-def picture(shape, scale=1.0, seed=0):
-    return (scale * np.random.default_rng(seed).normal(size=shape)).astype(np.float32)
-
-
 def exact(x, depth_radius, bias, alpha, beta):
-    """The formula in float64."""
+    """Return the formula's result in float64."""
     x = x.astype(np.float64)
     sums = [(x[..., max(0, c - depth_radius) : c + depth_radius + 1] ** 2).sum(-1) for c in range(x.shape[-1])]
     return x / (bias + alpha * np.stack(sums, axis=-1)) ** beta
@@ -32,18 +29,18 @@ def exact(x, depth_radius, bias, alpha, beta):
     seed=st.integers(0, 99),
 )
 @settings(max_examples=60)
-def test_lrn_is_its_formula_and_tensorflows(shape, scale, depth_radius, bias, alpha, beta, seed):
-    x = picture(shape, scale, seed)
+def test_lrn_equals_its_formula_and_tensorflows(shape, scale, depth_radius, bias, alpha, beta, seed):
+    x = maps(shape, scale, seed)
     arguments = {"depth_radius": depth_radius, "bias": bias, "alpha": alpha, "beta": beta}
     y = LocalResponseNormalization(**arguments)(x)
     np.testing.assert_allclose(y, exact(x, **arguments), rtol=1e-6, atol=1e-30)
-    # Where a sum is far above the bias, TensorFlow's own power is 1.6e-6 off.
+    # TensorFlow's power is off by 1.6e-6 where a sum is far above the bias.
     np.testing.assert_allclose(y, tf.nn.local_response_normalization(x, **arguments), rtol=3e-6, atol=1e-30)
 
 
 @pytest.mark.parametrize("scale", [1.0, 40.0, 400.0])
-def test_lrn_of_googlenet_is_tensorflows(scale):
-    x = picture((2, 14, 14, 192), scale)
+def test_googlenets_lrn_equals_tensorflows(scale):
+    x = maps((2, 14, 14, 192), scale)
     want = tf.nn.local_response_normalization(x, depth_radius=2, bias=1.0, alpha=2e-5, beta=0.75)
     np.testing.assert_allclose(LocalResponseNormalization()(x), want, rtol=1e-6)
 
@@ -55,35 +52,35 @@ def test_lrn_by_hand():
     np.testing.assert_allclose(np.ravel(y), [1, 2, 3, 4] / (2 + 0.5 * sums), rtol=1e-6)
 
 
-def test_lrn_of_nothing_is_nothing():
+def test_lrn_of_zeros_is_zero():
     np.testing.assert_array_equal(LocalResponseNormalization()(np.zeros((1, 2, 2, 8))), np.zeros((1, 2, 2, 8)))
 
 
-def test_lrn_comes_back_from_its_configuration():
+def test_lrn_is_restored_from_its_config():
     layer = LocalResponseNormalization(depth_radius=3, bias=2.0, alpha=0.1, beta=0.5, name="norm")
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
     assert isinstance(again, LocalResponseNormalization)
     assert again.get_config() == layer.get_config()
-    x = picture((2, 3, 3, 9))
+    x = maps((2, 3, 3, 9))
     np.testing.assert_array_equal(again(x), layer(x))
 
 
 @pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
 def test_lrn_computes_in_float32_under_mixed_precision(dtype):
     layer = LocalResponseNormalization(alpha=1.0, dtype=dtype)
-    x = keras.ops.cast(picture((1, 4, 4, 16), scale=300.0), layer.compute_dtype)  # whose squares float16 cannot hold
+    x = keras.ops.cast(maps((1, 4, 4, 16), scale=300.0), layer.compute_dtype)  # float16 cannot hold their squares
     y = layer(x)
     assert keras.backend.standardize_dtype(y.dtype) == layer.compute_dtype
     want = keras.ops.cast(LocalResponseNormalization(alpha=1.0)(keras.ops.cast(x, "float32")), layer.compute_dtype)
     np.testing.assert_array_equal(keras.ops.cast(y, "float32"), keras.ops.cast(want, "float32"))
 
 
-def test_lrn_takes_maps_of_unknown_size():
+def test_lrn_accepts_maps_of_unknown_size():
     inputs = keras.Input((None, None, 6))
     model = keras.Model(inputs, LocalResponseNormalization()(inputs))
     assert model.output_shape == (None, None, None, 6)
     for size in (3, 8):
-        assert model(picture((1, size, size + 1, 6))).shape == (1, size, size + 1, 6)
+        assert model(maps((1, size, size + 1, 6))).shape == (1, size, size + 1, 6)
 
 
 @pytest.mark.parametrize(
@@ -94,15 +91,15 @@ def test_lrn_takes_maps_of_unknown_size():
         ({"bias": -1.0}, r"`bias` must be positive\. Received: bias=-1.0"),
     ],
 )
-def test_lrn_refuses_what_would_divide_by_nothing(argument, match):
+def test_lrn_refuses_arguments_out_of_range(argument, match):
     with pytest.raises(ValueError, match=match):
         LocalResponseNormalization(**argument)
 
 
 @given(shape=shapes, extra=st.integers(0, 9), strides=st.integers(1, 3))
 @settings(deadline=None, max_examples=40)
-def test_the_zero_padding_shortcut_is_its_definition(shape, extra, strides):
-    x = picture(shape)
+def test_the_zero_padding_shortcut_equals_its_definition(shape, extra, strides):
+    x = maps(shape)
     layer = ZeroPaddingShortcut(shape[-1] + extra, strides)
     y = np.asarray(layer(x))
     want = x[:, ::strides, ::strides]
@@ -111,13 +108,13 @@ def test_the_zero_padding_shortcut_is_its_definition(shape, extra, strides):
     assert not y[..., shape[-1] :].any()
 
 
-def test_the_zero_padding_shortcut_takes_maps_of_unknown_size_and_comes_back():
+def test_the_zero_padding_shortcut_accepts_unknown_sizes_and_is_restored():
     inputs = keras.Input((None, None, 4))
     model = keras.Model(inputs, ZeroPaddingShortcut(6, strides=2, name="shortcut")(inputs))
     assert model.output_shape == (None, None, None, 6)
     again = keras.Model.from_config(model.get_config())
     assert again.get_layer("shortcut").get_config() == model.get_layer("shortcut").get_config()
-    x = picture((2, 5, 8, 4))
+    x = maps((2, 5, 8, 4))
     assert again(x).shape == (2, 3, 4, 6)
     np.testing.assert_array_equal(again(x), model(x))
 
@@ -125,20 +122,20 @@ def test_the_zero_padding_shortcut_takes_maps_of_unknown_size_and_comes_back():
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ({"filters": 3}, r"`filters` must be 4 or more, as many as come in\. Received: filters=3"),
+        ({"filters": 3}, r"`filters` must be 4 or more, the channels of the input\. Received: 3"),
         ({"filters": 4, "strides": 0}, r"`strides` must be 1 or more\. Received: strides=0"),
     ],
 )
-def test_the_zero_padding_shortcut_refuses_what_it_cannot_do(arguments, match):
+def test_the_zero_padding_shortcut_refuses_arguments_out_of_range(arguments, match):
     with pytest.raises(ValueError, match=match):
-        ZeroPaddingShortcut(**arguments)(picture((1, 2, 2, 4)))
+        ZeroPaddingShortcut(**arguments)(maps((1, 2, 2, 4)))
 
 
 @given(side=st.tuples(st.integers(4, 9), st.integers(4, 9)), size=st.integers(1, 4), strides=st.integers(1, 4))
 @settings(deadline=None, max_examples=40)
-def test_ceil_pooling_averages_what_its_windows_see(side, size, strides):
+def test_ceil_pooling_averages_the_pixels_inside_the_map(side, size, strides):
     assume(strides <= size)
-    x = picture((2, *side, 3))
+    x = maps((2, *side, 3))
     rows, columns = (-((size - n) // strides) + 1 for n in side)
     want = np.empty((2, rows, columns, 3))
     for row in range(rows):
@@ -150,23 +147,33 @@ def test_ceil_pooling_averages_what_its_windows_see(side, size, strides):
     assert layer.compute_output_shape(x.shape) == want.shape
 
 
-def test_ceil_pooling_takes_maps_of_unknown_size_and_comes_back():
+def test_ceil_pooling_accepts_unknown_sizes_and_is_restored():
     inputs = keras.Input((None, None, 4))
     model = keras.Model(inputs, CeilAveragePooling2D(name="pool")(inputs))
     assert model.output_shape == (None, None, None, 4)
     again = keras.Model.from_config(model.get_config())
     assert again.get_layer("pool").get_config() == model.get_layer("pool").get_config()
-    x = picture((2, 7, 8, 4))
+    x = maps((2, 7, 8, 4))
     assert again(x).shape == (2, 3, 4, 4)
     np.testing.assert_array_equal(again(x), model(x))
 
 
-def test_ceil_pooling_is_same_pooling_on_even_sides():
-    x = picture((2, 8, 6, 4))
+def test_ceil_pooling_equals_same_pooling_on_even_sides():
+    x = maps((2, 8, 6, 4))
     np.testing.assert_allclose(CeilAveragePooling2D()(x), tf.nn.avg_pool2d(x, 3, 2, "SAME"), rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("strides", [0, 4])
-def test_ceil_pooling_refuses_strides_that_leave_pixels_out(strides):
+def test_ceil_pooling_refuses_strides_that_skip_pixels(strides):
     with pytest.raises(ValueError, match=rf"`strides` must be from 1 to `pool_size`, 3\. Received: strides={strides}"):
         CeilAveragePooling2D(3, strides)
+
+
+def test_a_constant_scale_multiplies_and_keeps_its_registered_name():
+    layer = ConstantScale([[0.0, 0.5], [1.25, 1.0]])
+    x = maps((2, 2, 2, 3))
+    np.testing.assert_allclose(layer(x), x * np.array([[0.0, 0.5], [1.25, 1.0]])[:, :, None], rtol=1e-6)
+    config = keras.saving.serialize_keras_object(layer)
+    assert config["registered_name"] == "keras_inception>FixedMap"
+    again = keras.saving.deserialize_keras_object({**config, "class_name": "FixedMap"})
+    np.testing.assert_array_equal(again(x), layer(x))

@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom, and what is kept in them is what they give."""
+"""The notebooks run from top to bottom, and their stored outputs are what they produce."""
 
 import base64
 import re
@@ -24,25 +24,25 @@ def code_cells(notebook):
 
 
 def text_of(cell):
-    """What a cell printed or showed as text."""
+    """Return what a cell printed or displayed as text."""
     printed = [output["text"] for output in cell.outputs if output.get("name") == "stdout"]
     shown = [output["data"].get("text/markdown", "") for output in cell.outputs if "data" in output]
     return "".join(printed + shown)
 
 
 def figures_of(cell):
-    """The PNG files that a cell showed."""
+    """Return the PNG files that a cell displayed."""
     return [base64.b64decode(o["data"]["image/png"]) for o in cell.outputs if "image/png" in o.get("data", {})]
 
 
 def table_of(cells, header):
-    """The rows of the one table that begins so."""
+    """Return the rows of the one table that begins with `header`."""
     (text,) = [text for cell in cells if (text := text_of(cell)).startswith(header)]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()[2:]]
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in NOTEBOOKS.glob("*.ipynb")))
-def test_the_outputs_that_are_kept_are_whole_and_clean(name):
+def test_stored_outputs_are_complete_and_clean(name):
     cells = code_cells(read(name))
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     assert not [output for cell in cells for output in cell.outputs if output.output_type == "error"]
@@ -56,9 +56,9 @@ def test_the_outputs_that_are_kept_are_whole_and_clean(name):
 
 @pytest.fixture
 def execute(tmp_path, monkeypatch):
-    """Runs a notebook with other parameters, in a folder of the test's own, and gives its code cells."""
+    """Return a function that runs a notebook with other parameters in a temporary folder and returns its code cells."""
     for variable in ("JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
-        monkeypatch.setenv(variable, str(tmp_path / variable))  # whatever kernels a user has: this Python's
+        monkeypatch.setenv(variable, str(tmp_path / variable))  # use this Python's kernel, not the user's
     monkeypatch.setenv("TMPDIR", str(tmp_path))
 
     def run(name, parameters):
@@ -74,7 +74,7 @@ def execute(tmp_path, monkeypatch):
 
 @pytest.fixture
 def few(tmp_path):
-    """Twelve pictograms, or what there are, of each of twelve classes in each split."""
+    """Up to twelve pictograms of each of twelve classes in each split."""
     whole = datasets.pictograms(tmp_path / "whole")
     return shutil.copytree(whole, tmp_path / "few", ignore=lambda folder, names: sorted(names)[12:])
 
@@ -91,7 +91,7 @@ def test_googlenet_from_the_paper_to_the_phone(execute, few):
     training = next(index for index, cell in enumerate(cells) if "train(" in cell.source)
     assert [text_of(cell) for cell in cells[:training]] == [text_of(cell) for cell in kept[:training]]
     assert "| 1 |" in text_of(cells[training])
-    assert re.search(r"144 test pictures: top-1 \d+\.\d%", "".join(map(text_of, cells)))
+    assert re.search(r"144 test images: top-1 \d+\.\d%", "".join(map(text_of, cells)))
     assert [len(figures_of(cell)) for cell in cells] == [len(figures_of(cell)) for cell in kept]
 
 
@@ -99,7 +99,7 @@ SMALL = """
 FOLDER = Path("made")
 PICTURES, EPOCHS, SIZE = "few", 1, 32
 for name in ("3b", "4a", "4b", "4c", "4d", "4e", "5b"):
-    del MODULES[name]  # which leaves a network of two modules, in a fifth of the time
+    del MODULES[name]  # leaves a network of two modules, in a fifth of the time
 """
 
 

@@ -1,11 +1,13 @@
 import json
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from images import waves
 from PIL import Image
 from resizes import RESIZES
 
@@ -60,9 +62,9 @@ def test_it_comes_back_from_a_file_with_its_own_size(tmp_path):
         ("crop", 1.1, r"`crop` must be in \(0, 1\]"),
         ("crop", "all", r"`crop` must be in \(0, 1\]"),
         ("interpolation", "area", r"`interpolation` must be one of nearest, .* Received: 'area'"),
-        ("fitting", "shortest", r"`fitting` must be one of box, shorter, stretch, slim\. Received: 'shortest'"),
-        ("fitting", ["box"], r"`fitting` must be one of box, shorter, stretch, slim"),
-        ("fitting", "slim", r"`fitting` 'slim' goes with .* and antialias=False\. Received: bilinear, antialias=True"),
+        ("fitting", "shortest", r"`fitting` must be one of box, shorter, stretch, central_crop\. Received: 'shortest'"),
+        ("fitting", ["box"], r"`fitting` must be one of box, shorter, stretch, central_crop"),
+        ("fitting", "central_crop", r"'central_crop' requires .* antialias=False\. Received: bilinear, antialias=True"),
         ("antialias", 0, r"`antialias` must be True or False\. Received: antialias=0"),
     ],
 )
@@ -74,13 +76,13 @@ def test_a_bad_field_is_named(field, value, match):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", '"inception"', '{"mean_rgb": [0, 0, 0]}', '{"size": {}}'])
-def test_json_that_is_no_preprocessing_is_refused(text):
+def test_other_json_is_refused(text):
     with pytest.raises(ValueError, match=r"preprocessing must be a JSON object|`size` must be"):
         Preprocessing.from_json(text)
 
 
 @pytest.mark.parametrize("fitting", ["shorter", "stretch"])
-def test_a_resize_that_would_fill_the_memory_is_refused(fitting):
+def test_a_resize_that_would_exhaust_memory_is_refused(fitting):
     with pytest.raises(
         ValueError, match=rf"`crop` must be in \[0\.1, 1\] for fitting '{fitting}'\. Received: crop=1e-06"
     ):
@@ -88,7 +90,7 @@ def test_a_resize_that_would_fill_the_memory_is_refused(fitting):
 
 
 @pytest.mark.parametrize("resize", [resize for resize in RESIZES if resize["fitting"] in ("shorter", "stretch")])
-def test_what_would_be_too_large_is_cropped_without_resizing_all_of_it(resize, monkeypatch):
+def test_a_large_intermediate_image_is_cropped_before_it_is_resized(resize, monkeypatch):
     rows, columns = np.mgrid[:60, :70]
     picture = np.stack([rows * 4, columns * 3, rows + columns], axis=-1).astype(np.uint8)  # smooth
     preprocessing = Preprocessing(size=(16, 20), crop=0.3, **resize)
@@ -98,7 +100,7 @@ def test_what_would_be_too_large_is_cropped_without_resizing_all_of_it(resize, m
     assert difference.max() <= (4 if resize["interpolation"] == "nearest" else 1)
 
 
-def test_a_ribbon_takes_no_more_memory_than_another_picture():
+def test_a_very_long_image_takes_no_more_memory():
     ribbon = np.repeat(np.arange(90_000)[:, None, None] % 251, 3, axis=-1).astype(np.uint8)
     fitted = Preprocessing(size=(64, 64), crop=0.875, fitting="shorter").fit(ribbon)
     assert set(np.unique(fitted)) <= {45_000 % 251 - 1, 45_000 % 251, 45_000 % 251 + 1}
@@ -109,7 +111,7 @@ def test_bicubic_without_antialiasing_is_refused():
         Preprocessing(interpolation="bicubic", antialias=False)
 
 
-def test_json_of_before_there_were_fittings_means_what_it_meant():
+def test_json_from_before_there_were_fittings_keeps_its_meaning():
     text = (
         '{"size": [299, 299], "mean": [127.5, 127.5, 127.5], "std": [127.5, 127.5, 127.5], '
         '"channels": "RGB", "crop": 0.875, "interpolation": "bilinear"}'
@@ -118,14 +120,27 @@ def test_json_of_before_there_were_fittings_means_what_it_meant():
     assert old == Preprocessing(size=(299, 299), crop=0.875, fitting="box", antialias=True)
 
 
-def test_an_unknown_name_is_refused_with_those_that_are_known():
+def test_the_old_name_of_a_fitting_warns_and_is_read_from_files():
+    new = NAMED["inception"]
+    old = new.to_json().replace("central_crop", "slim")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert Preprocessing.from_json(old) == new
+    with pytest.warns(DeprecationWarning, match="'slim' is now called 'central_crop'"):
+        assert new.replace(fitting="slim") == new
+    with pytest.warns(DeprecationWarning, match="'slim' is now called 'central_crop'") as warned:
+        assert Preprocessing(crop=0.875, fitting="slim", antialias=False) == new
+    assert warned[0].filename == __file__
+
+
+def test_an_unknown_name_is_refused_and_the_known_ones_are_listed():
     known = "inception, unit, torchvision, torchvision_unit, keras, keras_caffe, caffe"
     match = rf"`preprocessing` must be one of {known}, or a JSON file\. Received: 'vgg'"
     with pytest.raises(ValueError, match=match):
         Preprocessing.named("vgg")
 
 
-def test_a_file_that_is_no_preprocessing_is_named(tmp_path):
+def test_a_file_without_a_preprocessing_is_named(tmp_path):
     path = tmp_path / "picture.json"
     path.write_bytes(b"\x89PNG\r\n\xff")
     with pytest.raises(ValueError, match=r"picture\.json: preprocessing must be a JSON object"):
@@ -149,7 +164,7 @@ def imagenet(pixels):
 
 
 def torchvision_transform_input(pixels):
-    """What torchvision's GoogLeNet makes of ImageNet's normalisation with `transform_input`."""
+    """ImageNet's normalization as torchvision's GoogLeNet converts it with `transform_input`."""
     return imagenet(pixels) * (np.array([0.229, 0.224, 0.225]) / 0.5) + (np.array([0.485, 0.456, 0.406]) - 0.5) / 0.5
 
 
@@ -180,7 +195,7 @@ def test_normalization_of_a_tensor_is_that_of_the_array(pixels):
         np.testing.assert_allclose(got, preprocessing.normalize(pixels), rtol=1e-6, atol=1e-6)
 
 
-def test_without_normalization_pixels_stay_what_they_are(pixels):
+def test_without_normalization_pixels_are_unchanged(pixels):
     raw = NAMED["caffe"].without_normalization()
     np.testing.assert_array_equal(raw.normalize(pixels), pixels)
     assert (raw.size, raw.crop) == (NAMED["caffe"].size, NAMED["caffe"].crop)
@@ -188,20 +203,20 @@ def test_without_normalization_pixels_stay_what_they_are(pixels):
 
 @given(preprocessings, sides, sides)
 @settings(max_examples=60)
-def test_any_picture_fits(preprocessing, height, width):
+def test_an_image_of_any_size_fits(preprocessing, height, width):
     fitted = preprocessing.fit(Image.new("RGB", (width, height), (10, 20, 30)))
     assert fitted.dtype == np.uint8
     assert fitted.shape == (*preprocessing.size, 3)
     np.testing.assert_array_equal(fitted, np.broadcast_to(np.uint8([10, 20, 30]), fitted.shape))
 
 
-def test_a_picture_of_the_networks_size_is_left_alone(pixels):
+def test_an_image_of_the_networks_size_is_unchanged(pixels):
     for resize in RESIZES:
         np.testing.assert_array_equal(Preprocessing(size=(5, 4), **resize).fit(pixels[0]), pixels[0])
 
 
 def coordinates(height, width):
-    """A picture whose red is the row and whose green is the column."""
+    """An image whose red is the row and whose green is the column."""
     rows, columns = np.mgrid[:height, :width]
     return np.stack([rows, columns, np.zeros_like(rows)], axis=-1).astype(np.uint8)
 
@@ -209,14 +224,14 @@ def coordinates(height, width):
 @pytest.mark.parametrize(
     ("picture", "size", "crop", "rows", "columns"),
     [
-        ((200, 100), (100, 100), 1.0, (50, 149), (0, 99)),  # the middle of a tall one
-        ((100, 200), (100, 100), 1.0, (0, 99), (50, 149)),  # the middle of a wide one
-        ((200, 200), (100, 100), 0.5, (50, 149), (50, 149)),  # torchvision's centre crop
-        ((100, 200), (50, 25), 0.5, (25, 73), (88, 111)),  # half of a tall rectangle in a wide picture
-        ((120, 240), (60, 120), 1.0, (0, 118), (0, 238)),  # shrunk whole
+        ((200, 100), (100, 100), 1.0, (50, 149), (0, 99)),  # the center of a tall image
+        ((100, 200), (100, 100), 1.0, (0, 99), (50, 149)),  # the center of a wide image
+        ((200, 200), (100, 100), 0.5, (50, 149), (50, 149)),  # torchvision's center crop
+        ((100, 200), (50, 25), 0.5, (25, 73), (88, 111)),  # half of a tall rectangle in a wide image
+        ((120, 240), (60, 120), 1.0, (0, 118), (0, 238)),  # the whole image, shrunk
     ],
 )
-def test_the_centre_is_cropped_in_the_networks_shape(picture, size, crop, rows, columns):
+def test_the_center_is_cropped_to_the_aspect_ratio_of_the_input(picture, size, crop, rows, columns):
     preprocessing = Preprocessing(size=size, crop=crop, interpolation="nearest")
     fitted = preprocessing.fit(coordinates(*picture)).astype(int)
     for channel, (first, last) in enumerate((rows, columns)):
@@ -224,7 +239,7 @@ def test_the_centre_is_cropped_in_the_networks_shape(picture, size, crop, rows, 
         assert fitted[..., channel].max() == pytest.approx(last, abs=1)
 
 
-def test_shrinking_averages_what_it_leaves_out():
+def test_shrinking_averages_all_pixels():
     checkerboard = np.indices((64, 64)).sum(0) % 2 * 255
     picture = np.repeat(checkerboard[..., None], 3, axis=-1).astype(np.uint8)
     fitted = Preprocessing(size=(8, 8)).fit(picture)
@@ -232,7 +247,7 @@ def test_shrinking_averages_what_it_leaves_out():
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1"])
-def test_pillow_pictures_of_any_mode_become_rgb(mode):
+def test_pillow_images_of_any_mode_become_rgb(mode):
     fitted = Preprocessing(size=(8, 8)).fit(Image.new("RGB", (16, 16), "white").convert(mode))
     np.testing.assert_array_equal(fitted, np.full((8, 8, 3), 255))
 
@@ -244,15 +259,7 @@ def test_a_call_is_fit_and_normalize(pixels):
     np.testing.assert_array_equal(got, preprocessing.normalize(preprocessing.fit(pixels[0]).astype(np.float32)))
 
 
-def picture(height, width, seed=0):
-    """Waves and noise: neither smooth, which would hide a shift, nor flat."""
-    rows, columns = np.mgrid[:height, :width]
-    waves = 90 * np.stack([np.sin(rows / 7), np.cos(columns / 5), np.sin((rows + columns) / 11)], axis=-1)
-    noise = np.random.default_rng(seed).integers(-37, 38, waves.shape)
-    return np.clip(127 + waves + noise, 0, 255).astype(np.uint8)
-
-
-# (height, width): landscape, portrait, square, smaller than any input, a strip, already resized.
+# (height, width): landscape, portrait, square, smaller than any input, very wide, already resized.
 ODD_SIZES = [(375, 500), (501, 333), (77, 77), (19, 31), (40, 399), (256, 341)]
 
 
@@ -266,10 +273,10 @@ ODD_SIZES = [(375, 500), (501, 333), (77, 77), (19, 31), (40, 399), (256, 341)]
         ("torchvision_unit", {"size": (96, 96), "crop": 1.0, "interpolation": "nearest"}, 96, 96),
     ],
 )
-def test_shorter_is_torchvisions_resize_and_centre_crop(shape, name, fields, shorter_side, side):
-    """By torchvision's two steps, spelled out; `test_torchvisions_own_transforms` has its own pixels."""
+def test_shorter_is_torchvisions_resize_and_center_crop(shape, name, fields, shorter_side, side):
+    """Compare with torchvision's two steps, spelled out; `test_torchvisions_own_transforms` has its own pixels."""
     preprocessing = NAMED[name].replace(**fields)
-    image = Image.fromarray(picture(*shape))
+    image = Image.fromarray(waves(*shape))
     longer = int(shorter_side * max(shape) / min(shape))
     resized_size = (shorter_side, longer) if image.width <= image.height else (longer, shorter_side)
     resized = image.resize(resized_size, Image.Resampling[preprocessing.interpolation.upper()])
@@ -279,7 +286,7 @@ def test_shorter_is_torchvisions_resize_and_centre_crop(shape, name, fields, sho
 
 
 def test_torchvisions_own_transforms():
-    """Pixels that torchvision itself gave; golden/make_transforms.py."""
+    """Pixels that torchvision itself returned; golden/make_transforms.py."""
     golden = json.loads((GOLDEN / "tv_transforms.json").read_text())
     step = golden["step"]
     for case in golden["cases"]:
@@ -296,12 +303,12 @@ def test_torchvisions_own_transforms():
 
 @pytest.mark.parametrize("shape", ODD_SIZES)
 def test_shorter_covers_an_input_that_is_not_square(shape):
-    """The whole input is filled, and the picture keeps its shape."""
+    """The image fills the whole input and keeps its aspect ratio."""
     height, width = shape
     places = np.mgrid[:height, :width] * (255 / np.array([height, width]).reshape(2, 1, 1))
     smooth = np.stack([*places, places[0]], axis=-1).astype(np.uint8)
     fitted = Preprocessing(size=(48, 80), crop=0.8, fitting="shorter").fit(smooth).astype(float)
-    scale = min(height / 60, width / 100)  # of the picture's pixels in one of the resized picture's
+    scale = min(height / 60, width / 100)  # pixels of the image per pixel of the resized image
     for channel, side, resized in ((0, height, 48), (1, width, 80)):
         shown = np.ptp(fitted[..., channel]) / 255 * side
         assert shown == pytest.approx((resized - 1) * scale, abs=0.03 * side + 2 * scale)
@@ -312,36 +319,36 @@ def test_shorter_covers_an_input_that_is_not_square(shape):
 def test_stretch_is_keras_load_img(shape, name, size, tmp_path):
     import keras
 
-    Image.fromarray(picture(*shape)).save(tmp_path / "picture.png")
+    Image.fromarray(waves(*shape)).save(tmp_path / "picture.png")
     expected = keras.utils.img_to_array(keras.utils.load_img(tmp_path / "picture.png", target_size=size))
-    np.testing.assert_array_equal(Preprocessing.named(name, size).fit(picture(*shape)), expected)
+    np.testing.assert_array_equal(Preprocessing.named(name, size).fit(waves(*shape)), expected)
 
 
 @pytest.mark.parametrize("shape", ODD_SIZES)
 @pytest.mark.parametrize("size", [(224, 224), (299, 299), (96, 128)])
-def test_slim_is_tensorflows_central_crop_and_resize(shape, size):
-    """As in TF-slim's inception_preprocessing, but that we round to whole levels of 256."""
+def test_central_crop_is_tensorflows(shape, size):
+    """As in TF-slim's inception_preprocessing, except that we round to 256 levels."""
     import tensorflow as tf
 
-    image = tf.image.convert_image_dtype(picture(*shape), tf.float32)
+    image = tf.image.convert_image_dtype(waves(*shape), tf.float32)
     image = tf.image.central_crop(image, central_fraction=0.875)
     resized = tf.compat.v1.image.resize_bilinear(image[None], size, align_corners=False)[0]
-    difference = Preprocessing.named("inception", size).fit(picture(*shape)) - 255 * resized.numpy()
+    difference = Preprocessing.named("inception", size).fit(waves(*shape)) - 255 * resized.numpy()
     assert np.abs(difference).max() < 0.505
 
 
 @pytest.mark.parametrize("shape", ODD_SIZES)
 def test_caffe_stretches_without_antialiasing_and_crops(shape):
-    """OpenCV's bilinear resize is TensorFlow 2's, which is had here; to 256×256, the middle of which is taken."""
+    """OpenCV's bilinear resize equals TensorFlow 2's, used here: to 256×256, then a center crop."""
     import tensorflow as tf
 
-    resized = tf.image.resize(picture(*shape).astype(np.float32), (256, 256), antialias=False).numpy()
-    difference = NAMED["caffe"].fit(picture(*shape)) - resized[16:-16, 16:-16]
+    resized = tf.image.resize(waves(*shape).astype(np.float32), (256, 256), antialias=False).numpy()
+    difference = NAMED["caffe"].fit(waves(*shape)) - resized[16:-16, 16:-16]
     assert np.abs(difference).max() < 0.51
 
 
 @pytest.mark.parametrize(("crop", "shape"), [(0.875, (375, 500)), (1.0, (501, 333)), (0.3, (77, 77))])
-def test_a_box_without_antialiasing_is_the_four_pixels_around(crop, shape):
+def test_a_box_without_antialiasing_samples_the_four_nearest_pixels(crop, shape):
     height, width = shape
     ramp = np.stack([*np.mgrid[:height, :width] / 3, np.zeros(shape)], axis=-1)
     fitted = Preprocessing(size=(20, 30), crop=crop, antialias=False).fit(ramp.astype(np.uint8))
@@ -352,10 +359,10 @@ def test_a_box_without_antialiasing_is_the_four_pixels_around(crop, shape):
     assert np.abs(fitted[0, :, 1] - columns / 3).max() < 1.2
 
 
-def test_the_default_is_as_it_ever_was():
-    """Pillow's resize of a box in fractions of pixels, as runs of before the fittings were trained."""
+def test_the_default_has_not_changed():
+    """Runs from before there were fittings used Pillow's resize of a box in fractions of pixels."""
     for shape in ODD_SIZES:
-        image = Image.fromarray(picture(*shape))
+        image = Image.fromarray(waves(*shape))
         scale = 0.875 * min(image.width / 96, image.height / 64)
         left, upper = (image.width - 96 * scale) / 2, (image.height - 64 * scale) / 2
         box = (left, upper, image.width - left, image.height - upper)
@@ -366,12 +373,12 @@ def test_the_default_is_as_it_ever_was():
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("unit", "the middle 1 of the largest centred rectangle of the input's shape"),
-        ("torchvision", "resized, in its shape, to cover just 256×256"),
-        ("keras", "resized to 224×224 whatever its shape, of which the input is the middle; nearest interpolation"),
-        ("inception", "the middle 0.875 of each side, resized to the input whatever its shape; bilinear"),
+        ("unit", "the central 1 of the largest centered rectangle of the input's aspect ratio"),
+        ("torchvision", "resized to just cover 256×256, keeping the aspect ratio"),
+        ("keras", "resized to 224×224 whatever the aspect ratio, then center-cropped to the input; nearest"),
+        ("inception", "the central 0.875 of each side, resized to the input whatever the aspect ratio; bilinear"),
     ],
 )
-def test_it_says_in_words_what_it_does(name, says):
+def test_it_describes_itself_in_words(name, says):
     assert NAMED[name].describe().startswith(says)
     assert NAMED[name].describe().endswith(", antialiased" if NAMED[name].antialias else ", not antialiased")

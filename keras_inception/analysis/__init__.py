@@ -1,6 +1,6 @@
-"""What a network costs, beside what its paper says.
+"""Count what a network costs, and compare it with its paper.
 
-Works on any functional Keras network. Nothing heavy is imported until it is used.
+Works on any functional Keras network. Heavy modules are imported when a name is first used.
 """
 
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ _HOMES = {
     "Table1": "published",
     "WORKED": "worked",
     "cost": "costs",
-    "multiply_adds": "costs",
+    "multiply_adds": "worked",
     "table1": "published",
 }
 

@@ -11,14 +11,14 @@ from typing import NamedTuple
 import keras
 
 from keras_inception.analysis.grouping import Group, modules
-from keras_inception.graph import Walk, walk
+from keras_inception.graph import Graph, walk
 
 BYTES = {"float32": 4, "float16": 2, "int8": 1}
-HEAD = "head"
+CLASSIFIER = "classifier"
 
 
 class Memory(NamedTuple):
-    """Bytes of the weights, and of the activations where most of them are in memory at once."""
+    """Bytes of the weights, and of the activations at the point where most of them are in memory."""
 
     weights: int
     activations: int
@@ -26,19 +26,19 @@ class Memory(NamedTuple):
 
 @dataclass(frozen=True)
 class Amounts:
-    """What a part of a network costs, for one picture.
+    """Cost of a part of a network, for one image.
 
     Attributes:
-        name: of the part.
-        output_shape: without the batch.
-        parameters: all weights, the moving statistics of batch norm too.
-        trainable: those of them that training changes.
-        macs: multiply-adds of convolution and dense layers; LRN, pooling, batch norm and bias are not counted.
-        lrn_macs: multiply-adds of the banded convolutions in our LRN, which are not in `macs`.
+        name: name of the part.
+        output_shape: shape without the batch dimension.
+        parameters: number of weights, moving statistics of batch norm included.
+        trainable: number of trainable weights.
+        macs: multiply-adds of convolution and dense layers. LRN, pooling, batch norm and biases are not counted.
+        lrn_macs: multiply-adds of the banded convolutions in our LRN, which `macs` leaves out.
         activations: output values of convolution and dense layers, as Radosavovic et al. count them (2003.13678).
-        peak: activations of any layer that are in memory at once, at most. Batch norm, ReLU and the like take no
-            room of their own, and all else is in the order of Keras. Runtimes may do better, or need scratch memory.
-        depth: convolution and dense layers on the longest way from the input to the part's end.
+        peak: largest number of activation values, of any layer, in memory at once. Layers run in the order of
+            Keras; batch norm, ReLU and the like run in place. A runtime may need less, or scratch memory as well.
+        depth: number of convolution and dense layers on the longest path from the input to the end of the part.
     """
 
     name: str
@@ -52,7 +52,14 @@ class Amounts:
     depth: int
 
     def memory(self, dtype: str = "float32") -> Memory:
-        """Bytes if all weights and activations are ``"float32"``, ``"float16"`` or ``"int8"``."""
+        """Return the bytes if all weights and activations are of one type.
+
+        Args:
+            dtype: ``"float32"``, ``"float16"`` or ``"int8"``.
+
+        Raises:
+            ValueError: there is no such type.
+        """
         if dtype not in BYTES:
             raise ValueError(f"`dtype` must be one of {', '.join(BYTES)}. Received: dtype={dtype!r}")
         return Memory(self.parameters * BYTES[dtype], self.peak * BYTES[dtype])
@@ -60,11 +67,12 @@ class Amounts:
 
 @dataclass(frozen=True)
 class Layer(Amounts):
-    """A layer, as often as it is used; shared weights are counted the first time.
+    """One use of a layer. Shared weights are counted the first time.
 
     Attributes:
-        kind: name of its class.
-        module, stage: the parts that it belongs to.
+        kind: name of the layer's class.
+        module: name of the module that it belongs to.
+        stage: name of the stage that it belongs to.
     """
 
     kind: str
@@ -82,16 +90,16 @@ class Module(Amounts):
 
 @dataclass(frozen=True)
 class Stage(Amounts):
-    """Modules in a row whose outputs are of one height and width, ``14×14`` say.
+    """Consecutive modules whose outputs have the same height and width, such as ``14×14``.
 
-    What comes after the last map is the stage ``head``; every auxiliary classifier is a stage of its own.
+    Everything after the last feature map is the stage ``classifier``. Every auxiliary head is a stage of its own.
     """
 
     modules: tuple[str, ...]
 
 
 class Share(NamedTuple):
-    """A stage's part of all multiply-adds; `share` is a fraction of 1."""
+    """A stage's share of all multiply-adds, 0 to 1."""
 
     stage: str
     macs: int
@@ -100,11 +108,12 @@ class Share(NamedTuple):
 
 @dataclass(frozen=True)
 class Budget:
-    """Whether a network's multiply-adds stay within a budget, and where they go. True if they do.
+    """Compares a network's multiply-adds with a budget. True if they are within it.
 
     Attributes:
-        budget, macs: what may be, and what is.
-        stages: the most costly first.
+        budget: allowed multiply-adds.
+        macs: counted multiply-adds.
+        stages: shares of the stages, largest first.
     """
 
     budget: float
@@ -113,6 +122,7 @@ class Budget:
 
     @property
     def holds(self) -> bool:
+        """Return whether the multiply-adds are within the budget."""
         return self.macs <= self.budget
 
     def __bool__(self) -> bool:
@@ -127,21 +137,22 @@ class Budget:
         )
 
     def to_dict(self) -> dict:
-        """Everything as values that JSON has."""
+        """Return all values as JSON can hold them."""
         return {**dataclasses.asdict(self), "holds": self.holds, "stages": [share._asdict() for share in self.stages]}
 
 
 @dataclass(frozen=True)
 class Cost(Amounts):
-    """What a network costs; printed, a table by module.
+    """Cost of a network. Prints as a table by module.
 
     Attributes:
-        input_shape: of the first input, without the batch.
-        layers: in the order in which Keras runs them.
-        modules, stages: in the order of the network, auxiliary classifiers last. Their figures add up to the
-            network's, but for `peak` and `depth`, whose greatest are the network's.
-        uncounted: layers whose multiply-adds are not known and not in `macs`: neither convolution nor dense, and
-            with weights to multiply by.
+        input_shape: shape of the first input without the batch dimension.
+        layers: layers in the order in which Keras runs them.
+        modules: modules in the order of the network, auxiliary heads last. Their figures add up to the network's,
+            except that the network's `peak` and `depth` are the largest of theirs.
+        stages: stages, in the same order and with the same sums.
+        uncounted: layers with weights to multiply by that are neither convolution nor dense. Their multiply-adds
+            are unknown and not in `macs`.
     """
 
     input_shape: tuple[int, ...]
@@ -151,7 +162,7 @@ class Cost(Amounts):
     uncounted: tuple[str, ...]
 
     def within(self, budget: float) -> Budget:
-        """Whether at most `budget` multiply-adds are needed, and which stages take how much of them.
+        """Compare the multiply-adds with a budget, and list each stage's share of them.
 
         Raises:
             ValueError: `budget` is not a positive number.
@@ -162,7 +173,7 @@ class Cost(Amounts):
         return Budget(budget, self.macs, tuple(sorted(shares, key=lambda share: -share.macs)))
 
     def table(self, by: str = "modules") -> str:
-        """The figures as text, one line for each of the ``"layers"``, ``"modules"`` or ``"stages"``."""
+        """Return the figures as text, one line for each of the ``"layers"``, ``"modules"`` or ``"stages"``."""
         if by not in ("layers", "modules", "stages"):
             raise ValueError(f"`by` must be one of layers, modules, stages. Received: by={by!r}")
         header = (by[:-1], "output", "parameters", "MACs", "share", "activations", "peak")
@@ -177,7 +188,7 @@ class Cost(Amounts):
         figures.cost_picture(self, path)
 
     def to_dict(self) -> dict:
-        """Everything as values that JSON has, and the memory in bytes by type."""
+        """Return all values as JSON can hold them, with the memory in bytes by type."""
         return {**dataclasses.asdict(self), "memory": {dtype: self.memory(dtype)._asdict() for dtype in BYTES}}
 
     def __str__(self) -> str:
@@ -196,60 +207,61 @@ class Cost(Amounts):
         if self.lrn_macs:
             yield f"not counted: {self.lrn_macs:,} MACs of LRN's banded convolutions"
         if self.uncounted:
-            yield f"not counted, since unknown: the MACs of {', '.join(self.uncounted)}"
+            yield f"not counted because unknown: the MACs of {', '.join(self.uncounted)}"
 
 
 def cost(model: keras.Model, *, input_shape: Sequence[int] | None = None) -> Cost:
-    """Count what a functional or sequential Keras model costs for one picture, layer by layer.
+    """Count what a functional or sequential Keras model costs for one image, layer by layer.
 
-    Layers of models inside the model are counted one by one too, as ``{model}/{layer}``.
+    Layers of nested models are counted one by one, as ``{model}/{layer}``.
 
     Args:
-        input_shape: (height, width, channels) of the picture; None is the model's own input.
+        model: the model.
+        input_shape: (height, width, channels) of the image; None uses the model's own input.
 
     Raises:
-        ValueError: `model` is not functional; or its input has no known sides and `input_shape` is not given; or it
-            cannot take `input_shape`.
+        ValueError: `model` is not functional, its input size is unknown and `input_shape` is not given, or it cannot
+            take `input_shape`.
     """
-    path = walk(model, input_shape)
-    groups = modules(path)
+    graph = walk(model, input_shape)
+    groups = modules(graph)
     stages = [_stage(group) for group in groups]
     places = {
         id(step): (group.name, stage) for group, stage in zip(groups, stages, strict=True) for step in group.steps
     }
-    layers = dict(zip(map(id, path.steps), _layers(path, places), strict=True))
+    layers = dict(zip(map(id, graph.steps), _layers(graph, places), strict=True))
 
     parts = []
     for group, stage in zip(groups, stages, strict=True):
         members = [layers[id(step)] for step in group.steps]
         parts.append(Module(**_sum(group.name, members), layers=tuple(part.name for part in members), stage=stage))
     rows = [list(row) for _, row in itertools.groupby(parts, key=lambda part: part.stage)]
-    heads = sum(group.head for group in groups)
+    auxiliary = sum(group.auxiliary for group in groups)
     return Cost(
-        **_sum(model.name, parts[len(parts) - heads :] + parts[: len(parts) - heads]),  # ends in the main output
-        input_shape=tuple(path.inputs[0].shape[1:]),
+        **_sum(model.name, parts[len(parts) - auxiliary :] + parts[: len(parts) - auxiliary]),  # the main output last
+        input_shape=tuple(graph.inputs[0].shape[1:]),
         layers=tuple(layers.values()),
         modules=tuple(parts),
         stages=tuple(Stage(**_sum(row[0].stage, row), modules=tuple(part.name for part in row)) for row in rows),
-        uncounted=tuple(step.name for step in path.steps if step.macs is None),
+        uncounted=tuple(step.name for step in graph.steps if step.macs is None),
     )
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of text as a table under the first of them; columns stand right, the first one left."""
+    """Return rows of text as a table under the first row. All columns but the first are right-aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 
 
 def sides(shape: Sequence[int]) -> str:
-    """A shape as text: ``28×28×192``."""
+    """Return a shape as text, such as ``28×28×192``."""
     return "×".join(map(str, shape))
 
 
-def _layers(path: Walk, places: Mapping[int, tuple[str, str]]) -> Iterator[Layer]:
-    depths = {id(x): 0 for x in path.inputs}
-    for step, peak in zip(path.steps, path.peaks(), strict=True):
+def _layers(graph: Graph, places: Mapping[int, tuple[str, str]]) -> Iterator[Layer]:
+    depths = {id(x): 0 for x in graph.inputs}
+    for step, peak in zip(graph.steps, graph.peaks(), strict=True):
         macs = step.macs or 0
         depth = max(depths[id(x)] for x in step.inputs) + (macs > 0)
         depths.update((id(x), depth) for x in step.outputs)
@@ -271,15 +283,15 @@ def _layers(path: Walk, places: Mapping[int, tuple[str, str]]) -> Iterator[Layer
 
 
 def _stage(group: Group) -> str:
-    if group.head:
+    if group.auxiliary:
         return group.name
     shape = group.steps[-1].outputs[0].shape[1:]
     height_width = shape[1:] if keras.config.image_data_format() == "channels_first" else shape[:-1]
-    return HEAD if all(side == 1 for side in height_width) else sides(height_width)
+    return CLASSIFIER if all(side == 1 for side in height_width) else sides(height_width)
 
 
 def _sum(name: str, parts: Sequence[Amounts]) -> dict:
-    """The `Amounts` of parts together."""
+    """Return the summed `Amounts` of several parts."""
     added = ("parameters", "trainable", "macs", "lrn_macs", "activations")
     return {
         "name": name,

@@ -1,10 +1,10 @@
-"""Which layers make up a module: told from the graph first, so that it works on strangers' networks, then from names.
+"""Group a network's layers into modules: by the graph first, so that it works on any network, then by layer names.
 
-Where the whole network goes through one tensor, one module may end and the next begin. What lies between two such
-places is either a single layer, or branches from where they part to where they meet: an Inception module, a residual
-block. Single layers are put together by their names: ``conv1_bn`` belongs to ``conv1``, and ``block1_conv1`` and
-``block1_conv2`` are ``block1``. Where connections span nearly all of a network there is no such place between, and so
-one module: in NASNet, whose cells read the two before them, and in U-Net.
+Wherever all of the network passes through one tensor, a module may end and the next begin. Between two such places lies
+either a single layer, or a set of branches from where they split to where they join: an Inception module or a residual
+block. Single layers are grouped by name: ``conv1_bn`` belongs to ``conv1``, and ``block1_conv1`` and ``block1_conv2``
+make ``block1``. A network whose connections span nearly all of it has no such places and is a single module: U-Net, and
+NASNet, whose cells read the two cells before them.
 """
 
 import itertools
@@ -16,65 +16,66 @@ from typing import NamedTuple
 import keras
 from keras import layers
 
-from keras_inception.graph import Step, Walk
+from keras_inception.graph import Graph, Step
 
 PADDINGS = (layers.ZeroPadding1D, layers.ZeroPadding2D, layers.ZeroPadding3D)
 
 
 class Group(NamedTuple):
-    """A module. `head` says that it is not on the way to the main output, as auxiliary classifiers are not."""
+    """A module. `auxiliary` marks a head that is not on the way to the main output."""
 
     name: str
     steps: list[Step]
-    head: bool = False
+    auxiliary: bool = False
 
 
 class _Unit(NamedTuple):
-    """A single layer, or branches."""
+    """A single layer, or a set of branches."""
 
     name: str
     steps: list[Step]
 
     @property
     def branches(self) -> bool:
+        """Return whether this is a set of branches."""
         return len(self.steps) > 1
 
     @property
     def follows(self) -> bool:
-        """Whether it is a normalisation, an activation, a dropout: no weights to multiply by, and the shape stays."""
+        """Return whether this is a normalization, activation, dropout or the like: no MACs, and the shape stays."""
         step = self.steps[0]
         shapes = {x.shape for x in (*step.inputs, *step.outputs)}
         return not self.branches and step.macs == 0 and len(shapes) == 1
 
 
-def modules(walk: Walk) -> list[Group]:
-    """The modules in the order of the network, and after them the heads; each step is in one of them.
+def modules(graph: Graph) -> list[Group]:
+    """Return the modules in the order of the network, then the auxiliary heads. Each step is in exactly one of them.
 
     The main output is the one that most of the network leads to.
     """
-    ways = [_way_to(output, walk.steps) for output in walk.outputs]
-    main = max(range(len(ways)), key=lambda index: len(ways[index]))
-    groups = _modules(_units(ways[main], walk.inputs, walk.outputs[main]))
-    placed = set(map(id, ways[main]))
-    for way in ways:
-        steps = [step for step in way if id(step) not in placed]
+    paths = [_path_to(output, graph.steps) for output in graph.outputs]
+    main = max(range(len(paths)), key=lambda index: len(paths[index]))
+    groups = _modules(_units(paths[main], graph.inputs, graph.outputs[main]))
+    placed = set(map(id, paths[main]))
+    for path in paths:
+        steps = [step for step in path if id(step) not in placed]
         placed.update(map(id, steps))
         if steps:
-            groups.append(Group(steps[-1].name, steps, head=True))
+            groups.append(Group(steps[-1].name, steps, auxiliary=True))
     return groups
 
 
-def _way_to(output: keras.KerasTensor, steps: Sequence[Step]) -> list[Step]:
-    needed, way = {id(output)}, []
+def _path_to(output: keras.KerasTensor, steps: Sequence[Step]) -> list[Step]:
+    needed, path = {id(output)}, []
     for step in reversed(steps):
         if needed & set(map(id, step.outputs)):
             needed.update(map(id, step.inputs))
-            way.append(step)
-    return way[::-1]
+            path.append(step)
+    return path[::-1]
 
 
 def _units(steps: Sequence[Step], inputs: Sequence[keras.KerasTensor], output: keras.KerasTensor) -> list[_Unit]:
-    """Cut a network wherever one tensor is all that the rest of it reads."""
+    """Cut a network wherever all that follows reads a single tensor."""
     readers = Counter(id(x) for step in steps for x in step.inputs)
     readers[id(output)] += 1
     open_ends = {id(x) for x in inputs if readers[id(x)]}
@@ -93,27 +94,27 @@ def _units(steps: Sequence[Step], inputs: Sequence[keras.KerasTensor], output: k
 
 
 def _shared_name(steps: Sequence[Step]) -> str:
-    """What the names of branches begin with, ``inception_3a`` say, up to an underscore; else that of their end."""
+    """Return the start that the branches' names share up to an underscore, ``inception_3a`` say, else the last name."""
     names = [step.name.split("_") for step in steps if not _is_automatic(step)]
     common = itertools.takewhile(lambda parts: len(set(parts)) == 1, zip(*names, strict=False))
     return "_".join(parts[0] for parts in common) or steps[-1].name
 
 
 def _is_automatic(step: Step) -> bool:
-    """Whether Keras chose the name, such as ``max_pooling2d_3``."""
+    """Return whether Keras chose the name, such as ``max_pooling2d_3``."""
     return bool(re.fullmatch(step.kind.lower() + r"\d*", step.name.rpartition("/")[2].replace("_", "")))
 
 
 def _modules(units: Sequence[_Unit]) -> list[Group]:
     owners = {unit.name for unit in units}
     labels = _labels(units, owners)
-    while apart := _apart(labels) & owners:  # a name that is found again further on says nothing
+    while apart := _apart(labels) & owners:  # a name that recurs further on says nothing
         owners -= apart
         labels = _labels(units, owners)
     groups = [list(group) for _, group in itertools.groupby(zip(labels, units, strict=True), key=lambda pair: pair[0])]
     labels = _stems([(group[0][0], [unit for _, unit in group]) for group in groups])
     joined: list[Group] = []
-    padding: list[Step] = []  # that waits for the convolution or the pooling that it is for
+    padding: list[Step] = []  # belongs to the convolution or pooling that follows
     for label, members in itertools.groupby(zip(labels, groups, strict=True), key=lambda pair: pair[0]):
         steps = padding + [step for _, group in members for _, unit in group for step in unit.steps]
         padding = steps if all(isinstance(step.operation, PADDINGS) for step in steps) else []
@@ -123,7 +124,7 @@ def _modules(units: Sequence[_Unit]) -> list[Group]:
 
 
 def _labels(units: Sequence[_Unit], owners: Collection[str]) -> list[str]:
-    """The name of the layer or of the branches that each belongs to: ``conv2`` for ``conv2_reduce``."""
+    """Return for each unit the name of the layer or the branches that it belongs to: ``conv2`` for ``conv2_reduce``."""
     labels: list[str] = []
     for unit in units:
         label = unit.name
@@ -136,7 +137,7 @@ def _labels(units: Sequence[_Unit], owners: Collection[str]) -> list[str]:
 
 
 def _stems(groups: Sequence[tuple[str, Sequence[_Unit]]]) -> list[str]:
-    """New names for groups of single layers: ``block1`` if there are a ``block1_conv1`` and a ``block1_pool``."""
+    """Return new names for groups of single layers: ``block1`` if there are ``block1_conv1`` and ``block1_pool``."""
     single = [
         sum(bool(step.macs) for unit in units for step in unit.steps) < 2
         and not any(unit.branches or _is_automatic(unit.steps[0]) for unit in units if unit.name == label)
@@ -150,6 +151,6 @@ def _stems(groups: Sequence[tuple[str, Sequence[_Unit]]]) -> list[str]:
 
 
 def _apart(labels: Sequence) -> set:
-    """Labels that are found in several places."""
+    """Return the labels that occur in several separate places."""
     runs = Counter(label for label, _ in itertools.groupby(labels))
     return {label for label, count in runs.items() if count > 1}

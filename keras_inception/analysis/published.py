@@ -1,7 +1,7 @@
-"""Table 1 of Going Deeper with Convolutions (Szegedy et al., arXiv 1409.4842), beside what its columns come to.
+"""Table 1 of Going Deeper with Convolutions (Szegedy et al., 1409.4842), next to what its columns come to.
 
-The published params are in units of 1,024 weights, biases left out, and the ops in millions of multiply-adds: so
-counted, most rows agree. Those that do not are named, and never taken for computed ones.
+The published params are in units of 1,024 weights without biases, and the ops in millions of multiply-adds. Counted
+that way, most rows agree. The rows that do not are named, and their published figures never stand for computed ones.
 """
 
 from dataclasses import dataclass
@@ -10,19 +10,21 @@ from typing import NamedTuple
 from keras_inception.analysis.costs import Amounts, Cost, aligned, cost, sides
 
 K, M = 1024, 1e6
-TOLERANCE = 0.03  # of rounding, and a little
+TOLERANCE = 0.03  # a little more than rounding
 COLUMNS = ("1x1", "3x3_reduce", "3x3", "5x5_reduce", "5x5", "pool_proj")
 
 
 class Published(NamedTuple):
-    """A row as printed; its filters are `keras_inception.models.googlenet.MODULES`. None is an empty cell.
+    """A row as printed. Its filters are `keras_inception.models.googlenet.MODULES`. None is an empty cell.
 
     Attributes:
-        name: our module.
-        patch: size and stride.
-        output: height, width, channels.
-        params: in K.
-        ops: in M.
+        name: name of our module.
+        kind: type of the layer, as printed.
+        patch: kernel size and stride.
+        output: (height, width, channels).
+        depth: number of weighted layers.
+        params: published weights in units of 1,024.
+        ops: published multiply-adds in millions.
     """
 
     name: str
@@ -57,14 +59,14 @@ TABLE_1 = (
 
 @dataclass(frozen=True)
 class Row:
-    """A row of Table 1 and what was counted in the layers that are built from it.
+    """A row of Table 1 and the figures counted in the layers built from it.
 
     Attributes:
-        published: as printed.
-        filters: of the built layers, in the order of `COLUMNS`; None where the row has no such layer.
-        depth: weighted layers that the row adds to the longest way through the network.
-        weights: without biases, what `published.params` should be K of.
-        counted: the row's module in `Cost.modules`, biases and all.
+        published: the row as printed.
+        filters: filters of the built layers, in the order of `COLUMNS`; None where the row has no such layer.
+        depth: number of weighted layers that the row adds to the longest path through the network.
+        weights: number of weights without biases, to compare with `published.params`.
+        counted: the row's module in `Cost.modules`, biases included.
     """
 
     published: Published
@@ -75,7 +77,7 @@ class Row:
 
     @property
     def deviating(self) -> tuple[str, ...]:
-        """Which of "params" and "ops" do not follow from the row's own columns, by more than 3 %."""
+        """Return which of "params" and "ops" differ by more than 3 % from what the row's own columns come to."""
         pairs = (
             ("params", self.published.params, self.weights / K),
             ("ops", self.published.ops, self.counted.macs / M),
@@ -87,19 +89,18 @@ class Row:
 
 @dataclass(frozen=True)
 class Table1:
-    """The table, published and counted; printed, it shows both. The rows of dropout and softmax, which cost nothing,
-    are left out."""
+    """Table 1, published and counted; printing shows both. Dropout and softmax, which cost nothing, are left out."""
 
     rows: tuple[Row, ...]
     whole: Cost
 
     @property
     def deviating(self) -> tuple[Row, ...]:
-        """The rows of which a published figure does not follow from the row's own columns."""
+        """Return the rows with a published figure that does not follow from their own columns."""
         return tuple(row for row in self.rows if row.deviating)
 
     def table(self) -> str:
-        """The columns of the paper; where it has a figure for params and ops, what is counted stands right of it."""
+        """Return the table as text, with the counted figure to the right of each published one."""
         names = [column.replace("x", "×").replace("_", " ") for column in COLUMNS]
         header = ["type", "patch", "output", "depth", *names, "params", "counted", "ops", "counted"]
         lines = [self._line(row) for row in self.rows]
@@ -129,7 +130,7 @@ class Table1:
 
 
 def table1() -> Table1:
-    """Build the paper's GoogLeNet and hold what it costs against the paper's Table 1, row by row."""
+    """Build the paper's GoogLeNet and compare its cost with the paper's Table 1, row by row."""
     from keras_inception.models import GoogLeNet
 
     whole = cost(GoogLeNet())
@@ -146,7 +147,7 @@ def table1() -> Table1:
 
 
 def _filters(module: str, channels: dict[str, int]) -> tuple[int | None, ...]:
-    if module == "conv2":  # the paper has its reduction in the columns of a module
+    if module == "conv2":  # the paper prints its reduction in the columns of a module
         channels = {"conv2_3x3_reduce": channels["conv2_reduce"], "conv2_3x3": channels["conv2"]}
     return tuple(channels.get(f"{module}_{column}") for column in COLUMNS)
 

@@ -1,6 +1,6 @@
 """Worked examples: what a convolution costs, and what becomes of it in the shapes of the Inception papers.
 
-`CORRECTIONS` are about what is often repeated, and wrong.
+`CORRECTIONS` lists claims that are often repeated, and wrong.
 """
 
 from typing import NamedTuple
@@ -9,18 +9,19 @@ from keras_inception.graph import multiply_adds
 
 
 class Kernel(NamedTuple):
-    """A kernel at every position of a map, as `multiply_adds` takes it; no positions for its weights alone."""
+    """A kernel applied at every position of a map; an empty `positions` counts its weights alone."""
 
     positions: tuple[int, ...]
     shape: tuple[int, ...]
 
     @property
     def macs(self) -> int:
+        """Return the multiply-adds, as `multiply_adds` counts them."""
         return multiply_adds(self.positions, self.shape)
 
 
 class Worked(NamedTuple):
-    """The same connection made in two ways."""
+    """One connection built in two ways."""
 
     what: str
     directly: Kernel
@@ -28,17 +29,17 @@ class Worked(NamedTuple):
 
     @property
     def macs(self) -> int:
-        """Of what stands in place of the direct way."""
+        """Return the multiply-adds of the alternative."""
         return sum(kernel.macs for kernel in self.instead)
 
     @property
     def saving(self) -> float:
-        """Share of the multiply-adds that is saved, in [0, 1]."""
+        """Return the share of the multiply-adds that the alternative saves, in [0, 1]."""
         return 1 - self.macs / self.directly.macs
 
 
 class Correction(NamedTuple):
-    """What is often said of these networks, and how it is."""
+    """A claim that is often made about these networks, and the facts."""
 
     said: str
     counted: str

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from keras_inception.exporting.rewrites import Graph, fold_batch_norm
+from keras_inception.exporting.rewrites import fold_batch_norm
 from keras_inception.graph import Step, multiply_adds, walk
 from keras_inception.layers import LocalResponseNormalization
 
@@ -205,7 +205,7 @@ def batch_norm_scale(model: keras.Model, batches: Iterable = ()) -> Scores:
         ValueError: a convolution has none.
     """
     scores = {}
-    for step in (graph := Graph(model)).steps:
+    for step in (graph := walk(model)).steps:
         if isinstance(step.operation, layers.Conv2D) and not isinstance(step.operation, layers.DepthwiseConv2D):
             norm = graph.only_reader(step.outputs[0])
             if norm is None or getattr(norm.operation, "gamma", None) is None:
@@ -224,7 +224,7 @@ def _of_length_1(scores: np.ndarray) -> np.ndarray:
 
 def _ends(model: keras.Model) -> dict[str, str]:
     """Each convolution, and the layer that ends its unit: its ReLU, its batch norm or itself."""
-    graph, ends = Graph(model), {}
+    graph, ends = walk(model), {}
     for step in graph.steps:
         if type(step.operation) is not layers.Conv2D:
             continue

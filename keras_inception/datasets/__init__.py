@@ -1,4 +1,4 @@
-"""From pictures, in folders, shards or sets by name, to tf.data; and the bundled pictograms."""
+"""Labeled images, from folders, shards or named datasets, as tf.data batches; and the bundled pictograms."""
 
 from keras_inception.datasets.augmentation import Augmentation
 from keras_inception.datasets.batches import evaluation_batches, steps_per_epoch, training_batches

@@ -1,4 +1,4 @@
-"""What training does to pictures so that no epoch sees the same ones."""
+"""Augmentation: random changes to training images, so that no two epochs see the same ones."""
 
 import dataclasses
 import functools
@@ -20,43 +20,44 @@ UPPER = {
     **{"brightness": 1.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.5, "lighting": 1.0},
     **{"erase": 1.0, "mixup": 10.0, "cutmix": 10.0},
 }
-CENTRE = 127.5
+CENTER = 127.5
 INTERPOLATIONS = ("bilinear", "mixed")
 MIXED = ("bilinear", "area", "nearest", "bicubic")
-# Standard deviations of ImageNet's colours along their main axes, and these axes as columns: Krizhevsky et al. 2012,
-# section 4.1, has the method; the figures are those of fb.resnet.torch.
+# Standard deviations of ImageNet's colors along their principal axes, and these axes as columns. The method is that of
+# Krizhevsky et al. 2012, section 4.1; the numbers are those of fb.resnet.torch.
 DEVIATIONS = (0.2175, 0.0188, 0.0045)
 AXES = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random crop, flip and colours ("inception preprocessing"; 1409.4842, section 6, after 1312.5402).
+    """Random crop, flip and color changes ("inception preprocessing"; 1409.4842, section 6, after 1312.5402).
 
     Attributes:
-        area: range of the crop's share of the picture's area, in (0, 1]. (1, 1) is no random crop: the picture is
-            fitted as `Preprocessing.fit` does.
-        aspect: range of the crop's width / height in proportion to the network input's, positive.
-        scale: range of the picture's shorter side, in units of the network input's, at which a crop of the input's size
-            is taken anywhere (1409.1556, section 3.1; 1512.03385, section 3.4); None takes the crop by `area`.
-        interpolation: ``"bilinear"``, or ``"mixed"``: by chance bilinear, area, nearest or bicubic, not antialiased
-            (1409.4842, section 6).
-        flip: mirror every other picture left to right, by chance.
+        area: range of the crop's share of the image's area, in (0, 1]. (1, 1) disables the random crop: the image is
+            fitted as by `Preprocessing.fit`.
+        aspect: range of the crop's aspect ratio (width / height) relative to the network input's, positive.
+        scale: range of the image's shorter side, in units of the network input's, from which a crop of the input's size
+            is taken anywhere (1409.1556, section 3.1; 1512.03385, section 3.4). None crops by `area`.
+        interpolation: ``"bilinear"``, or ``"mixed"``: one of bilinear, area, nearest and bicubic at random, without
+            antialiasing (1409.4842, section 6).
+        flip: mirror half of the images left to right, at random.
         brightness: largest shift up or down, as a share of white, in [0, 1].
-        contrast: largest share by which the distance to the mean colour is stretched or shrunk, in [0, 1].
-        saturation: the same of colourfulness, in [0, 1].
-        hue: largest turn of the hue, as a share of the colour wheel, in [0, 0.5].
-        lighting: standard deviation of light along the main axes of ImageNet's colours, in [0, 1]; 0.1 in Krizhevsky
-            et al. 2012.
-        distortions: how many of `DISTORTIONS`, Keras' layers, a batch goes through, drawn anew for each (RandAugment,
-            1909.13719, but that draws for each picture).
-        erase: share of the pictures of which a part, 2 to 33 % of the area, is replaced by noise (random erasing,
+        contrast: largest relative change of the distance to the mean color, in [0, 1].
+        saturation: largest relative change of the saturation, in [0, 1].
+        hue: largest rotation of the hue, as a share of the color wheel, in [0, 0.5].
+        lighting: standard deviation of lighting noise along the principal axes of ImageNet's colors, in [0, 1]; 0.1 in
+            Krizhevsky et al. 2012.
+        distortions: number of `DISTORTIONS`, layers of Keras, applied to a batch and drawn anew for each batch
+            (RandAugment, 1909.13719, which draws for each image).
+        erase: share of the images in which a region, 2 to 33 % of the area, is replaced by noise (random erasing,
             1708.04896), in [0, 1].
-        mixup: alpha of the Beta distribution by which pictures and labels of a batch are mixed in pairs (1710.09412).
-        cutmix: the same for a part of one picture that is set into another (1905.04899). With both, one by chance.
+        mixup: alpha of the Beta distribution by which pairs of images and labels in a batch are mixed (1710.09412).
+        cutmix: alpha of CutMix, which pastes a region of one image into another (1905.04899). With both, one of the
+            two is chosen at random.
 
     Raises:
-        ValueError: a field is not as above.
+        ValueError: a field is out of range.
     """
 
     area: tuple[float, float] = (0.35, 1.0)
@@ -84,7 +85,7 @@ class Augmentation:
                 raise ValueError(f"`{field}` must be two numbers, {allowed}. Received: {field}={value!r}")
             object.__setattr__(self, field, (float(value[0]), float(value[1])))
         if self.scale and self.scale[0] < 1:
-            raise ValueError(f"`scale` must be 1 or more, for the crop to fit in. Received: scale={self.scale}")
+            raise ValueError(f"`scale` must be at least 1 so that the crop fits. Received: scale={self.scale}")
         if self.interpolation not in INTERPOLATIONS:
             allowed = ", ".join(INTERPOLATIONS)
             raise ValueError(f"`interpolation` must be one of {allowed}. Received: {self.interpolation!r}")
@@ -104,20 +105,24 @@ class Augmentation:
 
     @classmethod
     def none(cls) -> "Augmentation":
-        """The one that changes nothing."""
+        """Return an augmentation that changes nothing."""
         return cls(area=(1, 1), aspect=(1, 1), flip=False, brightness=0, contrast=0, saturation=0, hue=0)
 
     def to_dict(self) -> dict:
-        """The fields, as JSON can hold them."""
+        """Return the fields as JSON can hold them."""
         return dataclasses.asdict(self)
 
     def replace(self, **changes) -> "Augmentation":
-        """A copy with other values for the named fields."""
+        """Return a copy with the named fields changed."""
         return dataclasses.replace(self, **changes)
 
     @classmethod
     def from_dict(cls, values: Mapping) -> "Augmentation":
-        """The inverse of `to_dict`; ValueError naming the fields if there are others."""
+        """Read what `to_dict` returned.
+
+        Raises:
+            ValueError: there are other fields, which the message names, or a value is out of range.
+        """
         fields = [field.name for field in dataclasses.fields(cls)]
         unknown = sorted(map(str, set(values) - set(fields))) if isinstance(values, Mapping) else [str(values)]
         if unknown:
@@ -130,12 +135,12 @@ class Augmentation:
     def box(
         self, shape: "tf.Tensor", seed: "tf.Tensor", preprocessing: "Preprocessing"
     ) -> "tuple[tf.Tensor, tf.Tensor]":
-        """The crop to take of a picture: where it begins and how far it goes, int32 (3,) each, as `tf.slice` has them.
+        """Return the crop to take from an image: its begin and size, int32 (3,) each, as for `tf.slice`.
 
         Args:
-            shape: of the picture, int32 (3,).
-            seed: integers, (2,); the same ones as for `apply`.
-            preprocessing: gives the shape of the crop, and its place where there is no random crop.
+            shape: shape of the image, int32 (3,).
+            seed: integers, (2,); the same as for `apply`.
+            preprocessing: gives the aspect ratio of the crop, and its place if there is no random crop.
         """
         import tensorflow as tf
 
@@ -143,16 +148,16 @@ class Augmentation:
         if self.scale:
             return self._scaled_box(shape, own, preprocessing)
         if self.area == (1, 1):
-            return _centre(shape, preprocessing)
+            return _center_box(shape, preprocessing)
         return self._random_box(shape, own, preprocessing)
 
-    def apply(self, picture: "tf.Tensor", seed: "tf.Tensor", size: "tf.Tensor") -> "tf.Tensor":
-        """One picture as training sees it, not yet normalised.
+    def apply(self, image: "tf.Tensor", seed: "tf.Tensor", size: "tf.Tensor") -> "tf.Tensor":
+        """Augment one image; the result is not yet normalized.
 
         Args:
-            picture: uint8 RGB (height, width, 3) of any size: what `box` left of it.
-            seed: integers, (2,); the same ones give the same picture.
-            size: height and width to give it, int32 (2,).
+            image: uint8 RGB (height, width, 3) of any size, cropped to `box`.
+            seed: integers, (2,); the same seed gives the same result.
+            size: (height, width) of the result, int32 (2,).
 
         Returns:
             float32 (*size, 3), 0 to 255.
@@ -161,40 +166,40 @@ class Augmentation:
 
         seeds = tf.unstack(tf.random.split(seed, 6))
         if self.interpolation == "mixed":
-            picture = _resize_by_chance(picture, size, tf.random.fold_in(seed, 6))
+            image = _resize_by_chance(image, size, tf.random.fold_in(seed, 6))
         else:
-            picture = _resize(picture, size)
+            image = _resize(image, size)
         if self.flip:
-            picture = tf.image.stateless_random_flip_left_right(picture, seeds[1])
+            image = tf.image.stateless_random_flip_left_right(image, seeds[1])
         if any((self.brightness, self.contrast, self.saturation, self.hue, self.lighting)):
-            picture = self._change_colours(picture / 255, seed, seeds) * 255
-        return tf.clip_by_value(picture, 0, 255) if self.interpolation == "mixed" else picture
+            image = self._change_colors(image / 255, seed, seeds) * 255
+        return tf.clip_by_value(image, 0, 255) if self.interpolation == "mixed" else image
 
-    def _change_colours(self, picture, seed, seeds):
-        """Of a picture from 0 to 1."""
+    def _change_colors(self, image, seed, seeds):
+        """Change the colors of an image with values from 0 to 1."""
         import tensorflow as tf
 
         if self.brightness:
-            picture = tf.image.stateless_random_brightness(picture, self.brightness, seeds[2])
+            image = tf.image.stateless_random_brightness(image, self.brightness, seeds[2])
         if self.contrast:
-            picture = tf.image.stateless_random_contrast(picture, 1 - self.contrast, 1 + self.contrast, seeds[3])
+            image = tf.image.stateless_random_contrast(image, 1 - self.contrast, 1 + self.contrast, seeds[3])
         if self.saturation:
-            picture = tf.image.stateless_random_saturation(picture, 1 - self.saturation, 1 + self.saturation, seeds[4])
+            image = tf.image.stateless_random_saturation(image, 1 - self.saturation, 1 + self.saturation, seeds[4])
         if self.hue:
-            picture = tf.image.stateless_random_hue(picture, self.hue, seeds[5])
+            image = tf.image.stateless_random_hue(image, self.hue, seeds[5])
         if self.lighting:
             drawn = tf.random.stateless_normal((3,), tf.random.fold_in(seed, 7), stddev=self.lighting)
-            picture += tf.linalg.matvec(AXES, drawn * DEVIATIONS)
-        return tf.clip_by_value(picture, 0, 1)
+            image += tf.linalg.matvec(AXES, drawn * DEVIATIONS)
+        return tf.clip_by_value(image, 0, 1)
 
     def batch_stages(self) -> "list[list[keras.Layer]]":
-        """What `apply_to_batch` does to whole batches: of each list one of Keras' layers, drawn for each batch.
+        """Return the stages of `apply_to_batch`: lists of Keras layers, of which one is drawn for each batch.
 
-        To be called outside of tf.data's functions, for layers make variables.
+        Call it outside of tf.data's functions, since layers create variables.
         """
         import keras
 
-        erasing = keras.layers.RandomErasing((self.erase, self.erase), value_range=(-CENTRE, CENTRE))
+        erasing = keras.layers.RandomErasing((self.erase, self.erase), value_range=(-CENTER, CENTER))
         mixing = [
             *([keras.layers.MixUp(self.mixup)] if self.mixup else []),
             *([keras.layers.CutMix(self.cutmix)] if self.cutmix else []),
@@ -202,11 +207,11 @@ class Augmentation:
         distorting = [getattr(keras.layers, name)(**options) for name, options in DISTORTIONS]
         stages = [*[distorting] * self.distortions, *([[erasing]] if self.erase else []), mixing]
         for layer in (layer for stage in stages for layer in stage):
-            layer.backend.set_backend("tensorflow")  # whichever trains: they run in tf.data
+            layer.backend.set_backend("tensorflow")  # whichever backend trains: the layers run in tf.data
         return [stage for stage in stages if stage]
 
     def _random_box(self, shape, seed, preprocessing):
-        """Where a crop begins and how far it goes; the whole picture if no such crop fits into it."""
+        """Return the begin and size of a crop; the whole image if no such crop fits."""
         import tensorflow as tf
 
         height, width = preprocessing.size
@@ -222,52 +227,53 @@ class Augmentation:
         return begin, extent
 
     def _scaled_box(self, shape, seed, preprocessing):
-        """A crop anywhere, as large as the input is in a picture whose shorter side has been scaled by chance."""
+        """Return a crop anywhere, as large as the input is in an image whose shorter side has a random scale."""
         import tensorflow as tf
 
-        of_scale, of_place = tf.unstack(tf.random.split(seed, 2))
+        scale_seed, place_seed = tf.unstack(tf.random.split(seed, 2))
         scale = (
-            tf.random.stateless_uniform((), of_scale, *self.scale) if self.scale[0] < self.scale[1] else self.scale[0]
+            tf.random.stateless_uniform((), scale_seed, *self.scale) if self.scale[0] < self.scale[1] else self.scale[0]
         )
         largest = tf.reduce_min(tf.cast(shape[:2], tf.float32) / preprocessing.size)
         extent = tf.cast(tf.round(largest / scale * preprocessing.size), tf.int32)
         extent = tf.clip_by_value(extent, 1, shape[:2])
         left_over = tf.cast(shape[:2] - extent + 1, tf.float32)
-        begin = tf.cast(tf.random.stateless_uniform((2,), of_place) * left_over, tf.int32)
+        begin = tf.cast(tf.random.stateless_uniform((2,), place_seed) * left_over, tf.int32)
         return tf.concat([begin, [0]], 0), tf.concat([extent, [3]], 0)
 
 
-# By name, with their options; the strength of each is drawn within these.
+# Keras layers with their options, which bound the random strength.
 DISTORTIONS = (
     ("RandomRotation", {"factor": 0.08}),
     ("RandomShear", {"x_factor": 0.3, "y_factor": 0.3}),
     ("RandomTranslation", {"height_factor": 0.15, "width_factor": 0.15}),
-    ("RandomSharpness", {"factor": 0.5, "value_range": (-CENTRE, CENTRE)}),
-    ("RandomColorDegeneration", {"factor": 0.5, "value_range": (-CENTRE, CENTRE)}),
-    ("RandomGaussianBlur", {"factor": 0.5, "value_range": (-CENTRE, CENTRE)}),
+    ("RandomSharpness", {"factor": 0.5, "value_range": (-CENTER, CENTER)}),
+    ("RandomColorDegeneration", {"factor": 0.5, "value_range": (-CENTER, CENTER)}),
+    ("RandomGaussianBlur", {"factor": 0.5, "value_range": (-CENTER, CENTER)}),
 )
 
 
 def apply_to_batch(
-    stages: "Sequence[Sequence[keras.Layer]]", pictures: "tf.Tensor", labels: "tf.Tensor", seed: "tf.Tensor"
+    stages: "Sequence[Sequence[keras.Layer]]", images: "tf.Tensor", labels: "tf.Tensor", seed: "tf.Tensor"
 ) -> "tuple[tf.Tensor, tf.Tensor]":
-    """A batch changed by `Augmentation.batch_stages`.
+    """Apply the stages of `Augmentation.batch_stages` to a batch.
 
     Args:
-        pictures: float32 (batch, height, width, 3), 0 to 255.
-        labels: one-hot, float32 (batch, classes); where pictures are mixed, so are they.
-        seed: integers, (2,); the same ones give the same batch.
+        stages: what `batch_stages` returned.
+        images: float32 (batch, height, width, 3), 0 to 255.
+        labels: one-hot, float32 (batch, classes); they are mixed like the images.
+        seed: integers, (2,); the same seed gives the same result.
     """
     import tensorflow as tf
 
-    shapes = pictures.shape, labels.shape
-    x = pictures - CENTRE  # what the layers leave empty is grey
+    shapes = images.shape, labels.shape
+    x = images - CENTER  # the layers fill empty areas with 0, which is then gray
     for place, stage in enumerate(stages):
         own = tf.random.fold_in(seed, place)
         drawn = tf.random.stateless_uniform((), own, 0, len(stage), tf.int32)
         branches = [functools.partial(_changed, layer, x, labels, own) for layer in stage]
         x, labels = tf.switch_case(drawn, branches)
-    return tf.ensure_shape(x + CENTRE, shapes[0]), tf.ensure_shape(labels, shapes[1])
+    return tf.ensure_shape(x + CENTER, shapes[0]), tf.ensure_shape(labels, shapes[1])
 
 
 def _changed(layer: "keras.Layer", x: "tf.Tensor", labels: "tf.Tensor", seed: "tf.Tensor"):
@@ -276,7 +282,7 @@ def _changed(layer: "keras.Layer", x: "tf.Tensor", labels: "tf.Tensor", seed: "t
 
 
 def _generator(seed: "tf.Tensor") -> "keras.random.SeedGenerator":
-    """What Keras' layers draw from, but so that it depends on `seed` alone, however often it was drawn before."""
+    """Return a seed generator for Keras' layers that depends on `seed` alone, however often it was used before."""
     import keras
     import tensorflow as tf
 
@@ -292,46 +298,46 @@ def _generator(seed: "tf.Tensor") -> "keras.random.SeedGenerator":
     return Generator()
 
 
-def _resize_by_chance(picture, size, seed):
+def _resize_by_chance(image, size, seed):
     import tensorflow as tf
 
     drawn = tf.random.stateless_uniform((), seed, 0, len(MIXED), tf.int32)
-    pixels = tf.cast(picture, tf.float32)
+    pixels = tf.cast(image, tf.float32)
     resized = tf.switch_case(drawn, [lambda method=method: tf.image.resize(pixels, size, method) for method in MIXED])
     return tf.ensure_shape(resized, (None, None, 3))
 
 
-def _resize(picture, size):
-    """Bilinear; antialiased where it shrinks, which where it grows would change nothing and take twice the time."""
+def _resize(image, size):
+    """Resize bilinearly, antialiased only when shrinking; when growing it changes nothing and takes twice the time."""
     import tensorflow as tf
 
     return tf.cond(
-        tf.reduce_any(tf.shape(picture)[:2] > size),
-        lambda: _resize_antialiased(picture, size),
-        lambda: tf.image.resize(picture, size),
+        tf.reduce_any(tf.shape(image)[:2] > size),
+        lambda: _resize_antialiased(image, size),
+        lambda: tf.image.resize(image, size),
     )
 
 
-def _resize_antialiased(picture, size):
-    """What `tf.image.resize(…, antialias=True)` gives, bit for bit, in a third of the time.
+def _resize_antialiased(image, size):
+    """Return what `tf.image.resize(…, antialias=True)` does, bit for bit, in a third of the time.
 
-    That goes pixel by pixel, three values at a time; here a pixel is a whole row, and then, the picture on its side, a
-    whole column.
+    That goes pixel by pixel, three values at a time. Here a pixel is a whole row and then, after a transpose, a whole
+    column.
     """
     import tensorflow as tf
 
     height, width = tf.unstack(size)
-    on_its_side = tf.transpose(_resize_rows(picture, height), (1, 0, 2))
+    on_its_side = tf.transpose(_resize_rows(image, height), (1, 0, 2))
     return tf.transpose(_resize_rows(on_its_side, width), (1, 0, 2))
 
 
-def _resize_rows(picture, height):
-    """(h, w, channels) -> (height, w, channels), as a picture of one row whose pixels are the rows."""
+def _resize_rows(image, height):
+    """Resize (h, w, channels) to (height, w, channels), as an image of one row whose pixels are the rows."""
     import tensorflow as tf
 
-    rows, columns, channels = tf.unstack(tf.shape(picture))
+    rows, columns, channels = tf.unstack(tf.shape(image))
     resized = tf.raw_ops.ScaleAndTranslate(
-        images=tf.reshape(picture, (1, 1, rows, columns * channels)),
+        images=tf.reshape(image, (1, 1, rows, columns * channels)),
         size=[1, height],
         scale=[1.0, tf.cast(height, tf.float32) / tf.cast(rows, tf.float32)],
         translation=[0.0, 0.0],
@@ -341,8 +347,8 @@ def _resize_rows(picture, height):
     return tf.reshape(resized, (height, columns, channels))
 
 
-def _centre(shape, preprocessing):
-    """Where the crop of `Preprocessing.fit` begins and how far it goes, in whole pixels."""
+def _center_box(shape, preprocessing):
+    """Return the begin and size of the crop of `Preprocessing.fit`, in whole pixels."""
     import tensorflow as tf
 
     sides = tf.cast(shape[:2], tf.float32)

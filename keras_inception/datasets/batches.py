@@ -1,4 +1,4 @@
-"""From pictures to batches: tf.data for training, seeded by epoch and picture, and for evaluation."""
+"""Batches of images as tf.data: for training, seeded by epoch and image, and for evaluation."""
 
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def steps_per_epoch(examples: Examples, batch_size: int) -> int:
-    """Whole batches in an epoch; one, of all pictures, if there are fewer than `batch_size`."""
+    """Return the number of whole batches in an epoch; 1, of all images, if there are fewer than `batch_size`."""
     return max(len(examples) // batch_size, 1)
 
 
@@ -29,25 +29,26 @@ def training_batches(
     augmentation: Augmentation,
     part: tuple[int, int] = (0, 1),
 ) -> "tf.data.Dataset":
-    """One dataset of all epochs from `first_epoch` to `epochs` - 1, `steps_per_epoch` batches each.
+    """Return one dataset of the epochs `first_epoch` to `epochs` - 1, with `steps_per_epoch` batches each.
 
-    The order of an epoch depends on `seed` and the epoch alone, and what is done to a picture on these and its place
-    in `examples`: a run that is resumed at an epoch sees what it would have seen.
+    The order within an epoch depends only on `seed` and the epoch. The augmentation of an image depends only on these
+    and its index in `examples`. A resumed run thus sees what it would have seen.
 
     Args:
-        examples: what to train on; their order matters as said.
-        preprocessing: gives the size and the normalisation.
-        batch_size: pictures in a batch. If there are fewer, all of them are the batch.
-        seed: any integer of 64 bits.
-        first_epoch, epochs: counted from 0.
-        augmentation: what is done to each picture.
-        part: (r, n) gives the rows r::n of each batch, for one of n workers.
+        examples: training images; their order matters, as said.
+        preprocessing: gives the size and the normalization.
+        batch_size: images in a batch. If there are fewer images, one batch holds all of them.
+        seed: any 64-bit integer.
+        first_epoch: first epoch of the dataset, counted from 0.
+        epochs: epoch after the last one.
+        augmentation: random changes to each image.
+        part: (r, n) selects the rows r::n of each batch, for one of n workers.
 
     Returns:
-        Batches of x, float32 (batch, height, width, 3), normalised, and y, int32 (batch,).
+        Batches of x, normalized, float32 (batch, height, width, 3), and y, int32 (batch,).
 
     Raises:
-        ValueError: no pictures, or an argument is out of range.
+        ValueError: there are no images, or an argument is out of range.
     """
     import tensorflow as tf
 
@@ -58,8 +59,8 @@ def training_batches(
     first, workers = part
     if batch % workers:
         raise ValueError(
-            f"`batch_size`, or all pictures if they are fewer, must be a multiple of the {workers} workers. "
-            f"Received: {batch_size=}, {len(examples)} pictures"
+            f"`batch_size`, or the number of images if it is smaller, must be a multiple of the {workers} workers. "
+            f"Received: {batch_size=}, {len(examples)} images"
         )
     epoch_length = steps_per_epoch(examples, batch_size) * batch
     last = tf.constant(len(examples) - 1, tf.int64)
@@ -72,8 +73,8 @@ def training_batches(
         epoch_seed = tf.stack([seed, epoch])
         index = tf.random.experimental.index_shuffle(position % epoch_length, epoch_seed, last)
         picture_seed = tf.random.fold_in(epoch_seed, index)
-        picture = decode(index, lambda shape: augmentation.box(shape, picture_seed, preprocessing))
-        x = tf.ensure_shape(augmentation.apply(picture, picture_seed, size), (*preprocessing.size, 3))
+        image = decode(index, lambda shape: augmentation.box(shape, picture_seed, preprocessing))
+        x = tf.ensure_shape(augmentation.apply(image, picture_seed, size), (*preprocessing.size, 3))
         return preprocessing.normalize(x), labels[index]
 
     positions = tf.data.Dataset.range(first_epoch * epoch_length + first, epochs * epoch_length, workers)
@@ -82,13 +83,13 @@ def training_batches(
 
 
 def evaluation_batches(examples: Examples, preprocessing: "Preprocessing", batch_size: int) -> "tf.data.Dataset":
-    """The pictures in their order, each as `preprocessing` gives it: what prediction and a phone see.
+    """Return the images in order, prepared by `preprocessing` exactly as for prediction and on a phone.
 
     Returns:
-        Batches of x, float32 (batch, height, width, 3), and y, int32 (batch,); the last may be smaller.
+        Batches of x, float32 (batch, height, width, 3), and y, int32 (batch,). The last batch may be smaller.
 
     Raises:
-        ValueError: no pictures, or `batch_size` is below 1.
+        ValueError: there are no images, or `batch_size` is below 1.
     """
     import tensorflow as tf
 
@@ -109,6 +110,6 @@ def evaluation_batches(examples: Examples, preprocessing: "Preprocessing", batch
 
 def _check(examples: Examples, batch_size: int) -> None:
     if not len(examples):
-        raise ValueError("`examples` must hold at least one picture. Received: none")
+        raise ValueError("`examples` must hold at least one image. Received: none")
     if batch_size < 1:
         raise ValueError(f"`batch_size` must be at least 1. Received: {batch_size=}")

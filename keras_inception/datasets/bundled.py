@@ -9,16 +9,16 @@ ARCHIVE = Path(__file__).with_name("pictograms.zip")
 
 
 def pictograms(directory: str | os.PathLike) -> Path:
-    """Unpack the bundled pictograms as the folder `directory`, unless they are there already.
+    """Unpack the bundled pictograms into the folder `directory`, unless they are there already.
 
-    5,849 pictures of 64×64 in 19 classes, in ``train/ validation/ test/``; ``README.md`` beside them names the artists
-    and licences.
+    There are 5,849 images of 64×64 pixels in 19 classes, in ``train/ validation/ test/``. ``README.md`` next to them
+    names the artists and licenses.
 
     Returns:
         The folder, for `open_folder`.
 
     Raises:
-        ValueError: `directory` holds other things, or not all of the pictograms.
+        ValueError: `directory` holds other files, or lacks some of the pictograms.
         OSError: it cannot be written.
     """
     root = Path(directory)
@@ -27,7 +27,7 @@ def pictograms(directory: str | os.PathLike) -> Path:
             _unpack(archive, root)
         missing = sum(not (root / name).exists() for name in archive.namelist())
     if missing:
-        raise ValueError(f"{root} is not empty and lacks {missing} files of the pictograms: remove it or name another")
+        raise ValueError(f"{root} is not empty and lacks {missing} of the pictograms: remove it or choose another")
     return root
 
 
@@ -35,9 +35,9 @@ def _unpack(archive: zipfile.ZipFile, root: Path) -> None:
     root.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=root.parent) as beside:
         whole = Path(beside) / "pictograms"
-        archive.extractall(whole)  # never above `whole`: it takes ".." and roots off the names
+        archive.extractall(whole)  # never outside of `whole`: it strips ".." and root directories from names
         try:
-            whole.rename(root)  # in place of an empty folder too
+            whole.rename(root)  # replaces an empty folder too
         except OSError:
-            if not root.is_dir():  # else another process was first
+            if not root.is_dir():  # otherwise another process was faster
                 raise

@@ -1,4 +1,4 @@
-"""`Examples`: labelled pictures in an order, each to be had by its number, whether they lie in files or in memory."""
+"""`Examples`: labeled images in a fixed order, read by index, whether they are in files or in memory."""
 
 import abc
 import dataclasses
@@ -19,24 +19,25 @@ from keras_inception.datasets.reading import read_picture
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    # From a picture's shape, int32 (3,), to where a crop of it begins and how far it goes, as `tf.slice` has them.
+    # From an image's shape, int32 (3,), to the begin and size of a crop, as for `tf.slice`.
     Crop = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
-# A JPEG whose colours are stored coarser is smoothed across columns, so a part that is decoded alone has other colours
-# at its left and right edge. This many more columns on either side, cut off again, and it has the whole's.
+# Decoders smooth subsampled colors of a JPEG across columns, so that a part decoded alone has other colors at its left
+# and right edges. Decoding this many more columns on either side, and cutting them off, gives the colors of the whole.
 MARGIN = 4
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Examples(abc.ABC):
-    """Labelled pictures in an order.
+    """Labeled images in a fixed order.
 
     Attributes:
-        labels: the number of each one's class, int32 (n,).
-        keys: what tells each from the others wherever the set lies, such as the path below its folder; str (n,).
+        labels: class index of each image, int32 (n,).
+        keys: name of each image that does not depend on where the dataset is stored, such as its path below the
+            folder; str (n,).
     """
 
-    COLUMNS: ClassVar[tuple[str, ...]] = ("labels", "keys")  # the fields that have a value for each picture
+    COLUMNS: ClassVar[tuple[str, ...]] = ("labels", "keys")  # the fields with a value for each image
     labels: np.ndarray
     keys: np.ndarray
 
@@ -45,21 +46,25 @@ class Examples(abc.ABC):
 
     @abc.abstractmethod
     def name(self, index: int) -> str:
-        """What messages call a picture: its path, or where it is in which file."""
+        """Return an image's name for messages: its path, or its file and place in it."""
 
     @abc.abstractmethod
     def read(self, index: int) -> np.ndarray:
-        """A picture as uint8 RGB (height, width, 3), as `read_picture` gives it; ValueError naming it if it is bad."""
+        """Read an image as `read_picture` does, uint8 RGB (height, width, 3).
+
+        Raises:
+            ValueError: the image cannot be read; the message names it.
+        """
 
     @abc.abstractmethod
     def decoder(self) -> "Callable[[tf.Tensor, Crop], tf.Tensor]":
-        """A function for a graph: from a picture's number and a `Crop` to that part of what `read` gives.
+        """Return a function for a graph: from an image's index and a `Crop` to that part of what `read` returns.
 
-        To be called outside of the graph, for it may have to look at all pictures first.
+        Call it outside of the graph, since it may have to look at all images first.
         """
 
     def encoded(self, index: int) -> bytes:
-        """A picture as JPEG or PNG that TensorFlow decodes to what `read` gives: its own bytes, if they are such."""
+        """Return an image as JPEG or PNG that TensorFlow decodes to what `read` returns, its own bytes if possible."""
         from PIL import Image
 
         content = io.BytesIO()
@@ -68,19 +73,19 @@ class Examples(abc.ABC):
 
     @abc.abstractmethod
     def _mark(self, index: int) -> int:
-        """A number that changes with the picture."""
+        """Return a number that changes with the image's content."""
 
     def select(self, indices) -> Self:
-        """These alone, in this order."""
+        """Return the images of these indices, in this order."""
         chosen = np.asarray(indices, np.intp)
         return dataclasses.replace(self, **{column: getattr(self, column)[chosen] for column in self.COLUMNS})
 
     def relabelled(self, labels) -> Self:
-        """The same pictures with other numbers for their classes."""
+        """Return the same images with other class indices."""
         return dataclasses.replace(self, labels=np.asarray(labels, np.int32))
 
     def fingerprint(self) -> str:
-        """A hash of keys, labels and contents in their order: a resumed run notices by it that its data has changed."""
+        """Return a hash of keys, labels and contents in order, by which a resumed run notices changed data."""
         return fingerprint(zip(self.keys, self.labels.tolist(), self._marks(), strict=True))
 
     def _marks(self) -> Iterable[int]:
@@ -88,7 +93,7 @@ class Examples(abc.ABC):
 
 
 def fingerprint(rows: Iterable[tuple[str, int, int]]) -> str:
-    """`Examples.fingerprint` from the key, label and mark of each picture."""
+    """Return `Examples.fingerprint` from the (key, label, mark) of each image."""
     digest = hashlib.sha256()
     for key, label, mark in rows:
         digest.update(os.fsencode(f"{key}\0{label}\0{mark}\0"))
@@ -97,10 +102,11 @@ def fingerprint(rows: Iterable[tuple[str, int, int]]) -> str:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Files(Examples):
-    """Pictures in a file each, at `keys` below the folder `base`.
+    """Images in one file each, at `keys` below the folder `base`.
 
     Attributes:
-        plain: which of them TensorFlow's decoder should read as Pillow does (`examine`), bool (n,).
+        base: path of the folder.
+        plain: whether TensorFlow should decode each image as Pillow does (`examine`), bool (n,).
     """
 
     COLUMNS = (*Examples.COLUMNS, "plain")
@@ -120,7 +126,10 @@ class Files(Examples):
         return decoding(lambda index: tf.io.read_file(paths[index]), self.decodable(), self.read)
 
     def decodable(self) -> np.ndarray:
-        """Which pictures TensorFlow decodes. Some that look plain it refuses, and one such would end the training."""
+        """Return which images TensorFlow decodes, bool (n,).
+
+        It refuses some that look plain, and one of those would end the training.
+        """
         import tensorflow as tf
 
         plain = np.flatnonzero(self.plain).astype(np.int64)
@@ -128,7 +137,7 @@ class Files(Examples):
 
         @tf.autograph.experimental.do_not_convert
         def decoded(index, path):
-            # tf.data would leave out what its result does not depend on.
+            # The result must depend on the decoded image, or tf.data would not decode it.
             return index + 0 * tf.size(_whole(tf.io.read_file(path)), tf.int64)
 
         files = tf.data.Dataset.from_tensor_slices((plain, tf.constant(paths, tf.string)))
@@ -148,18 +157,18 @@ class Files(Examples):
         return zlib.crc32(self._content(index))
 
     def _marks(self) -> Iterable[int]:
-        with ThreadPoolExecutor() as pool:  # each is a file to read
+        with ThreadPoolExecutor() as pool:  # each mark reads a file
             return list(pool.map(self._mark, range(len(self))))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Arrays(Examples):
-    """Pictures in memory.
+    """Images in memory.
 
     Attributes:
-        pictures: uint8 (n, height, width) or (n, height, width, 1 or 3), grey or RGB; or n such pictures of any sizes
-            as an array of objects.
-        source: where they are from, for messages.
+        pictures: uint8 (n, height, width) or (n, height, width, 1 or 3), gray or RGB; or an object array of n such
+            images of any sizes.
+        source: name of the source, for messages.
     """
 
     COLUMNS = (*Examples.COLUMNS, "pictures")
@@ -170,8 +179,8 @@ class Arrays(Examples):
         return f"{self.source}#{self.keys[index]}"
 
     def read(self, index: int) -> np.ndarray:
-        picture = np.atleast_3d(self.pictures[index])
-        return np.ascontiguousarray(np.broadcast_to(picture, (*picture.shape[:2], 3)))
+        image = np.atleast_3d(self.pictures[index])
+        return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
 
     def decoder(self) -> "Callable[[tf.Tensor, Crop], tf.Tensor]":
         return lambda index, crop: _part(_by_python(self.read, index), crop)
@@ -183,11 +192,11 @@ class Arrays(Examples):
 def decoding(
     content: "Callable[[tf.Tensor], tf.Tensor]", plain: np.ndarray, read: Callable[[int], np.ndarray]
 ) -> "Callable[[tf.Tensor, Crop], tf.Tensor]":
-    """`Examples.decoder` of encoded pictures.
+    """Return `Examples.decoder` for encoded images.
 
     Args:
-        content: gives a picture's bytes in the graph.
-        plain: which of them TensorFlow decodes, bool (n,).
+        content: returns an image's bytes in the graph.
+        plain: whether TensorFlow decodes each image, bool (n,).
         read: decodes the others.
     """
     import tensorflow as tf
@@ -205,7 +214,7 @@ def decoding(
 
 
 def tensorflow_decodes(content: bytes) -> bool:
-    """Whether TensorFlow decodes a picture."""
+    """Return whether TensorFlow decodes an image."""
     import tensorflow as tf
 
     try:
@@ -216,30 +225,30 @@ def tensorflow_decodes(content: bytes) -> bool:
 
 
 def _decoded_part(content: "tf.Tensor", crop: "Crop") -> "tf.Tensor":
-    """Of a JPEG no more than the part is decoded."""
+    """Decode part of an image; for a JPEG, nothing else is decoded."""
     import tensorflow as tf
 
     return tf.cond(tf.io.is_jpeg(content), lambda: _part_of_jpeg(content, crop), lambda: _part(_whole(content), crop))
 
 
 def _whole(content: "tf.Tensor") -> "tf.Tensor":
-    """uint8 RGB (height, width, 3) of a plain picture: `decode_jpeg` takes PNG too.
+    """Decode a plain image to uint8 RGB (height, width, 3): `decode_jpeg` accepts PNG too.
 
-    From TensorFlow 2.20 on it takes animations as well, and gives all their frames: these are refused.
+    From TensorFlow 2.20 on it accepts animations as well and returns all of their frames; these are refused.
     """
     import tensorflow as tf
 
     return tf.ensure_shape(tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE"), (None, None, 3))
 
 
-def _part(picture: "tf.Tensor", crop: "Crop") -> "tf.Tensor":
+def _part(image: "tf.Tensor", crop: "Crop") -> "tf.Tensor":
     import tensorflow as tf
 
-    return tf.ensure_shape(tf.slice(picture, *crop(tf.shape(picture))), (None, None, 3))
+    return tf.ensure_shape(tf.slice(image, *crop(tf.shape(image))), (None, None, 3))
 
 
 def _part_of_jpeg(content: "tf.Tensor", crop: "Crop") -> "tf.Tensor":
-    """The same as `_part` of `_whole`, pixel for pixel."""
+    """Return what `_part` of `_whole` does, pixel for pixel."""
     import tensorflow as tf
 
     shape = tf.concat([tf.io.extract_jpeg_shape(content)[:2], [3]], 0)
@@ -256,5 +265,5 @@ def _part_of_jpeg(content: "tf.Tensor", crop: "Crop") -> "tf.Tensor":
 def _by_python(read: Callable[[int], np.ndarray], index: "tf.Tensor") -> "tf.Tensor":
     import tensorflow as tf
 
-    picture = tf.numpy_function(lambda number: read(int(number)), [index], tf.uint8, stateful=False)
-    return tf.ensure_shape(picture, (None, None, 3))
+    image = tf.numpy_function(lambda number: read(int(number)), [index], tf.uint8, stateful=False)
+    return tf.ensure_shape(image, (None, None, 3))

@@ -1,4 +1,4 @@
-"""Fashion-MNIST, 70,000 grey pictures of 28×28 in ten classes (1708.07747), in the files of its publishers."""
+"""Fashion-MNIST (1708.07747), 70,000 gray images of 28×28 pixels in ten classes, in the files of its publishers."""
 
 import gzip
 import os
@@ -11,7 +11,7 @@ import numpy as np
 from keras_inception.datasets.examples import Arrays
 from keras_inception.datasets.splits import Found
 
-# The order and the names are those of the README of the set.
+# Names and order of the dataset's README.
 CLASSES = (
     "T-shirt/top",
     "Trouser",
@@ -25,19 +25,19 @@ CLASSES = (
     "Ankle boot",
 )
 FILES = {"train": "train", "test": "t10k"}
-INSTALLED = Path("/usr/share/datasets/fashion-mnist")  # by Debian's package dataset-fashion-mnist
-UNSIGNED_BYTE = 8  # IDX's number for the type
+INSTALLED = Path("/usr/share/datasets/fashion-mnist")  # Debian's package dataset-fashion-mnist
+UNSIGNED_BYTE = 8  # IDX's code of the type
 
 
 def find_fashion_mnist(folder: str | os.PathLike | None = None) -> Found:
-    """Fashion-MNIST, from the four ``-ubyte.gz`` files in a folder.
+    """Read Fashion-MNIST from the four ``-ubyte.gz`` files in a folder.
 
     Args:
-        folder: None is where Debian's package puts them, and without that Keras' own copy, which it downloads once.
+        folder: None uses the folder of Debian's package if it exists, else Keras' own copy, which it downloads once.
 
     Raises:
         ValueError: a file is missing or damaged.
-        OSError: they cannot be downloaded.
+        OSError: the files cannot be downloaded.
     """
     root = Path(folder) if folder is not None else INSTALLED
     arrays = _downloaded() if folder is None and not root.is_dir() else {split: _read(root, split) for split in FILES}
@@ -45,8 +45,8 @@ def find_fashion_mnist(folder: str | os.PathLike | None = None) -> Found:
     for split, (pictures, labels) in arrays.items():
         if len(labels) != len(pictures) or labels.max(initial=0) >= len(CLASSES):
             raise ValueError(
-                f"{root}: {split} must have a label of 0 to {len(CLASSES) - 1} for each picture. "
-                f"Received: {len(pictures)} pictures, {len(labels)} labels up to {labels.max(initial=0)}"
+                f"{root}: {split} must have a label of 0 to {len(CLASSES) - 1} for each image. "
+                f"Received: {len(pictures)} images, {len(labels)} labels up to {labels.max(initial=0)}"
             )
         splits[split] = Arrays(
             labels=labels.astype(np.int32),
@@ -58,14 +58,16 @@ def find_fashion_mnist(folder: str | os.PathLike | None = None) -> Found:
 
 
 def read_idx(path: str | os.PathLike, dimensions: int) -> np.ndarray:
-    """The array of bytes in a gzipped IDX file: two zeros, the type, the number of dimensions, those, the values.
+    """Read the array of bytes in a gzipped IDX file.
+
+    The file holds two zeros, the type, the number of dimensions, their sizes, and the values.
 
     Raises:
-        ValueError: it is missing, damaged or another kind of file.
+        ValueError: the file is missing, damaged or of another kind.
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"{path} is not there")
+        raise ValueError(f"{path} does not exist")
     try:
         with gzip.open(path) as file:
             content = file.read()
@@ -81,7 +83,7 @@ def read_idx(path: str | os.PathLike, dimensions: int) -> np.ndarray:
 
 
 def _read(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures and labels."""
+    """Return images and labels."""
     begin = folder / FILES[split]
     return read_idx(f"{begin}-images-idx3-ubyte.gz", 3), read_idx(f"{begin}-labels-idx1-ubyte.gz", 1)
 
@@ -91,6 +93,6 @@ def _downloaded() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
     try:
         train, test = keras.datasets.fashion_mnist.load_data()
-    except Exception as error:  # whatever a download raises
+    except Exception as error:  # a download may raise anything
         raise OSError(f"Fashion-MNIST is not in {INSTALLED}, and Keras cannot download it: {error}") from None
     return {"train": train, "test": test}

@@ -1,4 +1,4 @@
-"""Pictures of any common kind as RGB, read by Pillow."""
+"""Read images of any common format as RGB with Pillow."""
 
 import io
 import os
@@ -11,29 +11,29 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-# Pillow would also take PostScript, which it hands to another program, and formats that are not photographs.
+# Pillow would also read PostScript, by running another program, and formats that are not used for photographs.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "PPM")
 
 JPEG_END = b"\xff\xd9"
 PNG_END = b"IEND\xaeB`\x82"
-PNG_PLAIN = (b"\x08\x00", b"\x08\x02")  # bit depth and colour type, bytes 24 and 25: 8 bits, grey or RGB
+PNG_PLAIN = (b"\x08\x00", b"\x08\x02")  # bit depth and color type, bytes 24 and 25: 8 bits, gray or RGB
 
-# Pillow warns of every crooked EXIF block. The filter is set once, since `catch_warnings` is not made for threads.
+# Pillow warns of every malformed EXIF block. The filter is global, since `catch_warnings` is not thread-safe.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def read_picture(path: str | os.PathLike, content: bytes | None = None) -> "np.ndarray":
-    """The picture in a file as uint8 RGB (height, width, 3), turned upright as its EXIF block says.
+    """Read an image file as uint8 RGB (height, width, 3), rotated upright by its EXIF orientation.
 
-    CMYK and palettes are converted, 16-bit grey is scaled to 8 bits, transparent parts show white, of an animation
-    the first frame is taken. Colour profiles are not applied, as no decoder for training applies them.
+    CMYK and palettes are converted, 16-bit gray is scaled to 8 bits, transparent parts become white, and an animation
+    gives its first frame. Color profiles are ignored, as decoders for training ignore them.
 
     Args:
         path: the file.
-        content: the bytes of the picture, if they are no file's; `path` is then what messages call it.
+        content: bytes of the image if they are not in a file of their own; `path` is then its name in messages.
 
     Raises:
-        ValueError: it cannot be read; the message is the path and the reason.
+        ValueError: the image cannot be read; the message is the path and the reason.
     """
     import numpy as np
 
@@ -42,10 +42,10 @@ def read_picture(path: str | os.PathLike, content: bytes | None = None) -> "np.n
 
 
 def examine(path: str | os.PathLike, content: bytes | None = None) -> bool:
-    """Decode a picture to its end; True if it is plain: TensorFlow decodes it to the pixels that `read_picture` gives.
+    """Decode an image completely; return whether it is plain, which TensorFlow decodes to the same pixels.
 
     Raises:
-        ValueError: as `read_picture`.
+        ValueError: the image cannot be read, as for `read_picture`.
     """
     with _opened(path, content) as (image, file):
         _upright_rgb(image)
@@ -58,7 +58,7 @@ def _opened(path: str | os.PathLike, content: bytes | None = None) -> "Iterator[
 
     try:
         if content is None and os.path.exists(path) and not os.path.isfile(path):
-            raise ValueError("not a file")  # opening a pipe would wait for ever
+            raise ValueError("not a file")  # opening a pipe would block forever
         with open(path, "rb") if content is None else io.BytesIO(content) as file:
             if not file.read(1):
                 raise ValueError("empty file")
@@ -66,8 +66,8 @@ def _opened(path: str | os.PathLike, content: bytes | None = None) -> "Iterator[
             with Image.open(file, formats=FORMATS) as image:
                 yield image, file
     except UnidentifiedImageError:
-        raise ValueError(f"{path}: not a picture that can be read") from None
-    except Exception as error:  # Pillow raises whatever the broken part of the file happens to raise
+        raise ValueError(f"{path}: not a readable image") from None
+    except Exception as error:  # Pillow may raise any type of error for a broken file
         reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{path}: {reason}") from None
 
@@ -96,23 +96,26 @@ def _upright_rgb(image: "Image.Image") -> "Image.Image":
 
 
 def _eight_bits(image: "Image.Image") -> "Image.Image":
-    """16-bit grey scaled to 8 bits: Pillow's own conversion clips at 255."""
+    """Scale 16-bit gray to 8 bits, since Pillow's own conversion clips at 255."""
     import numpy as np
     from PIL import Image
 
     values = np.asarray(image)
     if image.mode == "F" or values.min() < 0 or values.max() > 65535:
-        raise ValueError("its grey levels are not of 8 or 16 bits, so their range is not known")
+        raise ValueError("its gray levels do not have 8 or 16 bits, so their range is unknown")
     return Image.fromarray((values / 257).round().astype(np.uint8))
 
 
 def _orientation(image: "Image.Image") -> int:
-    """EXIF's orientation, 1 to 8; 1, upright, if there is none. Of a loaded image, for Pillow turns TIFF by itself."""
+    """Return EXIF's orientation, 1 to 8; 1, upright, if there is none.
+
+    The image must be loaded, since Pillow then rotates TIFF by itself.
+    """
     from PIL import ExifTags
 
     try:
         return image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # a broken EXIF block does not make the picture worthless
+    except Exception:  # the image is good even if its EXIF block is not
         return 1
 
 
@@ -121,7 +124,7 @@ def _is_plain(image: "Image.Image", file: BinaryIO) -> bool:
     head = file.read(26)
     file.seek(-len(PNG_END), os.SEEK_END)
     tail = file.read()
-    if image.format == "JPEG":  # without its end mark Pillow may still take it, TensorFlow does not
+    if image.format == "JPEG":  # Pillow may read a JPEG without its end mark, TensorFlow does not
         return image.mode in ("L", "RGB") and tail.endswith(JPEG_END)
     if image.format == "PNG":
         return head[24:] in PNG_PLAIN and not image.has_transparency_data and tail == PNG_END and _is_sound_png(file)
@@ -129,7 +132,7 @@ def _is_plain(image: "Image.Image", file: BinaryIO) -> bool:
 
 
 def _is_sound_png(file: BinaryIO) -> bool:
-    """Whether all checksums are right: TensorFlow insists on those that Pillow passes over."""
+    """Return whether all checksums are right: TensorFlow checks those that Pillow ignores."""
     from PIL import Image
 
     file.seek(0)

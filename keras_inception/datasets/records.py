@@ -1,4 +1,4 @@
-"""TFRecord files as randomly accessible pictures: where in them each picture's bytes lie, found out once."""
+"""TFRecord files as images with random access: an index, made once, says where each image's bytes are."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ import numpy as np
 
 from keras_inception.datasets.examples import Examples, decoding, tensorflow_decodes
 from keras_inception.datasets.reading import examine, read_picture
-from keras_inception.datasets.splits import Progress, Skipped
+from keras_inception.datasets.splits import Found, Progress, Skipped
 from keras_inception.utils import files
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from keras_inception.datasets.examples import Crop
 
 INDEX = "keras-inception-index.npz"
-HEADER, FOOTER = 12, 4  # bytes around a record: its length and that one's checksum; its own checksum
+HEADER, FOOTER = 12, 4  # bytes around a record: its length with a checksum; its own checksum
 DTYPES: dict[str, type] = {
     "labels": np.int32,
     "keys": object,
@@ -37,7 +37,7 @@ DTYPES: dict[str, type] = {
 
 
 class Keys(NamedTuple):
-    """What the values of a picture are called in its `tf.train.Example`; None if there are none such."""
+    """Names of an image's values in its `tf.train.Example`; None if there is no such value."""
 
     image: str = "image/encoded"
     label: str = "image/class/label"
@@ -47,15 +47,16 @@ class Keys(NamedTuple):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Records(Examples):
-    """Pictures in TFRecord files.
+    """Images in TFRecord files.
 
     Attributes:
         shards: paths of the files.
-        shard: which of them each is in, int32 (n,).
-        record: its place there, counted from 0, int32 (n,).
-        offset, length: where there its encoded bytes lie, int64 (n,).
-        crc: their CRC-32, uint32 (n,).
-        plain: whether TensorFlow decodes them as Pillow does, bool (n,).
+        shard: index of each image's file, int32 (n,).
+        record: index of its record in the file, int32 (n,).
+        offset: position of its encoded bytes in the file, int64 (n,).
+        length: number of its encoded bytes, int64 (n,).
+        crc: CRC-32 of these bytes, uint32 (n,).
+        plain: whether TensorFlow decodes the image as Pillow does, bool (n,).
     """
 
     COLUMNS = (*Examples.COLUMNS, "shard", "record", "offset", "length", "crc", "plain")
@@ -71,12 +72,16 @@ class Records(Examples):
         return f"{self.shards[self.shard[index]]}#{self.record[index]}"
 
     def content(self, index: int) -> bytes:
-        """The encoded picture; ValueError if it is not what it was when the index was made."""
+        """Return the encoded image.
+
+        Raises:
+            ValueError: it has changed since the index was made.
+        """
         with open(self.shards[self.shard[index]], "rb", buffering=0) as file:
             file.seek(self.offset[index])
             content = file.read(self.length[index])
         if zlib.crc32(content) != self.crc[index]:
-            raise ValueError(f"{self.name(index)}: the record is corrupted, or the file is no longer the one indexed")
+            raise ValueError(f"{self.name(index)}: the record is corrupted, or has changed since it was indexed")
         return content
 
     def read(self, index: int) -> np.ndarray:
@@ -99,12 +104,12 @@ class Records(Examples):
 
 
 class Index(NamedTuple):
-    """What is in some TFRecord files.
+    """Contents of TFRecord files.
 
     Attributes:
-        records: those that can be read; their labels are as the files have them.
-        names: what the files call each label; empty if they do not.
-        skipped: the others.
+        records: readable images, with the labels that the files give them.
+        names: class name of each label in the files; empty if they have none.
+        skipped: records that cannot be used.
     """
 
     records: Records
@@ -113,35 +118,37 @@ class Index(NamedTuple):
 
 
 def open_index(shards: Sequence[str], keys: Keys, *, fresh: bool = False, progress: Progress | None = None) -> Index:
-    """The index of TFRecord files in one folder: the one that lies beside them, or one made now and left there.
+    """Return the index of TFRecord files in one folder; read it from there, or make it and leave it there.
 
     Args:
         shards: paths of the files.
-        keys: what their values are called.
-        fresh: read the files in any case, which proves their checksums.
-        progress: called with (files read, files in all) while they are read.
+        keys: names of their values.
+        fresh: read the files even if there is an index, which verifies their checksums.
+        progress: called with (files read, all files) while they are read.
 
     Raises:
-        ValueError: a file is corrupted, or holds other things.
+        ValueError: a file is corrupted or holds something else.
     """
     beside = os.path.join(os.path.dirname(shards[0]), INDEX)
     index = None if fresh else _load(beside, shards)
     if index is None:
         index = make_index(shards, keys, progress=progress)
-        with contextlib.suppress(OSError):  # the folder may be somebody else's
+        with contextlib.suppress(OSError):  # the folder may be read-only
             save_index(index)
     return index
 
 
 def make_index(shards: Sequence[str], keys: Keys, *, sound: bool = False, progress: Progress | None = None) -> Index:
-    """Read TFRecord files to their end.
+    """Read TFRecord files to their end and index them.
 
     Args:
-        shards, keys, progress: as for `open_index`.
-        sound: every picture is known to be one that TensorFlow decodes, so they are not decoded.
+        shards: as for `open_index`.
+        keys: as for `open_index`.
+        sound: TensorFlow is known to decode all images, so they are not decoded here.
+        progress: as for `open_index`.
 
     Raises:
-        ValueError: as `open_index`.
+        ValueError: as for `open_index`.
     """
     columns: dict[str, list] = {name: [] for name in Records.COLUMNS}
     names: dict[int, str] = {}
@@ -160,7 +167,7 @@ def make_index(shards: Sequence[str], keys: Keys, *, sound: bool = False, progre
 
 
 def save_index(index: Index) -> None:
-    """Leave an index beside its files."""
+    """Write an index next to its files."""
     records = index.records
     columns = {name: getattr(records, name) for name in Records.COLUMNS}
     columns["keys"] = np.array([os.fsencode(key) for key in records.keys], bytes)
@@ -174,8 +181,45 @@ def save_index(index: Index) -> None:
         np.savez_compressed(beside, rest=np.array(json.dumps(rest)), **columns)
 
 
+def sorted_into(
+    splits: Mapping[str, Sequence[str]], index: Index, names: Mapping[int, str], *, where: str, strict: bool
+) -> Found:
+    """Divide an index into splits by file, and renumber its labels from 0.
+
+    Args:
+        splits: the files of each split.
+        index: the index of all files.
+        names: class name of each label; if empty, names are made from the labels.
+        where: name of the dataset in messages.
+        strict: raise an error for a record that cannot be used.
+
+    Raises:
+        ValueError: a label has no name, or `strict` is set and a record cannot be used.
+    """
+    if strict and index.skipped:
+        listed = "\n".join(f"{name}: {reason}" for name, reason in index.skipped)
+        raise ValueError(f"{len(index.skipped)} of the records cannot be used:\n{listed}")
+    records = index.records
+    used = np.unique(records.labels).tolist()
+    names = names or {label: f"class {label}" for label in used}
+    nameless = [label for label in used if label not in names]
+    if nameless:
+        raise ValueError(f"{where} has no name for the class with label {nameless[0]}")
+    known = sorted(names)
+    records = records.relabelled(np.searchsorted(known, records.labels))
+    members = {
+        split: np.isin(records.shard, [records.shards.index(path) for path in paths]) for split, paths in splits.items()
+    }
+    return Found(
+        where,
+        tuple(names[label] for label in known),
+        {split: records.select(np.flatnonzero(chosen)) for split, chosen in members.items()},
+        index.skipped,
+    )
+
+
 def _load(path: str, shards: Sequence[str]) -> Index | None:
-    """The index in a file; None if there is none, or not of these files."""
+    """Return the index in a file; None if there is none or it belongs to other files."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             columns = {name: stored[name] for name in Records.COLUMNS}
@@ -203,7 +247,7 @@ class _Read(NamedTuple):
 
 
 def _read(path: str, keys: Keys, sound: bool) -> _Read:
-    """The rows of an index that one file makes, without the number of the file."""
+    """Return the index rows of one file, without the column of the file's index."""
     columns: dict[str, list] = {name: [] for name in Records.COLUMNS if name != "shard"}
     names: dict[int, str] = {}
     skipped = []
@@ -233,7 +277,7 @@ def _read(path: str, keys: Keys, sound: bool) -> _Read:
 
 
 def _walk(path: str, keys: Keys) -> Iterator[tuple[int, bytes, int, bytes, bytes]]:
-    """Of each record of a file, its checksums proven: where its picture begins, that, label, text and file name."""
+    """Yield (offset, image, label, text, filename) for each record, verifying checksums."""
     import tensorflow as tf
 
     features = {keys.image: tf.io.FixedLenFeature((), tf.string), keys.label: tf.io.FixedLenFeature((), tf.int64)}

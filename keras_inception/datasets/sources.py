@@ -1,4 +1,4 @@
-"""`open_data`: a set of pictures by where it is, a folder or a name."""
+"""`open_data`: open a dataset by its folder or name."""
 
 import os
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from keras_inception.datasets.tfds import find_tfds
 from keras_inception.utils.suggestions import did_you_mean
 
 FASHION_MNIST, TFDS = "fashion_mnist", "tfds"
-KINDS = f"a folder of pictures or of TFRecord shards, {FASHION_MNIST}, {FASHION_MNIST}:FOLDER or {TFDS}:NAME"
+KINDS = f"a folder of images or of TFRecord shards, {FASHION_MNIST}, {FASHION_MNIST}:FOLDER or {TFDS}:NAME"
 
 
 def open_data(
@@ -25,29 +25,30 @@ def open_data(
     labels: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> Splits:
-    """Open a set of pictures to train with.
+    """Open a dataset for training.
 
     Args:
         source: one of
 
-            - a folder of pictures, see `open_folder`;
-            - a folder of TFRecord shards, those of `write_shards` or others in TF-slim's convention;
+            - a folder of images, see `open_folder`;
+            - a folder of TFRecord shards, written by `write_shards` or others in TF-slim's convention;
             - ``fashion_mnist``, or ``fashion_mnist:FOLDER`` with its four files;
-            - ``tfds:NAME``, a set of tensorflow-datasets by its name there (``NAME/config:version``).
+            - ``tfds:NAME``, a dataset of tensorflow-datasets by its name there (``NAME/config:version``).
 
-            What is there as a path goes before a name.
-        validation: share of each class, in [0, 1), that is cut out of train if there is no other validation split.
-            Each class of two or more pictures then has some in both.
-        seed: of that cut. It goes by the pictures' names, so that most stay where they are when others are added.
-        strict: make what would be skipped an error, and prove hashes and checksums where there are any.
-        labels: the classes in their order, if they are known. By default all that have training pictures.
-        progress: called with (done, in all) while pictures or shards are looked at.
+            An existing path takes precedence over a name.
+        validation: share of each class, in [0, 1), to cut out of train if there is no other validation split. Each
+            class with two or more images then has some in both.
+        seed: seed of that cut. The cut depends on the images' names, so that most stay in their split when others are
+            added.
+        strict: raise an error for anything that would be skipped, and verify hashes and checksums where there are any.
+        labels: names of the classes in order, if they are known. By default all classes with training images.
+        progress: called with (done, total) while images or shards are read.
 
     Returns:
-        The splits, each ordered by class and name; one that is not there is empty.
+        The splits, each ordered by class and name. Missing splits are empty.
 
     Raises:
-        ValueError: there is no such source, or its pictures are not what they should be.
+        ValueError: there is no such source, or its images cannot be used.
         OSError: it cannot be read or downloaded.
     """
     found = _find(source, strict, progress)
@@ -64,16 +65,20 @@ def open_labelled(
     strict: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Examples, tuple[Skipped, ...]]:
-    """The pictures to evaluate a network of known classes on: of a set of splits, those of one.
+    """Open one split of a dataset to evaluate a network with known classes.
 
     Args:
         source: as for `open_data`; it need not have every class.
-        labels: the network's classes. Names are compared in NFC, and without regard to case if that is unambiguous.
-        prefer: of the splits, the first of these that exists is taken.
-        strict, progress: as for `open_data`.
+        labels: names of the network's classes. Names are compared in NFC, ignoring case if that is unambiguous.
+        prefer: splits in order of preference; the first that exists is used.
+        strict: as for `open_data`.
+        progress: as for `open_data`.
+
+    Returns:
+        The images, and what was skipped.
 
     Raises:
-        ValueError: as `open_data`, or none of the splits of `prefer` exists.
+        ValueError: as for `open_data`, or none of the preferred splits exists.
     """
     found = _find(source, strict, progress)
     if found is None:
@@ -82,7 +87,11 @@ def open_labelled(
 
 
 def located(source: str | os.PathLike) -> str:
-    """The source as it can be opened from any working directory; ValueError if there is none."""
+    """Return the source in a form that works from any working directory.
+
+    Raises:
+        ValueError: there is no such source.
+    """
     kind, rest = _kind(source)
     if not kind:
         existing_folder(source)
@@ -92,18 +101,18 @@ def located(source: str | os.PathLike) -> str:
 
 
 def _kind(source: str | os.PathLike) -> tuple[str, str]:
-    """The kind of a source by name, and the rest of the name; two empty ones for a path."""
+    """Return the kind of a named source and the rest of the name, or two empty strings for a path."""
     if os.path.exists(source):
         return "", ""
     kind, _, rest = os.fspath(source).partition(":")
     if kind == FASHION_MNIST or (kind == TFDS and rest):
         return kind, rest
     hint = did_you_mean(kind, (FASHION_MNIST, TFDS)) if Path(source).name == os.fspath(source) else ""
-    raise ValueError(f"{source} is not there. It must be {KINDS}.{hint} Received: {os.fspath(source)!r}")
+    raise ValueError(f"{source} does not exist. It must be {KINDS}.{hint} Received: {os.fspath(source)!r}")
 
 
 def _find(source: str | os.PathLike, strict: bool, progress: Progress | None) -> Found | None:
-    """The set, if it is not a folder of pictures."""
+    """Return the dataset, unless it is a folder of images."""
     kind, rest = _kind(source)
     if kind == FASHION_MNIST:
         return find_fashion_mnist(rest or None)

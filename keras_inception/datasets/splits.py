@@ -1,4 +1,4 @@
-"""`Splits`: a set of pictures, opened; how its classes are matched with known ones, and a validation split cut out."""
+"""`Splits`: an opened dataset. Match its classes with known ones, and split off validation images."""
 
 import hashlib
 import os
@@ -11,13 +11,14 @@ import numpy as np
 
 from keras_inception.datasets.examples import Examples
 
-SHOWN = 5  # of what was left out; the rest is a number
+SHOWN = 5  # skipped files that are listed; the others are counted
+SPLIT_NAMES = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
 
-Progress = Callable[[int, int], None]  # called with (done, in all)
+Progress = Callable[[int, int], None]  # called with (done, total)
 
 
 class Skipped(NamedTuple):
-    """A file, or a class folder, that was left out, and why."""
+    """A file or class folder that was skipped, and the reason."""
 
     path: str
     reason: str
@@ -25,7 +26,7 @@ class Skipped(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """A set of pictures, opened: `labels[number]` is the class of the number that a split's `Examples.labels` has."""
+    """An opened dataset. `labels[index]` is the name of the class with that index in a split's `Examples.labels`."""
 
     labels: tuple[str, ...]
     train: Examples
@@ -35,51 +36,57 @@ class Splits:
 
 
 class Found(NamedTuple):
-    """A set of pictures as it lies there.
+    """A dataset as it was found.
 
     Attributes:
-        where: what messages call it.
-        labels: names of the classes by number.
-        splits: of "train", "validation" and "test" those that it has.
+        where: name of the dataset in messages.
+        class_names: names of the classes by index.
+        splits: those of "train", "validation" and "test" that exist.
+        skipped: what was skipped.
     """
 
     where: str
-    labels: tuple[str, ...]
+    class_names: tuple[str, ...]
     splits: Mapping[str, Examples]
     skipped: tuple[Skipped, ...] = ()
 
 
 def make_splits(found: Found, *, validation: float, seed: int, all_classes: bool) -> Splits:
-    """The splits to train with: a missing validation split is cut out of train.
+    """Return the splits for training; without a validation split, cut one out of train.
 
     Args:
-        found: the set.
-        validation, seed: share and seed of the `cut`.
-        all_classes: keep the classes without training pictures, which otherwise are left out of the labels.
+        found: the dataset.
+        validation: share to `cut` out.
+        seed: seed of the `cut`.
+        all_classes: keep classes without training images, which are dropped otherwise.
 
     Raises:
-        ValueError: there is no train split, train has fewer than two classes, or another split has a class that train
-            has not, and not `all_classes`.
+        ValueError: there is no train split, it has fewer than two classes, or, unless `all_classes`, another split
+            has a class that it lacks.
     """
     check_share(validation)
     if "train" not in found.splits:
         raise ValueError(f"{found.where} has {', '.join(found.splits) or 'no splits'}, but no train split")
-    labels, splits = found.labels, dict(found.splits)
+    class_names, splits = found.class_names, dict(found.splits)
     if not all_classes:
-        labels, splits = _without_empty_classes(labels, splits)
+        class_names, splits = _without_empty_classes(class_names, splits)
     train = splits["train"]
     if len(np.unique(train.labels)) < 2:
-        raise ValueError(f"{found.where} must have training pictures of two or more classes{such_as(found.skipped)}")
+        raise ValueError(f"{found.where} must have training images of two or more classes{such_as(found.skipped)}")
     nothing = train.select([])
     held_out = splits.get("validation", nothing)
     if not len(held_out):
         rest, chosen = cut(train, validation, seed)
         train, held_out = train.select(rest), train.select(chosen)
-    return Splits(labels, train, held_out, splits.get("test", nothing), found.skipped)
+    return Splits(class_names, train, held_out, splits.get("test", nothing), found.skipped)
 
 
 def first_split(found: Found, prefer: Sequence[str]) -> tuple[Examples, tuple[Skipped, ...]]:
-    """The pictures of the first of the splits `prefer` that is there, and what was left out; ValueError if none is."""
+    """Return the images of the first split in `prefer` that exists, and what was skipped.
+
+    Raises:
+        ValueError: none of them exists.
+    """
     for split in prefer:
         if split in found.splits:
             return found.splits[split], found.skipped
@@ -87,16 +94,16 @@ def first_split(found: Found, prefer: Sequence[str]) -> tuple[Examples, tuple[Sk
 
 
 def check_share(validation: float) -> None:
-    """ValueError unless it is a share of pictures to cut out."""
+    """Raise ValueError unless `validation` is in [0, 1)."""
     if not 0 <= validation < 1:
         raise ValueError(f"`validation` must be in [0, 1). Received: validation={validation!r}")
 
 
 def cut(examples: Examples, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cut the given share out of each class: the numbers of (the rest, the share), ascending.
+    """Cut a share out of each class, and return the indices of the rest and of the share, both ascending.
 
-    Which ones is decided by a hash of the seed and the key. At least one picture of each class is kept, and if the
-    share is not 0 at least one of each class of two or more is cut out.
+    A hash of the seed and the key decides. Each class keeps at least one image, and unless the share is 0, at least one
+    image is cut out of each class with two or more.
     """
     ranked: dict[int, list[tuple[str, int]]] = {}
     for index, (key, label) in enumerate(zip(examples.keys, examples.labels.tolist(), strict=True)):
@@ -109,49 +116,50 @@ def cut(examples: Examples, share: float, seed: int) -> tuple[np.ndarray, np.nda
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
 
-def class_numbers(names: Sequence[str], labels: Sequence[str]) -> list[int | None]:
-    """The place of each name among the labels, None if it has none.
+def class_numbers(names: Sequence[str], class_names: Sequence[str]) -> list[int | None]:
+    """Return the index of each name among the class names, or None.
 
-    Names are compared in Unicode's composed form (NFC), and without regard to case if that is unambiguous.
+    Names are compared in Unicode's composed form (NFC), ignoring case if that is unambiguous.
     """
-    exact = {nfc(label): number for number, label in enumerate(labels)}
-    folded = {_folded(label): number for number, label in enumerate(labels)}
-    if len(folded) < len(labels):
+    exact = {nfc(name): number for number, name in enumerate(class_names)}
+    folded = {_folded(name): number for number, name in enumerate(class_names)}
+    if len(folded) < len(class_names):
         folded = {}
     return [exact.get(nfc(name), folded.get(_folded(name))) for name in names]
 
 
-def arranged(found: Found, labels: Sequence[str] | None) -> Found:
-    """The same, each split ordered by class and key, and with the numbers that the classes have among `labels`.
+def arranged(found: Found, class_names: Sequence[str] | None) -> Found:
+    """Return the dataset with each split ordered by class and key, and its labels as indices into `class_names`.
 
     Raises:
-        ValueError: a class that has pictures is not among `labels`.
+        ValueError: a class with images is not among `class_names`.
     """
-    table = np.arange(len(found.labels))
-    if labels is not None:
-        numbers = class_numbers(found.labels, labels)
+    table = np.arange(len(found.class_names))
+    if class_names is not None:
+        numbers = class_numbers(found.class_names, class_names)
         for number in np.unique(np.concatenate([examples.labels for examples in found.splits.values()])).tolist():
             if numbers[number] is None:
-                raise unknown_class(found.where, found.labels[number], labels)
+                raise unknown_class(found.where, found.class_names[number], class_names)
         table = np.array([-1 if number is None else number for number in numbers])
     splits = {}
     for split, examples in found.splits.items():
         numbered = examples.relabelled(table[examples.labels])
         rows = list(zip(numbered.labels.tolist(), numbered.keys.tolist(), strict=True))
         splits[split] = numbered.select(sorted(range(len(rows)), key=rows.__getitem__))
-    return found._replace(labels=found.labels if labels is None else tuple(labels), splits=splits)
+    return found._replace(class_names=found.class_names if class_names is None else tuple(class_names), splits=splits)
 
 
-def unknown_class(where: str, name: str, labels: Sequence[str]) -> ValueError:
-    """The error that a set has a class that is not among those that are known."""
-    return ValueError(f"{where}: {name!r} is not one of the {len(labels)} classes: {', '.join(labels):.300}")
+def unknown_class(where: str, name: str, class_names: Sequence[str]) -> ValueError:
+    """Return the error for a class that is not among the known ones."""
+    return ValueError(f"{where}: {name!r} is not one of the {len(class_names)} classes: {', '.join(class_names):.300}")
 
 
 def left_out(skipped: Sequence[Skipped], listed: str | os.PathLike | None = None) -> list[str]:
-    """Return lines that tell what was left out: the first five, and how many more.
+    """Return lines that list what was skipped: the first five, then how many more.
 
     Args:
-        listed: the file that lists them all, if there is one.
+        skipped: what was skipped.
+        listed: the file that lists all of it, if there is one.
     """
     lines = [f"left out {path}: {reason}" for path, reason in skipped[:SHOWN]]
     if len(skipped) > SHOWN:
@@ -160,14 +168,14 @@ def left_out(skipped: Sequence[Skipped], listed: str | os.PathLike | None = None
 
 
 def such_as(skipped: Sequence[Skipped]) -> str:
-    """The end of a sentence that tells what was left out."""
+    """Return the end of a sentence about what was skipped."""
     if not skipped:
         return ""
-    return f"; {len(skipped)} left out, such as {skipped[0].path}: {skipped[0].reason}"
+    return f"; {len(skipped)} skipped, such as {skipped[0].path}: {skipped[0].reason}"
 
 
 def nfc(name: str) -> str:
-    """A name in Unicode's composed form."""
+    """Return a name in Unicode's composed form."""
     return unicodedata.normalize("NFC", name)
 
 
@@ -178,16 +186,16 @@ def _folded(name: str) -> str:
 def _without_empty_classes(
     names: tuple[str, ...], splits: dict[str, Examples]
 ) -> tuple[tuple[str, ...], dict[str, Examples]]:
-    """Names and splits numbered anew, without the classes that have no training pictures."""
+    """Return class names and splits, renumbered without the classes that have no training images."""
     kept = np.unique(splits["train"].labels)
     number = np.full(len(names), -1, np.int32)
     number[kept] = np.arange(len(kept))
     for split in ("validation", "test"):
         if split in splits:
-            strange = np.flatnonzero(number[splits[split].labels] < 0)
-            if strange.size:
-                first = int(strange[0])
+            unknown = np.flatnonzero(number[splits[split].labels] < 0)
+            if unknown.size:
+                first = int(unknown[0])
                 name = names[splits[split].labels[first]]
-                raise ValueError(f"{splits[split].name(first)}: train has no pictures of the class {name!r}")
+                raise ValueError(f"{splits[split].name(first)}: train has no images of the class {name!r}")
     numbered = {split: examples.relabelled(number[examples.labels]) for split, examples in splits.items()}
     return tuple(names[label] for label in kept), numbered

@@ -1,4 +1,4 @@
-"""Sets of tensorflow-datasets by name, which it downloads and prepares; read like other TFRecords."""
+"""Datasets of tensorflow-datasets by name: it downloads and prepares them, and they are read like other TFRecords."""
 
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from keras_inception.datasets.examples import Arrays, Examples
-from keras_inception.datasets.folder import SPLIT_NAMES
-from keras_inception.datasets.records import Keys, open_index
-from keras_inception.datasets.shards import sorted_into
-from keras_inception.datasets.splits import Found, Progress
+from keras_inception.datasets.records import Keys, open_index, sorted_into
+from keras_inception.datasets.splits import SPLIT_NAMES, Found, Progress
 from keras_inception.utils.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -17,23 +15,24 @@ if TYPE_CHECKING:
 
 
 def find_tfds(name: str, *, strict: bool = False, progress: Progress | None = None) -> Found:
-    """A set for image classification, downloaded and prepared if it is not there yet.
+    """Open a dataset for image classification; download and prepare it first if necessary.
 
     Args:
-        name: as tensorflow-datasets has it: ``stl10``, ``NAME/config:version``. It lies where the environment variable
-            TFDS_DATA_DIR says, or in ``~/tensorflow_datasets``.
-        strict, progress: as for `find_shards`.
+        name: name in tensorflow-datasets, such as ``stl10`` or ``NAME/config:version``. The dataset is stored in the
+            folder of the environment variable TFDS_DATA_DIR, or in ``~/tensorflow_datasets``.
+        strict: as for `find_shards`.
+        progress: as for `find_shards`.
 
     Raises:
-        ValueError: tensorflow-datasets is not installed or does not know the name, or the set does not go from a
-            picture to a class.
-        OSError: it cannot be downloaded.
+        ValueError: tensorflow-datasets is not installed or does not know the name, or the dataset does not map an image
+            to a class.
+        OSError: the dataset cannot be downloaded.
     """
     builder = _builder(name)
     keys = _keys(name, builder.info)
     try:
         builder.download_and_prepare()
-    except Exception as error:  # whatever a download raises, and an AssertionError where files are to be put by hand
+    except Exception as error:  # downloads raise anything, and AssertionError if files must be put there by hand
         raise OSError(f"tfds:{name} cannot be prepared: {' '.join(str(error).split())[:500]}") from error
     names = dict(enumerate(builder.info.features[keys.label].names))
     known = {split: SPLIT_NAMES[split.lower()] for split in builder.info.splits if split.lower() in SPLIT_NAMES}
@@ -59,17 +58,17 @@ def _builder(name: str) -> "DatasetBuilder":
         import tensorflow_datasets as tfds
     except ImportError:
         raise ValueError(
-            f"tfds:{name} takes tensorflow-datasets: install keras-inception[tfds], or tensorflow-datasets itself"
+            f"tfds:{name} requires tensorflow-datasets: install keras-inception[tfds], or tensorflow-datasets itself"
         ) from None
     try:
         return tfds.builder(name)
     except tfds.core.DatasetNotFoundError:
         near = did_you_mean(name, tfds.list_builders())
-        raise ValueError(f"tensorflow-datasets knows no set of that name.{near} Received: tfds:{name}") from None
+        raise ValueError(f"tensorflow-datasets has no dataset of that name.{near} Received: tfds:{name}") from None
 
 
 def _keys(name: str, info: "DatasetInfo") -> _Pair:
-    """The features that are the picture and its class."""
+    """Return the features that hold the image and its class."""
     import tensorflow_datasets as tfds
 
     features = info.features if isinstance(info.features, tfds.features.FeaturesDict) else {}
@@ -80,14 +79,14 @@ def _keys(name: str, info: "DatasetInfo") -> _Pair:
         images, labels = [supervised[0]], [supervised[-1]]
     if len(images) != 1 or len(labels) != 1 or features[images[0]].np_dtype != np.uint8:
         raise ValueError(
-            f"tfds:{name} must have one picture of 8 bits and one class label for each example. "
+            f"tfds:{name} must have one 8-bit image and one class label for each example. "
             f"Received: {', '.join(features) or info.features}"
         )
     return _Pair(images[0], labels[0])
 
 
 def _in_memory(builder: "DatasetBuilder", split: str, keys: _Pair) -> Examples:
-    """A split that is prepared in another format than TFRecord, read by tensorflow-datasets itself."""
+    """Return a split that was prepared in another format than TFRecord, read by tensorflow-datasets itself."""
     try:
         rows = list(builder.as_data_source(split=split))
     except NotImplementedError as error:

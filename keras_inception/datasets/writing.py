@@ -1,4 +1,4 @@
-"""`write_shards`: from a set of pictures to TFRecord shards in TF-slim's convention, which others read too."""
+"""`write_shards`: write a dataset as TFRecord shards in TF-slim's convention, which other tools read too."""
 
 import hashlib
 import os
@@ -23,7 +23,7 @@ MOST = 99999  # five digits
 
 
 def check_shards(shards: int) -> None:
-    """Raise ValueError if there cannot be so many shards."""
+    """Raise ValueError unless the number of shards is in range."""
     if not 1 <= shards <= MOST:
         raise ValueError(f"`shards` must be from 1 to {MOST}. Received: shards={shards}")
 
@@ -38,36 +38,39 @@ def write_shards(
     on_write: Progress | None = None,
     on_check: Progress | None = None,
 ) -> dict:
-    """Write each split of a set of pictures as TFRecord shards ``train-00000-of-00008.tfrecord``, to be opened alike.
+    """Write each split of a dataset as TFRecord shards ``train-00000-of-00008.tfrecord``; `open_data` reads them.
 
     A record is a `tf.train.Example` of image/encoded, image/format, image/class/label (from 0), image/class/text and
-    image/filename. JPEG and PNG files that TensorFlow decodes go in as they are, others as PNG, which loses nothing.
-    Shards take turns in the order of a hash of the pictures' names, so that each is a sample of the whole. Beside them
-    lie ``labels.txt``, an index, and ``shards.json`` with the number of pictures, the size and the SHA-256 of each.
+    image/filename. JPEG and PNG files that TensorFlow decodes are copied, others are stored as lossless PNG. Images are
+    dealt to the shards in the order of a hash of their names, so that each shard is a sample of the whole. Next to the
+    shards are ``labels.txt``, an index, and ``shards.json`` with the number of images, size and SHA-256 of each.
 
-    Killed at any moment and called again it goes on: shards that are there are verified by their hash, not written
-    anew. In the end all are read back: checksums, numbers and pictures must be those that were to be written.
+    A call that was killed at any moment can be repeated: existing shards are verified by their hash, not written anew.
+    In the end all shards are read back and their checksums, counts and images verified.
 
     Args:
-        source: as for `open_data`. A split that it does not have is not cut out: that is done on opening.
-        output: the folder, new or begun with the same pictures.
-        shards: their number for each split; fewer if it has fewer pictures.
-        strict: a picture that cannot be read is an error; else it is left out.
-        on_scan, on_write: called with (pictures, pictures in all) that were looked at, and written.
-        on_check: called with (shards, shards in all) that were read back.
+        source: as for `open_data`. Missing splits are not cut out; that is done on opening.
+        output: the folder, new or from an interrupted call with the same images.
+        shards: number of shards per split; fewer if the split has fewer images.
+        strict: raise an error for an unreadable image instead of skipping it.
+        on_scan: called with (images examined, all images).
+        on_write: called with (images written, all images).
+        on_check: called with (shards read back, all shards).
 
     Returns:
-        What is in ``shards.json``: "shards", "pictures" (a fingerprint of each split), and "files", for each by name
-        "pictures", "bytes", "sha256" and a "fingerprint"; and "skipped", what was left out, and why.
+        The content of ``shards.json``: "shards"; "pictures", a fingerprint of each split; "files", with "pictures",
+        "bytes", "sha256" and "fingerprint" by name; and "skipped", the skipped files with reasons.
 
     Raises:
-        ValueError: as `open_data`, `output` holds other things, or what was read back is not what was written.
-        OSError: a shard cannot be written, as on a full disk. Nothing half written is left under a shard's name.
+        ValueError: as for `open_data`, or `output` holds other files, or what was read back differs from what was
+            written.
+        OSError: a shard cannot be written, for example because the disk is full. No partial shard is left under its
+            final name.
     """
     check_shards(shards)
     output = Path(output)
     if os.path.isdir(source) and output.resolve().is_relative_to(Path(source).resolve()):
-        raise ValueError(f"`output` must lie outside of the pictures in {source}. Received: {output}")
+        raise ValueError(f"`output` must be outside of the images in {source}. Received: {output}")
     splits = open_data(source, validation=0, strict=strict, progress=on_scan)
     work = _Work(splits, output, shards)
     work.write(on_write)
@@ -76,14 +79,14 @@ def write_shards(
 
 class _Shard(NamedTuple):
     name: str
-    examples: Examples  # its own, in their order
+    examples: Examples  # in their order in the shard
 
 
 class _Work:
-    """The shards to write, and the manifest that tells which are written."""
+    """The shards to write, and the manifest of those that are written."""
 
     def __init__(self, splits: Splits, output: Path, shards: int):
-        self.labels, self.output = splits.labels, output
+        self.class_names, self.output = splits.labels, output
         every = {"train": splits.train, "validation": splits.validation, "test": splits.test}
         every = {split: examples for split, examples in every.items() if len(examples)}
         self.shards = [shard for split, examples in every.items() for shard in _spread(split, examples, shards)]
@@ -99,25 +102,25 @@ class _Work:
         self.lock = threading.Lock()
 
     def _begun(self, planned: dict) -> dict:
-        """The manifest that is there, or the planned one."""
+        """Return the existing manifest, or write and return the planned one."""
         if not (self.output / MANIFEST).is_file():
             if self.output.exists() and any(self.output.iterdir()):
-                raise ValueError(f"{self.output} is not empty and holds no shards that were begun: name another folder")
+                raise ValueError(f"{self.output} is not empty and holds no unfinished shards: choose another folder")
             files.write_json(self.output / MANIFEST, planned)
             return planned
         begun = read_manifest(self.output)
         if begun["shards"] != planned["shards"]:
-            raise ValueError(f"{self.output} was begun with {begun['shards']} shards. Received: {planned['shards']}")
+            raise ValueError(f"{self.output} was started with {begun['shards']} shards. Received: {planned['shards']}")
         changed = [split for split in planned["pictures"] if begun["pictures"].get(split) != planned["pictures"][split]]
         if changed or begun["pictures"].keys() != planned["pictures"].keys():
             raise ValueError(
-                f"{self.output} was begun with other pictures: they have changed since, "
-                f"in {', '.join(changed) or 'their splits'}. Remove it, or name another folder"
+                f"{self.output} was started with other images: they have changed since, "
+                f"in {', '.join(changed) or 'their splits'}. Remove it, or choose another folder"
             )
         return begun
 
     def write(self, progress: Progress | None) -> None:
-        """Write what is not there yet."""
+        """Write the shards that do not exist yet."""
         total, done = sum(len(shard.examples) for shard in self.shards), 0
 
         def count(number: int) -> None:
@@ -131,7 +134,7 @@ class _Work:
             path, known = self.output / shard.name, self.manifest["files"].get(shard.name)
             if known and path.is_file() and files.sha256(path) == known["sha256"]:
                 return count(len(shard.examples))
-            written = _write(path, shard.examples, self.labels, count)
+            written = _write(path, shard.examples, self.class_names, count)
             entry = {
                 "pictures": len(shard.examples),
                 "bytes": path.stat().st_size,
@@ -142,7 +145,7 @@ class _Work:
                 self.manifest["files"][shard.name] = entry
                 files.write_json(self.output / MANIFEST, self.manifest)
 
-        with ThreadPoolExecutor() as pool:  # decoding and writing go on outside of Python's global lock
+        with ThreadPoolExecutor() as pool:  # decoding and writing release the GIL
             try:
                 for _ in pool.map(write, self.shards):
                     pass
@@ -151,7 +154,7 @@ class _Work:
                 raise
 
     def check(self, progress: Progress | None) -> dict:
-        """Read all shards back, and finish the folder."""
+        """Read all shards back, and complete the folder."""
         entries = self.manifest["files"]
         paths = [str(self.output / shard.name) for shard in self.shards]
         index = make_index(paths, KEYS, sound=True, progress=progress)
@@ -159,9 +162,9 @@ class _Work:
             found = index.records.select(np.flatnonzero(index.records.shard == number))
             if len(found) != len(shard.examples) or found.fingerprint() != entries[shard.name]["fingerprint"]:
                 raise ValueError(
-                    f"{paths[number]} does not hold the pictures that were written: remove it and call again"
+                    f"{paths[number]} does not hold the images that were written: remove it and call again"
                 )
-        files.write_labels(self.output / LABELS, self.labels)
+        files.write_labels(self.output / LABELS, self.class_names)
         save_index(index)
         self.manifest["complete"] = True
         files.write_json(self.output / MANIFEST, self.manifest)
@@ -178,8 +181,8 @@ def _spread(split: str, examples: Examples, shards: int) -> Iterator[_Shard]:
         yield _Shard(f"{split}-{number:05}-of-{count:05}.tfrecord", examples.select(order[number::count]))
 
 
-def _write(path: Path, examples: Examples, labels: tuple[str, ...], count: Callable[[int], None]) -> str:
-    """Write a shard; the fingerprint that its `Records` will have."""
+def _write(path: Path, examples: Examples, class_names: tuple[str, ...], count: Callable[[int], None]) -> str:
+    """Write a shard and return the fingerprint of its `Records`."""
     import tensorflow as tf
 
     rows = []
@@ -187,7 +190,7 @@ def _write(path: Path, examples: Examples, labels: tuple[str, ...], count: Calla
         with files.replacing(path) as beside, tf.io.TFRecordWriter(os.fspath(beside)) as writer:
             for index, (key, label) in enumerate(zip(examples.keys, examples.labels.tolist(), strict=True)):
                 content = examples.encoded(index)
-                writer.write(_example(content, label, labels[label], key))
+                writer.write(_example(content, label, class_names[label], key))
                 rows.append((key, label, zlib.crc32(content)))
                 count(1)
     except tf.errors.OpError as error:

@@ -3,7 +3,6 @@
 Each is exact up to rounding in float32. They are for export: a rewritten model is converted, or trained for int8.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -14,8 +13,6 @@ from keras_inception.utils.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     import keras
-
-    from keras_inception.graph import Step
 
 # Each place of a kernel costs, so in blocks it must have so many times fewer. 3×3/2 has 2.25 times fewer and is slower,
 # on ARM and on x86; 5×5/2 has 2.8 times fewer, and takes fewer instructions on ARM.
@@ -71,7 +68,9 @@ def space_to_depth_stem(model: "keras.Model") -> "keras.Model":
     """
     import keras
 
-    graph = Graph(model)
+    from keras_inception.graph import walk
+
+    graph = walk(model)
     replaced: dict[str, Callable] = {}
     for step in graph.steps:
         layer = step.operation
@@ -99,7 +98,7 @@ def space_to_depth_stem(model: "keras.Model") -> "keras.Model":
         if before:
             replaced[before.name] = _as_it_is
         replaced[step.name] = _on_blocks(layer, image.shape[1:3], outputs, border)
-    return graph.with_replaced(replaced)
+    return _with_replaced(model, replaced)
 
 
 def _on_blocks(
@@ -171,7 +170,9 @@ def pool_after_projection(model: "keras.Model") -> "keras.Model":
     """
     import keras
 
-    graph = Graph(model)
+    from keras_inception.graph import walk
+
+    graph = walk(model)
     replaced: dict[str, Callable] = {}
     for step in graph.steps:
         layer, pooled = step.operation, step.inputs[0]
@@ -192,7 +193,7 @@ def pool_after_projection(model: "keras.Model") -> "keras.Model":
         kernel, bias = _folded(layer, norm and norm.operation)
         replaced |= {each.name: _as_it_is for each in (pool, padding, norm) if each}
         replaced[step.name] = _then_pooled(layer.name, kernel, bias, pool.operation, padding and padding.operation)
-    return graph.with_replaced(replaced)
+    return _with_replaced(model, replaced)
 
 
 def _then_pooled(
@@ -219,13 +220,15 @@ def average_pool_as_convolution(model: "keras.Model") -> "keras.Model":
     """
     import keras
 
-    graph = Graph(model)
+    from keras_inception.graph import walk
+
+    graph = walk(model)
     replaced: dict[str, Callable] = {}
     for step in graph.steps:
         pool = step.operation
         if type(pool) is keras.layers.AveragePooling2D and pool.strides == (1, 1) and _channels_last(pool):
             replaced[step.name] = _as_depthwise(pool)
-    return graph.with_replaced(replaced)
+    return _with_replaced(model, replaced)
 
 
 def _as_depthwise(pool: "keras.layers.AveragePooling2D") -> Callable:
@@ -254,13 +257,13 @@ def _corrected(x, size: Sequence[int], name: str):
     """What an average of `size` over a map with zeros around it is, of its own pixels alone."""
     import keras
 
-    from keras_inception.layers import FixedMap
+    from keras_inception.layers import ConstantScale
 
     counts = [_counts(side, places) for side, places in zip(x.shape[1:3], size, strict=True)]
     missing = np.prod(size) / np.outer(*counts) - 1
     if not missing.any():
         return x
-    return keras.layers.Add(name=f"{name}_corrected")([x, FixedMap(missing, name=f"{name}_border")(x)])
+    return keras.layers.Add(name=f"{name}_corrected")([x, ConstantScale(missing, name=f"{name}_border")(x)])
 
 
 def _counts(side: int, places: int) -> np.ndarray:
@@ -274,7 +277,9 @@ def fold_batch_norm(model: "keras.Model") -> "keras.Model":
     """Convolutions with the batch norm after them as one. The converter does so by itself."""
     import keras
 
-    graph = Graph(model)
+    from keras_inception.graph import walk
+
+    graph = walk(model)
     replaced: dict[str, Callable] = {}
     for step in graph.steps:
         layer, norm = step.operation, graph.only_reader(step.outputs[0])
@@ -283,7 +288,7 @@ def fold_batch_norm(model: "keras.Model") -> "keras.Model":
         if type(layer) is keras.layers.Conv2D and layer.activation is keras.activations.linear:
             replaced[norm.name] = _as_it_is
             replaced[step.name] = _with_norm(layer, norm.operation)
-    return graph.with_replaced(replaced)
+    return _with_replaced(model, replaced)
 
 
 def _with_norm(layer: "keras.layers.Conv2D", norm: "keras.layers.BatchNormalization") -> Callable:
@@ -307,47 +312,22 @@ REWRITES: dict[str, Callable[["keras.Model"], "keras.Model"]] = {
 ONLY_FOR_INT8 = ("average_pool_as_convolution",)
 
 
-class Graph:
-    """Who makes and who reads each tensor of a model, and copies of it, weights included, but for some layers."""
+def _with_replaced(model: "keras.Model", functions: Mapping[str, Callable]) -> "keras.Model":
+    """Return a copy of the model, weights included, in which these functions stand for the layers of these names."""
+    import keras
 
-    def __init__(self, model: "keras.Model"):
-        from keras_inception.graph import walk
+    if not functions:
+        return model
 
-        self._model = model
-        walked = walk(model)
-        self.steps = walked.steps
-        self._makers = {id(x): step for step in self.steps for x in step.outputs}
-        self._readers = defaultdict(list)
-        for step in self.steps:
-            for x in step.inputs:
-                self._readers[id(x)].append(step)
-        self._outputs = {id(x) for x in walked.outputs}
+    def copied(operation: keras.Operation) -> Callable:
+        function = functions.get(operation.name)
+        return (lambda x, **_: function(x)) if function else _copy(operation)
 
-    def made_by(self, x: "keras.KerasTensor") -> "Step | None":
-        """The step that a tensor comes from; None of an input."""
-        return self._makers.get(id(x))
-
-    def only_reader(self, x: "keras.KerasTensor") -> "Step | None":
-        """The one step that reads a tensor; None if there are several, or it is an output."""
-        readers = self._readers[id(x)]
-        return readers[0] if len(readers) == 1 and id(x) not in self._outputs else None
-
-    def with_replaced(self, functions: Mapping[str, Callable]) -> "keras.Model":
-        """The model, in which the named layers are these functions of their inputs."""
-        import keras
-
-        if not functions:
-            return self._model
-
-        def copied(operation: keras.Operation) -> Callable:
-            function = functions.get(operation.name)
-            return (lambda x, **_: function(x)) if function else _copy(operation)
-
-        copy = keras.models.clone_model(self._model, clone_function=copied)
-        for layer in self._model.layers:
-            if layer.weights and layer.name not in functions:
-                copy.get_layer(layer.name).set_weights(layer.get_weights())
-        return copy
+    copy = keras.models.clone_model(model, clone_function=copied)
+    for layer in model.layers:
+        if layer.weights and layer.name not in functions:
+            copy.get_layer(layer.name).set_weights(layer.get_weights())
+    return copy
 
 
 def _copy(operation: "keras.Operation") -> "keras.Operation":

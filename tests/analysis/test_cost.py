@@ -1,4 +1,4 @@
-"""What a network costs: counted by hand, by brute force, and as published."""
+"""Cost of networks: compared with counts by hand, by brute force, and as published."""
 
 import itertools
 import json
@@ -23,7 +23,7 @@ SUMS = ("parameters", "trainable", "macs", "lrn_macs", "activations")
 
 
 def chain(shape, *steps):
-    """A model of layers one after the other."""
+    """Return a model of consecutive layers."""
     x = inputs = keras.Input(shape)
     for step in steps:
         x = step(x)
@@ -101,7 +101,7 @@ def test_frozen_layers_are_not_trainable():
     assert result.parameters - result.trainable == 3 * 3 * 3 * 4 + 4
 
 
-def test_lrn_is_told_apart():
+def test_lrn_is_counted_separately():
     result = cost(chain((8, 8, 3), layers.Conv2D(16, 3, padding="same"), LocalResponseNormalization()))
     assert result.macs == 8 * 8 * 9 * 3 * 16
     assert result.lrn_macs == 8 * 8 * 16 * 16
@@ -109,7 +109,7 @@ def test_lrn_is_told_apart():
 
 
 def brute_force(height, width, channels, convolutions):
-    """Multiply-adds of a stack of convolutions, each multiplication counted one by one."""
+    """Count the multiply-adds of a stack of convolutions one by one."""
     macs = 0
     for filters, (kernel_height, kernel_width), stride, padding in convolutions:
         rows, columns = (
@@ -193,7 +193,7 @@ def test_googlenet_by_module_and_stage(googlenet):
     tail = ["pool4", "inception_5a", "inception_5b", "global_pool", "predictions"]
     assert [module.name for module in googlenet.modules] == [*stem, *fours, *tail, "aux_4a", "aux_4d"]
     assert {stage.name: len(stage.modules) for stage in googlenet.stages} == {
-        "112×112": 1, "56×56": 2, "28×28": 3, "14×14": 6, "7×7": 3, "head": 2, "aux_4a": 1, "aux_4d": 1,
+        "112×112": 1, "56×56": 2, "28×28": 3, "14×14": 6, "7×7": 3, "classifier": 2, "aux_4a": 1, "aux_4d": 1,
     }  # fmt: skip
     by_name = {module.name: module for module in googlenet.modules}
     assert by_name["conv2"].layers == ("conv2_reduce", "conv2_reduce_relu", "conv2", "conv2_relu", "conv2_norm")
@@ -245,7 +245,7 @@ def test_single_layers_are_grouped_by_name(names, modules):
     assert_parts_add_up(result)
 
 
-def test_names_that_keras_chose_say_nothing():
+def test_automatic_names_are_ignored():
     conv1, conv2, dense1, dense2 = layers.Conv2D(4, 3), layers.Conv2D(4, 3), layers.Dense(4), layers.Dense(2)
     pad, norm, relu1, relu2 = layers.ZeroPadding2D(), layers.BatchNormalization(), layers.ReLU(), layers.ReLU()
     pool, flat, drop = layers.MaxPooling2D(2), layers.Flatten(), layers.Dropout(0.5)
@@ -254,16 +254,16 @@ def test_names_that_keras_chose_say_nothing():
     assert [module.layers for module in result.modules] == [tuple(layer.name for layer in group) for group in groups]
     ends = [conv1, conv2, pool, flat, dense1, dense2]
     assert [module.name for module in result.modules] == [layer.name for layer in ends]
-    assert [stage.name for stage in result.stages] == ["16×16", "14×14", "7×7", "head"]
+    assert [stage.name for stage in result.stages] == ["16×16", "14×14", "7×7", "classifier"]
 
 
 @pytest.mark.parametrize(
     ("branch", "end", "after", "module"),
     [
-        ("conv2_1", "conv2_1", "conv2_1_relu", "conv2_1"),  # an addition that is named as its block
+        ("conv2_1", "conv2_1", "conv2_1_relu", "conv2_1"),  # an addition with the name of its block
         ("conv2_1", "conv2_1_add", "conv2_1", "conv2_1"),
         ("conv2_block1", "conv2_block1_add", "conv2_block1_out", "conv2_block1"),  # keras.applications' ResNet
-        ("branch", "mixed_5b", "activation_7", "mixed_5b"),  # branches that do not say to whom they belong
+        ("branch", "mixed_5b", "activation_7", "mixed_5b"),  # branches without a common name
     ],
 )
 def test_a_residual_block_is_a_module(branch, end, after, module):
@@ -288,7 +288,7 @@ def test_models_inside_a_model_are_counted_layer_by_layer():
     assert result.parameters == model.count_params()
 
 
-def test_a_layer_that_is_used_twice_works_twice_and_weighs_once():
+def test_a_layer_used_twice_has_twice_the_macs_and_one_set_of_weights():
     shared = conv("shared")
     inputs = keras.Input((8, 8, 4))
     result = cost(keras.Model(inputs, shared(layers.MaxPooling2D(2)(shared(inputs)))))
@@ -308,7 +308,7 @@ def test_several_inputs_and_outputs():
     assert_parts_add_up(result)
 
 
-def test_the_stages_of_a_network_as_outputs_are_no_heads():
+def test_stages_as_outputs_are_not_auxiliary_heads():
     model = features(GoogLeNet(include_top=False, input_shape=(64, 64, 3)), ["inception_3b", "inception_4e"])
     result = cost(model)
     assert result.output_shape == (4, 4, 832)
@@ -316,7 +316,7 @@ def test_the_stages_of_a_network_as_outputs_are_no_heads():
 
 
 class Mixing(layers.Layer):
-    """A layer that multiplies in a way of its own."""
+    """A layer with a multiplication that cannot be counted."""
 
     def build(self, shape):
         self.matrix = self.add_weight((shape[-1], shape[-1]))
@@ -325,14 +325,14 @@ class Mixing(layers.Layer):
         return keras.ops.matmul(x, self.matrix)
 
 
-def test_what_cannot_be_counted_is_named():
+def test_uncounted_layers_are_named():
     inputs = keras.Input((8, 8, 4))
     x = Mixing(name="mixing")(conv("known")(inputs))
     result = cost(keras.Model(inputs, keras.ops.matmul(x, keras.ops.transpose(x, (0, 1, 3, 2)))))
     assert result.uncounted[0] == "mixing"
     assert len(result.uncounted) == 2
     assert result.macs == 8 * 8 * 9 * 4 * 4
-    assert "not counted, since unknown: the MACs of mixing" in str(result)
+    assert "not counted because unknown: the MACs of mixing" in str(result)
 
 
 def test_the_peak_of_a_chain_is_a_layers_input_and_output():
@@ -343,7 +343,7 @@ def test_the_peak_of_a_chain_is_a_layers_input_and_output():
     assert result.memory("int8") == (result.parameters, 64 * 7)
 
 
-def test_what_is_read_again_stays_in_memory():
+def test_tensors_that_are_read_again_stay_in_memory():
     inputs = keras.Input((8, 8, 4))
     x = conv("first")(inputs)
     y = layers.ReLU(name="relu")(x)  # not in place, since `x` is read again
@@ -353,7 +353,7 @@ def test_what_is_read_again_stays_in_memory():
 
 
 @pytest.mark.parametrize("built_for", [None, 32])
-def test_a_size_can_be_given(built_for):
+def test_a_given_size_replaces_the_models_own(built_for):
     def network(height, width):
         pooled = layers.GlobalAveragePooling2D(name="pooled")
         return chain(
@@ -363,7 +363,7 @@ def test_a_size_can_be_given(built_for):
     assert cost(network(built_for, built_for), input_shape=(96, 65, 3)) == cost(network(96, 65))
 
 
-def test_the_model_is_left_as_it_was():
+def test_the_model_is_left_unchanged():
     inner = keras.Sequential([keras.Input((8, 8, 3)), conv("conv")], name="inner")
     model = keras.Sequential([keras.Input((8, 8, 3)), inner, layers.Flatten(), layers.Dense(2)])
     before = [len(layer._inbound_nodes) for layer in (*model.layers, *inner.layers)]
@@ -396,15 +396,19 @@ def nothing():
 @pytest.mark.parametrize(
     ("model", "shape", "says"),
     [
-        (unknown_sides, None, r"`input_shape` must be given, \(height, width, channels\).* Received: input_shape=None"),
+        (
+            unknown_sides,
+            None,
+            r"`input_shape` must be given as \(height, width, channels\).* Received: input_shape=None",
+        ),
         (unknown_sides, (8, 8), r"must be 3 positive integers. Received: input_shape=\(8, 8\)"),
         (unknown_sides, (0, 8, 3), r"must be 3 positive integers. Received: input_shape=\(0, 8, 3\)"),
         (unknown_sides, (8, 8, 1), r"must end in 3 channels. Received: input_shape=\(8, 8, 1\)"),
-        (two_inputs, (8, 8, 3), "for models of one input: two has 2"),
+        (two_inputs, (8, 8, 3), "requires a model with one input: two has 2"),
         (
             flattened,
             (9, 9, 3),
-            r"one that dense can work with: it takes 192 inputs .* Received: input_shape=\(9, 9, 3\)",
+            r"one that dense can work with: it takes 192 inputs, not 243\. Received: input_shape=\(9, 9, 3\)",
         ),
         (lambda: chain((8, 8, 3), layers.Conv2D(4, 5, name="c")), (3, 3, 3), r"one that c can work with.*\(3, 3, 3\)"),
         (lambda: chain((8, 8, 3), layers.MaxPooling2D(2, name="p")), (1, 1, 3), "one that p can work with"),
@@ -413,7 +417,7 @@ def nothing():
         (nothing, None, "`model` must have at least one layer"),
     ],
 )
-def test_what_cannot_be_walked_is_a_clear_error(model, shape, says):
+def test_unsuitable_models_are_refused(model, shape, says):
     with pytest.raises(ValueError, match=says):
         cost(model(), input_shape=shape)
 
@@ -434,7 +438,7 @@ def test_a_budget_holds_or_does_not():
     assert (over.holds, bool(over), kept.holds, bool(kept)) == (False, False, True, True)
     assert str(over) == (
         "Over the budget: 1,582,671,872 of 1,500,000,000 MACs, 105.5% of it\n"
-        "by stage: 14×14 34.7%, 28×28 27.3%, 56×56 22.7%, 7×7 7.7%, 112×112 7.5%, head 0.1%"
+        "by stage: 14×14 34.7%, 28×28 27.3%, 56×56 22.7%, 7×7 7.7%, 112×112 7.5%, classifier 0.1%"
     )
     assert str(kept).startswith("Within the budget: 1,498,376,192 of 1,500,000,000 MACs, 99.9% of it\n")
     assert sum(share.macs for share in over.stages) == paper.macs
@@ -468,7 +472,7 @@ def test_everything_as_json(googlenet):
     assert values["modules"][0]["layers"] == ["conv1", "conv1_relu"]
 
 
-def test_it_is_data_that_cannot_be_changed(googlenet):
+def test_a_cost_is_immutable(googlenet):
     assert isinstance(googlenet, Cost)
     with pytest.raises(AttributeError):
         googlenet.macs = 0
@@ -494,7 +498,7 @@ print(json.dumps(results))
 
 @pytest.fixture(scope="module")
 def networks():
-    """What whole networks cost, in a process of its own: what a scope leaves without values is filled in later on."""
+    """Costs of whole networks, from another process: a scope that leaves variables without values has later effects."""
     done = subprocess.run(
         [sys.executable, "-c", NETWORKS], capture_output=True, encoding="utf-8", timeout=300, check=True
     )
@@ -521,20 +525,20 @@ def test_googlenet_costs_what_is_published(networks, options, trainable, macs):
 @pytest.mark.parametrize(
     ("name", "trainable", "macs", "activations"),
     [
-        # Millions of activations: the outputs of the convolution and linear layers of timm's networks of these names.
+        # Millions of activations: outputs of the convolution and linear layers in timm's networks of these names.
         ("InceptionV3", 23_817_352, 5_713_216_096, 9.0),
         ("VGG19", 143_667_240, 19_632_062_464, 14.9),
         ("MobileNetV2", 3_504_872, 300_774_272, 6.7),
     ],
 )
-def test_strangers_networks_cost_what_is_published(networks, name, trainable, macs, activations):
+def test_other_networks_cost_what_is_published(networks, name, trainable, macs, activations):
     result = networks[name]
     assert (result["trainable"], result["macs"]) == (trainable, macs)
     assert round(result["activations"] / 1e6, 1) == activations
     assert not result["uncounted"]
 
 
-def test_strangers_modules(networks):
+def test_modules_of_other_networks(networks):
     modules = {name: [module["name"] for module in result["modules"]] for name, result in networks.items()}
     assert [name for name in modules["InceptionV3"] if name.startswith("mixed")] == [f"mixed{i}" for i in range(11)]
     assert modules["VGG19"] == [*(f"block{i}" for i in range(1, 6)), "flatten", "fc1", "fc2", "predictions"]

@@ -1,4 +1,4 @@
-"""Table 1 of arXiv 1409.4842 beside what is counted."""
+"""Table 1 of arXiv 1409.4842, next to what is counted."""
 
 import pytest
 
@@ -37,7 +37,7 @@ def test_filters_of_the_built_layers_are_the_published_ones(rows):
     assert set(rows["conv1"].filters) == set(rows["pool1"].filters) == {None}
 
 
-def test_most_rows_follow_from_their_columns_and_the_others_are_named(table):
+def test_rows_that_do_not_follow_from_their_columns_are_named(table):
     assert {row.published.name: row.deviating for row in table.deviating} == {
         "conv1": ("params", "ops"),
         "inception_4c": ("params",),
@@ -45,7 +45,7 @@ def test_most_rows_follow_from_their_columns_and_the_others_are_named(table):
     }
 
 
-def test_the_first_convolution_is_not_what_is_published(rows):
+def test_the_first_convolution_differs_from_the_published_figures(rows):
     assert (rows["conv1"].published.params, rows["conv1"].published.ops) == (2.7, 34)
     assert (rows["conv1"].counted.parameters, rows["conv1"].counted.macs) == (9_472, 118_013_952)
 

@@ -1,4 +1,4 @@
-"""The worked examples, computed by what the cost model itself computes with, and what is often repeated and wrong."""
+"""The worked examples, computed as the cost model computes, and the corrections of wrong claims."""
 
 import re
 
@@ -6,8 +6,7 @@ import keras
 import pytest
 from keras import layers
 
-from keras_inception.analysis import CORRECTIONS, WORKED, cost
-from keras_inception.graph import multiply_adds
+from keras_inception.analysis import CORRECTIONS, WORKED, cost, multiply_adds
 
 
 def example(beginning):
@@ -28,7 +27,7 @@ def example(beginning):
         ("7×7×1024 to a vector", 51_380_224, []),
     ],
 )
-def test_worked_examples_come_out_exactly(beginning, directly, instead):
+def test_worked_examples_are_exact(beginning, directly, instead):
     worked = example(beginning)
     assert worked.directly.macs == directly
     assert [kernel.macs for kernel in worked.instead] == instead
@@ -38,7 +37,7 @@ def test_worked_examples_come_out_exactly(beginning, directly, instead):
 @pytest.mark.parametrize(
     ("beginning", "percent"), [("5×5 as two 3×3", 28), ("3×3 as 3×1", 33), ("3×3 as two 2×2", 11), ("7×7 as", 71)]
 )
-def test_what_a_factorisation_saves(beginning, percent):
+def test_savings_of_a_factorization(beginning, percent):
     assert round(100 * example(beginning).saving) == percent
 
 

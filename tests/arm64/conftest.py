@@ -1,4 +1,4 @@
-"""Here scripts of ``benchmarks`` are tested, which import each other by name."""
+"""Make the scripts of ``benchmarks`` importable, since they import each other by name."""
 
 import sys
 from pathlib import Path

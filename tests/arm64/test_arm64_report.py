@@ -1,4 +1,4 @@
-"""The table of ARM64, and the userland where it cannot be had: nothing here is emulated."""
+"""The ARM64 table, and the userland where it cannot be made. Nothing is emulated here."""
 
 import aarch64
 import arm64
@@ -20,7 +20,7 @@ def test_a_rewrite_that_costs_instructions_is_named():
     assert told == "space_to_depth_stem costs googlenet/int8 3.0% more instructions"
 
 
-def test_what_a_rewrite_costs_where_it_is_not_the_default_is_no_complaint():
+def test_a_rewrite_may_cost_instructions_where_it_is_not_the_default():
     name = "inception_v3_without_average_pool_as_convolution"
     dearer, without = {"instructions": 103, "probabilities": 0.0}, {"instructions": 100, "probabilities": 0.0}
     assert not arm64.complaints({"inception_v3/float32": dearer, f"{name}/float32": without})
@@ -41,7 +41,7 @@ def test_the_table_shows_shares_and_what_is_missing():
     assert "| the same, slimmed to 52 % of the MACs | – | – | – | 1.0 (0.50) |" in lines
 
 
-def test_the_slim_network_has_as_many_macs_as_is_said():
+def test_the_pruned_network_has_the_stated_share_of_macs():
     whole, slim = (analysis.cost(arm64.created(arm64.NETWORKS[name])).macs for name in ("googlenet", "googlenet_slim"))
     assert slim / whole == pytest.approx(0.52, abs=0.005)
 
@@ -58,7 +58,7 @@ def test_outputs_are_compared(tmp_path):
 
 @pytest.fixture
 def bare(tmp_path, monkeypatch):
-    """A machine with an empty cache, whose programs are those in the folder that this is."""
+    """A machine with an empty cache, whose only programs are those in the returned folder."""
     tools = tmp_path / "bin"
     tools.mkdir()
     monkeypatch.setenv("PATH", str(tools))
@@ -79,7 +79,7 @@ def test_another_processor(bare, monkeypatch):
         aarch64.userland()
 
 
-def test_what_failed_on_the_way_leaves_nothing(bare, tmp_path):
+def test_a_failed_setup_leaves_nothing(bare, tmp_path):
     for name in ("apt-get", "dpkg-deb"):
         (bare / name).write_text("#!/bin/sh\necho 'E: no such host' >&2\nexit 100\n")
         (bare / name).chmod(0o755)
@@ -89,5 +89,5 @@ def test_what_failed_on_the_way_leaves_nothing(bare, tmp_path):
 
 
 def test_a_machine_without_a_compiler(bare, tmp_path):
-    with pytest.raises(aarch64.UnavailableError, match="a C compiler is needed"):
+    with pytest.raises(aarch64.UnavailableError, match="needs a C compiler"):
         aarch64.instruction_counter(tmp_path)

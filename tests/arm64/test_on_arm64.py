@@ -1,4 +1,4 @@
-"""What is exported gives on an ARM processor, under qemu, what it gives here. Run by `make test-arm64`."""
+"""Exported files return on an ARM processor, under qemu, what they return here. Run by `make test-arm64`."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ NETWORKS = {
 
 @pytest.fixture(scope="module", params=NETWORKS)
 def measured(request, tmp_path_factory, pictures):
-    """A network's rows, by the variant of the exported file."""
+    """Results of a network by variant of the exported file."""
     folder = tmp_path_factory.mktemp(request.param)
     name, options = NETWORKS[request.param]
     model = drawn(registry.create(name, input_shape=(SIDE, SIDE, 3), classes=100, **options))
@@ -32,14 +32,14 @@ def measured(request, tmp_path_factory, pictures):
 
 
 @pytest.mark.parametrize("variant", LIMITS)
-def test_it_gives_the_same(measured, variant):
+def test_probabilities_agree(measured, variant):
     assert measured[variant]["probabilities"] <= LIMITS[variant]
 
 
-def test_int8_is_the_same_to_the_bit_as_far_as_the_softmax(measured):
+def test_int8_is_identical_up_to_the_softmax(measured):
     assert measured["int8"]["logits"] == 0
 
 
-def test_int8_is_the_cheapest(measured):
+def test_int8_takes_the_fewest_instructions(measured):
     counts = {variant: row["instructions"] for variant, row in measured.items()}
     assert min(counts, key=counts.__getitem__) == "int8"

@@ -1,6 +1,6 @@
-"""Outputs of every network under one backend of Keras: ``KERAS_BACKEND=jax python forward.py OUT.npz``.
+"""Compute outputs of every network on one backend of Keras: ``KERAS_BACKEND=jax python forward.py OUT.npz``.
 
-Weights are drawn by the variable's name, so that all backends have the same; inputs likewise.
+Weights and inputs are drawn by name, so that they are the same on all backends.
 """
 
 import sys
@@ -24,7 +24,7 @@ OPTIONS = {
 
 
 def draw(name, shape):
-    """A kernel keeps the scale of what it is given, a variance is positive, everything else is near its start."""
+    """Return random weights: kernels keep the scale of their input, variances are positive, the rest is near 0."""
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     if name.endswith("kernel"):
         return rng.normal(0, (2 / np.prod(shape[:-1])) ** 0.5, shape)

@@ -1,4 +1,4 @@
-"""The networks on Keras' other backends give what they give on TensorFlow. Run by `make test-backends`."""
+"""The networks compute on Keras' other backends what they compute on TensorFlow. Run by `make test-backends`."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ def reference(tmp_path_factory):
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_every_network_gives_the_same(backend, reference, tmp_path):
+def test_every_network_agrees_with_tensorflow(backend, reference, tmp_path):
     found = run(backend, tmp_path)
     assert set(found) == set(reference)
     for name, want in reference.items():

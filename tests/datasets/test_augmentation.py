@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from images import noise
 
 from keras_inception.datasets import Augmentation
 from keras_inception.datasets.augmentation import DISTORTIONS, _resize_antialiased, apply_to_batch
@@ -14,20 +15,16 @@ CROP_ONLY = {"flip": False, "brightness": 0, "contrast": 0, "saturation": 0, "hu
 UNTOUCHED = {"area": (1, 1), "aspect": (1, 1), **CROP_ONLY}
 
 
-def noise(height, width, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-
-
 def smooth(height, width):
-    """Red grows to the right, green downwards, blue is constant."""
+    """Return an image whose red increases to the right and green downward; blue is constant."""
     y, x = np.mgrid[:height, :width]
     return np.stack([255 * x / (width - 1), 255 * y / (height - 1), np.full_like(x, 99)], -1).round().astype(np.uint8)
 
 
-def augment(augmentation, picture, seed=0, size=(16, 16), preprocessing=None):
+def augment(augmentation, image, seed=0, size=(16, 16), preprocessing=None):
     preprocessing = preprocessing or Preprocessing(size=size)
-    begin, extent = augmentation.box(tf.shape(picture), (seed, 1), preprocessing)
-    return augmentation.apply(tf.slice(picture, begin, extent), (seed, 1), size).numpy()
+    begin, extent = augmentation.box(tf.shape(image), (seed, 1), preprocessing)
+    return augmentation.apply(tf.slice(image, begin, extent), (seed, 1), size).numpy()
 
 
 @pytest.mark.parametrize(
@@ -48,7 +45,7 @@ def augment(augmentation, picture, seed=0, size=(16, 16), preprocessing=None):
         ("saturation", float("nan"), r"\[0, 1\]"),
         ("hue", 0.6, r"\[0, 0.5\]"),
         ("hue", "much", r"\[0, 0.5\]"),
-        ("scale", (0.5, 2), "1 or more"),
+        ("scale", (0.5, 2), "at least 1"),
         ("scale", 2, "two numbers"),
         ("erase", 2, r"\[0, 1\]"),
         ("mixup", -1, r"\[0, 10\]"),
@@ -59,14 +56,14 @@ def test_fields_out_of_range_are_refused(field, value, allowed):
         Augmentation(**{field: value})
 
 
-def test_it_survives_json():
+def test_it_can_be_stored_as_json():
     augmentation = Augmentation(area=(0.5, 0.75), aspect=(1, 2), flip=False, hue=0.1)
     assert Augmentation.from_dict(json.loads(json.dumps(augmentation.to_dict()))) == augmentation
     assert Augmentation.from_dict({}) == Augmentation()
 
 
 @pytest.mark.parametrize("values", [{"rotation": 3}, ["area"], None])
-def test_what_is_not_an_augmentation_is_refused(values):
+def test_other_values_are_refused(values):
     with pytest.raises(
         ValueError, match="`augmentation` must have the fields area, aspect, scale, interpolation, flip"
     ):
@@ -75,21 +72,21 @@ def test_what_is_not_an_augmentation_is_refused(values):
 
 @pytest.mark.parametrize("shape", [(16, 16), (40, 30), (45, 165), (1, 1)])
 @pytest.mark.parametrize("crop", [1.0, 0.5])
-def test_none_fits_as_the_preprocessing_does(shape, crop):
+def test_none_fits_as_the_preprocessing(shape, crop):
     preprocessing = Preprocessing(size=(16, 12), crop=crop)
-    picture = smooth(*shape) if min(shape) > 1 else noise(*shape)
-    fitted = augment(Augmentation.none(), picture, size=(16, 12), preprocessing=preprocessing)
-    # The crop falls on whole pixels here, so it may lie a pixel off.
-    np.testing.assert_allclose(fitted, preprocessing.fit(picture).astype(np.float32), atol=1 + 255 / min(shape))
+    image = smooth(*shape) if min(shape) > 1 else noise(*shape)
+    fitted = augment(Augmentation.none(), image, size=(16, 12), preprocessing=preprocessing)
+    # The crop has whole pixels here, so it may be a pixel off.
+    np.testing.assert_allclose(fitted, preprocessing.fit(image).astype(np.float32), atol=1 + 255 / min(shape))
 
 
-def test_none_leaves_a_picture_of_the_right_size_alone():
+def test_none_does_not_change_an_image_of_the_right_size():
     np.testing.assert_allclose(augment(Augmentation.none(), noise(16, 16)), noise(16, 16), atol=1e-3)
 
 
 @settings(max_examples=25)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**62))
-def test_any_picture_gives_the_asked_size_and_range(height, width, seed):
+def test_an_image_of_any_size_gets_the_size_and_range(height, width, seed):
     augmented = augment(Augmentation(), noise(height, width), seed, size=(12, 20))
     assert augmented.shape == (12, 20, 3)
     assert augmented.dtype == np.float32
@@ -97,20 +94,20 @@ def test_any_picture_gives_the_asked_size_and_range(height, width, seed):
     assert augmented.max() <= 255
 
 
-def test_the_seed_decides():
-    picture = noise(30, 30)
-    np.testing.assert_array_equal(augment(Augmentation(), picture, 5), augment(Augmentation(), picture, 5))
-    assert np.abs(augment(Augmentation(), picture, 5) - augment(Augmentation(), picture, 6)).max() > 10
+def test_the_result_depends_on_the_seed():
+    image = noise(30, 30)
+    np.testing.assert_array_equal(augment(Augmentation(), image, 5), augment(Augmentation(), image, 5))
+    assert np.abs(augment(Augmentation(), image, 5) - augment(Augmentation(), image, 6)).max() > 10
 
 
-def test_crops_keep_to_area_and_aspect():
-    """Read off a picture whose red and green tell the place."""
+def test_crops_stay_within_area_and_aspect():
+    """Measured on an image whose red and green encode the position."""
     augmentation = Augmentation(area=(0.25, 0.5), aspect=(0.5, 2.0), **CROP_ONLY)
     spans = []
     for seed in range(60):
         crop = augment(augmentation, smooth(256, 256), seed, size=(32, 64))
         spans.append((np.ptp(crop[..., 0]), np.ptp(crop[..., 1])))
-    # The mid-points of the outermost output pixels lie half a pixel inside of the crop.
+    # The centers of the outermost output pixels are half a pixel inside the crop.
     widths, heights = np.array(spans).T * [[64 / 63], [32 / 31]]
     areas, aspects = widths * heights / 255**2, widths / heights / (64 / 32)
     assert 0.24 < areas.min() < 0.3
@@ -119,42 +116,42 @@ def test_crops_keep_to_area_and_aspect():
     assert 1.2 < aspects.max() < 2.05
 
 
-def test_half_of_the_pictures_are_mirrored():
+def test_half_of_the_images_are_mirrored():
     augmentation = Augmentation(**{**UNTOUCHED, "flip": True})
-    picture = smooth(16, 16)
-    mirrored = [augment(augmentation, picture, seed)[0, 0, 0] > 128 for seed in range(60)]
+    image = smooth(16, 16)
+    mirrored = [augment(augmentation, image, seed)[0, 0, 0] > 128 for seed in range(60)]
     assert 15 < sum(mirrored) < 45
 
 
 @pytest.mark.parametrize("field", ["brightness", "contrast", "saturation", "hue"])
-def test_colours_change_within_bounds(field):
+def test_colors_change_within_bounds(field):
     augmentation = Augmentation(**{**UNTOUCHED, field: 0.2})
-    picture = np.full((16, 16, 3), (100, 120, 160), np.uint8)
-    picture[:8] = (110, 130, 100)
-    changed = np.stack([augment(augmentation, picture, seed) for seed in range(60)])
-    change = changed - picture
+    image = np.full((16, 16, 3), (100, 120, 160), np.uint8)
+    image[:8] = (110, 130, 100)
+    changed = np.stack([augment(augmentation, image, seed) for seed in range(60)])
+    change = changed - image
     assert np.ptp(changed, axis=0).max() > 10
-    mean = picture.mean((0, 1))
+    mean = image.mean((0, 1))
     if field == "brightness":
         assert np.abs(change).max() <= 0.2 * 255 + 0.01
         assert np.ptp(change, axis=(1, 2, 3)).max() < 0.01
     elif field == "contrast":
-        assert (np.abs(change) <= 0.2 * np.abs(picture - mean) + 0.01).all()
+        assert (np.abs(change) <= 0.2 * np.abs(image - mean) + 0.01).all()
     elif field == "saturation":
-        np.testing.assert_allclose(changed.max(-1), np.broadcast_to(picture.max(-1), changed.shape[:3]), atol=0.01)
-        grey = picture.max(-1, keepdims=True).astype(float) - picture
-        assert (np.abs(change) <= 0.2 * grey + 0.01).all()
+        np.testing.assert_allclose(changed.max(-1), np.broadcast_to(image.max(-1), changed.shape[:3]), atol=0.01)
+        gray = image.max(-1, keepdims=True).astype(float) - image
+        assert (np.abs(change) <= 0.2 * gray + 0.01).all()
     else:
-        np.testing.assert_allclose(changed.max(-1), np.broadcast_to(picture.max(-1), changed.shape[:3]), atol=0.01)
-        np.testing.assert_allclose(changed.min(-1), np.broadcast_to(picture.min(-1), changed.shape[:3]), atol=0.01)
+        np.testing.assert_allclose(changed.max(-1), np.broadcast_to(image.max(-1), changed.shape[:3]), atol=0.01)
+        np.testing.assert_allclose(changed.min(-1), np.broadcast_to(image.min(-1), changed.shape[:3]), atol=0.01)
 
 
 @settings(max_examples=60)
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 40), st.integers(1, 40))
 def test_the_antialiased_resize_is_tensorflows(height, width, new_height, new_width):
-    picture = noise(height, width).astype(np.float32)
-    ours = _resize_antialiased(tf.constant(picture), tf.constant([new_height, new_width]))
-    np.testing.assert_array_equal(ours, tf.image.resize(picture, (new_height, new_width), antialias=True))
+    image = noise(height, width).astype(np.float32)
+    ours = _resize_antialiased(tf.constant(image), tf.constant([new_height, new_width]))
+    np.testing.assert_array_equal(ours, tf.image.resize(image, (new_height, new_width), antialias=True))
 
 
 def test_shrinking_is_antialiased():
@@ -178,7 +175,7 @@ def test_other_fields_out_of_range_are_refused(field, value):
     spread=st.floats(0, 2),
     seed=st.integers(0, 2**31),
 )
-def test_a_scaled_crop_lies_in_the_picture_and_is_as_large_as_the_scale_has_it(height, width, low, spread, seed):
+def test_a_scaled_crop_is_inside_the_image_and_has_its_size(height, width, low, spread, seed):
     preprocessing = Preprocessing(size=(16, 24))
     augmentation = Augmentation(scale=(low, low + spread))
     begin, extent = augmentation.box(tf.constant([height, width, 3]), (seed, 1), preprocessing)
@@ -190,40 +187,40 @@ def test_a_scaled_crop_lies_in_the_picture_and_is_as_large_as_the_scale_has_it(h
     assert 24 * side / (low + spread) - 1 <= columns <= max(1, 24 * side / low + 1)
 
 
-def test_a_scale_alone_moves_the_crop_everywhere():
-    picture = smooth(64, 64)
+def test_a_fixed_scale_crops_anywhere():
+    image = smooth(64, 64)
     augmentation = Augmentation(scale=(2, 2), **CROP_ONLY)
-    corners = [augment(augmentation, picture, seed)[0, 0, :2] / 255 for seed in range(60)]
+    corners = [augment(augmentation, image, seed)[0, 0, :2] / 255 for seed in range(60)]
     assert np.min(corners) < 0.05
     assert 0.45 < np.max(corners) < 0.55
 
 
-def test_mixed_interpolation_is_any_of_four():
-    picture = noise(40, 40)
+def test_mixed_interpolation_is_one_of_four():
+    image = noise(40, 40)
     options = {"area": (1, 1), "aspect": (1, 1), **CROP_ONLY}
-    results = {augment(Augmentation(interpolation="mixed", **options), picture, seed).tobytes() for seed in range(30)}
+    results = {augment(Augmentation(interpolation="mixed", **options), image, seed).tobytes() for seed in range(30)}
     assert len(results) == 4
-    nearest = tf.image.resize(picture, (16, 16), "nearest")
+    nearest = tf.image.resize(image, (16, 16), "nearest")
     assert tf.cast(nearest, tf.float32).numpy().tobytes() in results
 
 
-def test_light_is_the_same_for_all_pixels():
-    picture = np.full((20, 20, 3), 128, np.uint8)
-    lit = [augment(Augmentation(lighting=0.1, **UNTOUCHED), picture, seed) for seed in range(40)]
+def test_lighting_is_the_same_for_all_pixels():
+    image = np.full((20, 20, 3), 128, np.uint8)
+    lit = [augment(Augmentation(lighting=0.1, **UNTOUCHED), image, seed) for seed in range(40)]
     assert all(np.ptp(each, axis=(0, 1)).max() < 1e-3 for each in lit)
     shifts = np.stack([each[0, 0] - 128 for each in lit]) / 255
-    assert 0.005 < shifts.std() < 0.03, "0.1 × 0.2175 along the first axis, of which each colour has 0.57"
+    assert 0.005 < shifts.std() < 0.03, "0.1 × 0.2175 along the first axis, of which each color has 0.57"
 
 
-def changed(stages, pictures, labels, seed):
-    x, y = apply_to_batch(stages, tf.constant(pictures), tf.constant(labels), tf.constant([3, seed], tf.int64))
+def changed(stages, images, labels, seed):
+    x, y = apply_to_batch(stages, tf.constant(images), tf.constant(labels), tf.constant([3, seed], tf.int64))
     return x.numpy(), y.numpy()
 
 
 @pytest.fixture(scope="module")
 def batch():
-    pictures = np.stack([noise(24, 24, seed) for seed in range(8)]).astype(np.float32)
-    return pictures, np.eye(8, dtype=np.float32)
+    images = np.stack([noise(24, 24, seed) for seed in range(8)]).astype(np.float32)
+    return images, np.eye(8, dtype=np.float32)
 
 
 @pytest.mark.parametrize(
@@ -231,7 +228,7 @@ def batch():
     [{"erase": 0.5}, {"mixup": 0.4}, {"cutmix": 1.0}, {"mixup": 0.4, "cutmix": 1.0}, {"distortions": 1}, {}],
     ids=str,
 )
-def test_what_is_done_to_batches_depends_on_the_seed_alone(fields, batch):
+def test_changes_to_batches_depend_on_the_seed_alone(fields, batch):
     stages = Augmentation(**fields).batch_stages()
     one, other = changed(stages, *batch, seed=1), changed(stages, *batch, seed=2)
     for first, second in zip(one, changed(stages, *batch, seed=1), strict=True):
@@ -240,41 +237,41 @@ def test_what_is_done_to_batches_depends_on_the_seed_alone(fields, batch):
     np.testing.assert_allclose(one[1].sum(axis=1), 1, rtol=1e-5)
 
 
-def test_erasing_takes_a_part_of_some_pictures(batch):
-    pictures, labels = batch
+def test_erasing_removes_a_part_of_some_images(batch):
+    images, labels = batch
     stages = Augmentation(erase=0.5).batch_stages()
-    share = np.stack([np.any(changed(stages, pictures, labels, seed)[0] != pictures, axis=-1) for seed in range(20)])
+    share = np.stack([np.any(changed(stages, images, labels, seed)[0] != images, axis=-1) for seed in range(20)])
     touched = share.mean(axis=(2, 3))
     assert 0.3 < (touched > 0).mean() < 0.7
     assert touched[touched > 0].min() > 0.01
     assert touched.max() < 0.4
-    np.testing.assert_array_equal(changed(stages, pictures, labels, 0)[1], labels)
+    np.testing.assert_array_equal(changed(stages, images, labels, 0)[1], labels)
 
 
-def test_mixed_labels_are_those_of_mixed_pictures(batch):
-    pictures, labels = batch
-    mixed, weights = changed(Augmentation(mixup=1.0).batch_stages(), pictures, labels, seed=5)
-    expected = np.einsum("ij,jhwc->ihwc", weights, pictures)
+def test_labels_are_mixed_as_the_images(batch):
+    images, labels = batch
+    mixed, weights = changed(Augmentation(mixup=1.0).batch_stages(), images, labels, seed=5)
+    expected = np.einsum("ij,jhwc->ihwc", weights, images)
     np.testing.assert_allclose(mixed, expected, atol=0.05)
     assert np.count_nonzero(weights > 0.01) > 8
 
 
-def test_a_cut_label_is_the_share_of_the_pictures_area(batch):
-    pictures, labels = batch
-    mixed, weights = changed(Augmentation(cutmix=1.0).batch_stages(), pictures, labels, seed=5)
-    own = np.mean(np.all(np.abs(mixed - pictures) < 1e-3, axis=-1), axis=(1, 2))
+def test_cutmix_labels_are_shares_of_the_area(batch):
+    images, labels = batch
+    mixed, weights = changed(Augmentation(cutmix=1.0).batch_stages(), images, labels, seed=5)
+    own = np.mean(np.all(np.abs(mixed - images) < 1e-3, axis=-1), axis=(1, 2))
     np.testing.assert_allclose(np.diagonal(weights), own, atol=0.1)
 
 
 @pytest.mark.parametrize("name", [name for name, _ in DISTORTIONS])
-def test_distorted_pictures_stay_pictures(name, batch, monkeypatch):
+def test_distorted_images_stay_in_range(name, batch, monkeypatch):
     monkeypatch.setattr(
         "keras_inception.datasets.augmentation.DISTORTIONS", [each for each in DISTORTIONS if each[0] == name]
     )
-    pictures, labels = batch
-    distorted, kept = changed(Augmentation(distortions=1).batch_stages(), pictures, labels, seed=1)
-    assert distorted.shape == pictures.shape
-    assert not np.array_equal(distorted, pictures)
+    images, labels = batch
+    distorted, kept = changed(Augmentation(distortions=1).batch_stages(), images, labels, seed=1)
+    assert distorted.shape == images.shape
+    assert not np.array_equal(distorted, images)
     assert distorted.min() >= -1
     assert distorted.max() <= 256
     np.testing.assert_array_equal(kept, labels)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from photographs import photograph
+from images import photograph
 
 from keras_inception.datasets import (
     Augmentation,
@@ -18,7 +18,7 @@ PREPROCESSING = Preprocessing(size=(16, 24), mean=(100, 110, 120), std=(50, 60, 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """Eleven pictures of two classes, three of which only Pillow reads; one has a name that is not UTF-8."""
+    """Eleven images of two classes, two of which only Pillow reads; one has a name that is not UTF-8."""
     root = tmp_path_factory.mktemp("pictures")
     for label in ("a", "é"):
         (root / label).mkdir()
@@ -55,7 +55,7 @@ def assert_same(some, others):
 
 
 def which(pictures, batch):
-    """The places in `pictures` of an unaugmented batch."""
+    """Return the indices in `pictures` of the images in an unaugmented batch."""
     fitted = np.stack([PREPROCESSING(pictures.read(index)) for index in range(len(pictures))])
     return [int(np.abs(fitted - x).mean((1, 2, 3)).argmin()) for x in batch]
 
@@ -68,11 +68,11 @@ def test_shapes_and_types(pictures):
     assert len(dataset) == 2 * steps_per_epoch(pictures, 4) == 4
 
 
-def test_it_is_the_same_every_time(pictures):
+def test_batches_are_the_same_every_time(pictures):
     assert_same(batches(pictures), batches(pictures))
 
 
-def test_seeds_differ(pictures):
+def test_another_seed_gives_other_batches(pictures):
     assert not np.array_equal(batches(pictures)[0][0], batches(pictures, seed=8)[0][0])
 
 
@@ -93,7 +93,7 @@ def test_an_epoch_is_a_shuffle(pictures):
     assert len({label for _, y in cut_to_whole_batches for label in y}) == 8
 
 
-def test_labels_go_with_their_pictures(pictures):
+def test_labels_belong_to_their_images(pictures):
     alone = pictures.select([0, 1, 2, 3, 5, 6]).relabelled(range(6))
     for x, y in batches(alone, batch_size=3, epochs=2, augmentation=Augmentation.none()):
         assert which(alone, x) == list(y)
@@ -104,7 +104,7 @@ def test_epochs_are_augmented_differently(pictures):
     assert np.abs(x0 - x1).max() > 0.1
 
 
-def test_fewer_pictures_than_a_batch_are_one_batch(pictures):
+def test_fewer_images_than_a_batch_are_one_batch(pictures):
     assert steps_per_epoch(pictures, 64) == 1
     assert [len(y) for _, y in batches(pictures, batch_size=64)] == [11, 11, 11]
 
@@ -114,7 +114,7 @@ def test_an_epoch_is_whole_batches(pictures):
     assert [len(y) for _, y in batches(pictures, batch_size=5, epochs=1)] == [5, 5]
 
 
-def test_pictures_are_normalized(pictures):
+def test_images_are_normalized(pictures):
     x = np.concatenate([x for x, _ in batches(pictures, epochs=1)])
     lowest, highest = PREPROCESSING.normalize(np.float32([[0, 0, 0], [255, 255, 255]]))
     assert (x.min((0, 1, 2)) >= lowest - 1e-5).all()
@@ -135,21 +135,21 @@ def test_arguments_out_of_range_are_refused(pictures, options, message):
         batches(pictures, **options)
 
 
-def test_no_pictures_are_refused(pictures):
-    with pytest.raises(ValueError, match="at least one picture"):
+def test_an_empty_dataset_is_refused(pictures):
+    with pytest.raises(ValueError, match="at least one image"):
         batches(pictures.select([]))
-    with pytest.raises(ValueError, match="at least one picture"):
+    with pytest.raises(ValueError, match="at least one image"):
         evaluation_batches(pictures.select([]), PREPROCESSING, 4)
 
 
-def test_a_picture_that_went_bad_is_named(tmp_path):
+def test_an_image_that_became_unreadable_is_named(tmp_path):
     (tmp_path / "bad.jpg").write_bytes(b"")
     bad = files(tmp_path, "bad.jpg", plain=False)
     with pytest.raises(tf.errors.OpError, match=r"bad\.jpg: empty file"):
         batches(bad)
 
 
-def test_a_picture_that_tensorflow_refuses_is_read_by_pillow(tmp_path):
+def test_an_image_that_tensorflow_refuses_is_read_by_pillow(tmp_path):
     photograph(0).save(tmp_path / "a.tiff")
     photograph(1).save(tmp_path / "b.jpg")
     assert_same(*(batches(files(tmp_path, "a.tiff", "b.jpg", plain=plain)) for plain in (True, False)))
@@ -164,7 +164,7 @@ def test_evaluation_is_the_preprocessing(pictures):
 
 
 @pytest.mark.parametrize("workers", [2, 4])
-def test_workers_take_turns_at_the_rows_of_each_batch(pictures, workers):
+def test_workers_share_the_rows_of_each_batch(pictures, workers):
     whole = batches(pictures)
     parts = [batches(pictures, part=(worker, workers)) for worker in range(workers)]
     for worker, part in enumerate(parts):
@@ -172,6 +172,6 @@ def test_workers_take_turns_at_the_rows_of_each_batch(pictures, workers):
 
 
 def test_workers_must_share_a_batch_evenly(pictures):
-    says = r"^`batch_size`.* must be a multiple of the 3 workers\. Received: batch_size=4, 11 pictures"
+    says = r"^`batch_size`.* must be a multiple of the 3 workers\. Received: batch_size=4, 11 images"
     with pytest.raises(ValueError, match=says):
         batches(pictures, part=(0, 3))

@@ -17,7 +17,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture
 def small_archive(tmp_path, monkeypatch):
-    """An archive of two files in place of the bundled one."""
+    """An archive of two files that replaces the bundled one."""
     path = tmp_path / "small.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("README.md", "who drew them")
@@ -26,14 +26,14 @@ def small_archive(tmp_path, monkeypatch):
     return path
 
 
-def test_the_pictograms_are_all_there(root):
+def test_all_pictograms_are_there(root):
     splits = open_folder(root, strict=True)
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (4067, 580, 1202)
     assert len(splits.labels) == 19
     assert splits.train.plain.all()
     assert max(Counter(splits.test.labels.tolist()).values()) / 1202 < 0.12
-    with Image.open(splits.test.name(0)) as picture:
-        assert picture.size == (64, 64)
+    with Image.open(splits.test.name(0)) as image:
+        assert image.size == (64, 64)
 
 
 def test_they_come_with_their_attributions(root):
@@ -55,7 +55,7 @@ def test_an_empty_folder_is_filled(small_archive, tmp_path):
     assert (pictograms(tmp_path / "pictograms") / "README.md").exists()
 
 
-def test_a_killed_unpacking_leaves_nothing_under_the_name(tmp_path):
+def test_a_killed_process_leaves_nothing_under_the_final_name(tmp_path):
     program = (
         "import os, sys, zipfile\n"
         "from keras_inception.datasets import pictograms\n"
@@ -84,14 +84,14 @@ def test_an_interrupted_unpacking_cleans_up(small_archive, tmp_path, monkeypatch
     assert list((tmp_path / "data").iterdir()) == []
 
 
-def test_a_folder_that_lacks_files_is_not_taken_for_whole(small_archive, tmp_path):
+def test_an_incomplete_folder_is_refused(small_archive, tmp_path):
     root = pictograms(tmp_path / "pictograms")
     (root / "train" / "a" / "a.jpg").unlink()
-    with pytest.raises(ValueError, match=r"pictograms is not empty and lacks 1 files of the pictograms: remove it"):
+    with pytest.raises(ValueError, match=r"pictograms is not empty and lacks 1 of the pictograms: remove it"):
         pictograms(root)
 
 
-def test_another_process_may_be_first(small_archive, tmp_path, monkeypatch):
+def test_another_process_may_be_faster(small_archive, tmp_path, monkeypatch):
     root = tmp_path / "pictograms"
     extractall = zipfile.ZipFile.extractall
 
@@ -107,6 +107,6 @@ def test_no_file_is_written_outside(small_archive, tmp_path):
     with zipfile.ZipFile(small_archive, "a") as archive:
         archive.writestr("../../outside.txt", "")
     root = tmp_path / "deep" / "pictograms"
-    with pytest.raises(ValueError, match="lacks 1 files"):
+    with pytest.raises(ValueError, match="lacks 1 of the pictograms"):
         pictograms(root)
     assert list(tmp_path.glob("**/outside.txt")) == [root / "outside.txt"]

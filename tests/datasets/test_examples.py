@@ -1,4 +1,4 @@
-"""Every kind of examples does the same: reading, decoding in a graph, selection, fingerprint."""
+"""All kinds of examples behave alike: reading, decoding in a graph, selection, fingerprint."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from photographs import photograph, save_photographs
+from images import photograph, save_photographs
 from PIL import Image
 
 from keras_inception.datasets import Arrays, Files, open_data, read_picture, write_shards
@@ -30,7 +30,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def kinds(folder, tmp_path_factory):
-    """The same twelve pictures as every kind."""
+    """The same twelve images as each kind of examples."""
     out = tmp_path_factory.mktemp("shards") / "out"
     write_shards(folder, out, shards=3)
     files = open_data(folder, validation=0).train
@@ -66,7 +66,7 @@ def test_a_graph_decodes_what_read_gives(examples):
         np.testing.assert_array_equal(in_graph(index, 5, 16), picture[5:16, 16:29])
 
 
-def test_the_crop_is_asked_with_the_shape(examples):
+def test_the_crop_is_called_with_the_shape(examples):
     shapes = []
 
     def crop(shape):
@@ -94,7 +94,7 @@ def test_other_labels_can_be_given(examples):
     assert examples.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
 
 
-def test_the_fingerprint_goes_by_names_labels_and_order(examples):
+def test_the_fingerprint_depends_on_keys_labels_and_order(examples):
     fingerprint = examples.fingerprint()
     assert examples.select(range(12)).fingerprint() == fingerprint
     assert examples.select([1, 0, *range(2, 12)]).fingerprint() != fingerprint
@@ -102,7 +102,7 @@ def test_the_fingerprint_goes_by_names_labels_and_order(examples):
     assert examples.relabelled([1, *examples.labels[1:]]).fingerprint() != fingerprint
 
 
-def test_the_fingerprint_of_files_goes_by_their_sizes_and_not_by_the_folder(tmp_path):
+def test_the_fingerprint_of_files_depends_on_their_content_and_not_on_the_folder(tmp_path):
     before, moved = (open_data(save_photographs(tmp_path / name, 2), validation=0).train for name in "xy")
     assert before.fingerprint() == moved.fingerprint()
     with open(before.name(3), "ab") as file:
@@ -110,7 +110,7 @@ def test_the_fingerprint_of_files_goes_by_their_sizes_and_not_by_the_folder(tmp_
     assert before.fingerprint() != moved.fingerprint()
 
 
-def test_the_fingerprint_of_arrays_goes_by_their_pixels():
+def test_the_fingerprint_of_arrays_depends_on_their_pixels():
     pictures = np.zeros((2, 4, 4), np.uint8)
     rest = {"labels": np.array([0, 1]), "keys": np.array(["a", "b"], object), "source": "memory"}
     before = Arrays(pictures=pictures.copy(), **rest).fingerprint()
@@ -118,7 +118,7 @@ def test_the_fingerprint_of_arrays_goes_by_their_pixels():
     assert Arrays(pictures=pictures, **rest).fingerprint() != before
 
 
-def test_encoded_pictures_are_plain_and_lose_nothing(kinds):
+def test_encoded_images_are_plain_and_lossless(kinds):
     for examples in kinds.values():
         for index in range(12):
             content = examples.encoded(index)
@@ -131,13 +131,13 @@ def test_encoded_pictures_are_plain_and_lose_nothing(kinds):
     assert as_they_are == [True, True, True, False] * 3
 
 
-def test_grey_arrays_are_read_as_rgb():
-    grey = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
-    for pictures in (grey, grey[..., None]):
+def test_gray_arrays_are_read_as_rgb():
+    gray = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    for pictures in (gray, gray[..., None]):
         examples = Arrays(
             labels=np.array([0, 1]), keys=np.array(["a", "b"], object), pictures=pictures, source="memory"
         )
-        np.testing.assert_array_equal(examples.read(1), np.stack([grey[1]] * 3, -1))
+        np.testing.assert_array_equal(examples.read(1), np.stack([gray[1]] * 3, -1))
         assert examples.name(1) == "memory#b"
 
 
@@ -147,10 +147,10 @@ def one_file(path):
     )
 
 
-def test_a_picture_of_the_same_size_in_bytes_is_another_one(tmp_path):
+def test_an_image_with_the_same_number_of_bytes_has_another_fingerprint(tmp_path):
     marks = []
-    for grey in (10, 200):
-        Image.new("RGB", (4, 4), (grey, grey, grey)).save(tmp_path / "one.bmp")
+    for gray in (10, 200):
+        Image.new("RGB", (4, 4), (gray, gray, gray)).save(tmp_path / "one.bmp")
         marks.append(((tmp_path / "one.bmp").stat().st_size, one_file(tmp_path / "one.bmp").fingerprint()))
     (size, before), (same, after) = marks
     assert size == same
@@ -168,7 +168,7 @@ def test_a_picture_of_the_same_size_in_bytes_is_another_one(tmp_path):
         ("png", "L", {}),
     ],
 )
-def test_tensorflow_decodes_plain_pictures_as_pillow_does(tmp_path, ending, mode, options):
+def test_tensorflow_decodes_plain_images_as_pillow_does(tmp_path, ending, mode, options):
     path = tmp_path / f"a.{ending}"
     photograph(0, width=67, height=45).convert(mode).save(path, **options)
     examples = one_file(path)
@@ -178,22 +178,22 @@ def test_tensorflow_decodes_plain_pictures_as_pillow_does(tmp_path, ending, mode
 
 @pytest.fixture(scope="module")
 def jpegs(tmp_path_factory):
-    """Of every size and subsampling of colour: the picture, and the function that decodes a part of it."""
+    """JPEGs of every size and chroma subsampling: the image, and the function that decodes a part of it."""
     root = tmp_path_factory.mktemp("jpegs")
     found = []
-    kinds = {"444": {"subsampling": 0}, "422": {"subsampling": 1}, "420": {"subsampling": 2}, "grey": {}}
+    kinds = {"444": {"subsampling": 0}, "422": {"subsampling": 1}, "420": {"subsampling": 2}, "gray": {}}
     for (width, height), (name, options) in ((size, kind) for size in SIZES for kind in kinds.items()):
         path = root / f"{width}x{height}-{name}.jpg"
         noise = np.random.default_rng(width).integers(0, 256, (height, width, 3), dtype=np.uint8)
-        Image.fromarray(noise).convert("L" if name == "grey" else "RGB").save(path, progressive=width == 96, **options)
+        Image.fromarray(noise).convert("L" if name == "gray" else "RGB").save(path, progressive=width == 96, **options)
         found.append((read_picture(path), one_file(path).decoder()))
     return found
 
 
 @settings(max_examples=400)
 @given(st.data())
-def test_any_part_of_a_jpeg_has_the_colours_of_the_whole(jpegs, data):
-    """Also at its edges, which libjpeg smooths by what lies beyond them."""
+def test_any_part_of_a_jpeg_has_the_colors_of_the_whole(jpegs, data):
+    """Also at its edges, where libjpeg smooths with the pixels beyond."""
     picture, decode = data.draw(st.sampled_from(jpegs))
     top, left = (data.draw(st.integers(0, side - 1)) for side in picture.shape[:2])
     height = data.draw(st.integers(1, picture.shape[0] - top))
@@ -202,7 +202,7 @@ def test_any_part_of_a_jpeg_has_the_colours_of_the_whole(jpegs, data):
     np.testing.assert_array_equal(part, picture[top : top + height, left : left + width])
 
 
-def test_a_picture_that_went_bad_is_named(tmp_path):
+def test_an_image_that_became_unreadable_is_named(tmp_path):
     out = tmp_path / "out"
     write_shards(save_photographs(tmp_path / "pictures", 2), out, shards=1)
     records = open_data(out, validation=0).train

@@ -11,11 +11,11 @@ NAMES = {split: f"{prefix}-{{}}-ubyte.gz" for split, prefix in (("train", "train
 
 
 def zipped(content):
-    return gzip.compress(content, mtime=0)  # the same at any time, for the names of tests
+    return gzip.compress(content, mtime=0)  # always the same, for the names of tests
 
 
 def idx(values):
-    """A gzipped IDX file of bytes."""
+    """Return a gzipped IDX file of bytes."""
     return zipped(struct.pack(f">HBB{values.ndim}I", 0, 8, values.ndim, *values.shape) + values.tobytes())
 
 
@@ -34,7 +34,7 @@ def folder(tmp_path):
 
 
 def check(splits):
-    """That it is what `made` gives, in the order of the classes."""
+    """Check that the splits are what `made` returns, in the order of the classes."""
     assert splits.labels[0] == "T-shirt/top"
     assert splits.labels[9] == "Ankle boot"
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (30, 10, 20)
@@ -59,13 +59,13 @@ def test_the_files_that_debian_installs(folder, monkeypatch):
     check(open_data("fashion_mnist", validation=0.25))
 
 
-def test_those_that_keras_downloads(tmp_path, monkeypatch):
+def test_the_files_that_keras_downloads(tmp_path, monkeypatch):
     monkeypatch.setattr(fashion_mnist, "INSTALLED", tmp_path / "nowhere")
     monkeypatch.setattr(keras.datasets.fashion_mnist, "load_data", lambda: (made("train", 40), made("test", 20)))
     check(open_data("fashion_mnist", validation=0.25))
 
 
-def test_a_download_that_fails_is_told(tmp_path, monkeypatch):
+def test_a_failed_download_is_reported(tmp_path, monkeypatch):
     def fail():
         raise Exception("URL fetch failure")
 
@@ -75,7 +75,7 @@ def test_a_download_that_fails_is_told(tmp_path, monkeypatch):
         open_data("fashion_mnist")
 
 
-def test_to_evaluate_on(folder):
+def test_opening_it_for_evaluation(folder):
     examples, skipped = open_labelled(f"fashion_mnist:{folder}", ["x", *fashion_mnist.CLASSES])
     assert np.bincount(examples.labels).tolist() == [0, *[2] * 10]
     assert skipped == ()
@@ -86,7 +86,7 @@ def test_to_evaluate_on(folder):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "train-images-idx3-ubyte.gz is not there"),
+        (None, "train-images-idx3-ubyte.gz does not exist"),
         (b"words", "is damaged: Not a gzipped file"),
         (idx(made("train", 40)[0])[:-100], "is damaged: Compressed file ended before"),
         (zipped(b"words"), r"must be an IDX file of bytes in 3 dimensions. Received: b'word'"),
@@ -96,7 +96,7 @@ def test_to_evaluate_on(folder):
             zipped(struct.pack(">HBB3I", 0, 8, 3, 40, 28, 28) + b"few"),
             r"must hold \(40, 28, 28\) bytes. Rec.*: 3",
         ),
-        (idx(made("train", 39)[0]), "train must have a label of 0 to 9 .* Received: 39 pictures, 40 labels up to 9"),
+        (idx(made("train", 39)[0]), "train must have a label of 0 to 9 .* Received: 39 images, 40 labels up to 9"),
     ],
     ids=["absent", "words", "cut", "zipped words", "empty", "labels", "few bytes", "another number"],
 )

@@ -13,9 +13,9 @@ from keras_inception.datasets import Files, Skipped, list_pictures, open_folder,
 from keras_inception.datasets.splits import cut
 
 
-def picture(path, colour="red", **options):
+def save_image(path, color="red", **options):
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new(options.pop("mode", "RGB"), (8, 8), colour).save(path, **options)
+    Image.new(options.pop("mode", "RGB"), (8, 8), color).save(path, **options)
     return path
 
 
@@ -26,10 +26,10 @@ def text(path, content="words"):
 
 
 def class_folders(root, **counts):
-    """A folder of class folders with that many pictures each."""
+    """Make a folder of class folders with that many images each."""
     for name, count in counts.items():
         for number in range(count):
-            picture(root / name / f"{number:03}.png")
+            save_image(root / name / f"{number:03}.png")
     return root
 
 
@@ -43,28 +43,28 @@ def by_class(examples):
 
 @pytest.fixture
 def messy(tmp_path):
-    """Two classes of sound pictures of many kinds, with everything beside them that real folders hold."""
-    whole = picture(tmp_path / "good" / "whole.jpg").read_bytes()
+    """Two classes of readable images of many kinds, with everything else that real folders contain."""
+    whole = save_image(tmp_path / "good" / "whole.jpg").read_bytes()
     exif = Image.Exif()
     exif[0x0112] = 6
-    picture(tmp_path / "good" / "rotated.JPG", exif=exif)
-    picture(tmp_path / "good" / "cmyk.jpeg", mode="CMYK", colour=(0, 255, 255, 0))
-    picture(tmp_path / "good" / "grey.jpg", mode="L", colour=9)
-    picture(tmp_path / "good" / "deep" / "er" / "alpha.png", mode="RGBA")
-    picture(tmp_path / "good" / "really_a_png.jpg", format="PNG")
-    picture(tmp_path / "good" / "no_ending", format="PNG")
-    picture(tmp_path / "猫" / "palette.gif", mode="P", colour=0)
-    picture(tmp_path / "猫" / "a.webp")
+    save_image(tmp_path / "good" / "rotated.JPG", exif=exif)
+    save_image(tmp_path / "good" / "cmyk.jpeg", mode="CMYK", color=(0, 255, 255, 0))
+    save_image(tmp_path / "good" / "gray.jpg", mode="L", color=9)
+    save_image(tmp_path / "good" / "deep" / "er" / "alpha.png", mode="RGBA")
+    save_image(tmp_path / "good" / "really_a_png.jpg", format="PNG")
+    save_image(tmp_path / "good" / "no_ending", format="PNG")
+    save_image(tmp_path / "猫" / "palette.gif", mode="P", color=0)
+    save_image(tmp_path / "猫" / "a.webp")
     (tmp_path / "good" / "truncated.jpg").write_bytes(whole[:-40])
     (tmp_path / "good" / "empty.png").write_bytes(b"")
     text(tmp_path / "good" / "text.jpg")
-    picture(tmp_path / "loose.png")
+    save_image(tmp_path / "loose.png")
     (tmp_path / "nothing").mkdir()
     text(tmp_path / "only_text" / "a.jpg")
     for ignored in ("good/notes.txt", "good/boxes.csv", "README", "good/Thumbs.db", "good/desktop.ini"):
         text(tmp_path / ignored)
     for hidden in ("good/._whole.jpg", ".git/x.jpg", "__MACOSX/good/x.jpg", "good/.hidden/x.jpg"):
-        picture(tmp_path / hidden)
+        save_image(tmp_path / hidden)
     return tmp_path
 
 
@@ -77,7 +77,7 @@ def test_a_messy_folder(messy):
         "whole.jpg": (0, True),
         "rotated.JPG": (0, False),
         "cmyk.jpeg": (0, False),
-        "grey.jpg": (0, True),
+        "gray.jpg": (0, True),
         "alpha.png": (0, False),
         "really_a_png.jpg": (0, True),
         "no_ending": (0, True),
@@ -96,12 +96,12 @@ def test_a_messy_folder(messy):
     }
     assert "runcated" in reasons["good/truncated.jpg"]
     assert reasons["good/empty.png"] == "empty file"
-    assert reasons["good/text.jpg"] == "not a picture that can be read"
-    assert "beside the class folders" in reasons["loose.png"]
-    assert reasons["nothing"] == reasons["only_text"] == "no pictures"
+    assert reasons["good/text.jpg"] == "not a readable image"
+    assert "is not in a class folder" in reasons["loose.png"]
+    assert reasons["nothing"] == reasons["only_text"] == "no images"
 
 
-@pytest.mark.skipif(os.name == "nt", reason="links need rights there, and pipes have no names")
+@pytest.mark.skipif(os.name == "nt", reason="links require privileges there, and pipes have no names")
 def test_links_to_nowhere_and_pipes_are_skipped(tmp_path):
     class_folders(tmp_path, a=3, b=3)
     (tmp_path / "a" / "dangling.jpg").symlink_to(tmp_path / "nowhere.jpg")
@@ -113,14 +113,19 @@ def test_links_to_nowhere_and_pipes_are_skipped(tmp_path):
     }
 
 
-def test_strict_lists_all_that_would_be_skipped(messy):
+def test_strict_lists_everything_that_would_be_skipped(messy):
     with pytest.raises(ValueError, match="7 of the files and classes cannot be used") as refused:
         open_folder(messy, strict=True)
-    for name in ("truncated.jpg: ", "empty.png: empty file", "loose.png: lies beside", "nothing: no pictures"):
+    for name in (
+        "truncated.jpg: ",
+        "empty.png: empty file",
+        "loose.png: is not in a class folder",
+        "nothing: no images",
+    ):
         assert name in str(refused.value)
 
 
-def test_strict_takes_a_clean_folder(tmp_path):
+def test_strict_accepts_a_clean_folder(tmp_path):
     text(class_folders(tmp_path, a=3, b=3) / "a" / "notes.txt")
     assert len(open_folder(tmp_path, strict=True).train) == 4
 
@@ -134,16 +139,16 @@ def test_progress_counts_every_file(tmp_path):
 def test_class_names_of_any_script(tmp_path):
     labels = ("Ångström", "قطة", "猫", "👩‍🔬")
     for label in labels:
-        picture(tmp_path / unicodedata.normalize("NFD", label) / "a.png")
+        save_image(tmp_path / unicodedata.normalize("NFD", label) / "a.png")
     splits = open_folder(tmp_path)
     assert splits.labels == tuple(sorted(unicodedata.normalize("NFC", label) for label in labels))
     assert by_class(splits.train) == {0: 1, 1: 1, 2: 1, 3: 1}
 
 
-def test_both_spellings_of_a_name_are_one_class(tmp_path):
+def test_both_unicode_forms_of_a_name_are_one_class(tmp_path):
     for form in ("NFC", "NFD"):
-        picture(tmp_path / unicodedata.normalize(form, "café") / f"{form}.png")
-    picture(tmp_path / "tea" / "a.png")
+        save_image(tmp_path / unicodedata.normalize(form, "café") / f"{form}.png")
+    save_image(tmp_path / "tea" / "a.png")
     splits = open_folder(tmp_path, validation=0)
     assert splits.labels == (unicodedata.normalize("NFC", "café"), "tea")
     assert by_class(splits.train) == {0: 2, 1: 1}
@@ -167,7 +172,7 @@ def test_a_class_name_that_is_not_a_line_of_text(tmp_path, name):
 
 
 @pytest.mark.parametrize("validation", ["validation", "val", "valid", "Val"])
-def test_splits_that_are_there_are_taken(tmp_path, validation):
+def test_existing_splits_are_used(tmp_path, validation):
     class_folders(tmp_path / "train", a=4, b=3)
     class_folders(tmp_path / validation, a=1)
     class_folders(tmp_path / "test", b=2)
@@ -187,9 +192,9 @@ def test_validation_is_cut_out_of_train_alone(tmp_path):
     assert by_class(splits.test) == {0: 5}
 
 
-def test_a_split_without_labelled_pictures_is_as_one_that_is_not_there(tmp_path):
+def test_a_split_without_labeled_images_counts_as_missing(tmp_path):
     class_folders(tmp_path / "train", a=4, b=4)
-    picture(tmp_path / "test" / "1.jpg")
+    save_image(tmp_path / "test" / "1.jpg")
     (tmp_path / "val").mkdir()
     splits = open_folder(tmp_path)
     assert by_class(splits.validation) == {0: 1, 1: 1}
@@ -201,17 +206,17 @@ def test_a_class_may_be_named_train(tmp_path):
     assert open_folder(class_folders(tmp_path, car=2, plane=2, train=2)).labels == ("car", "plane", "train")
 
 
-def test_an_empty_class_is_left_out_of_the_labels(tmp_path):
+def test_an_empty_class_is_dropped(tmp_path):
     class_folders(tmp_path / "train", a=2, c=2)
     class_folders(tmp_path / "test", c=1)
     (tmp_path / "train" / "b").mkdir()
     splits = open_folder(tmp_path)
     assert splits.labels == ("a", "c")
     assert splits.test.labels.tolist() == [1]
-    assert splits.skipped == (Skipped(str(tmp_path / "train" / "b"), "no pictures"),)
+    assert splits.skipped == (Skipped(str(tmp_path / "train" / "b"), "no images"),)
 
 
-def test_given_labels_are_kept(tmp_path):
+def test_known_class_names_are_kept(tmp_path):
     splits = open_folder(class_folders(tmp_path, b=2, a=2), labels=("b", "c", "a"), validation=0)
     assert splits.labels == ("b", "c", "a")
     assert splits.train.keys.tolist() == ["b/000.png", "b/001.png", "a/000.png", "a/001.png"]
@@ -219,7 +224,7 @@ def test_given_labels_are_kept(tmp_path):
 
 
 def test_links(tmp_path):
-    """Links are followed, but never back to where they are."""
+    """Links are followed, but not back to an enclosing folder."""
     class_folders(tmp_path / "elsewhere", cats=2)
     root = class_folders(tmp_path / "root", dogs=2)
     (root / "cats").symlink_to(tmp_path / "elsewhere" / "cats")
@@ -238,9 +243,9 @@ def test_links(tmp_path):
     ("made", "message"),
     [
         ([], "has no class folders$"),
-        (["a.png", "b.jpg"], "has no class folders; its pictures lie loose"),
+        (["a.png", "b.jpg"], "has no class folders; its images are not in class folders"),
         (["a/a.png"], "two or more class folders. Received: only a"),
-        (["train/a.png", "test/b.png"], "train has no class folders; its pictures lie loose"),
+        (["train/a.png", "test/b.png"], "train has no class folders; its images are not in class folders"),
         (["train/a/a.png"], "two or more class folders. Received: only a"),
         (["test/a/a.png", "val/a/a.png"], "has test, validation, but no train folder"),
         (["train/a/a.png", "val/a/a.png", "valid/a/a.png"], "two validation folders: val and valid"),
@@ -249,39 +254,39 @@ def test_links(tmp_path):
 )
 def test_folders_that_are_refused(tmp_path, made, message):
     for path in made:
-        picture(tmp_path / path)
+        save_image(tmp_path / path)
     with pytest.raises(ValueError, match=message):
         open_folder(tmp_path)
 
 
-def test_folders_without_pictures_are_refused(tmp_path):
+def test_folders_without_images_are_refused(tmp_path):
     for name in "ab":
         (tmp_path / name).mkdir()
     with pytest.raises(ValueError, match="no class folders with files"):
         open_folder(tmp_path)
     for name in "ab":
         text(tmp_path / name / "a.jpg")
-    with pytest.raises(ValueError, match=r"two or more classes; 4 left out, such as .*: no pictures"):
+    with pytest.raises(ValueError, match=r"two or more classes; 4 skipped, such as .*: no images"):
         open_folder(tmp_path)
-    with pytest.raises(ValueError, match="has no pictures; 2 left out"):
+    with pytest.raises(ValueError, match="has no images; 2 skipped"):
         list_pictures(tmp_path)
-    picture(tmp_path / "a" / "b.jpg")
-    with pytest.raises(ValueError, match="two or more classes; 3 left out"):
+    save_image(tmp_path / "a" / "b.jpg")
+    with pytest.raises(ValueError, match="two or more classes; 3 skipped"):
         open_folder(tmp_path)
 
 
-def test_a_test_class_without_training_pictures_is_refused(tmp_path):
+def test_a_test_class_without_training_images_is_refused(tmp_path):
     class_folders(tmp_path / "train", a=2, c=2)
     text(tmp_path / "train" / "b" / "a.jpg")
     class_folders(tmp_path / "test", b=1)
-    with pytest.raises(ValueError, match=r"test/b/000.png: train has no pictures of the class 'b'"):
+    with pytest.raises(ValueError, match=r"test/b/000.png: train has no images of the class 'b'"):
         open_folder(tmp_path)
 
 
-def test_paths_that_are_no_folders_are_refused(tmp_path):
-    file = picture(tmp_path / "a.png")
+def test_paths_that_are_not_folders_are_refused(tmp_path):
+    file = save_image(tmp_path / "a.png")
     for call in (open_folder, list_pictures, lambda path: open_labelled(path, ["a", "b"])):
-        with pytest.raises(ValueError, match=r"gone is not there"):
+        with pytest.raises(ValueError, match=r"gone does not exist"):
             call(tmp_path / "gone")
         with pytest.raises(ValueError, match=r"a\.png is a file, not a folder"):
             call(file)
@@ -295,15 +300,15 @@ def test_a_share_out_of_range_is_refused(tmp_path, share):
 
 def test_labelled_class_folders(tmp_path):
     labels = ["Dog", unicodedata.normalize("NFC", "é"), "猫"]
-    picture(tmp_path / unicodedata.normalize("NFD", "é") / "1.png")
-    picture(tmp_path / "DOG" / "2.png")
+    save_image(tmp_path / unicodedata.normalize("NFD", "é") / "1.png")
+    save_image(tmp_path / "DOG" / "2.png")
     pictures, skipped = open_labelled(tmp_path, labels)
     assert names(pictures) == ["2.png", "1.png"]
     assert pictures.labels.tolist() == [0, 1]
     assert skipped == ()
 
 
-def test_case_matters_where_labels_differ_in_it(tmp_path):
+def test_case_matters_if_class_names_differ_only_in_case(tmp_path):
     labels = ["Polish", "polish"]
     assert open_labelled(class_folders(tmp_path / "1", polish=1), labels)[0].labels.tolist() == [1]
     with pytest.raises(ValueError, match="'POLISH' is not one of the 2 classes"):
@@ -326,11 +331,11 @@ def test_labelled_folders_that_are_refused(tmp_path):
         open_labelled(tmp_path / "1", "ab", prefer=("test",))
     with pytest.raises(ValueError, match="val/a: 'a' is not one of the 2 classes: x, y"):
         open_labelled(tmp_path / "1", "xy")
-    picture(tmp_path / "2" / "a.png")
-    with pytest.raises(ValueError, match="no class folders with files in them; its pictures lie loose"):
+    save_image(tmp_path / "2" / "a.png")
+    with pytest.raises(ValueError, match="no class folders with files in them; its images are not in class folders"):
         open_labelled(tmp_path / "2", "ab")
     text(tmp_path / "3" / "a" / "a.jpg")
-    with pytest.raises(ValueError, match="3 has no pictures; 2 left out"):
+    with pytest.raises(ValueError, match="3 has no images; 2 skipped"):
         open_labelled(tmp_path / "3", "ab")
     with pytest.raises(ValueError, match="cannot be used"):
         open_labelled(tmp_path / "3", "ab", strict=True)
@@ -338,12 +343,12 @@ def test_labelled_folders_that_are_refused(tmp_path):
 
 def test_list_pictures(messy):
     pictures, skipped = list_pictures(messy)
-    assert len(pictures) == 10  # the nine of the classes and the loose one
+    assert len(pictures) == 10  # nine in the classes, and one outside of them
     assert pictures.keys.tolist() == sorted(pictures.keys)
     assert dict(zip(pictures.keys, pictures.labels, strict=True)) == {
         "good/cmyk.jpeg": 0,
         "good/deep/er/alpha.png": 1,
-        "good/grey.jpg": 0,
+        "good/gray.jpg": 0,
         "good/no_ending": 0,
         "good/really_a_png.jpg": 0,
         "good/rotated.JPG": 0,
@@ -356,7 +361,7 @@ def test_list_pictures(messy):
 
 
 def examples(rows):
-    """Examples of (label, key)."""
+    """Return examples with these (label, key)."""
     labels, keys = zip(*rows, strict=True)
     return Files(labels=np.array(labels), keys=np.array(keys, object), base="", plain=np.ones(len(rows), bool))
 
@@ -381,18 +386,18 @@ def test_the_cut_is_disjoint_complete_and_stratified(rows, share, seed):
 
 
 @given(rows, st.floats(0.1, 0.9), st.randoms())
-def test_the_cut_does_not_go_by_the_order(rows, share, random):
+def test_the_cut_does_not_depend_on_the_order(rows, share, random):
     shuffled = random.sample(rows, len(rows))
     chosen, again = ({some[index] for index in cut(examples(some), share, 0)[1]} for some in (rows, shuffled))
     assert chosen == again
 
 
-def test_the_cut_goes_by_the_seed():
+def test_the_cut_depends_on_the_seed():
     pictures = examples([(0, f"a/{number}.jpg") for number in range(100)])
     assert len({tuple(cut(pictures, 0.2, seed)[1]) for seed in range(20)}) == 20
 
 
-def test_the_cut_hardly_changes_when_pictures_are_added():
+def test_the_cut_hardly_changes_when_images_are_added():
     thousand = [(0, f"a/{number}.jpg") for number in range(1000)]
     before, after = (set(cut(examples(rows), 0.2, 0)[1]) for rows in (thousand[:950], thousand))
-    assert len(before & after) > 170  # of 190 and 200; of two independent cuts it would be 40
+    assert len(before & after) > 170  # of 190 and 200; two independent cuts would share 40

@@ -6,29 +6,24 @@ import zlib
 
 import numpy as np
 import pytest
+from images import photograph
 from PIL import Image, ImageCms
 
 from keras_inception.datasets import read_picture
 from keras_inception.datasets.reading import examine
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
-# Four pixels that tell every turn and mirror image apart.
+# Four pixels that distinguish every rotation and reflection.
 CORNERS = np.array([[RED, GREEN], [BLUE, WHITE]], np.uint8)
 
 
-def photograph(width=40, height=30):
-    """Smooth noise, on which JPEG decoders can differ."""
-    noise = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
-    return Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC)
-
-
-def write(path, picture=None, **options):
-    (picture or photograph()).save(path, **options)
+def write(path, image=None, **options):
+    (image or photograph()).save(path, **options)
     return path
 
 
-def one_colour(mode, colour):
-    return Image.new(mode, (20, 20), colour)
+def one_color(mode, color):
+    return Image.new(mode, (20, 20), color)
 
 
 def middle(path):
@@ -38,9 +33,9 @@ def middle(path):
 @pytest.mark.parametrize("ending", ["png", "bmp", "tiff", "webp", "ppm", "jp2"])
 def test_formats_are_read(tmp_path, ending):
     options = {"lossless": True} if ending == "webp" else {}
-    picture = read_picture(write(tmp_path / f"a.{ending}", **options))
-    assert picture.dtype == np.uint8
-    np.testing.assert_array_equal(picture, np.asarray(photograph()))
+    image = read_picture(write(tmp_path / f"a.{ending}", **options))
+    assert image.dtype == np.uint8
+    np.testing.assert_array_equal(image, np.asarray(photograph()))
 
 
 @pytest.mark.parametrize(
@@ -51,7 +46,7 @@ def test_formats_are_read(tmp_path, ending):
         (3, CORNERS[::-1, ::-1]),
         (4, CORNERS[::-1]),
         (5, CORNERS.transpose(1, 0, 2)),
-        (6, np.rot90(CORNERS, 1)),  # the camera was held such that the scene must be turned clockwise
+        (6, np.rot90(CORNERS, 1)),  # the image must be rotated clockwise
         (7, CORNERS[::-1, ::-1].transpose(1, 0, 2)),
         (8, np.rot90(CORNERS, -1)),
     ],
@@ -67,10 +62,10 @@ def test_exif_orientation_is_applied(tmp_path, orientation, stored, ending):
     assert examine(path) == (orientation == 1 and ending in ("jpg", "png"))
 
 
-def test_orientation_of_a_picture_that_is_not_square(tmp_path):
+def test_orientation_of_an_image_that_is_not_square(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
-    assert read_picture(write(tmp_path / "a.jpg", photograph(40, 30), exif=exif)).shape == (40, 30, 3)
+    assert read_picture(write(tmp_path / "a.jpg", photograph(width=40, height=30), exif=exif)).shape == (40, 30, 3)
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
@@ -79,85 +74,85 @@ def test_broken_exif_does_not_matter(tmp_path):
     assert read_picture(path).shape == (30, 40, 3)
 
 
-def test_cmyk_jpeg_has_its_colours(tmp_path):
-    path = write(tmp_path / "a.jpg", one_colour("CMYK", (0, 255, 255, 0)), quality=95)
+def test_cmyk_jpeg_keeps_its_colors(tmp_path):
+    path = write(tmp_path / "a.jpg", one_color("CMYK", (0, 255, 255, 0)), quality=95)
     np.testing.assert_allclose(middle(path), RED, atol=3)
     assert not examine(path)
 
 
-def test_cmyk_tiff_has_its_colours(tmp_path):
-    assert middle(write(tmp_path / "a.tiff", one_colour("CMYK", (255, 255, 0, 0)))) == list(BLUE)
+def test_cmyk_tiff_keeps_its_colors(tmp_path):
+    assert middle(write(tmp_path / "a.tiff", one_color("CMYK", (255, 255, 0, 0)))) == list(BLUE)
 
 
-def test_alpha_shows_white(tmp_path):
-    half = write(tmp_path / "half.png", one_colour("RGBA", (0, 0, 255, 128)))
-    clear = write(tmp_path / "clear.webp", one_colour("RGBA", (0, 0, 255, 0)), lossless=True)
-    grey = write(tmp_path / "grey.png", one_colour("LA", (0, 51)))
+def test_transparent_parts_become_white(tmp_path):
+    half = write(tmp_path / "half.png", one_color("RGBA", (0, 0, 255, 128)))
+    clear = write(tmp_path / "clear.webp", one_color("RGBA", (0, 0, 255, 0)), lossless=True)
+    gray = write(tmp_path / "gray.png", one_color("LA", (0, 51)))
     assert middle(half) == [127, 127, 255]
     assert middle(clear) == list(WHITE)
-    assert middle(grey) == [204, 204, 204]
+    assert middle(gray) == [204, 204, 204]
     assert not examine(half)
 
 
-def test_a_transparent_colour_shows_white(tmp_path):
-    rgb = write(tmp_path / "rgb.png", one_colour("RGB", RED), transparency=RED)
-    grey = write(tmp_path / "grey.png", one_colour("L", 9), transparency=9)
-    assert middle(rgb) == middle(grey) == list(WHITE)
+def test_a_transparent_color_becomes_white(tmp_path):
+    rgb = write(tmp_path / "rgb.png", one_color("RGB", RED), transparency=RED)
+    gray = write(tmp_path / "gray.png", one_color("L", 9), transparency=9)
+    assert middle(rgb) == middle(gray) == list(WHITE)
     assert not examine(rgb)
 
 
 def test_palette(tmp_path):
-    picture = one_colour("P", 3)
-    picture.putpalette([0] * 9 + [10, 200, 30])
-    opaque = write(tmp_path / "opaque.png", picture)
-    transparent = write(tmp_path / "transparent.png", picture, transparency=3)
-    gif = write(tmp_path / "a.gif", picture)
+    image = one_color("P", 3)
+    image.putpalette([0] * 9 + [10, 200, 30])
+    opaque = write(tmp_path / "opaque.png", image)
+    transparent = write(tmp_path / "transparent.png", image, transparency=3)
+    gif = write(tmp_path / "a.gif", image)
     assert middle(opaque) == middle(gif) == [10, 200, 30]
     assert middle(transparent) == list(WHITE)
     assert not examine(opaque)
 
 
 def test_the_first_frame_of_an_animation(tmp_path):
-    frames = [one_colour("RGB", RED), one_colour("RGB", BLUE)]
+    frames = [one_color("RGB", RED), one_color("RGB", BLUE)]
     for ending in ("gif", "webp", "tiff", "png"):
         path = write(tmp_path / f"a.{ending}", frames[0], save_all=True, append_images=frames[1:])
         np.testing.assert_allclose(middle(path), RED, atol=3)
 
 
 @pytest.mark.parametrize("ending", ["png", "tiff"])
-def test_sixteen_bit_grey_is_scaled(tmp_path, ending):
+def test_sixteen_bit_gray_is_scaled(tmp_path, ending):
     ramp = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
     path = write(tmp_path / f"a.{ending}", Image.fromarray(ramp))
     np.testing.assert_array_equal(read_picture(path)[..., 0], np.arange(256).reshape(16, 16))
     assert not examine(path)
 
 
-def test_grey_of_unknown_range_is_refused(tmp_path):
+def test_gray_of_unknown_range_is_refused(tmp_path):
     path = write(tmp_path / "a.tiff", Image.fromarray(np.full((4, 4), 0.5, np.float32)))
-    with pytest.raises(ValueError, match=r"a\.tiff: its grey levels"):
+    with pytest.raises(ValueError, match=r"a\.tiff: its gray levels"):
         read_picture(path)
 
 
-def test_lab_has_its_colours(tmp_path):
+def test_lab_keeps_its_colors(tmp_path):
     to_lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
-    path = write(tmp_path / "a.tiff", ImageCms.applyTransform(one_colour("RGB", (200, 80, 40)), to_lab))
+    path = write(tmp_path / "a.tiff", ImageCms.applyTransform(one_color("RGB", (200, 80, 40)), to_lab))
     np.testing.assert_allclose(middle(path), (200, 80, 40), atol=4)
 
 
-def test_grey_and_bilevel(tmp_path):
-    assert middle(write(tmp_path / "l.png", one_colour("L", 77))) == [77, 77, 77]
-    bilevel = write(tmp_path / "1.png", one_colour("1", 1))
+def test_gray_and_bilevel(tmp_path):
+    assert middle(write(tmp_path / "l.png", one_color("L", 77))) == [77, 77, 77]
+    bilevel = write(tmp_path / "1.png", one_color("1", 1))
     assert middle(bilevel) == list(WHITE)
     assert not examine(bilevel)
 
 
-def test_what_cannot_be_read_is_told_with_its_path(tmp_path):
+def test_unreadable_files_are_reported_with_their_path(tmp_path):
     whole = write(tmp_path / "whole.jpg").read_bytes()
     contents = {
         "empty.jpg": (b"", "empty file"),
-        "text.jpg": (b"a shopping list", "not a picture that can be read"),
+        "text.jpg": (b"a shopping list", "not a readable image"),
         "half.jpg": (whole[: len(whole) // 2], "(?i)truncated"),
-        "program.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", "not a picture"),
+        "program.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", "not a readable image"),
     }
     for name, (content, reason) in contents.items():
         path = tmp_path / name
@@ -175,7 +170,7 @@ def test_bytes_are_read_like_files():
     content = io.BytesIO()
     photograph().save(content, "JPEG")
     np.testing.assert_array_equal(read_picture("shard#3", content.getvalue()), np.asarray(Image.open(content)))
-    with pytest.raises(ValueError, match="shard#3: not a picture that can be read"):
+    with pytest.raises(ValueError, match="shard#3: not a readable image"):
         read_picture("shard#3", b"words")
     with pytest.raises(ValueError, match="shard#3: empty file"):
         read_picture("shard#3", b"")
@@ -190,11 +185,11 @@ def test_decompression_bombs_are_refused(tmp_path):
         read_picture(path)
 
 
-def test_what_pillow_alone_would_read_is_not_plain(tmp_path):
+def test_images_that_only_pillow_reads_are_not_plain(tmp_path):
     """TensorFlow refuses files without end marks, or with wrong checksums."""
     jpeg = write(tmp_path / "whole.jpg").read_bytes()
     png = write(tmp_path / "whole.png").read_bytes()
-    checksum = png.index(b"IEND") - 8  # of the pixels
+    checksum = png.index(b"IEND") - 8  # checksum of the pixels
     contents = {
         "trailing.jpg": jpeg + b"a camera's notes",
         "no_end.png": png[: png.index(b"IEND") - 4],
@@ -218,7 +213,7 @@ def test_pillow_does_not_warn(tmp_path):
     assert ran.stderr == ""
 
 
-def test_importing_the_room_imports_nothing_heavy():
+def test_importing_datasets_imports_nothing_heavy():
     program = "import sys, keras_inception.datasets\nprint({'tensorflow', 'keras', 'PIL'} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8", check=True)
     assert ran.stdout == "set()\n"

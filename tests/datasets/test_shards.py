@@ -1,4 +1,4 @@
-"""Shards: written, killed and resumed, damaged, other people's; and a run on them sees what it would in the folder."""
+"""Shards: written, killed and resumed, damaged, foreign; and a run on them sees the same as on the folder."""
 
 import gzip
 import json
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from photographs import photograph, save_photographs
+from images import photograph, save_photographs
 
 from keras_inception.cli import main
 from keras_inception.datasets import (
@@ -36,7 +36,7 @@ PREPROCESSING = DEFAULT.replace(size=(16, 24))
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Pictures in train and test; a broken one and a table lie among them."""
+    """Images in train and test, with a broken one and a table among them."""
     root = tmp_path_factory.mktemp("pictures")
     save_photographs(root / "train", 8)
     save_photographs(root / "test", 2, seed=50)
@@ -62,7 +62,7 @@ def names(folder):
 
 
 def seen(examples):
-    """What two epochs of training and an evaluation see, as bytes."""
+    """Return what two epochs of training and an evaluation see, as bytes."""
     batches = training_batches(
         examples, PREPROCESSING, batch_size=5, seed=3, first_epoch=0, epochs=2, augmentation=Augmentation()
     )
@@ -70,7 +70,7 @@ def seen(examples):
     return [(x.numpy().tobytes(), y.numpy().tobytes()) for x, y in every]
 
 
-def test_what_is_written(shards, folder):
+def test_the_files_of_a_folder_of_shards(shards, folder):
     assert names(shards) == [
         INDEX,
         "labels.txt",
@@ -81,12 +81,12 @@ def test_what_is_written(shards, folder):
     assert (shards / "labels.txt").read_text(encoding="utf-8") == "a\nb\né\n"
     manifest = json.loads((shards / "shards.json").read_text())
     assert manifest["complete"]
-    assert manifest["skipped"] == [[str(folder / "train" / "a" / "broken.jpg"), "not a picture that can be read"]]
+    assert manifest["skipped"] == [[str(folder / "train" / "a" / "broken.jpg"), "not a readable image"]]
     counts = [entry["pictures"] for name, entry in sorted(manifest["files"].items())]
     assert counts == [2, 2, 1, 1, 6, 6, 6, 6]
 
 
-def test_others_read_the_records_by_tf_slims_names(shards, folder):
+def test_records_have_the_keys_of_tf_slim(shards, folder):
     features = {
         "image/encoded": tf.io.FixedLenFeature((), tf.string),
         "image/format": tf.io.FixedLenFeature((), tf.string),
@@ -106,14 +106,14 @@ def test_others_read_the_records_by_tf_slims_names(shards, folder):
             file = folder / "train" / key
             assert values["image/format"] == (b"png" if int(file.stem) % 4 > 1 else b"jpeg")
             same_bytes = values["image/encoded"] == file.read_bytes()
-            assert same_bytes == (int(file.stem) % 4 != 3), "only what is not plain is written anew"
+            assert same_bytes == (int(file.stem) % 4 != 3), "only images that are not plain are encoded again"
             picture = tf.io.decode_image(values["image/encoded"], channels=3)
             assert picture.shape == read_picture(file).shape
         assert len(labels) > 1, "a shard is a sample of all classes"
     assert len(keys) == 24
 
 
-def test_a_run_sees_the_same_as_in_the_folder(shards, folder):
+def test_a_run_sees_the_same_as_on_the_folder(shards, folder):
     ours, theirs = (open_data(source, validation=0.25, seed=2) for source in (shards, folder))
     assert isinstance(ours.train, Records)
     assert ours.labels == theirs.labels
@@ -124,7 +124,7 @@ def test_a_run_sees_the_same_as_in_the_folder(shards, folder):
         assert seen(here) == seen(there)
 
 
-def test_known_labels_number_the_classes(shards):
+def test_known_class_names_determine_the_labels(shards):
     splits = open_data(shards, labels=("é", "x", "b", "a"), validation=0)
     assert splits.labels == ("é", "x", "b", "a")
     assert set(zip((key[0] for key in splits.train.keys), splits.train.labels.tolist(), strict=True)) == {
@@ -144,7 +144,7 @@ def test_shards_are_the_same_every_time(shards, folder, tmp_path):
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
 
 
-def test_a_complete_folder_is_verified_and_left_as_it_is(folder, copy):
+def test_a_complete_folder_is_verified_and_unchanged(folder, copy):
     before = {path: path.stat().st_mtime_ns for path in copy.glob("*.tfrecord")}
     seen = []
     write_shards(folder, copy, shards=4, on_write=lambda done, total: seen.append((done, total)))
@@ -178,12 +178,12 @@ write_shards(sys.argv[1], sys.argv[2], shards=4)
 """
 
 
-def test_killed_it_goes_on(shards, folder, tmp_path):
+def test_a_killed_call_is_resumed(shards, folder, tmp_path):
     out = tmp_path / "out"
     killed = subprocess.run([sys.executable, "-c", KILLED, folder, out], capture_output=True, check=False, timeout=120)
     assert killed.returncode == 9, killed.stderr.decode()[-500:]
     assert not (out / "train-00002-of-00004.tfrecord").exists()
-    with pytest.raises(ValueError, match=r"not all written yet: call keras-inception shard again"):
+    with pytest.raises(ValueError, match=r"not all written yet: call keras-inception shard again to continue"):
         open_data(out)
     written = {path: path.stat().st_mtime_ns for path in out.glob("*.tfrecord")}
     recorded = json.loads((out / "shards.json").read_text())["files"]
@@ -195,7 +195,7 @@ def test_killed_it_goes_on(shards, folder, tmp_path):
         assert path.name not in recorded or path.stat().st_mtime_ns == time
 
 
-def test_pictures_that_changed_in_between_are_noticed(folder, tmp_path, monkeypatch):
+def test_changed_images_are_noticed(folder, tmp_path, monkeypatch):
     source = shutil.copytree(folder, tmp_path / "source")
     out = tmp_path / "out"
     monkeypatch.setattr(writing, "_write", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -204,9 +204,9 @@ def test_pictures_that_changed_in_between_are_noticed(folder, tmp_path, monkeypa
     monkeypatch.undo()
     with open(source / "test" / "b" / "0.jpg", "ab") as file:
         file.write(b"\0")
-    with pytest.raises(ValueError, match=r"begun with other pictures: they have changed since, in test\. Remove"):
+    with pytest.raises(ValueError, match=r"started with other images: they have changed since, in test\. Remove"):
         write_shards(source, out, shards=2)
-    with pytest.raises(ValueError, match=r"begun with 2 shards\. Received: 3"):
+    with pytest.raises(ValueError, match=r"started with 2 shards\. Received: 3"):
         write_shards(source, out, shards=3)
 
 
@@ -216,21 +216,21 @@ def test_a_number_of_shards_out_of_range_is_refused(folder, tmp_path, shards):
         write_shards(folder, tmp_path / "out", shards=shards)
 
 
-def test_folders_that_hold_other_things_are_refused(folder, tmp_path):
+def test_folders_with_other_files_are_refused(folder, tmp_path):
     (tmp_path / "mine.txt").write_text("words")
-    with pytest.raises(ValueError, match="is not empty and holds no shards that were begun"):
+    with pytest.raises(ValueError, match="is not empty and holds no unfinished shards"):
         write_shards(folder, tmp_path)
-    with pytest.raises(ValueError, match=r"`output` must lie outside of the pictures in .* Received: .*train/new"):
+    with pytest.raises(ValueError, match=r"`output` must be outside of the images in .* Received: .*train/new"):
         write_shards(folder, folder / "train" / "new")
     assert names(tmp_path) == ["mine.txt"]
 
 
-def test_no_more_shards_than_pictures(tmp_path):
+def test_there_are_at_most_as_many_shards_as_images(tmp_path):
     manifest = write_shards(save_photographs(tmp_path / "in", 1), tmp_path / "out", shards=9)
     assert sorted(manifest["files"]) == [f"train-{number:05}-of-00003.tfrecord" for number in range(3)]
 
 
-def test_a_full_disk_leaves_nothing_under_a_final_name(small_disk, folder, tmp_path):
+def test_a_full_disk_leaves_no_partial_shard(small_disk, folder, tmp_path):
     refused = pytest.raises(OSError, match=r"of-00002\.tfrecord cannot be written: File too large")
     with refused, small_disk(6000):
         write_shards(folder, tmp_path / "out", shards=2)
@@ -243,12 +243,12 @@ def test_a_full_disk_leaves_nothing_under_a_final_name(small_disk, folder, tmp_p
     assert len(open_data(tmp_path / "out", validation=0, strict=True).train) == 24
 
 
-def test_what_was_not_written_as_it_should_be_is_noticed(folder, tmp_path, monkeypatch):
+def test_wrongly_written_records_are_noticed(folder, tmp_path, monkeypatch):
     example = writing._example
     monkeypatch.setattr(
         writing, "_example", lambda content, label, text, key: example(content, (label + 1) % 3, text, key)
     )
-    with pytest.raises(ValueError, match=r"does not hold the pictures that were written: remove it and call again"):
+    with pytest.raises(ValueError, match=r"does not hold the images that were written: remove it and call again"):
         write_shards(folder, tmp_path / "out", shards=1)
     assert not json.loads((tmp_path / "out" / "shards.json").read_text())["complete"]
 
@@ -296,7 +296,7 @@ def test_strict_compares_hashes(copy):
     manifest["files"]["test-00000-of-00004.tfrecord"]["sha256"] = "0" * 64
     (copy / "shards.json").write_text(json.dumps(manifest))
     open_data(copy)
-    with pytest.raises(ValueError, match=r"test-00000.* is not the file that was written: its SHA-256 is another"):
+    with pytest.raises(ValueError, match=r"test-00000.* is not the file that was written: its SHA-256 differs"):
         open_data(copy, strict=True)
 
 
@@ -308,7 +308,7 @@ def test_the_index_is_made_once(copy, monkeypatch):
     assert seen(open_data(copy).train) == before
 
 
-def test_without_leave_to_write_an_index_is_made_every_time(copy, monkeypatch):
+def test_in_a_read_only_folder_the_index_is_made_every_time(copy, monkeypatch):
     def refuse(index):
         raise PermissionError
 
@@ -339,13 +339,13 @@ def test_an_index_that_does_not_fit_is_made_anew(copy, content):
 
 
 def test_a_shard_that_was_replaced_is_noticed_on_reading(copy):
-    """Of the same size, so that the index seems to fit."""
+    """It has the same size, so that the index seems to fit."""
     (copy / "shards.json").unlink()
     path = copy / "train-00000-of-00004.tfrecord"
     path.write_bytes(path.read_bytes()[::-1])
     examples = open_data(copy, validation=0).train
     index = int(np.flatnonzero(examples.shard == examples.shards.index(str(path)))[0])
-    with pytest.raises(ValueError, match="the record is corrupted, or the file is no longer the one indexed"):
+    with pytest.raises(ValueError, match="the record is corrupted, or has changed since it was indexed"):
         examples.read(index)
 
 
@@ -356,7 +356,7 @@ def feature(value):
 
 
 def write(path, rows, **options):
-    """Records of the given values."""
+    """Write records of these values."""
     path.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(path), **options) as writer:
         for row in rows:
@@ -365,14 +365,14 @@ def write(path, rows, **options):
 
 
 def rows(tmp_path, *labels, **others):
-    """Rows of a JPEG each."""
+    """Return rows with a JPEG each."""
     path = tmp_path / "one.jpg"
     photograph(0).save(path)
     return [{"encoded": path.read_bytes(), "class/label": label, **others} for label in labels]
 
 
 def test_tf_slims_imagenet(tmp_path):
-    """Classes from 1, names in the records, two of them alike, shards without an ending, an odd picture."""
+    """Labels from 1, names in the records, two of them the same, shards without a suffix, and one WebP image."""
     data = tmp_path / "data"
     crane, tench = b"crane", b"tench, Tinca tinca"
     picture = tmp_path / "one.webp"
@@ -381,7 +381,7 @@ def test_tf_slims_imagenet(tmp_path):
     write(data / "train-00000-of-00002", [*rows(tmp_path, 135, **{"class/text": crane}), odd])
     write(data / "train-00001-of-00002", rows(tmp_path, 1, 1, **{"class/text": tench}))
     write(data / "validation-00000-of-00001", rows(tmp_path, 517, 135, **{"class/text": crane}))
-    with pytest.raises(ValueError, match=r"validation.*: train has no pictures of the class 'crane \(517\)'"):
+    with pytest.raises(ValueError, match=r"validation.*: train has no images of the class 'crane \(517\)'"):
         open_data(data)
     write(data / "train-00001-of-00002", rows(tmp_path, 1, 517, **{"class/text": crane})[1:])
     splits = open_data(data)
@@ -403,7 +403,7 @@ def test_tf_slims_flowers(tmp_path):
     assert (len(splits.train), len(splits.validation)) == (4, 4)
     assert open_data(data, labels=("daisy", "tulip", "rose")).train.labels.tolist() == [0, 0, 2, 2]
     (data / "labels.txt").write_text("daisy\n")
-    with pytest.raises(ValueError, match="data has no name for the class of number 1"):
+    with pytest.raises(ValueError, match="data has no name for the class with label 1"):
         open_data(data)
 
 
@@ -413,18 +413,18 @@ def test_records_without_names(tmp_path):
     assert len(open_data(tmp_path / "data").validation) == 1
 
 
-def test_records_that_cannot_be_used_are_left_out(tmp_path):
+def test_unusable_records_are_skipped(tmp_path):
     broken = {"encoded": b"words", "class/label": 1}
     write(tmp_path / "data" / "train.tfrecord", [*rows(tmp_path, 0, 1, -1), broken])
-    for _ in range(2):  # the second time from the index
+    for _ in range(2):  # the second time by the index
         splits = open_data(tmp_path / "data", validation=0)
         assert len(splits.train) == 2
         path = tmp_path / "data" / "train.tfrecord"
         assert splits.skipped == (
             (f"{path}#2", "it has no label"),
-            (f"{path}#3", "not a picture that can be read"),
+            (f"{path}#3", "not a readable image"),
         )
-    with pytest.raises(ValueError, match=r"2 of the records cannot be used:\n.*#2: it has no label\n.*#3: not a pict"):
+    with pytest.raises(ValueError, match=r"2 of the records cannot be used:\n.*#2: it has no label\n.*#3: not a read"):
         open_data(tmp_path / "data", strict=True)
 
 
@@ -442,7 +442,7 @@ def test_other_files_are_refused(tmp_path):
         open_data(data)
 
 
-def test_a_manifest_that_is_none_is_refused(copy):
+def test_other_json_is_not_a_manifest(copy):
     empty = {"complete": True, "shards": 1, "pictures": {}, "files": {}, "skipped": []}
     for path in copy.glob("*.tfrecord"):
         path.unlink()
@@ -464,7 +464,7 @@ def test_a_manifest_that_is_none_is_refused(copy):
         (["train-00000-of-00001", "train-00000-of-00002", "train-00001-of-00002"], "more than one set of train shards"),
         (["train.tfrecord", "x-train.tfrecord"], "more than one set of train shards"),
         (["a_val-00001-of-00003.tfrecord"], "lacks 2 of 3 validation shards, such as number 0"),
-        (["train.tfrecord"], "must have training pictures of two or more classes"),
+        (["train.tfrecord"], "must have training images of two or more classes"),
     ],
 )
 def test_folders_that_are_refused(tmp_path, made, message):
@@ -495,7 +495,7 @@ def test_names_of_shards(tmp_path, name, is_one):
 
 
 def command(*arguments):
-    """The exit code of `keras-inception shard`."""
+    """Run `keras-inception shard` and return its exit code."""
     with pytest.raises(SystemExit) as stop:
         main(["shard", *map(str, arguments)])
     return stop.value.code
@@ -510,14 +510,14 @@ def test_the_command(folder, tmp_path, capsys):
         "test: 6 images, 0.0 MB in 2 shards",
         f"Shards: {out}",
     ]
-    assert printed.err == f"left out {folder / 'train' / 'a' / 'broken.jpg'}: not a picture that can be read\n"
+    assert printed.err == f"left out {folder / 'train' / 'a' / 'broken.jpg'}: not a readable image\n"
     assert command(folder, out, "--shards", 2, "--json") == 0
     result = json.loads(capsys.readouterr().out)
     assert result["output"] == str(out)
     assert sorted(entry["pictures"] for entry in result["files"].values()) == [3, 3, 12, 12]
 
 
-def test_mistakes_are_told(folder, tmp_path, capsys):
+def test_mistakes_are_reported(folder, tmp_path, capsys):
     assert command(folder, tmp_path / "out", "--shards", 0) == 1
     assert "`shards` must be from 1 to 99999. Received: shards=0" in capsys.readouterr().err
     assert command("fashion_mist", tmp_path / "out") == 1

@@ -1,10 +1,10 @@
-"""Where pictures are: paths, names, and what is neither."""
+"""Sources of images: paths, names, and neither."""
 
 import os
 
 import numpy as np
 import pytest
-from photographs import save_photographs
+from images import save_photographs
 
 from keras_inception.datasets import Files, located, open_data, open_labelled
 
@@ -28,11 +28,11 @@ def test_a_folder(folder):
         ("fashion_mist", r"Did you mean fashion_mnist\? Received: 'fashion_mist'"),
         ("fashion-mnist", r"Did you mean fashion_mnist\?"),
         ("tdfs:stl10", r"Did you mean tfds\? Received: 'tdfs:stl10'"),
-        ("tfds:", r"tfds: is not there\. It must be a folder of pictures or of TFRecord shards, fashion_mnist, "),
-        ("nowhere/pictures", r"nowhere/pictures is not there\. It must be .* or tfds:NAME\. Received: 'nowhere/"),
+        ("tfds:", r"tfds: does not exist\. It must be a folder of images or of TFRecord shards, fashion_mnist, "),
+        ("nowhere/pictures", r"nowhere/pictures does not exist\. It must be .* or tfds:NAME\. Received: 'nowhere/"),
     ],
 )
-def test_what_is_not_there_is_told_with_the_nearest_name(source, message):
+def test_a_similar_name_is_suggested_for_a_missing_source(source, message):
     for call in (open_data, located, lambda source: open_labelled(source, ["a"])):
         with pytest.raises(ValueError, match=message):
             call(source)
@@ -51,7 +51,7 @@ def test_sources_can_be_opened_from_elsewhere(folder, monkeypatch):
     assert located("fashion_mnist:some/where") == f"fashion_mnist:{folder.parent / 'some' / 'where'}"
 
 
-def test_a_path_goes_before_a_name(folder, monkeypatch):
+def test_a_path_takes_precedence_over_a_name(folder, monkeypatch):
     monkeypatch.chdir(folder.parent)
     os.rename(folder, "fashion_mnist")
     assert located("fashion_mnist") == str(folder.parent / "fashion_mnist")

@@ -1,4 +1,4 @@
-"""Sets of tensorflow-datasets, by its own builder of STL-10, which is fed a tiny archive in STL-10's layout."""
+"""Datasets of tensorflow-datasets, tested with its own builder of STL-10 on a tiny archive in STL-10's layout."""
 
 import sys
 
@@ -16,7 +16,7 @@ COUNTS = {"train": 30, "test": 20}
 
 
 def made(split):
-    """Pictures, uint8 (n, 96, 96, 3), and classes from 0."""
+    """Return images, uint8 (n, 96, 96, 3), and class indices."""
     count = COUNTS.get(split, 5)
     blocks = np.random.default_rng(count).integers(0, 256, (count, 12, 12, 3), np.uint8)
     return blocks.repeat(8, axis=1).repeat(8, axis=2), np.arange(count) % 10
@@ -24,7 +24,7 @@ def made(split):
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):
-    """What STL-10's archive unpacks to: bytes channel by channel, column by column; classes from 1."""
+    """Unpacked archive of STL-10: bytes channel by channel, column by column; classes from 1."""
     root = tmp_path_factory.mktemp("download")
     (root / "stl10_binary").mkdir()
     for split in ("train", "test", "unlabeled"):
@@ -38,7 +38,7 @@ def archive(tmp_path_factory):
 
 @pytest.fixture
 def data(archive, tmp_path, monkeypatch):
-    """The folder in which sets are prepared; the archive is there as if it had been downloaded."""
+    """Folder in which datasets are prepared, with the archive as if it had been downloaded."""
     monkeypatch.setattr(constants, "DATA_DIR", str(tmp_path))
     manager = tensorflow_datasets.download.DownloadManager
     monkeypatch.setattr(manager, "download_and_extract", lambda self, url: str(archive))
@@ -79,7 +79,7 @@ def test_stl10(data, monkeypatch):
     check(splits)
     assert (data / "stl10" / "1.0.0" / INDEX).is_file()
 
-    # Prepared once, it is neither downloaded nor read through again.
+    # Once prepared, it is neither downloaded nor indexed again.
     monkeypatch.setattr("keras_inception.datasets.records.make_index", None)
     again = open_data("tfds:stl10:1.0.0", validation=0.3, labels=CLASSES)
     assert again.train.fingerprint() == splits.train.fingerprint()
@@ -89,25 +89,25 @@ def test_stl10(data, monkeypatch):
     assert {test.read(0).tobytes(), test.read(1).tobytes()} == trucks
 
 
-def test_a_set_in_another_format_is_read_into_memory(data):
+def test_a_dataset_in_another_format_is_read_into_memory(data):
     tensorflow_datasets.builder("stl10", file_format="array_record").download_and_prepare()
     splits = open_data("tfds:stl10", validation=0.3)
     assert isinstance(splits.train, Arrays)
     check(splits)
 
 
-def test_a_name_that_is_not_known_has_a_nearest(data):
-    with pytest.raises(ValueError, match=r"knows no set of that name\. Did you mean stl10\? Received: tfds:slt10"):
+def test_a_similar_name_is_suggested_for_an_unknown_one(data):
+    with pytest.raises(ValueError, match=r"has no dataset of that name\. Did you mean stl10\? Received: tfds:slt10"):
         open_data("tfds:slt10")
 
 
-def test_a_set_of_other_things_is_refused(data):
-    message = r"one picture of 8 bits and one class label .*\. Received: label, title, description"
+def test_a_dataset_without_images_is_refused(data):
+    message = r"one 8-bit image and one class label .*\. Received: label, title, description"
     with pytest.raises(ValueError, match=message):
         open_data("tfds:ag_news_subset")
 
 
-def test_a_download_that_fails_is_told(data, monkeypatch):
+def test_a_failed_download_is_reported(data, monkeypatch):
     def fail(self, url):
         raise tensorflow_datasets.download.DownloadError("no way\nto there")
 
@@ -118,5 +118,5 @@ def test_a_download_that_fails_is_told(data, monkeypatch):
 
 def test_without_tensorflow_datasets_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-    with pytest.raises(ValueError, match=r"tfds:stl10 takes tensorflow-datasets: install keras-inception\[tfds\]"):
+    with pytest.raises(ValueError, match=r"tfds:stl10 requires tensorflow-datasets: install keras-inception\[tfds\]"):
         tfds.find_tfds("stl10")

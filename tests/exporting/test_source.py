@@ -74,7 +74,7 @@ def test_pictures_of_one_class_are_none_to_calibrate_with(run, tmp_path):
         for other in LABELS[1:]:
             shutil.rmtree(tmp_path / other, ignore_errors=True)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="empty has no pictures"):
+    with pytest.raises(ValueError, match="empty has no images"):
         opened(run, calibration=tmp_path / "empty")
 
 

@@ -1,4 +1,4 @@
-"""What Inception-ResNet v2 of keras.applications computes; see README_PEERS.md. Needs Keras and a backend."""
+"""Run Inception-ResNet v2 of keras.applications; see README_PEERS.md. Needs Keras and a backend."""
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ def outputs(dtype):
     keras.config.set_floatx(dtype)
     logits = {}
     for size in SIZES:
-        keras.utils.clear_session()  # the names of layers begin anew
+        keras.utils.clear_session()  # layer names start over
         model = keras.applications.InceptionResNetV2(weights=None, input_shape=(*size, 3), classifier_activation=None)
         params[:] = keras_params(model)
         model.set_weights(list(drawn(params).values()))

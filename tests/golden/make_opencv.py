@@ -1,4 +1,4 @@
-"""What OpenCV computes from Network in Network's Caffe graphs; see README_PEERS.md. Needs OpenCV 4 and numpy."""
+"""Run Network in Network's Caffe graphs in OpenCV; see README_PEERS.md. Needs OpenCV 4 and NumPy."""
 
 import re
 from collections import defaultdict
@@ -7,14 +7,14 @@ import cv2
 import numpy as np
 from making import GOLDEN, drawn, picture, write
 
-# Of each network the sizes and the preprocessing. At the first size the graph is as published; at the other the last
-# pooling, whose window is all of the map, is made global.
+# Sizes and preprocessing of each network. At the first size the graph is as published. At the other one, the last
+# pooling, whose window covers the whole map, is made global.
 NETWORKS = {
     "caffe_nin_imagenet": (
         [(224, 224), (203, 240)],
         {"order": "BGR", "scale": 255.0, "mean": [104.0, 117.0, 123.0], "std": [1.0] * 3},
     ),
-    # Its pictures are whitened beforehand. That of draw.py has a mean of 0.45 and a deviation of 0.16.
+    # Its images are whitened beforehand. The image of draw.py has a mean of 0.45 and a standard deviation of 0.16.
     "caffe_nin_cifar10": (
         [(32, 32), (35, 50)],
         {"order": "RGB", "scale": 1.0, "mean": [0.45] * 3, "std": [0.16] * 3},
@@ -25,7 +25,7 @@ LAST_POOL = re.compile(r"kernel_size: \d+ stride: 1 ")
 
 
 def parameters(prototxt):
-    """[layer/number, shape, kind] of the blobs."""
+    """Return [layer/number, shape, kind] for each blob."""
     params, channels = [], 3
     for name, filters, size in CONVOLUTION.findall(prototxt):
         params.append([f"{name}/0", [int(filters), channels, int(size), int(size)], "conv_oihw"])
@@ -39,12 +39,12 @@ def varint(value):
 
 
 def field(number, content):
-    """A field of a protocol buffer that tells its length."""
+    """Return a length-delimited field of a protocol buffer."""
     return varint(number << 3 | 2) + varint(len(content)) + content
 
 
 def caffemodel(tensors):
-    """A NetParameter of caffe.proto: fields 100 are layers, of name 1, type 2 and blobs 7, of data 5 and shape 7."""
+    """Return a NetParameter of caffe.proto: field 100 is a layer (name 1, type 2, blobs 7 of data 5 and shape 7)."""
     blobs = defaultdict(bytes)
     for name, tensor in tensors.items():
         shape = field(1, b"".join(map(varint, tensor.shape)))
@@ -53,7 +53,7 @@ def caffemodel(tensors):
 
 
 def outputs(name, *, short_cuts):
-    """The logits at every size, with or without OpenCV's fusion of layers and Winograd's convolutions."""
+    """Return the logits at every size, with or without OpenCV's layer fusion and Winograd convolutions."""
     sizes, preprocess = NETWORKS[name]
     published = (GOLDEN / f"{name}.prototxt").read_text()
     model, logits = caffemodel(drawn(parameters(published))), {}
@@ -77,7 +77,7 @@ for network, (_, preprocess) in NETWORKS.items():
         model=f'cv2.dnn.readNetFromCaffe("{network}.prototxt", drawn weights)',
         params=parameters((GOLDEN / f"{network}.prototxt").read_text()),
         preprocess=preprocess,
-        # OpenCV has float32 only: the more literal way of its two stands for the exact one.
+        # OpenCV only has float32: the more literal of its two modes stands for the exact result.
         logits={key: outputs(network, short_cuts=key == "float32") for key in ("float32", "float64")},
         note="outputs are float32; noise is the distance to those with fused layers and Winograd's convolutions",
     )

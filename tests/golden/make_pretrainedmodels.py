@@ -1,4 +1,4 @@
-"""What BN-Inception of the package pretrainedmodels computes; see README_PEERS.md. Needs its source, torch, numpy."""
+"""Run BN-Inception of the package pretrainedmodels; see README_PEERS.md. Needs its source, torch and NumPy."""
 
 import importlib.metadata
 import importlib.util
@@ -7,13 +7,13 @@ from pathlib import Path
 import torch
 from making import drawn, picture, torch_params, write
 
-# The publisher's classifier is behind a 7×7 average, of which 226×230 still has one.
+# The publisher's classifier follows a 7×7 average, which still fits once at 226×230.
 SIZES = [(224, 224), (226, 230), (163, 197)]
 PREPROCESS = {"order": "BGR", "scale": 255.0, "mean": [104.0, 117.0, 128.0], "std": [1.0, 1.0, 1.0]}
 
 
 def bninception():
-    """The one module, since the package as a whole needs what it does not ask for."""
+    """Return the network, loaded from its one module, since the whole package has undeclared requirements."""
     package = Path(importlib.util.find_spec("pretrainedmodels").origin).parent
     spec = importlib.util.spec_from_file_location("bninception", package / "models" / "bninception.py")
     module = importlib.util.module_from_spec(spec)
@@ -33,7 +33,7 @@ def outputs(network, dtype):
         features = network.features(x)
         if features.shape[2:] == (7, 7):
             output = network.logits(features)
-        else:  # a global average in its place
+        else:  # a global average instead
             output = network.last_linear(features.mean((2, 3)))
         logits[size] = output[0].double().numpy()
     return logits

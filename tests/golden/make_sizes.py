@@ -1,7 +1,7 @@
-"""What torch computes with the drawn weights at other sizes than 224×224; see README_SIZES.md. Needs torch and numpy.
+"""Run networks in torch with the drawn weights at sizes other than 224×224; see README_SIZES.md. Needs torch and NumPy.
 
-The networks are written out here in plain torch, from the tensors' own names; each is first held against the
-outputs that its publisher's package gave at 224×224.
+The networks are written out here in plain torch, by the tensors' own names. Each is first compared with the outputs of
+its publisher's package at 224×224.
 """
 
 import json
@@ -19,7 +19,7 @@ STRIDE_2 = {"conv1", "conv1/7x7_s2"}
 
 
 class TorchvisionNet:
-    """GoogLeNet as torchvision has it."""
+    """GoogLeNet as in torchvision."""
 
     first_pool, stem, branches = "conv1", ("conv2", "conv3"), ("branch1", "branch2.0 branch2.1", "branch3.0 branch3.1")
     projection, head, outputs = "branch4.1", ("conv", "fc1", "fc2"), ("logits", "aux1", "aux2")
@@ -76,7 +76,7 @@ class TorchvisionNet:
 
 
 class CaffeNet(TorchvisionNet):
-    """GoogLeNet as Caffe has it, with a global average for its 7×7 one."""
+    """GoogLeNet as in Caffe, with a global average instead of its 7×7 one."""
 
     first_pool, stem = "conv1/7x7_s2", ("conv2/3x3_reduce", "conv2/3x3")
     branches, projection = ("1x1", "3x3_reduce 3x3", "5x5_reduce 5x5"), "pool_proj"

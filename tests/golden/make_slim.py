@@ -1,4 +1,4 @@
-"""What TF-slim's Inception v1 and v3 compute; see README_PEERS.md. Needs tf_slim, tensorflow, tf_keras and numpy."""
+"""Run TF-slim's Inception v1 and v3; see README_PEERS.md. Needs tf_slim, tensorflow, tf_keras and NumPy."""
 
 import importlib
 import importlib.metadata
@@ -15,7 +15,7 @@ from making import GOLDEN, drawn, picture
 from tf_slim.nets import inception
 
 tf1 = tf.compat.v1
-# tf_keras 2.19 has TF 1's layers in another place than tensorflow 2.19 takes them from.
+# tensorflow 2.19 looks for TF 1's layers where tf_keras 2.19 does not have them.
 sys.modules["tf_keras.legacy_tf_layers.normalization"] = importlib.import_module(
     "tf_keras.src.legacy_tf_layers.normalization"
 )
@@ -30,7 +30,7 @@ KINDS = {
     "moving_variance": "bn_var",
 }
 NO_STAGES = ("Logits", "Predictions", "PreLogits", "AuxLogits")
-# Of each network its sizes, and its arguments there.
+# Sizes of each network, with the arguments for each size.
 NETWORKS = {
     "inception_v1": {(224, 224): {}},
     "inception_v3": {(299, 299): {}, (160, 192): {"create_aux_logits": False}},
@@ -53,7 +53,7 @@ def stage(name, values):
 
 
 def run(name, size, arguments):
-    """The parameters and the end points of a network with the drawn weights, on the drawn picture."""
+    """Return the parameters and end points of a network with the drawn weights, on the drawn image."""
     with tf.Graph().as_default(), tf1.Session() as session:
         x = tf1.placeholder(tf.float32, (1, *size, 3))
         with tf_slim.arg_scope(getattr(inception, f"{name}_arg_scope")()):

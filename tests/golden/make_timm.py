@@ -1,4 +1,4 @@
-"""What timm's Inception v4 and Inception-ResNet v2 compute; see README_PEERS.md. Needs timm, torch and numpy."""
+"""Run timm's Inception v4 and Inception-ResNet v2; see README_PEERS.md. Needs timm, torch and NumPy."""
 
 import timm
 import torch

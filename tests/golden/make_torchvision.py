@@ -1,4 +1,4 @@
-"""What torchvision's AlexNet and VGG-16 with batch norm compute; see README_PEERS.md. Needs torchvision and numpy."""
+"""Run torchvision's AlexNet and VGG-16 with batch norm; see README_PEERS.md. Needs torchvision and NumPy."""
 
 import torch
 import torchvision

@@ -1,6 +1,6 @@
-"""What torchvision's own transforms make of drawn pictures; see README_PEERS.md. Needs torchvision and numpy.
+"""Run torchvision's own transforms on drawn images; see README_PEERS.md. Needs torchvision and NumPy.
 
-Every `STEP`th pixel of the picture that they crop, and the same of what a network is given, are kept.
+Every `STEP`th pixel of the cropped image and of the network's input is stored.
 """
 
 import json
@@ -15,9 +15,9 @@ from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resiz
 from torchvision.transforms._presets import ImageClassification
 
 STEP = 37
-# Landscape, portrait, square, smaller than the crop, a strip.
+# Landscape, portrait, square, smaller than the crop, very wide.
 SIZES = [(375, 500), (501, 333), (333, 333), (19, 31), (40, 399)]
-# Crop, resize and interpolation: of GoogLeNet and ResNet-34, of Inception v3, and one that leaves odd margins.
+# Crop, resize and interpolation of GoogLeNet and ResNet-34, of Inception v3, and one with odd margins.
 TRANSFORMS = [(224, 256, "bilinear"), (299, 342, "bilinear"), (160, 181, "bicubic")]
 
 cases = []

@@ -1,4 +1,4 @@
-"""What the scripts share that make fixtures from a peer's package; see README_PEERS.md. Needs numpy only."""
+"""Shared by the scripts that make fixtures from a peer's package; see README_PEERS.md. Needs only NumPy."""
 
 import json
 import platform
@@ -11,7 +11,7 @@ GOLDEN = Path(__file__).parent
 
 
 def torch_params(tensors):
-    """[name, shape, kind] of a state dict's tensors, without the counters of batch norm."""
+    """Return [name, shape, kind] for the tensors of a state dict, without the counters of batch norm."""
     return [[name, list(tensor.shape), _torch_kind(name, tensors)] for name, tensor in tensors.items() if tensor.ndim]
 
 
@@ -25,7 +25,7 @@ def _torch_kind(name, tensors):
 
 
 def keras_params(model):
-    """[path, shape, kind] of a Keras model's variables."""
+    """Return [path, shape, kind] for the variables of a Keras model."""
     kinds = {"gamma": "bn_gamma", "beta": "bn_beta", "moving_mean": "bn_mean", "moving_variance": "bn_var"}
     kernels = {2: "dense_io", 4: "conv_hwio"}
     return [
@@ -35,12 +35,12 @@ def keras_params(model):
 
 
 def drawn(params):
-    """The tensors by name."""
+    """Return the drawn tensors by name."""
     return {name: draw(name, shape, kind) for name, shape, kind in params}
 
 
 def picture(height, width, preprocess):
-    """The preprocessed picture, float64: (1, height, width, 3)."""
+    """Return the preprocessed image, float64 (1, height, width, 3)."""
     x = draw_input(height, width, 0).astype(np.float64)
     x = x[..., ::-1] if preprocess["order"] == "BGR" else x
     return (x * preprocess["scale"] - np.array(preprocess["mean"])) / np.array(preprocess["std"])
@@ -50,8 +50,15 @@ def write(name, *, package, version, model, params, preprocess, logits, note=Non
     """Write a fixture.
 
     Args:
-        logits: from the name of a type, "float32" or "float64", and a size, (height, width), to the figures, of which a
-            hundred or less are kept.
+        name: id of the fixture.
+        package: name of the peer's package.
+        version: version of the package.
+        model: expression that makes the model.
+        params: [name, shape, kind] of each tensor.
+        preprocess: order, scale, mean and std of the input.
+        logits: from a type, "float32" or "float64", and a size, (height, width), to the logits, of which at most about
+            a hundred are stored.
+        note: remark to store.
     """
     variants = []
     for (height, width), exact in logits["float64"].items():

@@ -117,6 +117,13 @@ def test_the_preprocessings_of_publishers_are_the_same_to_the_byte(tmp_path):
     )
 
 
+def test_the_old_name_of_a_fitting_is_understood(tmp_path):
+    picture, preprocessing = drawn((61, 97), np.random.default_rng(0)), NAMED["inception"].replace(size=(32, 48))
+    old = {**dataclasses.asdict(preprocessing), "fitting": "slim"}
+    output = in_node(tmp_path, FIT, [{"height": 61, "width": 97, "preprocessing": old}], picture.tobytes())
+    assert output[: 32 * 48 * 3] == preprocessing.fit(picture).tobytes()
+
+
 def test_what_would_be_too_large_is_resized_only_where_it_is_kept(tmp_path):
     generator = np.random.default_rng(0)
     cases = [

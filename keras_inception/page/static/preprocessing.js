@@ -11,7 +11,7 @@ import { bilinear, cut, resize, roundHalfEven } from "./resample.js";
  * @property {"RGB" | "BGR"} channels
  * @property {number} crop
  * @property {"nearest" | "bilinear" | "bicubic" | "lanczos"} interpolation
- * @property {"box" | "shorter" | "stretch" | "slim"} fitting
+ * @property {"box" | "shorter" | "stretch" | "central_crop" | "slim"} fitting slim is the old name of central_crop
  * @property {boolean} antialias
  */
 
@@ -51,8 +51,8 @@ function fitted(picture, preprocessing) {
   if (fitting === "box") {
     return resized(picture, size, preprocessing, boxIn(picture, size, crop));
   }
-  if (fitting === "slim") {
-    return slim(picture, size, crop);
+  if (fitting === "central_crop" || fitting === "slim") {
+    return centralCrop(picture, size, crop);
   }
   const least = size.map((side) => roundHalfEven(side / crop));
   const whole = fitting === "shorter" ? covering(picture, least) : least;
@@ -92,7 +92,7 @@ function covering({ width, height }, [leastHeight, leastWidth]) {
   return [leastHeight, Math.floor((width * leastHeight) / height)];
 }
 
-function slim(picture, size, crop) {
+function centralCrop(picture, size, crop) {
   const [upper, left] = [picture.height, picture.width].map((side) => Math.trunc((side - side * crop) / 2));
   const [height, width] = [picture.height - 2 * upper, picture.width - 2 * left];
   const places = (side, length) => Float64Array.from({ length }, (_, i) => i * (side / length));
