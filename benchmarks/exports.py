@@ -10,6 +10,7 @@ import numpy as np
 from keras_inception.exporting.convert import convert
 from keras_inception.exporting.rewrites import for_variants
 from keras_inception.exporting.signature import deployed, save
+from keras_inception.exporting.variants import VARIANTS
 from keras_inception.preprocessing import DEFAULT
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def drawn(model: "keras.Model") -> "keras.Model":
 def converted(model: "keras.Model", files: Mapping[str, Path], rewrites: Sequence[str] | None = None) -> None:
     """Write the files of a network, by variant, after these rewrites, else as export does."""
     given = DEFAULT.replace(size=model.input_shape[1:3])
-    models = for_variants(model, rewrites)
+    models = for_variants(model, [VARIANTS[variant] for variant in files], rewrites)
     with tempfile.TemporaryDirectory() as folder:
         pictures = Path(folder) / "pictures.npy"
         np.save(pictures, noise(given.size, 4))
@@ -42,7 +43,7 @@ def converted(model: "keras.Model", files: Mapping[str, Path], rewrites: Sequenc
             saved = Path(folder) / str(id(models[variant]))
             if not saved.exists():
                 save(deployed(models[variant], given, given), saved)
-            convert(saved, variant, path, pictures, given)
+            convert(saved, VARIANTS[variant], path, pictures, given)
 
 
 def noise(size: tuple[int, int], count: int) -> np.ndarray:

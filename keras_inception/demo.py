@@ -64,7 +64,7 @@ def run(
         overwrite=True,
         on_step=say,
         on_progress=progress,
-    )
+    ).to_dict()
     for row in report["variants"].values():
         if "path" in row:
             row["path"] = str((output / "exported" / row["path"]).resolve())

@@ -347,7 +347,7 @@ def export(
     )
     if layer_errors and not json:
         _show_layer_errors(output)
-    _show_report(report, json)
+    _show_report(report.to_dict(), json)
     typer.echo(f"Exported: {output}", err=json)
 
 
@@ -436,12 +436,19 @@ def compress(
 @app.command("rewrites")
 def list_rewrites() -> None:
     """What `export` does to a network's graph for the sake of speed; its numbers stay the same."""
-    from keras_inception.exporting.rewrites import ONLY_FOR_INT8, REWRITES
+    from keras_inception.exporting.rewrites import REWRITES
+    from keras_inception.exporting.variants import VARIANTS
 
     rows = []
     for name, function in REWRITES.items():
-        variants = "int8" if name in ONLY_FOR_INT8 else "all"
-        rows.append([name, variants, (function.__doc__ or "").split("\n")[0]])
+        variants = [variant.name for variant in VARIANTS.values() if name in variant.rewrites]
+        rows.append(
+            [
+                name,
+                "all" if len(variants) == len(VARIANTS) else ", ".join(variants),
+                (function.__doc__ or "").split("\n")[0],
+            ]
+        )
     _table(["rewrite", "variants", "about"], rows)
 
 
