@@ -1,4 +1,4 @@
-"""The README's picture of the page: python tests/web/screenshot.py SITE OUT.png PICTURE..."""
+"""Take the README's screenshot of the page: python tests/web/screenshot.py SITE OUT.png IMAGE..."""
 
 import shutil
 import sys
