@@ -27,7 +27,7 @@ COLUMNS = (
     "top-1",
     "top-5",
     "agreement with Keras",
-    "latency, ms",
+    "latency ms",
     "outside the XNNPACK delegate",
     "not on the GPU",
 )

@@ -49,7 +49,7 @@ def test_a_tensorflow_that_cannot_keep_operations_in_float32_is_refused(monkeypa
     from tensorflow.lite.python import lite
 
     if present is None:
-        monkeypatch.delattr(lite, "_mlir_quantize")
+        monkeypatch.delattr(lite, "_mlir_quantize", raising=False)
     else:
         monkeypatch.setattr(lite, "_mlir_quantize", present)
     with pytest.raises(RuntimeError, match="this version of TensorFlow cannot keep operations of an int8 file in"):
