@@ -10,6 +10,7 @@ import numpy as np
 from keras_inception.exporting.convert import convert
 from keras_inception.exporting.rewrites import for_variants
 from keras_inception.exporting.signature import deployed, save
+from keras_inception.exporting.variants import VARIANTS
 from keras_inception.preprocessing import DEFAULT
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def converted(model: "keras.Model", files: Mapping[str, Path], rewrites: Sequenc
         rewrites: rewrites of the graph; None uses the defaults of export.
     """
     preprocessing = DEFAULT.replace(size=model.input_shape[1:3])
-    models = for_variants(model, rewrites)
+    models = for_variants(model, [VARIANTS[variant] for variant in files], rewrites)
     with tempfile.TemporaryDirectory() as folder:
         images = Path(folder) / "images.npy"
         np.save(images, noise(preprocessing.size, 4))
@@ -48,7 +49,7 @@ def converted(model: "keras.Model", files: Mapping[str, Path], rewrites: Sequenc
             saved = Path(folder) / str(id(models[variant]))
             if not saved.exists():
                 save(deployed(models[variant], preprocessing, preprocessing), saved)
-            convert(saved, variant, path, images, preprocessing)
+            convert(saved, VARIANTS[variant], path, images, preprocessing)
 
 
 def noise(size: tuple[int, int], count: int) -> np.ndarray:

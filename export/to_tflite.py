@@ -1,4 +1,4 @@
-"""`keras-inception export` by another door: python export/to_tflite.py RUN --output DIR --quantize float32,int8."""
+"""Shortcut for `keras-inception export`: python export/to_tflite.py RUN --output DIR --quantize float32,int8."""
 
 import sys
 

@@ -1,5 +1,6 @@
 """The main job from end to end, on the pictures that the package carries."""
 
+import dataclasses
 import os
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from keras_inception.utils.progress import Progress
 
 if TYPE_CHECKING:
     from keras_inception.datasets import Examples
+    from keras_inception.exporting.report import ExportReport
 
 MINUTES = 8.2
 SHOWN = 12
@@ -24,7 +26,7 @@ def run(
     minutes: float = MINUTES,
     say: Callable[[str], None] = print,
     progress: Progress | None = None,
-) -> dict:
+) -> "ExportReport":
     """Train GoogLeNet on the pictograms, export and verify every variant, and classify with an exported file.
 
     Writes into the folder `output`: ``pictograms/``, ``run/``, ``exported/``, ``predictions.png`` and ``report.json``,
@@ -70,12 +72,12 @@ def run(
             row["path"] = str((output / "exported" / row["path"]).resolve())
     drawn = _classify(output, report, datasets.open_folder(pictures).test)
     say(f"Classified test pictures by the exported file: {drawn}")
-    report["seconds"] = round(time.monotonic() - began, 1)
-    files.write_json(output / "report.json", report)
+    report = dataclasses.replace(report, seconds=round(time.monotonic() - began, 1))
+    files.write_json(output / "report.json", report.to_dict())
     return report
 
 
-def _classify(output: Path, report: dict, test: "Examples") -> Path:
+def _classify(output: Path, report: "ExportReport", test: "Examples") -> Path:
     """Draw what the smallest exported file says of a dozen test pictures, one or none from a class."""
     from keras_inception import figures
     from keras_inception.tflite.classifier import TFLiteClassifier

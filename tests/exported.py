@@ -1,9 +1,9 @@
-"""Fixtures: one tiny classifier and one export of it, which the tests of several rooms share."""
+"""Fixtures shared by several folders of tests: a tiny classifier and an export of it."""
 
 from pathlib import Path
 
 import pytest
-from colours import LABELS, SIDE, save_pictures, trained
+from colours import LABELS, SIDE, save_images, trained
 
 from keras_inception.preprocessing import DEFAULT
 from keras_inception.utils import files
@@ -11,21 +11,22 @@ from keras_inception.utils import files
 
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory) -> Path:
-    """A folder of ``train``, ``validation`` and ``test``."""
+    """A folder of images with ``train``, ``validation`` and ``test``."""
     root = tmp_path_factory.mktemp("pictures")
     for seed, (split, count) in enumerate({"train": 20, "validation": 5, "test": 30}.items()):
-        save_pictures(root / split, count, seed)
+        save_images(root / split, count, seed)
     return root
 
 
 @pytest.fixture(scope="session")
 def tiny_model():
+    """The trained classifier."""
     return trained(DEFAULT)
 
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory, pictures, tiny_model) -> Path:
-    """A run directory as training writes it."""
+    """A run directory like those that training writes."""
     folder = tmp_path_factory.mktemp("runs") / "run"
     files.write_labels(folder / "labels.txt", LABELS)
     DEFAULT.replace(size=(SIDE, SIDE)).save(folder / "preprocessing.json")
@@ -37,7 +38,7 @@ def run(tmp_path_factory, pictures, tiny_model) -> Path:
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory, run):
-    """The folder of an export of `run` in every variant, and what the export said on the way."""
+    """The folder of an export of `run` in every variant, and the lines that it reported."""
     import keras_inception
 
     folder = tmp_path_factory.mktemp("exports") / "all"

@@ -1,10 +1,10 @@
-"""Networks whose weights are drawn, so that no branch of them is silent."""
+"""Networks with random weights, in which every branch contributes to the output."""
 
 import numpy as np
 
 
 def with_drawn_weights(model, seed: int = 0):
-    """The model, its batch norms and biases far from what they begin with."""
+    """Return the model after drawing its batch norms and biases at random, far from their initial values."""
     chance = np.random.default_rng(seed)
     for layer in model.layers:
         for weight in layer.weights:
@@ -16,7 +16,7 @@ def with_drawn_weights(model, seed: int = 0):
 
 
 def small_inception(input_shape, classes, auxiliary=False, dropout=0.0, filters=None):
-    """A stem, a module of two branches and a shortcut, with batch norms: what the real ones have, in little."""
+    """Return a miniature network with a stem, a module of two branches, a sum of two branches, and batch norms."""
     from keras import Model, layers
 
     def unit(x, count, size, name, strides=1):

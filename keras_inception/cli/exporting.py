@@ -4,11 +4,14 @@ import contextlib
 import json as jsonlib
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from keras_inception.cli import console
+
+if TYPE_CHECKING:
+    from keras_inception.exporting.report import ExportReport
 
 WORST = 10  # layers to list
 
@@ -196,17 +199,20 @@ def compress(
 
 def rewrites() -> None:
     """List the graph rewrites of `export`, which speed up a network without changing its outputs."""
-    from keras_inception.exporting.rewrites import ONLY_FOR_INT8, REWRITES
+    from keras_inception.exporting.rewrites import REWRITES
+    from keras_inception.exporting.variants import VARIANTS
     from keras_inception.utils import tables
 
-    rows = [
-        {
-            "rewrite": name,
-            "variants": "int8" if name in ONLY_FOR_INT8 else "all",
-            "about": (function.__doc__ or "").split("\n")[0],
-        }
-        for name, function in REWRITES.items()
-    ]
+    rows = []
+    for name, function in REWRITES.items():
+        variants = [variant.name for variant in VARIANTS.values() if name in variant.rewrites]
+        rows.append(
+            {
+                "rewrite": name,
+                "variants": "all" if len(variants) == len(VARIANTS) else variants,
+                "about": (function.__doc__ or "").split("\n")[0],
+            }
+        )
     typer.echo(tables.text(tables.columns("rewrite", "variants", "about"), rows))
 
 
@@ -269,23 +275,14 @@ def page(
             server.serve_forever()
 
 
-def show_report(report: dict, json: bool = False) -> None:
+def show_report(report: "ExportReport", json: bool = False) -> None:
     """Print the report of an export; exit with code 1 if a variant was refused."""
-    from keras_inception.utils import tables
-
     if json:
-        console.print_json(report)
+        console.print_json(report.to_dict())
     else:
-        columns = ("variant", "mb", "top1_interval", "agreement_interval", "latency_ms", "outside_delegate")
-        kept = [{"variant": variant, **row} for variant, row in report["variants"].items() if "refused" not in row]
-        typer.echo(tables.text(tables.columns(*columns), kept))
-        if report["top1"] is not None:
-            typer.echo(f"Keras itself: top-1 {report['top1']:.1%}, top-5 {report['top5']:.1%}")
-        measured = tables.number(report["pictures"], "image") if report["pictures"] else "noise, for lack of images"
-        typer.echo(f"Measured on {measured}; 95 % intervals in parentheses.")
-    refused = {variant: row["refused"] for variant, row in report["variants"].items() if "refused" in row}
-    if refused:
-        console.fail("\n".join(f"{variant} was not exported: {reason}" for variant, reason in refused.items()))
+        typer.echo(report.table)
+    if report.refused:
+        console.fail("\n".join(f"{name} was not exported: {reason}" for name, reason in report.refused.items()))
 
 
 def _show_layer_errors(folder: Path) -> None:

@@ -17,6 +17,7 @@ from keras_inception.compression.job import JOB, Job, check_compression
 from keras_inception.exporting.convert import convert
 from keras_inception.exporting.exporter import export
 from keras_inception.exporting.signature import deployed, is_trained_for_int8, save
+from keras_inception.exporting.variants import VARIANTS
 from keras_inception.models.inference import inference_model
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.runs import DATA, LABELS, METRICS, MODEL, PREPROCESSING, RECIPE, Run, load, locked
@@ -361,4 +362,4 @@ def _int8(model: keras.Model, preprocessing: Preprocessing, path: Path) -> None:
         given = preprocessing.without_normalization()
         save(deployed(model, preprocessing, given), Path(folder) / "model")
         np.save(Path(folder) / "noise.npy", noise)
-        convert(Path(folder) / "model", "int8", path, Path(folder) / "noise.npy", given)
+        convert(Path(folder) / "model", VARIANTS["int8"], path, Path(folder) / "noise.npy", given)

@@ -1,1 +1,1 @@
-"""From a trained Keras classifier to .tflite files that are verified before they get their names."""
+"""Export a trained Keras classifier to .tflite files, each verified before it gets its name."""

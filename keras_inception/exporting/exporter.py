@@ -1,7 +1,6 @@
 """`export`: convert, describe and verify each variant, and write the folder that goes to the phone."""
 
 import os
-import re
 import shutil
 import tempfile
 import time
@@ -13,25 +12,17 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from keras_inception.evaluation.metrics import keras_predictor
-from keras_inception.exporting import litert_sample as sample
-from keras_inception.exporting.clients import check as check_clients
 from keras_inception.exporting.convert import convert
-from keras_inception.exporting.layer_errors import layer_errors as errors_of_layers
-from keras_inception.exporting.layer_origins import Owners, recorded_scopes
-from keras_inception.exporting.model_card import NAMES, write_companions
-from keras_inception.exporting.rewrites import check_names, for_variants
-from keras_inception.exporting.signature import deployed, input_of, is_trained_for_int8, save
-from keras_inception.exporting.source import (
-    TEST_PICTURES,
-    Source,
-    check_pictures,
-    check_source,
-    is_run,
-    open_source,
-    own_name,
-)
-from keras_inception.exporting.variants import VARIANTS
-from keras_inception.exporting.verify import MIN_AGREEMENT, Reference, accuracy, verify
+from keras_inception.exporting.layer_errors import layer_errors as measure_layer_errors
+from keras_inception.exporting.layer_origins import LayerOrigins, recorded_scopes
+from keras_inception.exporting.model_card import CARD, model_card, write_sidecars
+from keras_inception.exporting.options import ExportOptions
+from keras_inception.exporting.report import LAYER_ERRORS, REPORT, ExportReport
+from keras_inception.exporting.rewrites import for_variants
+from keras_inception.exporting.signature import deployed, save
+from keras_inception.exporting.source import TEST_IMAGES, Source, open_source, own_name
+from keras_inception.exporting.variants import FLOAT32, VARIANTS, Variant
+from keras_inception.exporting.verify import Reference, accuracy, verify
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.runs import LABELS, PREPROCESSING
 from keras_inception.tflite import metadata
@@ -39,14 +30,11 @@ from keras_inception.tflite.operations import MULTIPLYING
 from keras_inception.utils import files
 from keras_inception.utils.progress import Progress, counted, silent
 from keras_inception.utils.subprocesses import ChildError
-from keras_inception.utils.suggestions import did_you_mean
-from keras_inception.version import __version__
 
 if TYPE_CHECKING:
     import keras
 
-REPORT, LAYER_ERRORS = "report.json", "layer_errors.json"
-BATCH = 32  # pictures that Keras is asked about at a time
+BATCH = 32  # images that Keras predicts at a time
 
 
 def export(
@@ -64,7 +52,7 @@ def export(
     author: str | None = None,
     licence: str | None = None,
     min_agreement: float | None = None,
-    verify_pictures: int | Literal["all"] = TEST_PICTURES,
+    verify_pictures: int | Literal["all"] = TEST_IMAGES,
     keep_float: Sequence[str] = (),
     layer_errors: bool = False,
     clients: Sequence[str] | None = None,
@@ -73,63 +61,68 @@ def export(
     threads: int = 1,
     on_step: Callable[[str], None] | None = None,
     on_progress: Progress | None = None,
-) -> dict:
-    """Export a classifier of pictures to verified .tflite files.
+) -> ExportReport:
+    """Export an image classifier to verified .tflite files.
 
-    A file gets its name, ``NAME_VARIANT.tflite``, only when it has been proven to run in LiteRT, to agree with Keras on
-    held-out pictures, and to give the same scores in the phone's and the browser's libraries that are installed here.
-    Beside the files are ``labels.txt``, ``preprocessing.json`` (of a float input; a uint8 input takes raw pixels),
+    A file gets its name, ``NAME_VARIANT.tflite``, only after three proofs: it runs in LiteRT, it agrees with Keras on
+    held-out images, and it gives the same scores in the phone and browser libraries that are installed here. Beside
+    the files are ``labels.txt``, ``preprocessing.json`` (for a float input; a uint8 input takes raw pixels),
     ``report.json``, ``sample.png`` with its expected answers in ``sample.json``, and a model card, ``README.md``.
 
+    Example::
+
+        report = keras_inception.export("runs/flowers", "exported", quantize=["float32", "int8"])
+        print(report)
+        report["variants"]["int8"]["agreement"]  # 0.987
+
     Args:
-        source: a run directory, which needs nothing else; a ``.keras`` file; or a functional Keras model. Of several
-            outputs the one named ``predictions`` is taken; logits get a softmax.
-        output: the folder, made if need be.
-        quantize: any of float32, float16 (weights), dynamic (8-bit weights), int8 (full integer, uint8 in and out). By
-            default all, or int8 alone of a network that has been trained for it, which can have no other.
-        rewrites: of the graph for speed, names in `keras_inception.exporting.rewrites.REWRITES`; by default those that
-            pay in a variant.
-        name: of the files; by default that of the ``.keras`` file, else the model's.
-        labels: names of the classes, or a file of one a line; else a run's own, else numbers.
-        preprocessing: a `Preprocessing`, the name of one, or its JSON file; else a run's own, else
+        source: a run directory, which needs nothing else; a ``.keras`` file; or a functional Keras model. If it has
+            several outputs, the one named ``predictions`` is exported. Logits get a softmax.
+        output: folder to write into. It is created if necessary.
+        quantize: any of float32, float16 (weights), dynamic (8-bit weights) and int8 (full integer, uint8 in and out).
+            Default: all; or int8 only for a network trained for int8, which can have no other.
+        rewrites: graph rewrites for speed, by their names in `keras_inception.exporting.rewrites.REWRITES`. Default:
+            those that pay off in each variant.
+        name: name of the files. Default: that of the ``.keras`` file, else the model's.
+        labels: class names, or a text file with one a line. Default: the run's, else numbers.
+        preprocessing: a `Preprocessing`, the name of one, or its JSON file. Default: the run's, else
             (x - 127.5) / 127.5 at the model's input size.
-        calibration: folder of pictures like those it will see, for int8; else a run's training pictures. Up to 200.
-        test: folder to verify on, of class folders if there are labels; else a run's test or validation pictures, else
-            a part of the calibration pictures that is not calibrated with, else noise.
-        description, author, licence: for the metadata and the card.
-        min_agreement: least share of the pictures on which a file must name the class that Keras names. By default
-            0.99 for float32 and float16 and 0.95 for dynamic and int8; 0 switches this gate off.
-        verify_pictures: number of pictures of `test` to verify on, drawn from its classes in proportion, or ``"all"``.
-            If there are fewer, all are taken.
-        keep_float: names of layers that stay in float32 in the int8 file, their weights and their arithmetic.
-        layer_errors: write ``layer_errors.json`` too: what each layer of the int8 file loses, refused or not
-            (`keras_inception.exporting.layer_errors`).
-        clients: of `keras_inception.exporting.clients.CLIENTS`, each of which must take the files; () for none. By
-            default those that are installed are tried, and what they do not take is in the report with the reason. A
-            file that gives other scores in one of them than in LiteRT is refused in either case.
-        litert_sample: files for Google's LiteRT sample of image classification: 224×224, float32 from -1 to 1 in and
-            float32 out, int8 too, and labels by the name that it looks for. A network of another size or normalisation
-            stays as it is, and the file resizes, bilinear, and normalises anew; it is verified on pictures of 224×224.
+        calibration: folder of typical images, for int8. Up to 200 are used. Default: the run's training images.
+        test: folder to verify on, with a subfolder for each class if there are labels. Default: the run's test or
+            validation images, else calibration images that are not used to calibrate, else noise.
+        description: for the metadata and the model card.
+        author: for the metadata and the model card.
+        licence: license, for the metadata and the model card.
+        min_agreement: smallest share of the images on which a file must name the same class as Keras. Default: 0.99 for
+            float32 and float16, 0.95 for dynamic and int8. 0 disables this check.
+        verify_pictures: number of `test` images to verify on, drawn from each class in proportion, or ``"all"``. If
+            there are fewer, all are used.
+        keep_float: names of layers whose weights and arithmetic stay in float32 in the int8 file.
+        layer_errors: also write ``layer_errors.json``: the quantization error of each layer of the int8 file, whether
+            the file is refused or not (`keras_inception.exporting.layer_errors`).
+        clients: names in `keras_inception.exporting.clients.CLIENTS` that must accept the files; () for none. By
+            default the installed ones are tried, and the report says what they do not accept, and why. In either case a
+            file is refused if a client's scores differ from LiteRT's.
+        litert_sample: make files for Google's LiteRT sample of image classification: 224×224, float32 from -1 to 1 in
+            and float32 out, int8 included, and the file name of the labels that the sample looks for. If the network
+            has another size or normalization, the file resizes (bilinear) and normalizes again. It is verified on
+            images of 224×224.
         overwrite: replace an export in `output`.
-        threads: of the interpreter.
+        threads: threads of the interpreter whose latency is measured.
         on_step: called with a line of text at each step.
         on_progress: called with (what is done, number done, number in all), for a progress bar.
 
     Returns:
-        What ``report.json`` holds; shares come with their 95 % intervals. A variant that fell short has ``refused``
+        The content of ``report.json``. Shares come with their 95 % intervals. A variant that fell short has ``refused``
         with the reason, no ``path``, and no file.
 
     Raises:
-        ValueError: an argument is not as above, or `source` is not a classifier of pictures.
-        FileExistsError: `output` already holds such files, and not `overwrite`.
+        ValueError: an argument is not as above, or `source` is not an image classifier.
+        FileExistsError: `output` already holds such files, and `overwrite` is false.
         FileNotFoundError: `source` does not exist.
     """
     began = time.monotonic()
-    say = on_step or (lambda line: None)
-    progress = on_progress or silent
-    check_export(
-        source,
-        output,
+    options = ExportOptions(
         quantize=quantize,
         rewrites=rewrites,
         name=name,
@@ -137,184 +130,207 @@ def export(
         preprocessing=preprocessing,
         calibration=calibration,
         test=test,
+        description=description,
+        author=author,
+        licence=licence,
         min_agreement=min_agreement,
         verify_pictures=verify_pictures,
         keep_float=keep_float,
         layer_errors=layer_errors,
         clients=clients,
+        litert_sample=litert_sample,
         overwrite=overwrite,
+        threads=threads,
     )
-    folder = Path(output)
-    opened = open_source(
-        source,
-        labels=labels,
-        preprocessing=preprocessing,
-        calibration=calibration,
-        test=test,
-        size=sample.SIZE if litert_sample else None,
-        limit=None if verify_pictures == "all" else verify_pictures,
-        say=say,
-        progress=progress,
-    )
-    trained = is_trained_for_int8(opened.model)
-    _check_layers(keep_float, opened.model, trained)
-    quantize = (quantize or VARIANTS) if not trained else (quantize or ("int8",))
-    if "int8" in quantize and not trained and not len(opened.calibration):
-        raise ValueError("int8 needs `calibration`, a folder of pictures such as it will see. Received: none")
+    options.check(source, output)
+    say, progress = on_step or (lambda line: None), on_progress or silent
+    opened = open_source(source, options, say, progress)
     if opened.noise:
-        say("no pictures were given: the files are verified on noise")
-    about = metadata.About(
-        name=name or re.sub(r"[^\w.-]", "_", own_name(source) or opened.model.name),
-        version=f"keras-inception {__version__}",
-        description=description or f"Classifies pictures into {len(opened.labels)} classes.",
-        author=author or "",
-        license=licence or "",
-    )
-    rows = {}
+        say("no images were given: the files are verified on noise")
+    variants = options.variants(opened)
+    about = options.about(own_name(source) or opened.model.name, len(opened.class_names))
+    folder, rows = Path(output), {}
     with tempfile.TemporaryDirectory(prefix="keras-inception-") as temporary:
-        workshop = _Workshop(Path(temporary), opened, about, rewrites, trained, keep_float, litert_sample)
-        say(f"Converting to {', '.join(quantize)}, and asking Keras")
+        workshop = _Workshop(Path(temporary), opened, variants, about, options)
+        say(f"Converting to {', '.join(variant.name for variant in variants)}, and running Keras")
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            conversions = workshop.convert(quantize, pool)
-            reference = _ask_keras(opened, litert_sample, progress)  # meanwhile: the converter has processes of its own
-            _wait_for(conversions, progress)
-        for variant in quantize:
-            say(f"{variant}: verifying")
-            least = MIN_AGREEMENT[variant] if min_agreement is None else min_agreement
-            path, row = workshop.prove(variant, reference, least, threads, clients, progress)
-            target = folder / f"{about['name']}_{variant}.tflite"
-            if "refused" not in row:
-                with files.replacing(target) as beside:
-                    shutil.copyfile(path, beside)
-                row["path"] = target.name
-            rows[variant] = row
-            say(f"{variant}: {_in_short(row)}")
+            conversions = workshop.convert(pool)
+            reference = workshop.ask_keras(progress)  # meanwhile: the converter runs in child processes
+            _wait_for(list(conversions.values()), progress)
+        for variant in variants:
+            say(f"{variant.name}: verifying")
+            try:
+                path = conversions[variant.name].result()
+                workshop.describe(path, variant)
+                row = workshop.verify(path, variant, reference, progress)
+            except (_RefusedError, ChildError, ValueError) as error:
+                row = {"refused": str(error)}
+            rows[variant.name] = row if "refused" in row else _placed(path, folder, about["name"], variant, row)
+            say(f"{variant.name}: {_in_short(row)}")
         (folder / LAYER_ERRORS).unlink(missing_ok=True)
-        if layer_errors and "agreement" in rows["int8"]:  # refused or not, it runs
-            say("int8: comparing its layers with float32")
-            files.write_json(folder / LAYER_ERRORS, workshop.layer_errors(progress))
-    for variant in VARIANTS:
-        if "path" not in rows.get(variant, {}):
-            (folder / f"{about['name']}_{variant}.tflite").unlink(missing_ok=True)
-    report = {
-        **accuracy(reference.probabilities, reference.truth),
-        "seconds": round(time.monotonic() - began, 1),
-        "pictures": 0 if opened.noise else len(opened.test),
-        "litert_sample": litert_sample,
-        "variants": rows,
-    }
+        if layer_errors:
+            variant = next(variant for variant in variants if variant.calibrated)
+            if "agreement" in rows[variant.name]:  # refused or not, it runs
+                say(f"{variant.name}: comparing its layers with float32")
+                files.write_json(folder / LAYER_ERRORS, workshop.layer_errors(variant, progress))
+    _remove_stale(folder, about["name"], rows)
+    report = ExportReport(
+        **accuracy(reference.probabilities, reference.labels),
+        seconds=round(time.monotonic() - began, 1),
+        pictures=0 if opened.noise else len(opened.test),
+        litert_sample=litert_sample,
+        variants=rows,
+    )
     command = "keras_inception.export(...)"
     if isinstance(source, (str, os.PathLike)):
-        command = f"keras-inception export {source} --output {output}{' --litert-sample' * litert_sample}"
-    given = _given(opened.preprocessing, "float32", litert_sample)
-    write_companions(folder, opened.labels, given, reference, about, report, command)
-    files.write_json(folder / REPORT, report)
+        command = f"keras-inception export {source} --output {output}{options.target.option}"
+    expected = FLOAT32.input(options.target.preprocessing(opened.preprocessing))
+    write_sidecars(folder, opened.class_names, expected, reference, report)
+    card = model_card(about, opened.class_names, expected, report, command, options.target, variants)
+    files.write_text(folder / CARD, card)
+    files.write_json(folder / REPORT, report.to_dict())
     return report
 
 
+def check_export(source: "str | os.PathLike | keras.Model | None", output: str | os.PathLike, **options) -> None:
+    """Raise what `export` raises for arguments that are wrong for every model, before anything heavy is loaded.
+
+    Args:
+        source: as for `export`; None if it is still to be made.
+        output: the folder to write into.
+        **options: those of `export`, without its callbacks.
+    """
+    ExportOptions(**options).check(source, output)
+
+
+class _RefusedError(Exception):
+    """A file cannot be made; the message says why."""
+
+
 class _Workshop:
-    """A folder where files are made, described and proven, before they get their names."""
+    """A temporary folder where files are converted, described and verified before they get their names."""
 
     def __init__(
         self,
         folder: Path,
         opened: Source,
+        variants: Sequence[Variant],
         about: metadata.About,
-        rewrites: Sequence[str] | None,
-        trained: bool,  # for int8
-        keep_float: Sequence[str],
-        litert_sample: bool,
+        options: ExportOptions,
     ):
         self._folder = folder
         self._opened = opened
+        self._variants = variants
         self._about = about
-        self._models = for_variants(opened.model, rewrites)
-        self._trained = trained
-        self._keep_float = tuple(keep_float)
-        self._litert_sample = litert_sample
-        self._calibration = None if trained else folder / "calibration.npy"
+        self._options = options
+        self._target_preprocessing = options.target.preprocessing(opened.preprocessing)
+        self._models = for_variants(opened.model, variants, options.rewrites)
+        self._calibration = None if opened.trained_for_int8 else folder / "calibration.npy"
         if self._calibration:
             np.save(self._calibration, opened.calibration)
         self._saved_models: dict[tuple[keras.Model, Preprocessing], Path] = {}
         self._scopes: dict[Path, dict[str, str]] = {}
-        self._failures: dict[str, str] = {}
-        self._float_nodes: list[str] = []
 
-    def convert(self, variants: Sequence[str], pool: Executor) -> "list[Future[None]]":
-        """Begin to make the files of all variants; a result is a ValueError if a layer cannot be kept in float32."""
-        saved_models = {variant: self._saved_model(variant) for variant in variants}
-        self._find_float_nodes()
-        longest_first = sorted(variants, key=lambda variant: variant != "int8")
-        return [pool.submit(self._convert, variant, saved_models[variant]) for variant in longest_first]
+    def convert(self, pool: Executor) -> "dict[str, Future[Path]]":
+        """Start to convert all variants. A result is the file's path.
 
-    def prove(
-        self,
-        variant: str,
-        reference: Reference,
-        min_agreement: float,
-        threads: int,
-        clients: Sequence[str] | None,
-        progress: Progress,
-    ) -> tuple[Path, dict]:
-        """The file of one variant, and its row of the report, which has ``refused`` if it must not be used."""
-        path, given = self._path(variant), self._given(variant)
-        if variant in self._failures:
-            return path, {"refused": self._failures[variant]}
+        It raises `_RefusedError` if the conversion fails, and ValueError if a layer cannot be kept in float32.
+        """
+        for variant in self._variants:  # before the conversions, since tracing is not for several threads
+            self._saved_model(variant)
+        float_nodes = {variant.name: self._float_nodes(variant) for variant in self._variants}
+        longest_first = sorted(self._variants, key=lambda variant: not variant.calibrated)
+        return {
+            variant.name: pool.submit(self._convert, variant, float_nodes[variant.name]) for variant in longest_first
+        }
+
+    def ask_keras(self, progress: Progress) -> Reference:
+        """Return what Keras predicts for the held-out images."""
+        opened, preprocessing = self._opened, self._target_preprocessing
+        model = opened.model
+        if preprocessing != opened.preprocessing:
+            model = deployed(model, opened.preprocessing, preprocessing)
+        predict = keras_predictor(model)
+        starts = range(0, len(opened.test), BATCH)
+        batches = (
+            opened.test[start : start + BATCH] for start in counted(starts, "Running Keras", len(starts), progress)
+        )
+        probabilities = [predict(preprocessing.normalize(batch.astype(np.float32))) for batch in batches]
+        return Reference(opened.test, np.concatenate(probabilities), opened.test_labels)
+
+    def describe(self, path: Path, variant: Variant) -> None:
+        """Write labels, preprocessing and metadata into a file."""
+        target, preprocessing = self._options.target, variant.input(self._target_preprocessing)
+        labels, described = path.with_name(LABELS), path.with_name(target.class_names_file)
+        for each in {labels, described}:
+            files.write_labels(each, self._opened.class_names)
+        preprocessing.save(path.with_name(PREPROCESSING))
+        metadata.write(path, self._about, preprocessing, described)
+        metadata.pack(path, labels, path.with_name(PREPROCESSING))
+        target.check(path)
+
+    def verify(self, path: Path, variant: Variant, reference: Reference, progress: Progress) -> dict:
+        """Return a file's row of the report, which has ``refused`` if the file must not be used."""
+        row = verify(
+            path,
+            variant,
+            variant.input(self._target_preprocessing),
+            reference,
+            min_agreement=self._options.min_agreement,
+            threads=self._options.threads,
+            clients=self._options.clients,
+            progress=progress,
+        )
+        kept = self._kept(variant)
+        return {"keep_float": list(kept), **row} if kept else row
+
+    def layer_errors(self, variant: Variant, progress: Progress) -> list[dict]:
+        """Return the error of each layer of a calibrated variant, whose file has been proven to run."""
+        return measure_layer_errors(
+            self._path(variant),
+            self._float_reference(variant),
+            self._opened.test,
+            variant.input(self._target_preprocessing),
+            self._layer_origins(variant),
+            progress,
+        )
+
+    def _convert(self, variant: Variant, float_nodes: Sequence[str]) -> Path:
+        if self._opened.trained_for_int8 and not variant.calibrated:
+            raise _RefusedError("the network has been trained for int8: export the run that it was made from")
+        path, preprocessing = self._path(variant), variant.input(self._target_preprocessing)
+        path.parent.mkdir(exist_ok=True)
         try:
-            self._describe(path, given)
-            row = verify(
-                path,
-                variant,
-                given,
-                reference,
-                min_agreement=min_agreement,
-                threads=threads,
-                clients=clients,
-                progress=progress,
-            )
-        except (ChildError, ValueError) as error:
-            row = {"refused": str(error)}
-        if variant == "int8" and self._keep_float:
-            row = {"keep_float": list(self._keep_float), **row}
-        return path, row
-
-    def layer_errors(self, progress: Progress) -> list[dict]:
-        """Of the int8 file, which has been proven to run."""
-        given = self._given("int8")
-        return errors_of_layers(self._path("int8"), self._twin(), self._opened.test, given, self._owners(), progress)
-
-    def _convert(self, variant: str, saved_model: Path) -> None:
-        path = self._path(variant)
-        path.parent.mkdir()
-        if self._trained and variant != "int8":
-            self._failures[variant] = "the network has been trained for int8: export the run that it was made of"
-            return
-        float_nodes = self._float_nodes if variant == "int8" else ()
-        try:
-            given = self._given(variant)
-            convert(saved_model, variant, path, self._calibration, given, float_nodes, self._litert_sample)
+            convert(self._saved_model(variant), variant, path, self._calibration, preprocessing, float_nodes)
         except ChildError as error:
-            self._failures[variant] = str(error)
-            return
+            raise _RefusedError(str(error)) from None
         if float_nodes:
-            self._check_kept(path)
+            self._check_kept(path, variant)
+        return path
 
-    def _find_float_nodes(self) -> None:
-        """Operations have names, by which the converter is told of them, once they have been converted to float32."""
-        if not self._keep_float:
-            return
-        operations = self._owners().operations(self._twin())
-        for layer in self._keep_float:
-            found = [node.outputs[0]["name"] for owner, node in operations if owner == layer]
+    def _kept(self, variant: Variant) -> Sequence[str]:
+        return self._options.keep_float if variant.calibrated else ()
+
+    def _float_nodes(self, variant: Variant) -> list[str]:
+        """Return the output tensors of the operations to keep in float32.
+
+        The converter knows operations by these names. They exist only after a conversion to float32.
+        """
+        kept = self._kept(variant)
+        operations = self._layer_origins(variant).operations(self._float_reference(variant)) if kept else []
+        names = []
+        for layer in kept:
+            found = [node.outputs[0]["name"] for origin, node in operations if origin == layer]
             if not found:
                 raise self._not_kept(layer)
-            self._float_nodes += found
+            names += found
+        return names
 
-    def _check_kept(self, path: Path) -> None:
-        operations = self._owners().operations(path)
-        for layer in self._keep_float:
+    def _check_kept(self, path: Path, variant: Variant) -> None:
+        operations = self._layer_origins(variant).operations(path)
+        for layer in self._kept(variant):
             kinds = {
-                (node.kind, node.outputs[0]["dtype"] is np.float32) for owner, node in operations if owner == layer
+                (node.kind, node.outputs[0]["dtype"] is np.float32) for origin, node in operations if origin == layer
             }
             if not any(kept for _, kept in kinds) or any(not kept and kind in MULTIPLYING for kind, kept in kinds):
                 raise self._not_kept(layer)
@@ -322,153 +338,63 @@ class _Workshop:
     def _not_kept(self, layer: str) -> ValueError:
         kind = type(self._opened.model.get_layer(layer)).__name__
         return ValueError(
-            "`keep_float` must be layers that compute something in the file, which is neither a part of another layer "
-            f"nor a mere moving of values. Received: {layer!r}, a {kind}"
+            "`keep_float` must be layers that compute something in the file: not those that are fused into another "
+            f"layer or only move values. Received: {layer!r}, a {kind}"
         )
 
-    def _twin(self) -> Path:
-        """The int8 file's SavedModel in float32."""
-        path = self._folder / "twin.tflite"
+    def _float_reference(self, variant: Variant) -> Path:
+        """Return a float32 file of a variant's SavedModel."""
+        path = self._path(variant).with_name("float_reference.tflite")
         if not path.exists():
+            path.parent.mkdir(exist_ok=True)
             try:
-                convert(self._saved_model("int8"), "float32", path, None, self._given("int8"))
+                convert(self._saved_model(variant), FLOAT32, path, None, variant.input(self._target_preprocessing))
             except ChildError as error:
                 raise ValueError(f"the network cannot be converted: {error}") from None
         return path
 
-    def _owners(self) -> Owners:
-        """Of the operations of the int8 file and its twin."""
-        size = self._opened.preprocessing.size
-        scopes = self._scopes[self._saved_model("int8")]
-        return Owners(self._opened.model, self._models["int8"], scopes, size)
+    def _layer_origins(self, variant: Variant) -> LayerOrigins:
+        """Return the layers behind the operations of a variant's file and of its float reference."""
+        scopes = self._scopes[self._saved_model(variant)]
+        return LayerOrigins(self._opened.model, self._models[variant.name], scopes, self._opened.preprocessing.size)
 
-    def _path(self, variant: str) -> Path:
-        return self._folder / variant / "model.tflite"
+    def _path(self, variant: Variant) -> Path:
+        return self._folder / variant.name / "model.tflite"
 
-    def _given(self, variant: str) -> Preprocessing:
-        return _given(self._opened.preprocessing, variant, self._litert_sample)
-
-    def _saved_model(self, variant: str) -> Path:
-        """The SavedModel of a variant: most share one."""
-        model, given = self._models[variant], self._given(variant)
-        if (model, given) not in self._saved_models:
+    def _saved_model(self, variant: Variant) -> Path:
+        """Return the SavedModel of a variant; most variants share one."""
+        model, preprocessing = self._models[variant.name], variant.input(self._target_preprocessing)
+        if (model, preprocessing) not in self._saved_models:
             path = self._folder / f"saved_model_{len(self._saved_models)}"
             with recorded_scopes(model) as self._scopes[path]:
-                save(deployed(model, self._opened.preprocessing, given), path)
-            self._saved_models[model, given] = path
-        return self._saved_models[model, given]
-
-    def _describe(self, path: Path, given: Preprocessing) -> None:
-        labels, preprocessing = path.with_name(LABELS), path.with_name(PREPROCESSING)
-        described = path.with_name(sample.LABELS) if self._litert_sample else labels
-        for each in {labels, described}:
-            files.write_labels(each, self._opened.labels)
-        given.save(preprocessing)
-        metadata.write(path, self._about, given, described)
-        metadata.pack(path, labels, preprocessing)
-        if self._litert_sample:
-            sample.check(path)
+                save(deployed(model, self._opened.preprocessing, preprocessing), path)
+            self._saved_models[model, preprocessing] = path
+        return self._saved_models[model, preprocessing]
 
 
-def check_export(
-    source: "str | os.PathLike | keras.Model | None",
-    output: str | os.PathLike,
-    *,
-    quantize: Sequence[str] | None,
-    rewrites: Sequence[str] | None,
-    name: str | None,
-    labels: str | os.PathLike | Sequence[str] | None,
-    preprocessing: str | os.PathLike | Preprocessing | None,
-    calibration: str | os.PathLike | None,
-    test: str | os.PathLike | None,
-    min_agreement: float | None,
-    verify_pictures: int | Literal["all"],
-    keep_float: Sequence[str],
-    layer_errors: bool,
-    clients: Sequence[str] | None,
-    overwrite: bool,
-) -> None:
-    """Raise what `export` raises for arguments that are wrong whatever the model is, before anything is loaded."""
-    _check_options(quantize, rewrites, name, min_agreement, keep_float, layer_errors)
-    if verify_pictures != "all" and not (isinstance(verify_pictures, int) and verify_pictures >= 1):
-        raise ValueError(f"`verify_pictures` must be 1 or more, or 'all'. Received: {verify_pictures!r}")
-    check_clients(clients)
-    if isinstance(source, (str, os.PathLike)):
-        check_source(source)
-    if isinstance(labels, (str, os.PathLike)):
-        files.read_labels(labels)
-    if isinstance(preprocessing, (str, os.PathLike)):
-        Preprocessing.named(str(preprocessing))
-    check_pictures(calibration, test)
-    _check_folder(Path(output), source, name, overwrite)
-
-
-def _check_options(
-    quantize: Sequence[str] | None,
-    rewrites: Sequence[str] | None,
-    name: str | None,
-    min_agreement: float | None,
-    keep_float: Sequence[str],
-    layer_errors: bool,
-) -> None:
-    check_names(rewrites)
-    if quantize is not None and (isinstance(quantize, str) or not quantize or not set(quantize) <= set(VARIANTS)):
-        raise ValueError(f"`quantize` must be some of {', '.join(VARIANTS)}. Received: {quantize!r}")
-    if name is not None and not re.fullmatch(r"[\w.-]+", name):
-        raise ValueError(f"`name` must be of letters, digits, '_', '-' and '.'. Received: name={name!r}")
-    if min_agreement is not None and not min_agreement >= 0:
-        raise ValueError(f"`min_agreement` must be a share, 0 or more. Received: min_agreement={min_agreement}")
-    if isinstance(keep_float, str):
-        raise ValueError(f"`keep_float` must be a list of layers. Received: {keep_float!r}")
-    if quantize is not None and "int8" not in quantize and (keep_float or layer_errors):
-        asked = "keep_float" if keep_float else "layer_errors"
-        raise ValueError(f"`{asked}` is about int8, which must be in `quantize`. Received: {list(quantize)}")
-
-
-def _check_layers(keep_float: Sequence[str], model: "keras.Model", trained: bool) -> None:
-    if keep_float and trained:
-        raise ValueError(f"`keep_float` is not for a network trained for int8. Received: {list(keep_float)}")
-    known = [layer.name for layer in model.layers]
-    for layer in keep_float:
-        if layer not in known:
-            hint = did_you_mean(layer, known)
-            raise ValueError(f"`keep_float` must be layers of {model.name}, without heads.{hint} Received: {layer!r}")
-
-
-def _check_folder(
-    folder: Path, source: "str | os.PathLike | keras.Model | None", name: str | None, overwrite: bool
-) -> None:
-    if is_run(source) and folder.resolve() == Path(source).resolve():
-        raise ValueError(f"`output` must be another folder than the run's. Received: {folder}")
-    patterns = (REPORT, LAYER_ERRORS, *NAMES, *(f"{name or '*'}_{variant}.tflite" for variant in VARIANTS))
-    present = sorted(path.name for pattern in patterns for path in folder.glob(pattern))
-    if present and not overwrite:
-        raise FileExistsError(f"{folder} already holds {', '.join(present)}: name another folder, or overwrite them")
-
-
-def _given(preprocessing: Preprocessing, variant: str, litert_sample: bool) -> Preprocessing:
-    """What the input of a file means."""
-    return sample.sample_input(preprocessing) if litert_sample else input_of(preprocessing, variant)
-
-
-def _ask_keras(opened: Source, litert_sample: bool, progress: Progress) -> Reference:
-    model, given = opened.model, opened.preprocessing
-    if litert_sample:
-        given = sample.sample_input(given)
-        model = deployed(model, opened.preprocessing, given)
-    predict = keras_predictor(model)
-    starts = range(0, len(opened.test), BATCH)
-    batches = (opened.test[start : start + BATCH] for start in counted(starts, "Asking Keras", len(starts), progress))
-    probabilities = np.concatenate([predict(given.normalize(batch.astype(np.float32))) for batch in batches])
-    return Reference(opened.test, probabilities, opened.truth)
-
-
-def _wait_for(conversions: "Sequence[Future[None]]", progress: Progress) -> None:
+def _wait_for(conversions: "Sequence[Future[Path]]", progress: Progress) -> None:
     for conversion in counted(as_completed(conversions), "Converting", len(conversions), progress):
-        conversion.result()
+        error = conversion.exception()
+        if error and not isinstance(error, _RefusedError):
+            raise error
+
+
+def _placed(path: Path, folder: Path, name: str, variant: Variant, row: dict) -> dict:
+    """Give a proven file its name, and return its row with ``path``."""
+    target = folder / f"{name}_{variant.name}.tflite"
+    with files.replacing(target) as beside:
+        shutil.copyfile(path, beside)
+    return {**row, "path": target.name}
+
+
+def _remove_stale(folder: Path, name: str, rows: dict[str, dict]) -> None:
+    """Remove files that an earlier export of this name left, and this one did not make."""
+    for variant in VARIANTS:
+        if "path" not in rows.get(variant, {}):
+            (folder / f"{name}_{variant}.tflite").unlink(missing_ok=True)
 
 
 def _in_short(row: dict) -> str:
     if "refused" in row:
-        return f"refused, {row['refused']}"
+        return f"refused: {row['refused']}"
     return f"{row['mb']:.2f} MB, agrees with Keras on {row['agreement']:.1%}, {row['latency_ms']:.1f} ms"

@@ -1,4 +1,4 @@
-"""Which layer of a network an operation of its .tflite file comes from."""
+"""Trace the operations of a .tflite file back to the layers of its network."""
 
 import functools
 import os
@@ -11,14 +11,18 @@ from keras_inception.tflite.operations import MULTIPLYING, Node, nodes
 if TYPE_CHECKING:
     import keras
 
-CONVERTING = ("QUANTIZE", "DEQUANTIZE", "FAKE_QUANT")  # of no layer: the arithmetic is done between them
+CONVERTING = ("QUANTIZE", "DEQUANTIZE", "FAKE_QUANT")  # belong to no layer: the arithmetic happens between them
 
 
 @contextmanager
 def recorded_scopes(model: "keras.Model") -> Iterator[dict[str, str]]:
-    """A dict that is filled while a model around `model` is traced: the scopes of TensorFlow's names, and their layers.
+    """Record TensorFlow's name scope of each layer while a model around `model` is traced inside the block.
 
-    The layers' names do not tell them. Of ``conv`` and ``conv_1``, the scope ``conv_1`` may be the first one's.
+    Layer names do not determine the scopes: with layers ``conv`` and ``conv_1``, the scope ``conv_1`` may belong to
+    ``conv``.
+
+    Yields:
+        A dict from scope to layer name, filled as the model is traced.
     """
     import tensorflow as tf
 
@@ -30,7 +34,7 @@ def recorded_scopes(model: "keras.Model") -> Iterator[dict[str, str]]:
         @functools.wraps(call)
         def function(*args, **kwargs):
             scope = tf.get_current_name_scope()
-            if scope.count("/") > 1:  # inside both models: Keras traces the inner one by itself too
+            if scope.count("/") > 1:  # inside both models; Keras also traces the inner one alone
                 scopes[scope] = layer.name
             return call(*args, **kwargs)
 
@@ -45,14 +49,14 @@ def recorded_scopes(model: "keras.Model") -> Iterator[dict[str, str]]:
             del layer.call
 
 
-class Owners:
-    """Knows the layers of `original` behind the operations of a file that was made of `model`.
+class LayerOrigins:
+    """The layers of `original` from which the operations of a file come.
 
     Args:
         original: a functional model.
-        model: the same after rewrites, which name what they add ``{layer}_{what}``.
+        model: the same after rewrites, which name what they add ``{layer}_{what}``. The file was converted from it.
         scopes: of `model`, from `recorded_scopes`.
-        size: (height, width) of the pictures.
+        size: (height, width) of the images.
     """
 
     def __init__(self, original: "keras.Model", model: "keras.Model", scopes: Mapping[str, str], size: tuple[int, int]):
@@ -64,25 +68,26 @@ class Owners:
         walked = walk(model, (*size, 3))
         makers = {id(x): step.name.split("/")[0] for step in walked.steps for x in step.outputs}
         self._last = makers[id(walked.outputs[0])]
-        self._before = {  # of a layer that can be fused, the one into which
+        self._before = {  # for a layer that can be fused: the layer that it is fused into
             step.name: makers[id(step.inputs[0])]
             for step in walked.steps
             if isinstance(step.operation, (*IN_PLACE, FakeQuantization)) and id(step.inputs[0]) in makers
         }
 
     def operations(self, path: str | os.PathLike) -> list[tuple[str | None, Node]]:
-        """The operations of a file in their order, each after its layer, or None if it is of no layer."""
+        """Return (layer, operation) for each operation of a file, in order. The layer is None if there is none."""
         found = nodes(path)
         output = found[-1].outputs[0]["name"]
-        return [(None if node.kind in CONVERTING else self._owner(node, output), node) for node in found]
+        return [(None if node.kind in CONVERTING else self._origin(node, output), node) for node in found]
 
-    def _owner(self, node: Node, output: str) -> str | None:
-        """The converter names what it has fused after all the layers in it, and some that merely have equal constants.
+    def _origin(self, node: Node, output: str) -> str | None:
+        """Return the layer of an operation; of fused layers the first, such as the convolution and not its ReLU.
 
-        It belongs to the first of the layers in a row that end with the first name: to the convolution, not its ReLU.
+        The converter names a fused operation after all layers in it, and after some that merely have equal constants.
+        So only layers that directly precede the first named one count.
         """
         name = node.outputs[0]["name"]
-        if name.startswith(output):  # which says nothing of a layer
+        if name.startswith(output):  # says nothing about a layer
             return self._original(self._last)
         named = [self._layer(part) for part in name.split(";")]
         row = [named[0]] if named[0] else []

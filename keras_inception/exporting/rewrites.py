@@ -1,6 +1,6 @@
-"""Graphs that give the same numbers, by operations that a phone runs faster: functions from model to model.
+"""Graph rewrites: functions from model to model that keep the numbers and run faster on a phone.
 
-Each is exact up to rounding in float32. They are for export: a rewritten model is converted, or trained for int8.
+Each is exact up to rounding in float32. Rewritten models are for export: they are converted, or trained for int8.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -8,51 +8,61 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_inception.exporting.variants import VARIANTS
+from keras_inception.exporting.variants import Variant
 from keras_inception.utils.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     import keras
 
-# Each place of a kernel costs, so in blocks it must have so many times fewer. 3×3/2 has 2.25 times fewer and is slower,
-# on ARM and on x86; 5×5/2 has 2.8 times fewer, and takes fewer instructions on ARM.
+# Each position of a kernel has a cost, so a kernel on blocks must have this many times fewer. 3×3/2 has 2.25 times
+# fewer and is slower, on ARM and on x86. 5×5/2 has 2.8 times fewer, and takes fewer instructions on ARM.
 FEWER_PLACES = 2.5
-STEM_CHANNELS = 4  # a convolution of more channels than this uses the processor well enough as it is
+STEM_CHANNELS = 4  # a convolution with more input channels already uses the processor well
 
 
-def rewrite(model: "keras.Model", names: Sequence[str] | None = None) -> "keras.Model":
-    """A functional model after the rewrites of these names, by default all, in the order of `REWRITES`.
+def rewrite(model: "keras.Model", names: Iterable[str] | None = None) -> "keras.Model":
+    """Apply rewrites to a functional model, in the order of `REWRITES`.
+
+    Args:
+        model: what to rewrite. It is returned itself if there is nothing to do.
+        names: which rewrites; None for all.
 
     Raises:
         ValueError: there is no rewrite of such a name.
     """
-    check_names(names)
-    for name, function in REWRITES.items():
-        if names is None or name in names:
-            model = function(model)
+    for name in _in_order(names):
+        model = REWRITES[name](model)
     return model
 
 
-def by_default(variant: str) -> tuple[str, ...]:
-    """The rewrites that pay in a variant of the export, on ARM and on x86."""
-    return tuple(name for name in REWRITES if variant == "int8" or name not in ONLY_FOR_INT8)
+def for_variants(
+    model: "keras.Model", variants: Iterable[Variant], names: Iterable[str] | None = None
+) -> dict[str, "keras.Model"]:
+    """Return the model to convert for each variant, by name: rewritten by `names`, else by the variant's own rewrites.
 
-
-def for_variants(model: "keras.Model", names: Sequence[str] | None = None) -> dict[str, "keras.Model"]:
-    """A functional model as each variant is converted from it: after these rewrites, else those `by_default`.
-
-    Variants that need nothing of their own share one model.
+    Variants share a model where the rewrites make no difference between them.
 
     Raises:
         ValueError: there is no rewrite of such a name.
     """
-    shared = rewrite(model, by_default("float32") if names is None else names)
-    int8 = rewrite(shared, ONLY_FOR_INT8) if names is None else shared
-    return {variant: int8 if variant == "int8" else shared for variant in VARIANTS}
+    rewritten: dict[tuple[str, ...], keras.Model] = {(): model}
+    models = {}
+    for variant in variants:
+        chosen = _in_order(variant.rewrites if names is None else names)
+        for end, name in enumerate(chosen, 1):
+            if chosen[:end] not in rewritten:
+                rewritten[chosen[:end]] = REWRITES[name](rewritten[chosen[: end - 1]])
+        models[variant.name] = rewritten[chosen]
+    return models
+
+
+def _in_order(names: Iterable[str] | None) -> tuple[str, ...]:
+    check_names(names)
+    return tuple(name for name in REWRITES if names is None or name in names)
 
 
 def check_names(names: Iterable[str] | None) -> None:
-    """Raise ValueError unless all are names of rewrites; None are all of them."""
+    """Raise ValueError unless all names are those of rewrites. None stands for all of them."""
     for name in names or ():
         if name not in REWRITES:
             allowed = ", ".join(REWRITES)
@@ -60,11 +70,11 @@ def check_names(names: Iterable[str] | None) -> None:
 
 
 def space_to_depth_stem(model: "keras.Model") -> "keras.Model":
-    """A strided convolution of few channels, as one of stride 1 on blocks of pixels as channels.
+    """Turn a strided convolution of few channels into one of stride 1 over blocks of pixels.
 
-    A 7×7/2 convolution of a picture is a 4×4/1 one of its 2×2 blocks, 12 channels each: the kernel, padded to whole
-    blocks, is rearranged as the pixels are. Runtimes compute channels side by side, and three fill a quarter of what
-    they have room for.
+    A 7×7/2 convolution of an image equals a 4×4/1 convolution of its 2×2 blocks, with 12 channels each. The kernel is
+    padded to whole blocks and rearranged as the pixels are. Runtimes compute channels side by side, and three
+    channels fill a quarter of the room they have.
     """
     import keras
 
@@ -96,7 +106,7 @@ def space_to_depth_stem(model: "keras.Model") -> "keras.Model":
         if np.prod(layer.kernel_size) < FEWER_PLACES * np.prod(size):
             continue
         if before:
-            replaced[before.name] = _as_it_is
+            replaced[before.name] = _unchanged
         replaced[step.name] = _on_blocks(layer, image.shape[1:3], outputs, border)
     return _with_replaced(model, replaced)
 
@@ -104,7 +114,14 @@ def space_to_depth_stem(model: "keras.Model") -> "keras.Model":
 def _on_blocks(
     layer: "keras.layers.Conv2D", sides: Sequence[int], outputs: Sequence[int], border: Sequence[int]
 ) -> Callable:
-    """The strided convolution `layer` as a function of a map of `sides`, before `border` zeros at the top and left."""
+    """Return the strided convolution `layer` as a function of the map of its input.
+
+    Args:
+        layer: the convolution.
+        sides: (height, width) of the map.
+        outputs: (height, width) of the output.
+        border: zeros that the convolution adds to the map at the (top, left).
+    """
     import keras
 
     from keras_inception.layers import SpaceToDepth
@@ -117,7 +134,7 @@ def _on_blocks(
     whole[first[0] : first[0] + kernel.shape[0], first[1] : first[1] + kernel.shape[1]] = kernel
     blocks = whole.reshape(size[0], stride, size[1], stride, *kernel.shape[2:])
     blocks = blocks.transpose(0, 2, 1, 3, 4, 5).reshape(*size, -1, kernel.shape[3])
-    # Blocks that the outputs look at, those of the border included, and pixels that fill up the last of the map's own.
+    # The blocks that the outputs read, border included, and the pixels that complete the map's last block.
     wanted = [count - 1 + places for count, places in zip(outputs, size, strict=True)]
     fill = [-side % stride for side in sides]
     blocks_after = [
@@ -142,13 +159,20 @@ def _on_blocks(
 
 
 def _in_blocks(sides: Sequence[int], stride: int, border: Sequence[int]) -> tuple[list[int], list[int]]:
-    """At which pixel of its first block a kernel of `sides` begins, and how many blocks it takes, in each direction."""
+    """Return, by direction, the pixel of its first block at which a kernel begins, and the blocks that it spans."""
     first = [-zeros % stride for zeros in border]
     return first, [-(-(offset + side) // stride) for offset, side in zip(first, sides, strict=True)]
 
 
 def _padded(x, border: Sequence[tuple[int, int]], size: Sequence[int], name: str):
-    """The map with so many zeros, or so many fewer rows and columns, around it; and how to pad what is then left."""
+    """Pad or crop a map by `border`, and return it with the padding mode of the convolution that follows.
+
+    Args:
+        x: the map.
+        border: rows and columns of zeros to add (before, after); negative numbers crop.
+        size: (height, width) of the kernel that follows. If "same" padding adds just these zeros, it is used.
+        name: for the padding layer.
+    """
     import keras
 
     if all(zeros == ((places - 1) // 2, places // 2) for zeros, places in zip(border, size, strict=True)):
@@ -163,10 +187,10 @@ def _padded(x, border: Sequence[tuple[int, int]], size: Sequence[int], name: str
 
 
 def pool_after_projection(model: "keras.Model") -> "keras.Model":
-    """Average pooling, then a 1×1 convolution: in the other order, for they commute, and it is less to pool.
+    """Move average pooling behind the 1×1 convolution that follows it: they commute, and there is less to pool.
 
-    The batch norm after the convolution is folded into it, and what it adds is added after the pooling if zeros around
-    the map count in the average; the ReLU stays last.
+    The batch norm after the convolution is folded into it. Its bias is added after the pooling if zeros around the map
+    count in the average. The ReLU stays last.
     """
     import keras
 
@@ -191,7 +215,7 @@ def pool_after_projection(model: "keras.Model") -> "keras.Model":
         norm = graph.only_reader(step.outputs[0])
         norm = norm if norm and type(norm.operation) is keras.layers.BatchNormalization else None
         kernel, bias = _folded(layer, norm and norm.operation)
-        replaced |= {each.name: _as_it_is for each in (pool, padding, norm) if each}
+        replaced |= {each.name: _unchanged for each in (pool, padding, norm) if each}
         replaced[step.name] = _then_pooled(layer.name, kernel, bias, pool.operation, padding and padding.operation)
     return _with_replaced(model, replaced)
 
@@ -213,10 +237,10 @@ def _then_pooled(
 
 
 def average_pool_as_convolution(model: "keras.Model") -> "keras.Model":
-    """Average pooling of stride 1 as a depthwise convolution, which stays in the XNNPACK delegate in int8 too.
+    """Turn average pooling of stride 1 into a depthwise convolution, which the XNNPACK delegate also runs in int8.
 
-    At the border, where the average is of fewer pixels, what is missing is added: a map of 0, 1/2 and 5/4, for 3×3,
-    times the convolution's output. These 8 bits hold exactly, and inside the map nothing is changed.
+    At the border the average covers fewer pixels. There the missing part is added: the convolution's output times a
+    map of 0, 1/2 and 5/4 (for 3×3). Eight bits hold these exactly, and nothing changes inside the map.
     """
     import keras
 
@@ -240,7 +264,7 @@ def _as_depthwise(pool: "keras.layers.AveragePooling2D") -> Callable:
 
 
 def _average(x, pool: "keras.layers.AveragePooling2D", padding: str, bias: np.ndarray | None = None):
-    """The sum of a window over its size, whatever lies on the map, and a bias for each channel."""
+    """Return each window's sum divided by its size, zeros beyond the map included, plus a bias for each channel."""
     import keras
 
     size = pool.pool_size
@@ -254,7 +278,7 @@ def _average(x, pool: "keras.layers.AveragePooling2D", padding: str, bias: np.nd
 
 
 def _corrected(x, size: Sequence[int], name: str):
-    """What an average of `size` over a map with zeros around it is, of its own pixels alone."""
+    """Correct an average that counted zeros around the map, so that it is over the map's own pixels only."""
     import keras
 
     from keras_inception.layers import ConstantScale
@@ -267,14 +291,14 @@ def _corrected(x, size: Sequence[int], name: str):
 
 
 def _counts(side: int, places: int) -> np.ndarray:
-    """How many of a window's places lie on the map, at each position of "same" padding."""
+    """Return how many of a window's positions lie on the map, for each output of "same" padding."""
     before, _ = _same(side, places, 1)
     starts = np.arange(side) - before
     return np.minimum(starts + places, side) - np.maximum(starts, 0)
 
 
 def fold_batch_norm(model: "keras.Model") -> "keras.Model":
-    """Convolutions with the batch norm after them as one. The converter does so by itself."""
+    """Fold batch norms into the convolutions before them. The converter does the same on its own."""
     import keras
 
     from keras_inception.graph import walk
@@ -286,7 +310,7 @@ def fold_batch_norm(model: "keras.Model") -> "keras.Model":
         if norm is None or type(norm.operation) is not keras.layers.BatchNormalization:
             continue
         if type(layer) is keras.layers.Conv2D and layer.activation is keras.activations.linear:
-            replaced[norm.name] = _as_it_is
+            replaced[norm.name] = _unchanged
             replaced[step.name] = _with_norm(layer, norm.operation)
     return _with_replaced(model, replaced)
 
@@ -306,10 +330,6 @@ REWRITES: dict[str, Callable[["keras.Model"], "keras.Model"]] = {
     "pool_after_projection": pool_after_projection,
     "average_pool_as_convolution": average_pool_as_convolution,
 }
-
-
-# In float the delegate has average pooling of its own, which costs less.
-ONLY_FOR_INT8 = ("average_pool_as_convolution",)
 
 
 def _with_replaced(model: "keras.Model", functions: Mapping[str, Callable]) -> "keras.Model":
@@ -334,7 +354,7 @@ def _copy(operation: "keras.Operation") -> "keras.Operation":
     return type(operation).from_config(operation.get_config())
 
 
-def _as_it_is(x):
+def _unchanged(x):
     return x
 
 
@@ -355,7 +375,7 @@ def _channels_last(layer: "keras.layers.Layer") -> bool:
 
 
 def _same(side: int, size: int, stride: int) -> tuple[int, int]:
-    """Zeros before and after a side that TensorFlow's "same" puts there."""
+    """Return the zeros that TensorFlow's "same" padding puts before and after a side."""
     zeros = max((-(-side // stride) - 1) * stride + size - side, 0)
     return zeros // 2, zeros - zeros // 2
 
@@ -363,7 +383,7 @@ def _same(side: int, size: int, stride: int) -> tuple[int, int]:
 def _folded(
     layer: "keras.layers.Conv2D", norm: "keras.layers.BatchNormalization | None"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel and bias of a convolution with the batch norm after it."""
+    """Return kernel and bias of a convolution with the batch norm after it."""
     kernel, *rest = layer.get_weights()
     bias = rest[0] if rest else np.zeros(kernel.shape[3], np.float32)
     if norm is None:

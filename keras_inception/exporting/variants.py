@@ -1,3 +1,94 @@
-"""The variants of an exported file."""
+"""The variants of an exported file. To add one, add a `Variant` to `VARIANTS`."""
 
-VARIANTS = ("float32", "float16", "dynamic", "int8")
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from keras_inception.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+FLOAT_REWRITES = ("space_to_depth_stem", "pool_after_projection")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One numeric form in which a network is exported.
+
+    All fields are plain values, so that a variant can be sent to the converter's process as JSON.
+
+    Attributes:
+        name: name in `quantize`, in ``NAME_VARIANT.tflite`` and in the report.
+        about: what the model card says about weights and arithmetic.
+        min_agreement: default for the smallest share of images on which the file and Keras must name the same class.
+        client_tolerance: largest accepted difference between a client's scores and the interpreter's.
+        compressed: whether the converter may shrink the weights.
+        weight_type: type of the stored weights, if the converter is to be told.
+        calibrated: whether activations are quantized too. This takes calibration images, or a network trained for it;
+            single layers can be kept in float32, and the error of each layer can be measured.
+        takes_pixels: whether input and output are uint8, and the input is raw pixels.
+        rewrites: names of the graph rewrites that pay off on ARM and x86.
+    """
+
+    name: str
+    about: str
+    min_agreement: float
+    client_tolerance: float
+    compressed: bool = True
+    weight_type: str | None = None
+    calibrated: bool = False
+    takes_pixels: bool = False
+    rewrites: tuple[str, ...] = FLOAT_REWRITES
+
+    def configure(self, converter: "tf.lite.TFLiteConverter") -> None:
+        """Set up the converter. Calibration images are the caller's concern."""
+        import tensorflow as tf
+
+        if self.compressed:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if self.weight_type:
+            converter.target_spec.supported_types = [tf.dtypes.as_dtype(self.weight_type)]
+        if self.takes_pixels:
+            converter.inference_input_type = converter.inference_output_type = tf.uint8
+
+    def input(self, preprocessing: Preprocessing) -> Preprocessing:
+        """Return the preprocessing that the file's input tensor expects: always RGB, which is all metadata can say.
+
+        A uint8 input receives raw pixels. As a quantized tensor they stand for ``(pixel - zero_point) * scale``, which
+        equals the normalization if all channels share one mean and one deviation (up to half a pixel, since a zero
+        point is a whole number). Otherwise the input is the raw pixels, and the graph normalizes them.
+
+        Args:
+            preprocessing: what the network expects.
+        """
+        mean, std = preprocessing.mean, preprocessing.std
+        shared = len(set(mean)) == len(set(std)) == 1 and 0 <= mean[0] <= 255
+        if self.takes_pixels and not shared:
+            return preprocessing.without_normalization()
+        if preprocessing.channels == "BGR":
+            return preprocessing.replace(channels="RGB", mean=mean[::-1], std=std[::-1])
+        return preprocessing
+
+
+FLOAT32 = Variant("float32", "32-bit floats throughout.", 0.99, 1e-5, compressed=False)
+
+# Client tolerances: differences of at most 2e-6, 1e-6, 0.01 and 0 were measured for GoogLeNet. Libraries round what is
+# quantized at run time in their own ways. A uint8 output has steps of 1/256.
+VARIANTS = {
+    variant.name: variant
+    for variant in (
+        FLOAT32,
+        Variant("float16", "16-bit float weights, computed in float32.", 0.99, 1e-5, weight_type="float16"),
+        Variant("dynamic", "8-bit weights; activations are quantized as the file runs.", 0.95, 0.03),
+        Variant(
+            "int8",
+            "8-bit weights and activations.",
+            0.95,
+            1.5 / 256,
+            calibrated=True,
+            takes_pixels=True,
+            # In float the delegate has its own average pooling, which costs less.
+            rewrites=(*FLOAT_REWRITES, "average_pool_as_convolution"),
+        ),
+    )
+}

@@ -1,4 +1,4 @@
-"""Deprecated: the names that were here before 0.2 live in `exporting`, `compression` and `tflite`."""
+"""Deprecated: names that were here before 0.2. They now live in `exporting`, `compression` and `tflite`."""
 
 import importlib
 import sys
@@ -16,11 +16,12 @@ def __getattr__(name: str):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home = f"keras_inception.{MOVED[name]}"
     _warn(f"{__name__}.{name}", f"{home}.{name}", stacklevel=3)
-    return getattr(importlib.import_module(home), name)
+    found = getattr(importlib.import_module(home), name)
+    return tuple(found) if name == "VARIANTS" else found  # a tuple of names before 0.2, a mapping now
 
 
 def redirect(old: str, new: str) -> None:
-    """Make the module `old`, which calls this while it is imported, another name of the module `new`."""
+    """Make `old`, a module that calls this during its own import, another name of the module `new`."""
     _warn(old, new, stacklevel=4)
     sys.modules[old] = importlib.import_module(new)
 

@@ -1,4 +1,4 @@
-"""Deprecated: `keras_inception.compression.tf_keras_bridge`."""
+"""Deprecated: use `keras_inception.compression.tf_keras_bridge`."""
 
 from keras_inception.mobile import redirect
 

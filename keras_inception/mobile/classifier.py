@@ -1,4 +1,4 @@
-"""Deprecated: `keras_inception.tflite.classifier`."""
+"""Deprecated: use `keras_inception.tflite.classifier`."""
 
 from keras_inception.mobile import redirect
 

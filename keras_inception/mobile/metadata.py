@@ -1,4 +1,4 @@
-"""Deprecated: `keras_inception.tflite.metadata`."""
+"""Deprecated: use `keras_inception.tflite.metadata`."""
 
 from keras_inception.mobile import redirect
 

@@ -1,4 +1,4 @@
-"""The npm packages of the page in the browser, as its lock file has them, taken once into a cache."""
+"""The npm packages of the page, in the versions of its lock file, installed once into a cache."""
 
 import shutil
 import subprocess
@@ -11,19 +11,19 @@ LOCK = ("package.json", "package-lock.json")
 
 
 def packages() -> Path:
-    """The ``node_modules`` folder; npm is asked for it if it is not in the cache yet.
+    """Return the ``node_modules`` folder, after npm has installed it if it is not in the cache.
 
-    A lock file that changes gets a folder of its own in `files.cache`.
+    Each version of the lock file has its own folder in `files.cache`.
 
     Raises:
-        FileNotFoundError: there is no npm.
-        OSError: npm cannot take the packages; the message is its last words.
+        FileNotFoundError: npm is not installed.
+        OSError: npm cannot install the packages; the message quotes its last lines.
     """
     folder = files.cache() / "npm" / files.sha256(WEB / LOCK[-1])[:16]
     if not folder.exists():
         npm = shutil.which("npm")
         if npm is None:
-            raise FileNotFoundError("the page's packages are taken by npm, which comes with Node.js: it is not here")
+            raise FileNotFoundError("the page's packages are installed by npm, which is missing: install Node.js")
         with files.new_folder(folder) as new:
             for name in LOCK:
                 shutil.copyfile(WEB / name, new / name)

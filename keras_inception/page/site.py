@@ -1,4 +1,4 @@
-"""`page`: a static site that runs an exported folder's files in the browser, and a server for it."""
+"""`page`: write a static site that runs the files of an export in the browser, and serve it."""
 
 import os
 import shutil
@@ -7,15 +7,15 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from keras_inception.exporting.exporter import REPORT
 from keras_inception.exporting.model_card import SAMPLE
+from keras_inception.exporting.report import REPORT
 from keras_inception.exporting.variants import VARIANTS
 from keras_inception.page import npm
 from keras_inception.tflite.classifier import TFLiteClassifier
 from keras_inception.utils import files
 
 SITE, MODEL = "site.json", "model"
-# From node_modules to the site. LiteRT.js has four builds of its WebAssembly: that for JSPI is not used.
+# From node_modules to the site. LiteRT.js has four builds of its WebAssembly; the one for JSPI is not used.
 PACKAGES = {
     "@litertjs/wasm-utils/dist/index.js": "litert/wasm-utils.js",
     "@litertjs/core/dist/index.js": "litert/index.js",
@@ -32,37 +32,37 @@ TYPES = {
     ".wasm": "application/wasm",
     ".tflite": "application/octet-stream",
 }
-# With these a page may share memory between threads, and so WebAssembly has threads.
+# These headers let a page share memory between threads, which WebAssembly needs for threads.
 ISOLATED = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
 
 
 def page(exported: str | os.PathLike, output: str | os.PathLike, *, overwrite: bool = False) -> dict:
-    """Write a site that classifies pictures in the browser by the files of an exported folder.
+    """Write a site that classifies images in the browser with the files of an export.
 
-    Any static server can serve it; nothing is asked of another. Where the server sends the headers `ISOLATED`, as
-    `server` does, the engine takes threads.
+    Any static server can serve it, and it loads nothing from other hosts. If the server sends the headers `ISOLATED`,
+    as `server` does, the engine uses threads.
 
     Args:
         exported: a folder that `export` wrote.
-        output: the folder to make.
-        overwrite: replace a site that is there.
+        output: the folder to create.
+        overwrite: replace an existing site.
 
     Returns:
-        What ``site.json`` holds: ``name``; of Keras ``top1``; number of ``pictures`` measured on; ``labels``;
-        ``sample``; ``variants``, each with ``path``, ``mb``, ``top1``, ``agreement``, ``latency_ms``, the ``shape`` and
-        ``dtype`` of its input, the ``output`` scale and zero point, and its ``preprocessing``.
+        The content of ``site.json``: ``name``; ``top1`` of Keras; ``pictures``, the number of images measured on;
+        ``labels``, the class names; ``sample``; and ``variants``, each with ``path``, ``mb``, ``top1``, ``agreement``,
+        ``latency_ms``, ``shape`` and ``dtype`` of its input, ``output`` (scale and zero point) and ``preprocessing``.
 
     Raises:
-        FileNotFoundError: something that `export` writes is not in `exported`, or there is no npm.
-        FileExistsError: `output` exists, and not `overwrite`, or it is not a site.
-        ValueError: what is in `exported` is not as `export` writes it.
+        FileNotFoundError: a file of the export is missing in `exported`, or npm is not installed.
+        FileExistsError: `output` exists and `overwrite` is false, or it is not a site.
+        ValueError: the content of `exported` is not what `export` writes.
     """
     exported, output = Path(exported), Path(output)
     if os.path.lexists(output):
         if not overwrite:
-            raise FileExistsError(f"{output} exists: name another folder, or overwrite it")
+            raise FileExistsError(f"{output} exists: choose another folder, or overwrite it")
         if not (output / SITE).is_file():
-            raise FileExistsError(f"{output} is not a site, and is not overwritten: it has no {SITE}")
+            raise FileExistsError(f"{output} is not a site and will not be overwritten: it has no {SITE}")
     site = _described(exported)
     packages = npm.packages()
     with files.new_folder(output) as new:
@@ -74,16 +74,16 @@ def page(exported: str | os.PathLike, output: str | os.PathLike, *, overwrite: b
         for copied in (site["sample"], *(row["path"] for row in site["variants"].values())):
             shutil.copyfile(exported / Path(copied).name, new / copied)
         files.write_json(new / SITE, site)
-        if output.exists():  # only now that the new one is whole
+        if output.exists():  # only now that the new one is complete
             shutil.rmtree(output)
     return site
 
 
 def _described(exported: Path) -> dict:
-    """What ``site.json`` is to hold; every file is opened for it."""
+    """Return the content of ``site.json``. Every file is opened for it."""
     for name in (REPORT, SAMPLE):
         if not (exported / name).is_file():
-            raise FileNotFoundError(f"{exported} must be a folder that `export` wrote: there is no {name} in it")
+            raise FileNotFoundError(f"{exported} must be a folder that `export` wrote: it has no {name}")
     report = files.read_json(exported / REPORT)
     try:
         rows = {variant: report["variants"][variant] for variant in VARIANTS if variant in report["variants"]}
@@ -96,10 +96,10 @@ def _described(exported: Path) -> dict:
     except (KeyError, TypeError) as error:
         raise ValueError(f"{exported / REPORT} is not a report of `export`: {error!r}") from None
     if not figures:
-        raise ValueError(f"{exported / REPORT} must tell of a file that was exported. Received: none")
+        raise ValueError(f"{exported / REPORT} must list at least one exported file. Received: none")
     for row in figures.values():
         if Path(row["path"]).name != row["path"]:
-            raise ValueError(f"{exported / REPORT} must name files of its own folder. Received: {row['path']!r}")
+            raise ValueError(f"{exported / REPORT} must name files in its own folder. Received: {row['path']!r}")
         classifier = TFLiteClassifier(exported / row["path"])
         row.update(classifier.described())
         site |= {"labels": list(classifier.labels)}
@@ -113,12 +113,12 @@ def _copy_engines(packages: Path, site: Path) -> None:
     for pattern, target in PACKAGES.items():
         found = sorted(packages.glob(pattern))
         if not found:
-            raise FileNotFoundError(f"{packages} has no {pattern}: remove that folder, and npm is asked again")
+            raise FileNotFoundError(f"{packages} has no {pattern}: remove that folder, and npm installs it again")
         for path in found:
             copy = site / target / path.name if "*" in pattern else site / target
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)
-    engine = site / "litert" / "index.js"  # bare names are for bundlers, and a worker has no import map
+    engine = site / "litert" / "index.js"  # a worker has no import map for bare names
     text = engine.read_text(encoding="utf-8")
     engine.write_text(text.replace('"@litertjs/wasm-utils"', '"./wasm-utils.js"'), encoding="utf-8")
 
@@ -137,22 +137,23 @@ class _Handler(SimpleHTTPRequestHandler):
         super().end_headers()
 
     def log_message(self, *arguments) -> None:
-        """Nothing: the page shows what fails."""
+        """Log nothing: the page shows what fails."""
 
 
 def server(site: str | os.PathLike, port: int = 0, *, isolated: bool = True) -> ThreadingHTTPServer:
-    """A server of a site for this machine alone; ``serve_forever`` runs it.
+    """Return a server of a site that only this machine can reach. Its ``serve_forever`` runs it.
 
     Args:
-        port: 0 takes a free one, which is in ``server_address``.
+        site: a folder that `page` wrote.
+        port: 0 for a free one, which is then in ``server_address``.
         isolated: send the headers that allow threads.
 
     Raises:
         FileNotFoundError: there is no site.
-        OSError: the port is taken.
+        OSError: the port is in use.
     """
     if not (Path(site) / SITE).is_file():
-        raise FileNotFoundError(f"{site} must be a folder that `page` wrote: there is no {SITE} in it")
+        raise FileNotFoundError(f"{site} must be a folder that `page` wrote: it has no {SITE}")
     handler: Callable = partial(_Handler, directory=os.fspath(site), headers=ISOLATED if isolated else {})
     try:
         return ThreadingHTTPServer(("127.0.0.1", port), handler)

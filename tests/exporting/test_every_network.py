@@ -1,4 +1,4 @@
-"""Every network goes to the phone whole: rewritten, as float32, int8 and trained for int8."""
+"""Every network can be exported: rewritten, as float32, as int8, and trained for int8."""
 
 import keras
 import numpy as np
@@ -12,6 +12,7 @@ from keras_inception.compression import tf_keras_bridge as bridge
 from keras_inception.exporting.convert import convert
 from keras_inception.exporting.rewrites import rewrite
 from keras_inception.exporting.signature import deployed, save
+from keras_inception.exporting.variants import VARIANTS
 from keras_inception.models.inference import inference_model
 from keras_inception.preprocessing import DEFAULT
 from keras_inception.tflite.classifier import TFLiteClassifier
@@ -35,32 +36,33 @@ def network(request) -> keras.Model:
     return with_drawn_weights(registry.create(name, classes=CLASSES, input_shape=(side, side, 3), **options))
 
 
-def tflite(model: keras.Model, folder, variant: str, pictures: np.ndarray | None):
-    """The file, as an export makes it."""
-    given = DEFAULT.replace(size=model.input_shape[1:3])
-    path = folder / f"{variant}.tflite"
-    save(deployed(model, given, given), folder / f"model_{variant}")
-    if pictures is not None:
-        np.save(folder / "pictures.npy", pictures)
-    convert(folder / f"model_{variant}", variant, path, None if pictures is None else folder / "pictures.npy", given)
+def tflite(model: keras.Model, folder, variant: str, images: np.ndarray | None):
+    """Return the path of a file that is made as by an export."""
+    preprocessing = DEFAULT.replace(size=model.input_shape[1:3])
+    path, calibration = folder / f"{variant}.tflite", None
+    save(deployed(model, preprocessing, preprocessing), folder / f"model_{variant}")
+    if images is not None:
+        calibration = folder / "images.npy"
+        np.save(calibration, images)
+    convert(folder / f"model_{variant}", VARIANTS[variant], path, calibration, preprocessing)
     return path
 
 
-def test_converted_it_stays_in_the_delegate(network, tmp_path):
+def test_a_converted_network_stays_in_the_delegate(network, tmp_path):
     model = inference_model(network)
-    pictures = np.random.default_rng(0).integers(0, 256, (8, *model.input_shape[1:]), np.uint8)
-    expected = model.predict(pictures / 127.5 - 1, verbose=0)
+    images = np.random.default_rng(0).integers(0, 256, (8, *model.input_shape[1:]), np.uint8)
+    expected = model.predict(images / 127.5 - 1, verbose=0)
     for variant, outside, difference in (("float32", [], 1e-4), ("int8", INT8, 0.2)):
-        path = tflite(rewrite(model), tmp_path, variant, pictures)
+        path = tflite(rewrite(model), tmp_path, variant, images)
         assert outside_delegate(path) == outside
         assert partitions(path) == 1
-        np.testing.assert_allclose(TFLiteClassifier(path).predict(pictures), expected, atol=difference)
+        np.testing.assert_allclose(TFLiteClassifier(path).predict(images), expected, atol=difference)
 
 
-def test_quantized_trained_converted_and_run(network, tmp_path):
+def test_a_network_can_be_quantized_trained_converted_and_run(network, tmp_path):
     chance = np.random.default_rng(0)
-    pictures = chance.integers(0, 256, (16, *network.input_shape[1:]), np.uint8)
-    x, y = (pictures / 127.5 - 1).astype(np.float32), np.eye(CLASSES)[chance.integers(0, CLASSES, 16)]
+    images = chance.integers(0, 256, (16, *network.input_shape[1:]), np.uint8)
+    x, y = (images / 127.5 - 1).astype(np.float32), np.eye(CLASSES)[chance.integers(0, CLASSES, 16)]
     model = quantization.quantize_aware(bridge.to_tf_keras(rewrite(network)), [x])
     kept = inference_model(quantization.quantized(model, (-1, 1)))
     expected = inference_model(network).predict(x, verbose=0)
@@ -75,4 +77,4 @@ def test_quantized_trained_converted_and_run(network, tmp_path):
     path = tflite(kept, tmp_path, "int8", None)
     assert outside_delegate(path) == INT8
     assert partitions(path) == 1
-    np.testing.assert_allclose(TFLiteClassifier(path).predict(pictures), kept.predict(x, verbose=0), atol=0.1)
+    np.testing.assert_allclose(TFLiteClassifier(path).predict(images), kept.predict(x, verbose=0), atol=0.1)

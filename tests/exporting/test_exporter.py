@@ -1,15 +1,16 @@
+"""`export`: files, report and model card, and what it refuses."""
+
 import sys
 
 import numpy as np
 import pytest
-from colours import LABELS, SIDE, colour_pictures, trained, without_archive
+from colours import LABELS, SIDE, color_images, trained, without_archive
 from PIL import Image
 
 import keras_inception
 from keras_inception.evaluation.metrics import wilson
 from keras_inception.exporting import exporter
 from keras_inception.exporting.variants import VARIANTS
-from keras_inception.exporting.verify import CLIENT_TOLERANCE
 from keras_inception.preprocessing import DEFAULT, NAMED, Preprocessing
 from keras_inception.tflite import metadata
 from keras_inception.tflite.classifier import TFLiteClassifier
@@ -22,7 +23,7 @@ SIZE = (SIDE, SIDE)
 
 @pytest.fixture
 def no_converter(exported, monkeypatch):
-    """The converter's place is taken by the model in the session's float32 file."""
+    """Replace the converter: it copies the model of the session's float32 file."""
     folder, _ = exported
 
     def copy(saved_model, variant, output, *others):
@@ -63,22 +64,22 @@ def test_every_variant_of_a_run_is_written_and_reported(exported):
 def test_the_task_library_gives_the_same_scores(exported):
     rows = files.read_json(exported[0] / "report.json")["variants"]
     for variant in VARIANTS:
-        assert rows[variant]["clients"]["task-library"]["max_difference"] <= CLIENT_TOLERANCE[variant]
+        assert rows[variant]["clients"]["task-library"]["max_difference"] <= VARIANTS[variant].client_tolerance
 
 
-def test_int8_takes_raw_pixels_and_gives_bytes(exported):
+def test_int8_takes_raw_pixels_and_returns_bytes(exported):
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(exported[0] / "colours_int8.tflite"))
-    (given,), (taken,) = interpreter.get_input_details(), interpreter.get_output_details()
-    assert given["dtype"] == taken["dtype"] == np.uint8
-    assert given["shape"].tolist() == [1, SIDE, SIDE, 3]
-    assert given["quantization"][0] == pytest.approx(1 / 127.5, rel=1e-4)
-    assert given["quantization"][1] in (127, 128)
+    (image,), (output,) = interpreter.get_input_details(), interpreter.get_output_details()
+    assert image["dtype"] == output["dtype"] == np.uint8
+    assert image["shape"].tolist() == [1, SIDE, SIDE, 3]
+    assert image["quantization"][0] == pytest.approx(1 / 127.5, rel=1e-4)
+    assert image["quantization"][1] in (127, 128)
     assert interpreter.get_signature_list() == {"serving_default": {"inputs": ["image"], "outputs": ["probabilities"]}}
 
 
-def test_metadata_says_what_the_caller_said(exported):
+def test_metadata_has_the_callers_texts(exported):
     found = metadata.read(exported[0] / "colours_float32.tflite")
     assert (found["name"], found["description"]) == ("colours", "Tells «colours» apart.")
     assert (found["author"], found["license"]) == ("Zoë", "CC0-1.0")
@@ -87,18 +88,18 @@ def test_metadata_says_what_the_caller_said(exported):
     assert [file["name"] for file in output["associated_files"]] == ["labels.txt"]
 
 
-def test_the_sample_has_the_answers_that_each_file_gives(exported):
+def test_the_sample_has_the_answers_of_each_file(exported):
     folder, _ = exported
     answers = files.read_json(folder / "sample.json")
-    picture = np.asarray(Image.open(folder / answers["picture"]))
+    image = np.asarray(Image.open(folder / answers["picture"]))
     assert set(answers["top5"]) == set(VARIANTS)
     for variant, top5 in answers["top5"].items():
-        (probabilities,) = TFLiteClassifier(folder / f"colours_{variant}.tflite").predict(picture[None])
+        (probabilities,) = TFLiteClassifier(folder / f"colours_{variant}.tflite").predict(image[None])
         assert [row["probability"] for row in top5] == sorted(probabilities.tolist(), reverse=True)
         assert top5[0]["label"] == LABELS[probabilities.argmax()]
 
 
-def test_the_card_names_files_figures_and_rights(exported):
+def test_the_card_names_files_figures_and_license(exported):
     card = (exported[0] / "README.md").read_text(encoding="utf-8")
     for text in (
         "# colours",
@@ -121,7 +122,7 @@ def test_the_card_names_files_figures_and_rights(exported):
     ],
     ids=["imagenet", "wide and unequal BGR"],
 )
-def test_normalisation_that_a_uint8_input_cannot_express_goes_into_the_graph(preprocessing, pictures, tmp_path):
+def test_normalization_that_a_uint8_input_cannot_express_goes_into_the_graph(preprocessing, pictures, tmp_path):
     model = trained(preprocessing)
     report = keras_inception.export(
         model,
@@ -136,18 +137,18 @@ def test_normalisation_that_a_uint8_input_cannot_express_goes_into_the_graph(pre
     assert float32["max_difference"] < 1e-5
     assert int8["agreement"] >= 0.95
     assert float32["clients"]["task-library"]["max_difference"] < 1e-5
-    assert int8["clients"]["task-library"]["max_difference"] <= CLIENT_TOLERANCE["int8"]
+    assert int8["clients"]["task-library"]["max_difference"] <= VARIANTS["int8"].client_tolerance
     assert int8["outside_delegate"] == ["QUANTIZE", "SOFTMAX", "QUANTIZE"]
     classifier = TFLiteClassifier(tmp_path / int8["path"])
     assert classifier.quantization == (1.0, 0)
-    held_out, _ = colour_pictures(20, seed=7)
+    held_out, _ = color_images(20, seed=7)
     expected = model.predict(preprocessing.normalize(held_out.astype(np.float32)), verbose=0)
     assert np.abs(classifier.predict(held_out) - expected).max() < 0.12
 
 
 @pytest.fixture(scope="module")
 def of_the_paper(tmp_path_factory, pictures):
-    """The report of a GoogLeNet with LRN and heads, made under mixed precision."""
+    """The report of a GoogLeNet with LRN and auxiliary heads, built under mixed precision."""
     import keras
 
     from keras_inception import GoogLeNet
@@ -165,7 +166,7 @@ def of_the_paper(tmp_path_factory, pictures):
 
 
 @pytest.mark.versions
-def test_a_network_of_heads_lrn_and_mixed_precision_is_exported(of_the_paper):
+def test_a_network_with_auxiliary_heads_lrn_and_mixed_precision_is_exported(of_the_paper):
     row = of_the_paper["variants"]["float32"]
     assert row["outside_delegate"] == []
     assert row["max_difference"] < 1e-4
@@ -178,7 +179,7 @@ def test_lrn_in_int8_stays_in_the_delegate(of_the_paper):
     assert of_the_paper["variants"]["int8"]["outside_delegate"] == ["QUANTIZE", "SOFTMAX", "QUANTIZE"]
 
 
-def test_a_sequential_network_of_logits_gets_a_softmax_and_numbered_labels(tmp_path):
+def test_a_sequential_network_with_logits_gets_a_softmax_and_numbered_classes(tmp_path):
     import keras
     from keras import layers
 
@@ -195,7 +196,7 @@ def test_a_sequential_network_of_logits_gets_a_softmax_and_numbered_labels(tmp_p
     np.testing.assert_allclose(classifier.predict(noise), keras.ops.softmax(logits), atol=1e-5)
 
 
-def test_average_pooling_is_a_convolution_in_int8_alone(pictures, tmp_path):
+def test_average_pooling_is_a_convolution_in_int8_only(pictures, tmp_path):
     import keras
     from keras import layers
 
@@ -220,17 +221,17 @@ def test_a_file_that_falls_short_is_refused_and_an_older_one_removed(run, tmp_pa
     )
     row = report["variants"]["float16"]
     assert "path" not in row
-    assert "agrees with Keras on 100.0% of 90 pictures, and 101.0% are asked for" in row["refused"]
+    assert "agrees with Keras on 100.0% of 90 images, and 101.0% are required" in row["refused"]
     assert not list(tmp_path.glob("*.tflite"))
     assert files.read_json(tmp_path / "report.json") == report
     assert "float16 was refused" in (tmp_path / "README.md").read_text(encoding="utf-8")
 
 
-def test_one_variant_that_fails_leaves_the_others(run, tmp_path, no_converter, monkeypatch):
+def test_a_variant_that_fails_does_not_affect_the_others(run, tmp_path, no_converter, monkeypatch):
     copy = exporter.convert
 
     def failing(saved_model, variant, *others):
-        if variant == "int8":
+        if variant.calibrated:
             raise ChildError("the converter ended with exit code -11: out of luck")
         copy(saved_model, variant, *others)
 
@@ -240,9 +241,7 @@ def test_one_variant_that_fails_leaves_the_others(run, tmp_path, no_converter, m
     assert [path.name for path in tmp_path.glob("*.tflite")] == ["colours_float32.tflite"]
 
 
-def test_without_tflite_support_the_files_are_the_same_and_the_report_says_what_is_missing(
-    run, exported, tmp_path, monkeypatch
-):
+def test_without_tflite_support_the_files_are_the_same_and_the_report_says_so(run, exported, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tflite_support", None)
     report = keras_inception.export(
         run,
@@ -261,9 +260,9 @@ def test_without_tflite_support_the_files_are_the_same_and_the_report_says_what_
     assert metadata.read(alone.path) == metadata.read(exported[0] / row["path"])
 
 
-def test_files_of_ones_own_model_are_named_after_its_file(tiny_model, pictures, tmp_path):
+def test_files_are_named_after_a_keras_file(tiny_model, pictures, tmp_path):
     tiny_model.save(tmp_path / "flowers.keras")
-    told = {}
+    counts = {}
     report = keras_inception.export(
         tmp_path / "flowers.keras",
         tmp_path / "exported",
@@ -272,27 +271,27 @@ def test_files_of_ones_own_model_are_named_after_its_file(tiny_model, pictures, 
         labels=LABELS,
         verify_pictures=12,
         clients=(),
-        on_progress=lambda what, done, total: told.update({what: (done, total)}),
+        on_progress=lambda what, done, total: counts.update({what: (done, total)}),
     )
     assert (tmp_path / "exported" / "flowers_float32.tflite").is_file()
     row = report["variants"]["float32"]
     assert report["pictures"] == 12
     assert row["agreement_interval"] == pytest.approx(wilson(12, 12))
-    assert told == {
-        "Reading pictures": (12, 12),
-        "Asking Keras": (1, 1),
+    assert counts == {
+        "Reading images": (12, 12),
+        "Running Keras": (1, 1),
         "Converting": (1, 1),
         "float32: verifying": (12, 12),
     }
 
 
-def test_an_export_is_not_overwritten_unasked(exported, run):
+def test_an_export_is_not_overwritten_by_default(exported, run):
     with pytest.raises(FileExistsError, match=r"already holds .*report\.json"):
         keras_inception.export(run, exported[0], quantize=["float32"])
 
 
 def test_a_run_is_not_exported_into_itself(run):
-    with pytest.raises(ValueError, match="another folder than the run's"):
+    with pytest.raises(ValueError, match="must not be the run's own folder"):
         keras_inception.export(run, run, overwrite=True)
 
 
@@ -302,14 +301,14 @@ def test_a_run_is_not_exported_into_itself(run):
         ({"quantize": ["int4"]}, r"`quantize` must be some of float32, float16, dynamic, int8. Received: \['int4'\]"),
         ({"quantize": "int8"}, "Received: 'int8'"),
         ({"quantize": []}, r"Received: \[\]"),
-        ({"name": "../x"}, "`name` must be of letters"),
+        ({"name": "../x"}, "`name` must consist of letters"),
         ({"min_agreement": float("nan")}, "`min_agreement` must be a share"),
         ({"clients": "mediapipe"}, "`clients` must be a list of some of task-library, mediapipe, litert-web."),
         ({"clients": ["media-pipe"]}, "Did you mean mediapipe. Received: 'media-pipe'"),
         ({"labels": ["one"]}, "`labels` must be 3, one for each output. Received: 1 labels"),
         ({"labels": ["a", "b\nc", "d"]}, "each of `labels` must be a line of text"),
         ({"preprocessing": "resnet"}, "`preprocessing` must be one of"),
-        ({"preprocessing": DEFAULT}, r"must take pictures, \(batch, 224, 224, 3\)"),
+        ({"preprocessing": DEFAULT}, r"must take images, \(batch, 224, 224, 3\)"),
     ],
 )
 def test_wrong_arguments_are_named(run, tmp_path, arguments, message):
@@ -318,6 +317,6 @@ def test_wrong_arguments_are_named(run, tmp_path, arguments, message):
     assert not (tmp_path / "new").exists()
 
 
-def test_int8_needs_pictures_to_calibrate_with(tiny_model, tmp_path):
+def test_int8_needs_calibration_images(tiny_model, tmp_path):
     with pytest.raises(ValueError, match="int8 needs `calibration`"):
         keras_inception.export(tiny_model, tmp_path)

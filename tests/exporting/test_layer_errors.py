@@ -1,4 +1,4 @@
-"""What each layer of an int8 file loses, and layers that stay in float32 in it."""
+"""The error of each layer of an int8 file, and layers that stay in float32."""
 
 import io
 import shutil
@@ -13,9 +13,10 @@ import keras_inception
 from keras_inception.cli import main
 from keras_inception.exporting import exporter
 from keras_inception.exporting.convert import convert
-from keras_inception.exporting.layer_origins import Owners, recorded_scopes
+from keras_inception.exporting.layer_origins import LayerOrigins, recorded_scopes
 from keras_inception.exporting.rewrites import rewrite
 from keras_inception.exporting.signature import deployed, save
+from keras_inception.exporting.variants import VARIANTS
 from keras_inception.layers import FakeQuantization, LocalResponseNormalization
 from keras_inception.preprocessing import DEFAULT
 from keras_inception.tflite.operations import MULTIPLYING, nodes
@@ -26,7 +27,7 @@ PREPROCESSING = DEFAULT.replace(size=(32, 32))
 
 @pytest.fixture(scope="module")
 def hard():
-    """A network whose layer ``three`` has large weights for a channel that is silent: 8 bits lose the others."""
+    """A network that is hard to quantize: layer ``three`` has large weights for a channel that is always zero."""
     import keras
 
     keras.utils.set_random_seed(0)
@@ -47,12 +48,12 @@ def options(pictures):
 
 @pytest.fixture(scope="module")
 def rounded(hard, options, tmp_path_factory):
-    """A report of `hard`, its folder, and the folder of the files that the converter made, by variant."""
+    """A report of `hard`, its folder, and a folder with the converter's file of each variant."""
     made, folder = (tmp_path_factory.mktemp(name) for name in ("made", "rounded"))
 
     def spied(saved_model, variant, output, *others):
         convert(saved_model, variant, output, *others)
-        shutil.copy(output, made / variant)
+        shutil.copy(output, made / variant.name)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exporter, "convert", spied)
@@ -61,7 +62,7 @@ def rounded(hard, options, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def kept(hard, pictures, tmp_path_factory):
-    """The same by the command, ``three`` being kept; what it printed in place of what the converter made."""
+    """A report of `hard` with ``three`` kept in float32, its folder, and what the command line printed."""
     folder = tmp_path_factory.mktemp("kept")
     hard.save(folder / "hard.keras")
     arguments = [
@@ -81,10 +82,11 @@ def kept(hard, pictures, tmp_path_factory):
 
 
 def errors(folder: Path) -> list[dict]:
+    """Return the rows of an export's ``layer_errors.json``."""
     return files.read_json(folder / "layer_errors.json")
 
 
-def test_the_layer_that_cannot_be_rounded_is_the_worst(hard, rounded):
+def test_the_layer_that_is_hard_to_quantize_is_the_worst(hard, rounded):
     rows = errors(rounded[1])
     worst, second = sorted(rows, key=lambda row: row["own_error"], reverse=True)[:2]
     assert (worst["layer"], worst["operation"]) == ("three", "CONV_2D")
@@ -105,7 +107,7 @@ def test_the_layer_that_cannot_be_rounded_is_the_worst(hard, rounded):
 
 
 @pytest.mark.versions
-def test_kept_in_float_it_loses_nothing(rounded, kept):
+def test_a_layer_kept_in_float32_has_no_error(rounded, kept):
     before, after = ({row["layer"]: row for row in errors(folder)} for folder in (rounded[1], kept[1]))
     assert after["three"]["type"] == "float32"
     assert after["three"]["own_error"] < 1e-5
@@ -118,7 +120,7 @@ def test_kept_in_float_it_loses_nothing(rounded, kept):
 
 
 @pytest.mark.versions
-def test_its_weights_alone_are_float32(kept):
+def test_only_the_kept_layer_has_float32_weights(kept):
     report, folder, _ = kept
     row = report["variants"]["int8"]
     assert row["keep_float"] == ["three"]
@@ -137,10 +139,10 @@ def test_its_weights_alone_are_float32(kept):
 
 
 @pytest.mark.parametrize("layer", ["dropout", "three_bn", "three_relu", "pool", "three"])
-def test_what_does_not_stay_in_float_is_an_error(layer, hard, rounded, options, tmp_path, monkeypatch):
-    """Layers that leave no operation of their own or merely move values; and a converter that does not obey."""
+def test_a_layer_that_does_not_stay_in_float32_is_an_error(layer, hard, rounded, options, tmp_path, monkeypatch):
+    """Layers without an operation of their own, or that only move values; and a converter that ignores the request."""
     monkeypatch.setattr(
-        exporter, "convert", lambda _, variant, output, *others: shutil.copy(rounded[2] / variant, output)
+        exporter, "convert", lambda _, variant, output, *others: shutil.copy(rounded[2] / variant.name, output)
     )
     kind = type(hard.get_layer(layer)).__name__
     with pytest.raises(ValueError, match=rf"must be layers that compute something .* Received: '{layer}', a {kind}"):
@@ -165,7 +167,7 @@ def test_wrong_arguments_are_named(hard, tmp_path, arguments, message):
 
 @pytest.fixture
 def trained():
-    """A network as it is after training for int8."""
+    """A network as quantization-aware training leaves it."""
     import keras
     from keras import layers
 
@@ -178,8 +180,10 @@ def trained():
     return keras.Model(image, layers.Softmax(name="softmax")(x), name="trained")
 
 
-def test_a_network_trained_for_int8_has_errors_but_keeps_nothing(trained, tmp_path):
-    with pytest.raises(ValueError, match=r"`keep_float` is not for a network trained for int8. Received: \['conv'\]"):
+def test_a_network_trained_for_int8_has_layer_errors_but_keeps_no_layers(trained, tmp_path):
+    with pytest.raises(
+        ValueError, match=r"`keep_float` does not apply to a network trained for int8. Received: \['conv'\]"
+    ):
         keras_inception.export(trained, tmp_path, keep_float=["conv"])
     keras_inception.export(trained, tmp_path, layer_errors=True, min_agreement=0)
     rows = errors(tmp_path)
@@ -188,7 +192,7 @@ def test_a_network_trained_for_int8_has_errors_but_keeps_nothing(trained, tmp_pa
 
 
 def test_every_operation_finds_its_layer(tmp_path):
-    """Of layers whose names are TensorFlow's for others, of models in models, fused, rewritten or of no layer."""
+    """Covers layer names that are another layer's scope, nested models, and fused, rewritten and stray operations."""
     import keras
     from keras import layers
 
@@ -209,11 +213,12 @@ def test_every_operation_finds_its_layer(tmp_path):
     model = with_drawn_weights(keras.Model(image, layers.Dense(3, "softmax", name="last")(x), name="model"))
 
     rewritten = rewrite(model)
-    given = PREPROCESSING.replace(mean=(1.0, 2.0, 3.0))  # needs a normalization in the graph
+    input_preprocessing = PREPROCESSING.replace(mean=(1.0, 2.0, 3.0))  # needs a normalization in the graph
     with recorded_scopes(rewritten) as scopes:
-        save(deployed(rewritten, PREPROCESSING, given), tmp_path / "saved_model")
-    convert(tmp_path / "saved_model", "float32", tmp_path / "model.tflite", None, given)
-    found = Owners(model, rewritten, scopes, (32, 32)).operations(tmp_path / "model.tflite")
+        save(deployed(rewritten, PREPROCESSING, input_preprocessing), tmp_path / "saved_model")
+    path = tmp_path / "model.tflite"
+    convert(tmp_path / "saved_model", VARIANTS["float32"], path, None, input_preprocessing)
+    found = LayerOrigins(model, rewritten, scopes, (32, 32)).operations(path)
     assert [(layer, node.kind) for layer, node in found] == [
         (None, "CONV_2D"),
         ("conv", "CONV_2D"),
@@ -243,7 +248,7 @@ def test_every_operation_finds_its_layer(tmp_path):
     assert "call" not in vars(rewritten.get_layer("conv"))
 
 
-def test_the_command_shows_the_ten_worst(rounded, kept):
+def test_the_command_shows_the_ten_worst_layers(rounded, kept):
     _, folder, shown = kept
     assert f"Relative to float32. All layers: {folder / 'layer_errors.json'}" in shown
     rows = sorted(errors(folder), key=lambda row: row["own_error"], reverse=True)
@@ -253,7 +258,7 @@ def test_the_command_shows_the_ten_worst(rounded, kept):
         assert any(line.split()[:4] == starts for line in shown.splitlines()) == (place < 10)
 
 
-def test_an_unknown_layer_is_one_line_of_the_command(run, tmp_path, capfd):
+def test_the_command_reports_an_unknown_layer_in_one_line(run, tmp_path, capfd):
     with pytest.raises(SystemExit) as stop:
         main(["export", str(run), "--output", str(tmp_path / "new"), "--keep-float", "predictons"])
     message = capfd.readouterr().err

@@ -8,7 +8,7 @@ from colours import LABELS, SIDE, trained
 from PIL import Image
 
 import keras_inception
-from keras_inception.exporting import litert_sample
+from keras_inception.exporting.targets import LITERT_SAMPLE
 from keras_inception.preprocessing import NAMED
 from keras_inception.tflite import metadata
 from keras_inception.tflite.classifier import TFLiteClassifier, interpreter
@@ -16,7 +16,7 @@ from keras_inception.tflite.classifier import TFLiteClassifier, interpreter
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, pictures):
-    """An export to int8 of a network that takes other pixels, 32×32 and not from -1 to 1."""
+    """An int8 export of a network with another input: 32×32 and not from -1 to 1."""
     preprocessing = NAMED["torchvision"].replace(crop=1.0, size=(SIDE, SIDE))
     folder = tmp_path_factory.mktemp("sample")
     keras_inception.export(
@@ -39,11 +39,11 @@ def path(folder):
     return folder / "tiny_int8.tflite"
 
 
-def test_what_the_sample_looks_for_is_there(path):
+def test_the_file_has_what_the_sample_looks_for(path):
     opened = interpreter(path)
-    (given,), (taken,) = opened.get_input_details(), opened.get_output_details()
-    assert given["shape"].tolist() == [1, 224, 224, 3]
-    assert given["dtype"] == taken["dtype"] == np.float32
+    (image,), (output,) = opened.get_input_details(), opened.get_output_details()
+    assert image["shape"].tolist() == [1, 224, 224, 3]
+    assert image["dtype"] == output["dtype"] == np.float32
     found = metadata.read(path)
     assert metadata.normalization_of(found) == ((127.5,) * 3, (127.5,) * 3)
     (described,) = found["subgraph_metadata"][0]["output_tensor_metadata"]
@@ -51,7 +51,7 @@ def test_what_the_sample_looks_for_is_there(path):
     assert metadata.unpack(path, "labels_without_background.txt").splitlines() == list(LABELS)
 
 
-def test_it_answers_for_pictures_of_the_samples_size(path, pictures):
+def test_the_file_classifies_images_of_the_samples_size(path, pictures):
     classifier = TFLiteClassifier(path)
     assert classifier.labels == LABELS
     named = sorted((pictures / "test").glob("*/*.png"))
@@ -60,12 +60,12 @@ def test_it_answers_for_pictures_of_the_samples_size(path, pictures):
     assert np.mean([LABELS[index] == each.parent.name for index, each in zip(best, named, strict=True)]) > 0.6
 
 
-def test_between_its_ends_it_is_int8(path):
+def test_the_file_is_int8_between_input_and_output(path):
     kinds = [tensor["dtype"] for tensor in interpreter(path).get_tensor_details()]
     assert kinds.count(np.int8) > kinds.count(np.float32)
 
 
-def test_errors_of_its_layers_are_known(folder):
+def test_layer_errors_are_measured(folder):
     errors = json.loads((folder / "layer_errors.json").read_text(encoding="utf-8"))
     types = {row["layer"]: row["type"] for row in errors}
     assert types["predictions"] == "float32"
@@ -73,14 +73,14 @@ def test_errors_of_its_layers_are_known(folder):
     assert all(0 < row["error"] < 0.2 for row in errors)
 
 
-def test_the_card_says_whose_shape_it_is(folder):
+def test_the_card_names_the_sample(folder):
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert "(1, 224, 224, 3)" in card
     assert "Google's LiteRT sample" in card
-    assert "the pixels as they are" not in card
+    assert "raw pixels" not in card
 
 
-def test_a_file_of_another_shape_is_told(path, monkeypatch):
-    monkeypatch.setattr(litert_sample, "SIZE", (192, 192))
+def test_a_file_of_another_shape_is_refused(path, monkeypatch):
+    monkeypatch.setattr(type(LITERT_SAMPLE), "size", (192, 192))
     with pytest.raises(ValueError, match=r"sample's input must be .*192.* Received: \(\(1, 224, 224, 3\), 'float32'\)"):
-        litert_sample.check(path)
+        LITERT_SAMPLE.check(path)

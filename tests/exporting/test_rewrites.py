@@ -1,4 +1,4 @@
-"""Each rewrite gives the numbers of the graph before it."""
+"""Rewrites do not change the outputs of a network."""
 
 from unittest import mock
 
@@ -10,8 +10,9 @@ from networks import with_drawn_weights
 
 from keras_inception import registry
 from keras_inception.exporting import rewrites
+from keras_inception.exporting.variants import VARIANTS
 
-# Sides on which the borders of the strides and of the poolings differ.
+# Sizes at which the borders of strides and poolings differ.
 NETWORKS = {
     "googlenet": {"input_shape": (75, 64, 3), "normalization": "batch_norm"},
     "inception_v3": {"input_shape": (96, 107, 3)},
@@ -31,13 +32,14 @@ CHANGED = {
 
 
 def same(model, other):
+    """Assert that two models give the same outputs."""
     x = np.random.default_rng(1).normal(size=(2, *model.input_shape[1:])).astype(np.float32)
     expected = np.asarray(model(x, training=False))
     np.testing.assert_allclose(other(x, training=False), expected, atol=1e-5 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_rewritten_network_gives_the_same(name):
+def test_a_rewritten_network_gives_the_same_outputs(name):
     model = with_drawn_weights(registry.create(name, classes=4, classifier_activation=None, **NETWORKS[name]))
     changed = set()
     for key, function in rewrites.REWRITES.items():
@@ -57,7 +59,7 @@ def test_a_rewritten_network_gives_the_same(name):
     stride=st.integers(2, 4),
     padding=st.sampled_from(["same", "valid", ((1, 2), (3, 0)), ((3, 3), (3, 3))]),
 )
-def test_any_strided_convolution_of_a_picture(sides, size, stride, padding):
+def test_any_strided_convolution_of_an_image(sides, size, stride, padding):
     import keras
 
     image = x = keras.Input((*sides, 3))
@@ -73,7 +75,7 @@ def test_any_strided_convolution_of_a_picture(sides, size, stride, padding):
 
 @pytest.mark.parametrize("padding", ["same", "valid"])
 @pytest.mark.parametrize(("size", "pays"), [(3, False), (5, True), (7, True)])
-def test_a_small_kernel_is_left(size, pays, padding):
+def test_a_small_kernel_is_left_alone(size, pays, padding):
     import keras
 
     image = keras.Input((16, 16, 3))
@@ -110,23 +112,25 @@ def pools(model):
     return [layer for layer in model.layers if type(layer).__name__ == "AveragePooling2D"]
 
 
-def test_each_variant_gets_what_pays_in_it(tiny_model):
+def test_each_variant_gets_its_own_rewrites(tiny_model):
     model = pooling_model()
-    models = rewrites.for_variants(model)
+    models = rewrites.for_variants(model, VARIANTS.values())
     assert models["float32"] is models["float16"] is models["dynamic"]
     assert pools(models["float32"])
     assert not pools(models["int8"])
     same(model, models["float32"])
     same(model, models["int8"])
-    assert len(set(rewrites.for_variants(tiny_model).values())) == 1  # nothing of its own: one SavedModel
+    assert (
+        len(set(rewrites.for_variants(tiny_model, VARIANTS.values()).values())) == 1
+    )  # no differences: one SavedModel
 
 
-def test_what_is_asked_for_is_done_to_each_variant():
-    (asked,) = set(rewrites.for_variants(pooling_model(), ["average_pool_as_convolution"]).values())
+def test_requested_rewrites_apply_to_every_variant():
+    (asked,) = set(rewrites.for_variants(pooling_model(), VARIANTS.values(), ["average_pool_as_convolution"]).values())
     assert not pools(asked)
 
 
-def test_what_is_read_twice_stays():
+def test_a_tensor_with_two_readers_is_left_alone():
     import keras
 
     image = keras.Input((8, 8, 16))

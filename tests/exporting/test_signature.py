@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_inception.exporting.signature import deployed, input_of, probability_model
+from keras_inception.exporting.signature import deployed, probability_model
+from keras_inception.exporting.variants import VARIANTS
 from keras_inception.preprocessing import DEFAULT, NAMED, Preprocessing
 
 figures = st.tuples(*[st.floats(0, 255, width=16)] * 3)
@@ -18,34 +19,34 @@ preprocessings = st.builds(
 
 
 @settings(max_examples=15)
-@given(preprocessing=preprocessings, variant=st.sampled_from(["float32", "int8"]))
-def test_the_deployed_graph_takes_what_the_input_means_to_what_the_network_takes(preprocessing, variant):
+@given(preprocessing=preprocessings, variant=st.sampled_from(sorted(VARIANTS)))
+def test_the_deployed_graph_turns_its_input_into_what_the_network_expects(preprocessing, variant):
     import keras
 
     image = keras.Input((2, 3, 3))
     identity = keras.Model(image, keras.layers.Flatten()(image))
-    meant = input_of(preprocessing, variant)
-    graph = deployed(identity, preprocessing, meant)
+    expected_input = VARIANTS[variant].input(preprocessing)
+    graph = deployed(identity, preprocessing, expected_input)
     pixels = np.random.default_rng(0).integers(0, 256, (1, 2, 3, 3)).astype(np.float32)
-    got = graph(meant.normalize(pixels))["probabilities"]
+    got = graph(expected_input.normalize(pixels))["probabilities"]
     expected = preprocessing.normalize(pixels).reshape(1, -1)
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-3)
-    assert meant.channels == "RGB"
+    assert expected_input.channels == "RGB"
 
 
-def test_the_default_needs_no_operation_of_its_own():
-    assert input_of(DEFAULT, "float32") == input_of(DEFAULT, "int8") == DEFAULT
+def test_the_default_needs_no_operation():
+    assert VARIANTS["float32"].input(DEFAULT) == VARIANTS["int8"].input(DEFAULT) == DEFAULT
 
 
-def test_metadata_tells_what_it_can_and_the_graph_does_the_rest():
+def test_metadata_describes_what_it_can_and_the_graph_does_the_rest():
     caffe = NAMED["caffe"]
-    assert input_of(caffe, "float16") == caffe.replace(channels="RGB", mean=(123.0, 117.0, 104.0))
-    assert input_of(caffe, "int8") == caffe.without_normalization()
+    assert VARIANTS["float16"].input(caffe) == caffe.replace(channels="RGB", mean=(123.0, 117.0, 104.0))
+    assert VARIANTS["int8"].input(caffe) == caffe.without_normalization()
     imagenet = NAMED["torchvision"]
-    assert input_of(imagenet, "float32") == imagenet
-    assert input_of(imagenet, "int8") == imagenet.without_normalization()
+    assert VARIANTS["float32"].input(imagenet) == imagenet
+    assert VARIANTS["int8"].input(imagenet) == imagenet.without_normalization()
     below_black = DEFAULT.replace(mean=(-1.0, -1.0, -1.0))
-    assert input_of(below_black, "int8") == below_black.without_normalization()
+    assert VARIANTS["int8"].input(below_black) == below_black.without_normalization()
 
 
 def dense(units, activation, shape=(4, 4, 3)):
@@ -59,36 +60,36 @@ def dense(units, activation, shape=(4, 4, 3)):
 SMALL = DEFAULT.replace(size=(4, 4))
 
 
-def test_probabilities_stay_as_they_are_and_logits_get_a_softmax():
+def test_probabilities_are_kept_and_logits_get_a_softmax():
     import keras
 
-    picture = np.ones((1, 4, 4, 3), np.float32)
+    image = np.ones((1, 4, 4, 3), np.float32)
     softmax = dense(3, "softmax")
-    np.testing.assert_allclose(probability_model(softmax, SMALL)(picture), softmax(picture), atol=1e-6)
+    np.testing.assert_allclose(probability_model(softmax, SMALL)(image), softmax(image), atol=1e-6)
     logits = dense(3, None)
-    expected = keras.ops.softmax(logits(picture))
-    np.testing.assert_allclose(probability_model(logits, SMALL)(picture), expected, atol=1e-6)
+    expected = keras.ops.softmax(logits(image))
+    np.testing.assert_allclose(probability_model(logits, SMALL)(image), expected, atol=1e-6)
 
 
-def test_a_mean_of_two_softmaxes_is_known_to_be_probabilities():
+def test_a_mean_of_two_softmaxes_counts_as_probabilities():
     import keras
 
     image = keras.Input((4, 4, 3))
     x = keras.layers.Flatten()(image)
     heads = [keras.layers.Dense(3, activation="softmax")(x) for _ in range(2)]
     model = keras.Model(image, keras.layers.Average()(heads))
-    picture = np.ones((1, 4, 4, 3), np.float32)
-    np.testing.assert_allclose(probability_model(model, SMALL)(picture), model(picture), atol=1e-6)
+    image = np.ones((1, 4, 4, 3), np.float32)
+    np.testing.assert_allclose(probability_model(model, SMALL)(image), model(image), atol=1e-6)
 
 
-def test_what_is_no_classifier_of_pictures_is_refused():
+def test_a_model_that_does_not_classify_images_is_refused():
     import keras
 
-    with pytest.raises(ValueError, match=r"must end in softmax or in logits. Received: .*sigmoid"):
+    with pytest.raises(ValueError, match=r"must end in softmax or logits. Received: .*sigmoid"):
         probability_model(dense(3, "sigmoid"), SMALL)
     with pytest.raises(ValueError, match=r"two classes or more. Received: \(None, 1\)"):
         probability_model(dense(1, "sigmoid"), SMALL)
-    with pytest.raises(ValueError, match=r"must take pictures, \(batch, 4, 4, 3\).*\(None, 4, 4, 1\)"):
+    with pytest.raises(ValueError, match=r"must take images, \(batch, 4, 4, 3\).*\(None, 4, 4, 1\)"):
         probability_model(dense(3, "softmax", shape=(4, 4, 1)), SMALL)
     image = keras.Input((4, 4, 3))
     with pytest.raises(ValueError, match=r"must give \(batch, classes\)"):

@@ -1,4 +1,4 @@
-"""`page`: what the site holds, what it refuses, and how it is served; the page itself is tested in tests/web."""
+"""`page`: content of the site, errors, and the server. The page itself is tested in tests/web."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ from keras_inception.utils import files
 
 @pytest.fixture
 def packages(tmp_path, monkeypatch):
-    """A ``node_modules`` folder with what the site takes of it."""
+    """A ``node_modules`` folder with the files that the site needs."""
     folder = tmp_path / "node_modules"
     for pattern in page.PACKAGES:
         path = folder / pattern.replace("*", "wasm")
@@ -29,11 +29,11 @@ def packages(tmp_path, monkeypatch):
 
 @pytest.fixture
 def copied(exported, tmp_path):
-    """An exported folder to be spoilt."""
+    """A copy of the export, to damage."""
     return shutil.copytree(exported[0], tmp_path / "exported")
 
 
-def test_the_site_holds_all_that_the_page_asks_for(exported, packages, tmp_path):
+def test_the_site_has_everything_that_the_page_loads(exported, packages, tmp_path):
     folder, _ = exported
     site = page.page(folder, tmp_path / "site")
     assert files.read_json(tmp_path / "site" / "site.json") == site
@@ -59,7 +59,7 @@ def test_a_refused_variant_is_left_out(copied, packages, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["report.json", "sample.png", "colours_int8.tflite"])
-def test_what_is_missing_is_named(copied, packages, tmp_path, name):
+def test_a_missing_file_is_named(copied, packages, tmp_path, name):
     (copied / name).unlink()
     with pytest.raises(FileNotFoundError, match=name):
         page.page(copied, tmp_path / "site")
@@ -71,55 +71,55 @@ def test_what_is_missing_is_named(copied, packages, tmp_path, name):
     [
         ("[]", "is not a report of `export`"),
         ("{}", "is not a report of `export`: KeyError"),
-        ('{"top1": null, "pictures": 0, "variants": {}}', "must tell of a file that was exported"),
+        ('{"top1": null, "pictures": 0, "variants": {}}', "must list at least one exported file"),
         ("{", "is not a JSON file"),
     ],
 )
-def test_a_strange_report_is_refused(copied, packages, tmp_path, report, says):
+def test_an_invalid_report_is_refused(copied, packages, tmp_path, report, says):
     (copied / "report.json").write_text(report)
     with pytest.raises(ValueError, match=says):
         page.page(copied, tmp_path / "site")
 
 
-def test_a_report_cannot_name_files_elsewhere(copied, packages, tmp_path):
+def test_a_report_cannot_name_files_in_other_folders(copied, packages, tmp_path):
     report = files.read_json(copied / "report.json")
     report["variants"]["int8"]["path"] = "../../secret"
     files.write_json(copied / "report.json", report)
-    with pytest.raises(ValueError, match=r"must name files of its own folder\. Received: '\.\./\.\./secret'"):
+    with pytest.raises(ValueError, match=r"must name files in its own folder\. Received: '\.\./\.\./secret'"):
         page.page(copied, tmp_path / "site")
 
 
-def test_only_a_site_is_overwritten(exported, packages, tmp_path):
+def test_only_a_site_can_be_overwritten(exported, packages, tmp_path):
     folder, _ = exported
     page.page(folder, tmp_path / "site")
     (tmp_path / "site" / "old").touch()
-    with pytest.raises(FileExistsError, match="exists: name another folder, or overwrite it"):
+    with pytest.raises(FileExistsError, match="exists: choose another folder, or overwrite it"):
         page.page(folder, tmp_path / "site")
     page.page(folder, tmp_path / "site", overwrite=True)
     assert not (tmp_path / "site" / "old").exists()
     (tmp_path / "other").mkdir()
-    with pytest.raises(FileExistsError, match=r"is not a site, and is not overwritten: it has no site\.json"):
+    with pytest.raises(FileExistsError, match=r"is not a site and will not be overwritten: it has no site\.json"):
         page.page(folder, tmp_path / "other", overwrite=True)
 
 
-def test_what_npm_lacks_is_said_and_nothing_is_left(exported, packages, tmp_path):
+def test_a_missing_package_is_named_and_nothing_is_written(exported, packages, tmp_path):
     shutil.rmtree(packages / "@mediapipe")
     with pytest.raises(FileNotFoundError, match="has no @mediapipe/tasks-vision/vision_bundle"):
         page.page(exported[0], tmp_path / "site")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["node_modules"]
 
 
-def test_without_npm(exported, tmp_path, monkeypatch, capsys):
+def test_missing_npm_is_an_error(exported, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(SystemExit) as stop:
         main(["page", str(exported[0]), "--output", str(tmp_path / "site")])
     assert stop.value.code == 1
-    assert "taken by npm, which comes with Node.js: it is not here" in capsys.readouterr().err
+    assert "installed by npm, which is missing: install Node.js" in capsys.readouterr().err
     assert not (tmp_path / "site").exists()
 
 
-def test_npm_that_fails_is_quoted_and_nothing_is_kept(tmp_path, monkeypatch):
+def test_a_failure_of_npm_is_quoted_and_nothing_is_kept(tmp_path, monkeypatch):
     def run(command, cwd, **options):
         (cwd / "node_modules").mkdir()
         return subprocess.CompletedProcess(command, 1, "", "npm error code EAI_AGAIN\nnpm error no network\n")
@@ -132,7 +132,7 @@ def test_npm_that_fails_is_quoted_and_nothing_is_kept(tmp_path, monkeypatch):
     assert [path for path in (tmp_path / "keras-inception" / "npm").iterdir()] == []
 
 
-def test_the_lock_file_names_versions_and_hashes_but_no_hosts():
+def test_the_lock_file_has_versions_and_hashes_but_no_hosts():
     lock = json.loads((npm.WEB / "package-lock.json").read_text())["packages"]
     wanted = json.loads((npm.WEB / "package.json").read_text())["dependencies"]
     assert {name: lock[f"node_modules/{name}"]["version"] for name in wanted} == wanted
@@ -142,7 +142,7 @@ def test_the_lock_file_names_versions_and_hashes_but_no_hosts():
 
 
 @pytest.mark.parametrize("isolated", [True, False])
-def test_it_is_served_with_the_headers_that_allow_threads(exported, packages, tmp_path, isolated):
+def test_the_server_sends_the_headers_that_allow_threads(exported, packages, tmp_path, isolated):
     page.page(exported[0], tmp_path / "site")
     with page.server(tmp_path / "site", isolated=isolated) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -156,12 +156,12 @@ def test_it_is_served_with_the_headers_that_allow_threads(exported, packages, tm
     }
 
 
-def test_what_is_no_site_is_not_served(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"must be a folder that `page` wrote: there is no site\.json in it"):
+def test_a_folder_that_is_not_a_site_is_not_served(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"must be a folder that `page` wrote: it has no site\.json"):
         page.server(tmp_path)
 
 
-def test_a_port_that_is_taken(tmp_path):
+def test_a_port_that_is_in_use(tmp_path):
     (tmp_path / "site.json").write_text("{}")
     with page.server(tmp_path) as server, pytest.raises(OSError, match=f"port {server.server_port} cannot be served"):
         page.server(tmp_path, server.server_port)

@@ -3,7 +3,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from colours import LABELS, SIDE, colour_pictures, without_archive
+from colours import LABELS, SIDE, color_images, without_archive
 
 from keras_inception.preprocessing import DEFAULT, NAMED
 from keras_inception.tflite import metadata
@@ -16,7 +16,7 @@ def test_a_file_that_was_sent_alone_knows_its_labels_and_how_to_be_fed(exported,
     classifier = TFLiteClassifier(alone)
     assert classifier.labels == LABELS
     assert classifier.preprocessing == DEFAULT.replace(size=(SIDE, SIDE))
-    pictures, _ = colour_pictures(10, seed=9)
+    pictures, _ = color_images(10, seed=9)
     probabilities = classifier.predict(pictures)
     assert probabilities.dtype == np.float32
     expected = tiny_model.predict(DEFAULT.normalize(pictures.astype(np.float32)), verbose=0)

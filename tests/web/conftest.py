@@ -1,4 +1,4 @@
-"""A site of a small network with drawn weights, served, and Chromium to look at it with."""
+"""Fixtures: a site of a small network with random weights, its server, and Chromium."""
 
 import shutil
 import threading
@@ -19,7 +19,7 @@ from keras_inception.preprocessing import DEFAULT
 SIZE = 64
 PREPROCESSING = DEFAULT.replace(size=(SIZE, SIZE), crop=0.9, interpolation="bicubic")
 expect.set_options(timeout=60_000)
-QUIET = [  # or it asks hosts that are not here
+QUIET = [  # otherwise Chromium contacts hosts that cannot be reached
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
@@ -36,7 +36,7 @@ def pictograms(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def pictures(pictograms, tmp_path_factory) -> list[Path]:
-    """28 of the test pictures, in sizes, kinds and orientations of all sorts."""
+    """28 of the test images, in all sorts of sizes, formats and orientations."""
     folder = tmp_path_factory.mktemp("pictures")
     found = sorted((pictograms / "test").rglob("*.jpg"))[:: 1202 // 28][:28]
     chance = np.random.default_rng(0)
@@ -56,7 +56,7 @@ def pictures(pictograms, tmp_path_factory) -> list[Path]:
             image = image.convert("L")
         suffix = "png" if number in range(8, 13) else ("jpg", "png", "webp")[number % 3]
         if suffix == "webp":
-            options["lossless"] = True  # decoders of the other kind differ by a level
+            options["lossless"] = True  # decoders of lossy WebP differ by a level
         made.append(folder / f"{number:02}.{suffix}")
         image.save(made[-1], **options)
     return made
@@ -64,7 +64,7 @@ def pictures(pictograms, tmp_path_factory) -> list[Path]:
 
 @pytest.fixture(scope="session")
 def exported(pictograms, tmp_path_factory) -> Path:
-    """The small network in every variant."""
+    """An export of the small network in every variant."""
     labels = sorted(path.name for path in (pictograms / "train").iterdir())
     few = _few(pictograms / "train", tmp_path_factory)
     model = with_drawn_weights(small_inception((SIZE, SIZE, 3), len(labels)))
@@ -83,7 +83,7 @@ def exported(pictograms, tmp_path_factory) -> Path:
 
 
 def _make_undecided(model, inputs) -> None:
-    """Classes that are as likely as each other on the whole, but not on a picture."""
+    """Make all classes equally likely on average, but not on a single image."""
     layer = model.get_layer("predictions")
     features = keras.Model(model.inputs, layer.input)(np.stack(inputs))
     logits = np.asarray(features) @ np.asarray(layer.kernel)
@@ -107,7 +107,7 @@ def site(exported, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def serve():
-    """Serves a site, and gives its address."""
+    """Return a function that serves a site and returns its address."""
     servers = []
 
     def start(site, *, isolated=True) -> str:
@@ -133,7 +133,7 @@ def chromium():
 
 @pytest.fixture
 def tab(chromium):
-    """A tab in a window of its own, which may ask nobody but this machine."""
+    """A tab in its own window, which can reach only this machine."""
     context = chromium.new_context(viewport={"width": 1000, "height": 900}, permissions=["camera"])
     context.set_default_timeout(60_000)
     yield context.new_page()
@@ -142,7 +142,7 @@ def tab(chromium):
 
 @pytest.fixture
 def open_page(tab, site, serve):
-    """The page, ready to classify."""
+    """Return a function that opens the page and waits until it can classify."""
 
     def open_(of=site, *, isolated=True):
         tab.goto(serve(of, isolated=isolated))

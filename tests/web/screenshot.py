@@ -1,4 +1,4 @@
-"""Draw docs/images/page.png: python tests/web/screenshot.py SITE OUT.png PICTURE..."""
+"""Draw docs/images/page.png: python tests/web/screenshot.py SITE OUT.png IMAGE..."""
 
 import shutil
 import sys

@@ -1,4 +1,4 @@
-"""The page in Chromium: what it answers, what it shows, and what it does with what is broken or hostile."""
+"""The page in Chromium: answers, display, and damaged or hostile input."""
 
 import base64
 import json
@@ -18,7 +18,7 @@ from keras_inception.utils import files
 
 pytestmark = pytest.mark.web
 
-TOLERANCES = {"float32": 1e-5, "float16": 1e-5, "dynamic": 1e-2, "int8": 0}
+TOLERANCES = {variant.name: variant.client_tolerance for variant in VARIANTS.values()} | {"dynamic": 1e-2, "int8": 0}
 CLASSIFY = """async ({engine, variant, pictures}) => {
     const {Engine} = await import('./engine.js');
     const site = await (await fetch('site.json')).json();
@@ -35,7 +35,7 @@ CLASSIFY = """async ({engine, variant, pictures}) => {
 
 
 def answers(tab, engine, variant, pictures):
-    """Probabilities and the network's inputs, of pictures classified by the page's own engine."""
+    """Return the probabilities and network inputs of images that the page's engine classified."""
     encoded = [base64.b64encode(path.read_bytes()).decode() for path in pictures]
     given = tab.evaluate(CLASSIFY, {"engine": engine, "variant": variant, "pictures": encoded})
     probabilities = np.array([answer["probabilities"] for answer in given], np.float32)
@@ -43,7 +43,7 @@ def answers(tab, engine, variant, pictures):
 
 
 def expected(exported, variant, pictures):
-    """What `keras-inception predict` makes of them."""
+    """Return the same as computed by `keras-inception predict`."""
     classifier = TFLiteClassifier(exported / f"drawn_{variant}.tflite")
     inputs = np.stack([classifier.preprocessing.fit(datasets.read_picture(path)) for path in pictures])
     return classifier.predict(inputs), inputs.reshape(len(inputs), -1)
@@ -54,19 +54,19 @@ def headings(tab):
 
 
 def figures(tab, count=1):
-    """The lines below the pictures' names, once all are answered."""
+    """Return the lines below the image names, once all are classified."""
     lines = tab.locator("#results .figures")
     expect(lines).to_have_text([re.compile("^(?!Waiting)")] * count)
     return lines.all_text_contents()
 
 
 def answered(tab, variant):
-    """Once the one picture has been classified by that file."""
+    """Wait until the only image has been classified by that file."""
     expect(tab.locator("#results .figures")).to_contain_text(re.compile(f"^{variant}: "))
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_its_scores_are_those_of_predict(open_page, exported, pictures, variant):
+def test_scores_equal_those_of_predict(open_page, exported, pictures, variant):
     given, pixels = answers(open_page(), "litert", variant, pictures)
     probabilities, inputs = expected(exported, variant, pictures)
     assert len(set(probabilities.argmax(axis=1))) >= 3, "or parity would say little"
@@ -75,13 +75,13 @@ def test_its_scores_are_those_of_predict(open_page, exported, pictures, variant)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_mediapipe_gives_the_same(open_page, exported, pictures, variant):
+def test_mediapipe_gives_the_same_scores(open_page, exported, pictures, variant):
     given, _ = answers(open_page(), "mediapipe", variant, pictures[::4])
     probabilities, _ = expected(exported, variant, pictures[::4])
     np.testing.assert_allclose(given, probabilities, rtol=0, atol=TOLERANCES[variant])
 
 
-def test_translucent_pictures_leave_mediapipe_alone(open_page, exported, pictures):
+def test_translucent_images_do_not_disturb_mediapipe(open_page, exported, pictures):
     many = [*pictures[8:11], *pictures[8:11], pictures[0]]
     given, _ = answers(open_page(), "mediapipe", "int8", many)
     np.testing.assert_array_equal(given, expected(exported, "int8", many)[0])
@@ -101,7 +101,7 @@ def test_the_sample_is_classified(open_page, exported):
     assert [row[:2] for row in cells] == [[name, f"{row['mb']:.2f}"] for name, row in report.items()]
 
 
-def test_another_file_is_compared_with_the_one_before(open_page):
+def test_another_file_is_compared_with_the_previous_one(open_page):
     tab = open_page()
     tab.click("#sample")
     figures(tab)
@@ -116,7 +116,7 @@ def test_another_file_is_compared_with_the_one_before(open_page):
     assert "–" not in [row.locator("td").nth(5).text_content() for row in tab.locator("#files tr").all()]
 
 
-def test_several_pictures_and_a_broken_one_among_them(open_page, pictures, tmp_path):
+def test_several_images_with_a_damaged_one_among_them(open_page, pictures, tmp_path):
     broken = tmp_path / "broken.png"
     broken.write_bytes(pictures[8].read_bytes()[:300])
     tab = open_page()
@@ -127,7 +127,7 @@ def test_several_pictures_and_a_broken_one_among_them(open_page, pictures, tmp_p
     assert tab.locator("#results .error").count() == 1
 
 
-def test_pictures_are_dropped_and_pasted(open_page, pictures):
+def test_images_can_be_dropped_and_pasted(open_page, pictures):
     tab = open_page()
     content = base64.b64encode(pictures[0].read_bytes()).decode()
     for kind, target in (("drop", "document.getElementById('drop')"), ("paste", "document")):
@@ -146,7 +146,7 @@ def test_pictures_are_dropped_and_pasted(open_page, pictures):
     assert headings(tab) == ["paste.jpg", "drop.jpg"]
 
 
-def test_a_picture_from_the_camera(open_page):
+def test_an_image_from_the_camera(open_page):
     tab = open_page()
     tab.click("#camera")
     tab.click("#shoot")
@@ -175,7 +175,7 @@ def test_threads_where_the_headers_allow(open_page, isolated):
     assert figures(tab)[0].startswith("float32")
 
 
-def test_nothing_is_asked_of_another_host(tab, site, serve):
+def test_no_other_host_is_contacted(tab, site, serve):
     address, asked = serve(site), []
     tab.on("request", lambda request: asked.append(request.url))
     tab.context.on("request", lambda request: asked.append(request.url))
@@ -190,7 +190,7 @@ def test_nothing_is_asked_of_another_host(tab, site, serve):
     assert [url for url in asked if not url.startswith((address, f"blob:{address}", "data:"))] == []
 
 
-def test_a_file_that_is_missing(open_page, site, tmp_path):
+def test_a_missing_file_is_reported(open_page, site, tmp_path):
     lacking = shutil.copytree(site, tmp_path / "site", copy_function=shutil.copy)
     (lacking / "model" / "drawn_float32.tflite").unlink()
     tab = open_page(lacking)
@@ -209,7 +209,7 @@ def test_without_webassembly(tab, site, serve):
 
 
 def huge_png():
-    """20,000 × 20,000 in 100 kB."""
+    """Return a PNG of 20,000 × 20,000 pixels in 100 kB."""
 
     def chunk(kind, content):
         checked = kind + content
@@ -228,7 +228,7 @@ HOSTILE = {
 }
 
 
-def test_hostile_pictures_get_a_message_and_run_nothing(open_page, pictures, tmp_path):
+def test_hostile_images_get_a_message_and_run_nothing(open_page, pictures, tmp_path):
     for name, content in HOSTILE.items():
         (tmp_path / name).write_bytes(content)
     tab = open_page()
@@ -240,7 +240,7 @@ def test_hostile_pictures_get_a_message_and_run_nothing(open_page, pictures, tmp
     assert tab.evaluate("window.ran") is None
 
 
-def test_labels_are_text(open_page, site, tmp_path):
+def test_class_names_are_text_and_never_markup(open_page, site, tmp_path):
     copied = shutil.copytree(site, tmp_path / "site", copy_function=shutil.copy)
     known = json.loads((copied / "site.json").read_text())
     known["labels"] = ['<img src=x onerror="window.ran = 1"><b>bold</b>'] * len(known["labels"])
@@ -283,7 +283,7 @@ def test_everything_has_a_name_for_screen_readers(open_page):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_a_phone_by_day_and_by_night(chromium, site, serve, scheme):
+def test_the_page_fits_a_phone_in_light_and_dark(chromium, site, serve, scheme):
     context = chromium.new_context(viewport={"width": 360, "height": 740}, color_scheme=scheme)
     tab = context.new_page()
     tab.goto(serve(site))
@@ -296,7 +296,7 @@ def test_it_fits_a_phone_by_day_and_by_night(chromium, site, serve, scheme):
     context.close()
 
 
-def test_a_very_large_picture_leaves_the_page_alive(open_page, tmp_path):
+def test_a_very_large_image_does_not_freeze_the_page(open_page, tmp_path):
     Image.new("RGB", (6000, 5000), "teal").save(tmp_path / "large.png")
     tab = open_page()
     tab.evaluate("window.frames_drawn = 0; (function count() { frames_drawn++; requestAnimationFrame(count); })()")

@@ -1,4 +1,4 @@
-"""The page's modules that need no browser, run by Node.js, give the very bytes of Pillow and of `Preprocessing`."""
+"""Modules of the page that need no browser, run in Node.js: they give the same bytes as Pillow and `Preprocessing`."""
 
 import dataclasses
 import io
@@ -18,7 +18,7 @@ from keras_inception.preprocessing import NAMED
 pytestmark = pytest.mark.web
 
 MODULES = Path(__file__).parents[2] / "keras_inception" / "page" / "static"
-# Height and width: of one pixel, long and thin, of more than 64 to 1, near to each other, as they come.
+# Height and width: one pixel, long and thin, beyond 64 to 1, nearly square, ordinary.
 SHAPES = [(1, 1), (1, 97), (97, 1), (2, 900), (900, 2), (3, 3), (224, 224), (225, 223), (256, 341), (500, 375)]
 KINDS = ("JPEG", "PNG", "WEBP")
 FIT = """
@@ -26,7 +26,7 @@ let at = 0;
 for (const { height, width, preprocessing } of cases) {
   const data = input.subarray(at, (at += height * width * 3));
   const fitted = fit({ data, width, height }, preprocessing);
-  output.push(fitted, new Uint8Array(normalise(fitted, preprocessing).buffer));
+  output.push(fitted, new Uint8Array(normalize(fitted, preprocessing).buffer));
 }
 """
 HEADS = """
@@ -40,12 +40,12 @@ for (const length of cases) {
 
 
 def in_node(folder: Path, script: str, cases: list, contents: bytes) -> bytes:
-    """What a script pushes to `output`, given `cases` and the bytes `input`, in one process."""
+    """Run a script on `cases` and the bytes `input`, in one process, and return what it pushes to `output`."""
     (folder / "cases.json").write_text(json.dumps(cases))
     (folder / "input").write_bytes(contents)
     whole = f"""
     import {{ readFileSync, writeFileSync }} from "node:fs";
-    import {{ fit, normalise }} from "{MODULES.as_uri()}/preprocessing.js";
+    import {{ fit, normalize }} from "{MODULES.as_uri()}/preprocessing.js";
     import {{ orientation, size, withoutExif }} from "{MODULES.as_uri()}/exif.js";
     import {{ beforeWhite, turned }} from "{MODULES.as_uri()}/decode.js";
     const [cases, input, output] = [JSON.parse(readFileSync("cases.json")), readFileSync("input"), []];
@@ -65,7 +65,7 @@ def in_node(folder: Path, script: str, cases: list, contents: bytes) -> bytes:
 
 
 def drawn(shape: tuple[int, int], generator: np.random.Generator) -> np.ndarray:
-    """Noise of black, white and anything between, so that filters overshoot at both ends."""
+    """Return noise from black to white, in which filters overshoot at both ends."""
     noise = generator.integers(-200, 456, (*shape, 3))
     return np.clip(noise, 0, 255).astype(np.uint8)
 
@@ -87,7 +87,7 @@ def assert_fitted_alike(folder: Path, cases: list[tuple[np.ndarray, Preprocessin
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_pictures_are_fitted_and_normalised_to_the_byte(tmp_path, seed):
+def test_images_are_fitted_and_normalized_to_the_byte(tmp_path, seed):
     generator, chance = np.random.default_rng(seed), random.Random(seed)
     cases = []
     for resize in RESIZES:
@@ -104,7 +104,7 @@ def test_pictures_are_fitted_and_normalised_to_the_byte(tmp_path, seed):
     assert_fitted_alike(tmp_path, cases)
 
 
-def test_the_preprocessings_of_publishers_are_the_same_to_the_byte(tmp_path):
+def test_the_publishers_preprocessing_is_the_same_to_the_byte(tmp_path):
     generator = np.random.default_rng(0)
     assert_fitted_alike(
         tmp_path,
@@ -124,7 +124,7 @@ def test_the_old_name_of_a_fitting_is_understood(tmp_path):
     assert output[: 32 * 48 * 3] == preprocessing.fit(picture).tobytes()
 
 
-def test_what_would_be_too_large_is_resized_only_where_it_is_kept(tmp_path):
+def test_only_the_kept_part_of_a_large_image_is_resized(tmp_path):
     generator = np.random.default_rng(0)
     cases = [
         (drawn(shape, generator), Preprocessing(size=(224, 224), crop=0.875, fitting="shorter", **resize))
@@ -135,7 +135,7 @@ def test_what_would_be_too_large_is_resized_only_where_it_is_kept(tmp_path):
 
 
 def heads(folder: Path, files: list[bytes]) -> list[tuple[int, dict | None]]:
-    """Orientation and size of each file, as the page finds them."""
+    """Return the orientation and size of each file, as the page finds them."""
     lines = in_node(folder, HEADS, [len(file) for file in files], b"".join(files)).splitlines()
     assert len(lines) == len(files)
     return [tuple(json.loads(line)) for line in lines]
@@ -161,7 +161,7 @@ def by_pillow(file: bytes) -> int:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_orientation_is_found_as_by_pillow(tmp_path, kind):
+def test_orientation_is_the_same_as_pillows(tmp_path, kind):
     files = [encoded(kind, exif=with_orientation(value)) for value in range(1, 9)]
     little_endian = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
     files += [encoded(kind), encoded(kind, exif=b"Exif\0\0" + little_endian)]
@@ -172,7 +172,7 @@ def test_orientation_is_found_as_by_pillow(tmp_path, kind):
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @pytest.mark.parametrize("kind", KINDS)
-def test_damaged_exif_is_read_as_by_pillow_and_no_turn_beyond_eight_is_taken(tmp_path, kind):
+def test_damaged_exif_is_read_like_pillow_and_orientations_beyond_eight_are_ignored(tmp_path, kind):
     block = with_orientation(6).tobytes()
     blocks = [block[:length] for length in range(6, len(block))]
     chance = random.Random(0)
@@ -185,7 +185,7 @@ def test_damaged_exif_is_read_as_by_pillow_and_no_turn_beyond_eight_is_taken(tmp
     for file in files:
         try:
             value = by_pillow(file)
-        except Exception:  # Pillow raises whatever it happens to; the reader takes it for upright
+        except Exception:  # Pillow can raise anything; the reader then assumes upright
             value = 1
         expected.append(value if value in range(1, 9) else 1)
     assert 6 in expected
@@ -205,7 +205,7 @@ def test_a_block_over_two_segments_is_read_as_one(tmp_path):
     assert heads(tmp_path, [split]) == [(6, {"width": 13, "height": 7, "type": "JPEG"})]
 
 
-def test_orientation_in_xmp_counts_where_exif_is_silent(tmp_path):
+def test_orientation_in_xmp_counts_where_exif_has_none(tmp_path):
     xmp = b'<rdf:Description tiff:Orientation="8"/>'
     files = [encoded("JPEG", xmp=xmp), encoded("WEBP", xmp=xmp), encoded("JPEG", xmp=xmp, exif=with_orientation(3))]
     assert [by_pillow(file) for file in files] == [8, 8, 3]
@@ -213,7 +213,7 @@ def test_orientation_in_xmp_counts_where_exif_is_silent(tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_without_exif_the_same_pixels_are_upright_to_any_decoder(tmp_path, kind):
+def test_without_exif_every_decoder_reads_the_same_upright_pixels(tmp_path, kind):
     noise = Image.fromarray(drawn((20, 30), np.random.default_rng(0)))
     file = encoded(kind, noise, exif=with_orientation(6))
     with Image.open(io.BytesIO(file)) as image:
@@ -224,7 +224,7 @@ def test_without_exif_the_same_pixels_are_upright_to_any_decoder(tmp_path, kind)
         assert image.getexif().get(0x0112) is None
 
 
-def test_sizes_are_read_from_the_head(tmp_path):
+def test_sizes_are_read_from_the_header(tmp_path):
     image = Image.new("RGB", (300, 17))
     files = {
         "JPEG": encoded("JPEG", image, progressive=True),
@@ -241,12 +241,12 @@ def test_sizes_are_read_from_the_head(tmp_path):
     assert [size for _, size in heads(tmp_path, [*files.values(), *webps])] == expected
 
 
-def test_what_is_no_picture_has_no_size_and_no_turn(tmp_path):
+def test_other_files_have_no_size_and_no_orientation(tmp_path):
     files = [b"", b"\xff", b"hello\n", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"RIFF\0\0\0\0WAVEfmt ", b"BM"]
     assert heads(tmp_path, files) == [(1, None)] * len(files)
 
 
-def test_damaged_files_have_a_size_or_none_and_never_throw(tmp_path):
+def test_damaged_files_never_throw(tmp_path):
     chance = random.Random(0)
     files = []
     for kind in (*KINDS, "GIF", "BMP"):
@@ -263,7 +263,7 @@ def test_damaged_files_have_a_size_or_none_and_never_throw(tmp_path):
         assert size is None or (size["width"] > 0 and size["height"] > 0)
 
 
-def test_pictures_are_turned_as_by_pillow(tmp_path):
+def test_images_are_turned_like_pillow(tmp_path):
     pixels = drawn((5, 3), np.random.default_rng(0))
     script = """
     for (const turn of cases) {
@@ -280,7 +280,7 @@ def test_pictures_are_turned_as_by_pillow(tmp_path):
     assert in_node(tmp_path, script, list(range(1, 9)), pixels.tobytes()) == expected
 
 
-def test_translucent_pixels_stand_before_white_as_by_pillow(tmp_path):
+def test_translucent_pixels_are_composited_on_white_like_pillow(tmp_path):
     grey, alpha = np.meshgrid(np.arange(256, dtype=np.uint8), np.arange(256, dtype=np.uint8))
     image = Image.fromarray(np.stack([grey, grey, grey, alpha], axis=-1))
     expected = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).getchannel("R").tobytes()

@@ -1,6 +1,6 @@
-"""What runs exported files where they are used: the phone's libraries and the browser's, one small module each.
+"""Clients: the libraries that run exported files on the phone and in the browser, one small module each.
 
-Each runs in a process of its own, for none of them can live beside TensorFlow.
+Each runs in a child process, since none of them can share a process with TensorFlow.
 """
 
 import importlib
@@ -16,26 +16,31 @@ CLIENTS = ("task-library", "mediapipe", "litert-web")
 
 
 class Client(Protocol):
-    """What the module of a client has."""
+    """The functions of a client's module."""
 
     def unavailable(self) -> str | None:
-        """Why the client is not here, and how to get it; None if it is."""
+        """Return why the client cannot be used here, and how to install it; None if it can."""
 
-    def scores(self, path: Path, pictures: np.ndarray, classes: int) -> np.ndarray:
-        """What the client says of pictures, uint8 RGB (n, height, width, 3) of the input's very size: (n, classes).
+    def scores(self, path: Path, images: np.ndarray, classes: int) -> np.ndarray:
+        """Return the client's scores, (n, classes).
+
+        Args:
+            path: the .tflite file.
+            images: uint8 RGB (n, height, width, 3), exactly of the input's size.
+            classes: number of classes.
 
         Raises:
-            ChildError: it does not take the file.
+            ChildError: the client does not accept the file.
         """
 
 
 def client(name: str) -> Client:
-    """The module of one of `CLIENTS`."""
+    """Return the module of one of `CLIENTS`."""
     return cast(Client, importlib.import_module(f"{__name__}.{name.replace('-', '_')}"))
 
 
 def check(names: Sequence[str] | None) -> None:
-    """ValueError if clients that a file is to be tried in are unknown, or not here."""
+    """Raise ValueError if a client is unknown or not installed."""
     if isinstance(names, str):
         raise ValueError(f"`clients` must be a list of some of {', '.join(CLIENTS)}. Received: {names!r}")
     for name in names or ():

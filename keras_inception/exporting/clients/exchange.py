@@ -1,4 +1,4 @@
-"""Pictures to a process, and its scores back."""
+"""Pass images to a child process, and read its scores."""
 
 import tempfile
 from collections.abc import Callable
@@ -7,10 +7,13 @@ from pathlib import Path
 import numpy as np
 
 
-def exchange(run: Callable[[dict], None], path: Path, pictures: np.ndarray, classes: int) -> np.ndarray:
-    """The scores that a process has written, whose job `run` is given."""
+def exchange(run: Callable[[dict], None], path: Path, images: np.ndarray, classes: int) -> np.ndarray:
+    """Call `run` with the job of a child process, and return the scores that the process wrote, (n, classes).
+
+    The job: ``model`` (file), ``images`` (.npy file), ``classes`` (their number), ``scores`` (.npy file to write).
+    """
     with tempfile.TemporaryDirectory() as folder:
-        given, taken = Path(folder) / "pictures.npy", Path(folder) / "scores.npy"
-        np.save(given, np.ascontiguousarray(pictures))
-        run({"model": str(path), "pictures": str(given), "classes": classes, "scores": str(taken)})
-        return np.load(taken)
+        inputs, scores = Path(folder) / "images.npy", Path(folder) / "scores.npy"
+        np.save(inputs, np.ascontiguousarray(images))
+        run({"model": str(path), "images": str(inputs), "classes": classes, "scores": str(scores)})
+        return np.load(scores)

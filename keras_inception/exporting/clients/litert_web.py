@@ -1,6 +1,7 @@
-"""LiteRT.js, which runs files in the browser, here in Node. What a page does around it, `TFLiteClassifier` does.
+"""LiteRT.js, which runs files in the browser, run here in Node. `TFLiteClassifier` does what a page does around it.
 
-``KERAS_INCEPTION_LITERT_WEB`` names the folder ``node_modules`` that has it, as `keras_inception.page.npm` takes it.
+``KERAS_INCEPTION_LITERT_WEB`` names the ``node_modules`` folder that contains it, as `keras_inception.page.npm`
+installs it.
 """
 
 import os
@@ -19,27 +20,27 @@ PACKAGE = "@litertjs/core"
 
 
 def unavailable() -> str | None:
-    """Why it is not here, and how to get it; None if it is."""
+    """Return why it cannot be used here, and how to install it; None if it can."""
     if not shutil.which("node"):
-        return "there is no `node`: install Node.js 20 or newer"
+        return "`node` is missing: install Node.js 20 or newer"
     named = os.environ.get(VARIABLE)
     if not named:
         install = 'python -c "from keras_inception.page import npm; print(npm.packages())"'
-        return f"{VARIABLE} names no folder: set it to the one that this prints: {install}"
+        return f"{VARIABLE} is not set: set it to the folder that this prints: {install}"
     if not (Path(named) / PACKAGE / "package.json").is_file():
-        return f"{VARIABLE} must name a folder node_modules that has {PACKAGE}. Received: {named}"
+        return f"{VARIABLE} must name a node_modules folder that contains {PACKAGE}. Received: {named}"
     return None
 
 
-def scores(path: Path, pictures: np.ndarray, classes: int) -> np.ndarray:
-    """As `Client.scores`."""
+def scores(path: Path, images: np.ndarray, classes: int) -> np.ndarray:
+    """See `Client.scores`."""
     classifier = TFLiteClassifier(path)
-    given = classifier.as_input(pictures)
+    values = classifier.as_input(images)
     with tempfile.TemporaryDirectory() as folder:
         inputs, outputs = Path(folder) / "inputs", Path(folder) / "outputs"
-        given.tofile(inputs)
-        job = {"model": str(path), "inputs": str(inputs), "outputs": str(outputs), "type": given.dtype.name}
+        values.tofile(inputs)
+        job = {"model": str(path), "inputs": str(inputs), "outputs": str(outputs), "type": values.dtype.name}
         packages = Path(os.environ[VARIABLE]).resolve()
-        run_program(["node", SCRIPT], {**job, "packages": str(packages), "shape": [1, *given.shape[1:]]}, "LiteRT.js")
+        run_program(["node", SCRIPT], {**job, "packages": str(packages), "shape": [1, *values.shape[1:]]}, "LiteRT.js")
         raw: np.ndarray = np.fromfile(outputs, classifier.output_type)
-    return classifier.dequantized(raw.reshape(len(pictures), classes))
+    return classifier.dequantized(raw.reshape(len(images), classes))

@@ -1,7 +1,7 @@
-"""MediaPipe Tasks, which follows the Task Library on phones, in an environment of its own.
+"""MediaPipe Tasks, the successor of the Task Library on phones, in its own environment.
 
-The package mediapipe wants other versions of what TensorFlow needs too. So ``KERAS_INCEPTION_MEDIAPIPE`` names the
-environment that has it, its folder or its Python interpreter.
+The package mediapipe and TensorFlow need different versions of the same packages. So ``KERAS_INCEPTION_MEDIAPIPE``
+names the environment that has mediapipe: its folder, or its Python interpreter.
 """
 
 import os
@@ -19,11 +19,11 @@ SCRIPT = Path(__file__).with_name("mediapipe_script.py")
 
 
 def unavailable() -> str | None:
-    """Why it is not here, and how to get it; None if it is."""
+    """Return why it cannot be used here, and how to install it; None if it can."""
     named = os.environ.get(VARIABLE)
     if not named:
         install = f"python -m venv ENV, ENV/bin/pip install {PACKAGE}"
-        return f"{VARIABLE} names no environment: {install}, and set {VARIABLE}=ENV"
+        return f"{VARIABLE} is not set: {install}, and set {VARIABLE}=ENV"
     looking = "import importlib.util, sys; sys.exit(not importlib.util.find_spec('mediapipe'))"
     try:
         found = subprocess.run([python(), "-I", "-c", looking], capture_output=True, check=False)
@@ -32,18 +32,15 @@ def unavailable() -> str | None:
     return f"{python()} has no mediapipe: pip install {PACKAGE} there" if found.returncode else None
 
 
-def scores(path: Path, pictures: np.ndarray, classes: int) -> np.ndarray:
-    """As `Client.scores`."""
-    program: list[str | Path] = [
-        python(),
-        "-I",
-        SCRIPT,
-    ]  # isolated: beside the script lies this module, which is called mediapipe too
-    return exchange(lambda job: run_program(program, job, "MediaPipe"), path, pictures, classes)
+def scores(path: Path, images: np.ndarray, classes: int) -> np.ndarray:
+    """See `Client.scores`."""
+    # Isolated, because this module beside the script is called mediapipe too.
+    program: list[str | Path] = [python(), "-I", SCRIPT]
+    return exchange(lambda job: run_program(program, job, "MediaPipe"), path, images, classes)
 
 
 def python() -> Path:
-    """The interpreter of the environment."""
+    """Return the interpreter of the environment."""
     named = Path(os.environ[VARIABLE])
     inside = Path("Scripts", "python.exe") if os.name == "nt" else Path("bin", "python")
     return named / inside if named.is_dir() else named

@@ -1,6 +1,6 @@
-"""What `mediapipe` runs in the environment that has MediaPipe, and nothing of ours: python -I mediapipe_script.py JOB.
+"""Run a file in MediaPipe: python -I mediapipe_script.py JOB. The job is that of `exchange`.
 
-The job: ``model`` (file), ``pictures`` (.npy file), ``classes`` (their number), ``scores`` (.npy file to write).
+This runs in the environment that has MediaPipe but not this package.
 """
 
 import json
@@ -9,16 +9,17 @@ from pathlib import Path
 
 
 def main(job: dict) -> None:
+    """Do the job."""
     import mediapipe
     import numpy as np
     from mediapipe.tasks.python import BaseOptions, vision
 
     options = vision.ImageClassifierOptions(BaseOptions(model_asset_buffer=Path(job["model"]).read_bytes()))
-    pictures = np.load(job["pictures"])
-    scores = np.zeros((len(pictures), job["classes"]))
+    images = np.load(job["images"])
+    scores = np.zeros((len(images), job["classes"]))
     with vision.ImageClassifier.create_from_options(options) as classifier:
-        for row, picture in zip(scores, pictures, strict=True):
-            image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=picture)
+        for row, pixels in zip(scores, images, strict=True):
+            image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=pixels)
             for category in classifier.classify(image).classifications[0].categories:
                 row[category.index] = category.score
     np.save(job["scores"], scores)

@@ -1,7 +1,4 @@
-"""TensorFlow Lite's Task Library, which Android apps have used for years, as tflite-support has it in Python.
-
-The job: ``model`` (file), ``pictures`` (.npy file), ``classes`` (their number), ``scores`` (.npy file to write).
-"""
+"""TensorFlow Lite's Task Library, which Android apps have used for years, in its Python form, tflite-support."""
 
 import ctypes
 import importlib.util
@@ -13,43 +10,44 @@ import numpy as np
 from keras_inception.exporting.clients.exchange import exchange
 from keras_inception.utils.subprocesses import answer, run_module
 
-# Its protocol buffers are of a generation that today's protobuf takes in this implementation alone.
+# Today's protobuf reads the library's older generated code with this implementation only.
 ENVIRONMENT = {"PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python"}
 
 
 def unavailable() -> str | None:
-    """Why it is not here, and how to get it; None if it is."""
+    """Return why it cannot be used here, and how to install it; None if it can."""
     if importlib.util.find_spec("tflite_support"):
         return None
     return (
-        "it needs tflite-support, which ends with Python 3.11 and has wheels for Linux on x86-64: "
+        "it needs tflite-support, which supports Python up to 3.11, on Linux and x86-64: "
         "install keras-inception[task-library]"
     )
 
 
-def scores(path: Path, pictures: np.ndarray, classes: int) -> np.ndarray:
-    """As `Client.scores`."""
-    return exchange(lambda job: run_module(__name__, job, ENVIRONMENT), path, pictures, classes)
+def scores(path: Path, images: np.ndarray, classes: int) -> np.ndarray:
+    """See `Client.scores`."""
+    return exchange(lambda job: run_module(__name__, job, ENVIRONMENT), path, images, classes)
 
 
 def main(job: dict) -> None:
+    """Do the job of the child process (`exchange`)."""
     sys.modules["tensorflow"] = None  # type: ignore[assignment]  # both would register the same C++ types
     load_libusb()
     restore_get_prototype()
     from tflite_support.task import vision
 
     classifier = vision.ImageClassifier.create_from_file(job["model"])
-    pictures = np.load(job["pictures"])
-    scores = np.zeros((len(pictures), job["classes"]))
-    for row, picture in zip(scores, pictures, strict=True):
-        image = vision.TensorImage.create_from_array(picture)
+    images = np.load(job["images"])
+    scores = np.zeros((len(images), job["classes"]))
+    for row, pixels in zip(scores, images, strict=True):
+        image = vision.TensorImage.create_from_array(pixels)
         for category in classifier.classify(image).classifications[0].categories:
             row[category.index] = category.score
     np.save(job["scores"], scores)
 
 
 def restore_get_prototype() -> None:
-    """Give protobuf 6 back the method with which the Task Library's C++ part makes its messages."""
+    """Restore the method of protobuf, removed in version 6, with which the library's C++ part creates messages."""
     from google.protobuf import message_factory
 
     if not hasattr(message_factory.MessageFactory, "GetPrototype"):
@@ -57,7 +55,7 @@ def restore_get_prototype() -> None:
 
 
 def load_libusb() -> None:
-    """Load the libusb that tflite-support links to from PyPI's libusb-package, so that no system package is needed."""
+    """Load libusb, which tflite-support links to, from PyPI's libusb-package, so that no system package is needed."""
     spec = importlib.util.find_spec("libusb_package")
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         for library in Path(folder).glob("libusb-1.0.so*"):

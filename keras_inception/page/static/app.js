@@ -1,4 +1,4 @@
-/** The page: pictures in, answers out. What comes from files, labels too, becomes text and never markup. */
+/** The page: images in, answers out. Everything read from files, class names included, is text and never markup. */
 
 import { Engine, ENGINES } from "./engine.js";
 import { imageData } from "./preprocessing.js";
@@ -7,9 +7,9 @@ const TOP = 5;
 const $ = (id) => document.getElementById(id);
 const engines = new Map();
 
-/** @type {object} what site.json says. */
+/** @type {object} the content of site.json. */
 let site;
-/** The pictures on the page, the last one first: {name, blob, item, answers: Map of variant → answer}. */
+/** The images on the page, newest first: {name, blob, item, answers: Map of variant → answer}. */
 const pictures = [];
 
 start().catch((error) => trouble(error.message));
@@ -32,7 +32,7 @@ async function text(path) {
   return response.text();
 }
 
-/** What does not change: the network's name, its files and their figures. */
+/** Fill in what does not change: the network's name, its files and their figures. */
 function describe() {
   document.title = $("name").textContent = site.name;
   $("about").textContent =
@@ -59,7 +59,7 @@ function describe() {
 function listen() {
   $("choose").addEventListener("change", ({ target }) => {
     take(target.files);
-    target.value = ""; // so that the same picture can be chosen again
+    target.value = ""; // so that the same image can be chosen again
   });
   $("sample").addEventListener("click", async () => {
     const response = await fetch(site.sample);
@@ -86,7 +86,7 @@ function listen() {
   $("stop").addEventListener("click", closeCamera);
 }
 
-/** Begins the chosen engine, once, and says what it is. */
+/** Start the chosen engine, once, and show its name. */
 async function useEngine() {
   const name = $("engine").value;
   if (!engines.has(name)) {
@@ -105,18 +105,18 @@ async function useEngine() {
     }
     await classifyAgain();
   } catch (error) {
-    engines.delete(name); // to be tried again
+    engines.delete(name); // so that it can be tried again
     $("state").textContent = `${ENGINES[name]} cannot run here: ${error.message}`;
   }
 }
 
 /**
- * Puts pictures on the page and classifies them, one after the other.
+ * Put images on the page and classify them one by one.
  * @param {Iterable<File>} files
- * @param {boolean} fitted they have the network's size, and nothing is to be cut off them.
+ * @param {boolean} fitted they have the network's size already, and are not cropped.
  */
 async function take(files, fitted = false) {
-  // All at once: the browser empties its own list when its event is over.
+  // All at once, since the browser empties its list after the event.
   const taken = Array.from(files, (blob) => {
     const item = $("result").content.cloneNode(true).firstElementChild;
     item.querySelector("h3").textContent = blob.name;
@@ -138,7 +138,7 @@ async function classifyAgain() {
   }
 }
 
-/** Every file on the newest picture: their answers, one below the other. */
+/** Run every file on the newest image, and list their answers. */
 async function compare() {
   if (!pictures.length) {
     trouble("There is no picture yet.");
@@ -153,7 +153,7 @@ async function compare() {
   $("compare").disabled = false;
 }
 
-/** Asks the chosen engine, and shows its answer, or its error in the picture's own place. */
+/** Ask the chosen engine, and show its answer, or its error, beside the image. */
 async function classify(picture, variant) {
   trouble("");
   const engine = $("engine").value;
@@ -199,7 +199,7 @@ function show(picture, variant) {
   announce(`${picture.name}: ${answer.best[0].label}, ${percent(answer.best[0].probability)}`);
 }
 
-/** The likeliest classes; of equals, the first. */
+/** Return the likeliest classes; ties keep their order. */
 function best(probabilities) {
   return Array.from(probabilities, (probability, index) => ({ label: site.labels[index], probability, index }))
     .sort((a, b) => b.probability - a.probability || a.index - b.index)
@@ -217,7 +217,7 @@ function bar({ label, probability }) {
   return line;
 }
 
-/** The network's input, RGB bytes. */
+/** Draw the network's input, RGB bytes. */
 function draw(canvas, pixels, description) {
   const image = imageData(pixels, Object.values(site.variants)[0].preprocessing.size);
   Object.assign(canvas, { width: image.width, height: image.height, ariaLabel: description });
@@ -251,7 +251,7 @@ function closeCamera() {
   $("camera").focus();
 }
 
-/** Marks the chosen file's row. */
+/** Mark the row of the chosen file. */
 function mark() {
   for (const each of $("files").rows) {
     each.classList.toggle("chosen", each.dataset.variant === $("variant").value);

@@ -1,8 +1,8 @@
 /**
- * A file's pixels as `keras_inception/datasets/reading.py` reads them: no colour conversion, upright, before white.
+ * Read a file's pixels as `keras_inception/datasets/reading.py` does: no color conversion, upright, on white.
  *
- * (Grey of 16 bits is made 8 by the browser, which can round a pixel to the next level. TIFF, JPEG 2000 and PPM no
- * browser decodes.)
+ * (The browser reduces 16-bit gray to 8 bits, which can round a pixel to the next level. No browser decodes TIFF,
+ * JPEG 2000 and PPM.)
  */
 
 import { orientation, size, withoutExif } from "./exif.js";
@@ -10,20 +10,20 @@ import { orientation, size, withoutExif } from "./exif.js";
 /** @typedef {import("./resample.js").Picture} Picture */
 
 const LARGEST = 67_108_864; // pixels
-const TILE = 2048; // pixels a side that are copied at a time: every graphics processor takes as many
+const TILE = 2048; // side, in pixels, of the squares that are copied at a time; every GPU supports it
 
-/** One for all pictures: Chromium grants a worker four contexts and ends the oldest for a fifth, MediaPipe's too. */
+/** Shared by all images: Chromium allows four contexts per worker and drops the oldest, even MediaPipe's. */
 let textures = null;
 
-/** A file that is no picture to be read. The message is one sentence for people. */
+/** A file that cannot be read as an image. The message is one sentence for people. */
 export class PictureError extends Error {}
 
 /**
- * Decode a picture: JPEG, PNG, GIF, BMP or WebP by its first bytes, whatever its name.
+ * Decode a JPEG, PNG, GIF, BMP or WebP file, recognized by its first bytes and not by its name.
  *
  * @param {Blob} blob the file
  * @returns {Promise<Picture>}
- * @throws {PictureError} it is none of these, is larger than `LARGEST`, or is damaged
+ * @throws {PictureError} it is none of these, has more pixels than `LARGEST`, or is damaged
  */
 export async function decode(blob) {
   const bytes = await contents(blob);
@@ -43,7 +43,7 @@ export async function decode(blob) {
 }
 
 /**
- * A picture turned upright.
+ * Turn an image upright.
  *
  * @param {Picture} picture as it is stored
  * @param {number} turn EXIF's orientation, 1 to 8
@@ -54,7 +54,7 @@ export function turned(picture, turn) {
     return picture;
   }
   const { data, width, height } = picture;
-  const steps = [3, width * 3]; // bytes to the next pixel and to the next row of what is stored
+  const steps = [3, width * 3]; // bytes to the next pixel and the next row, as stored
   const sides = [width, height];
   let start = 0;
   if ([2, 3, 7, 8].includes(turn)) {
@@ -86,7 +86,7 @@ export function turned(picture, turn) {
 }
 
 /**
- * A channel of a translucent pixel before white, rounded as by Pillow's `alpha_composite`.
+ * Composite a channel of a translucent pixel on white, rounded as by Pillow's `alpha_composite`.
  *
  * @param {number} value 0 to 255
  * @param {number} alpha 0 to 255
@@ -113,7 +113,7 @@ async function decoded(bytes, type) {
   }
 }
 
-/** The bitmap's pixels before white, copied tile by tile to spare memory. */
+/** Composite a bitmap on white, tile by tile to save memory. */
 function overWhite(bitmap) {
   const { width, height } = bitmap;
   const picture = { data: new Uint8Array(width * height * 3), width, height };
@@ -124,7 +124,7 @@ function overWhite(bitmap) {
       const tile = [x, y, Math.min(TILE, width - x), Math.min(TILE, height - y)];
       let pixels = drawn(...tile);
       if (!isOpaque(pixels)) {
-        // A canvas keeps colours times alpha, which rounds them. A texture keeps them as they are.
+        // A canvas stores colors multiplied by alpha, which rounds them. A texture stores them unchanged.
         exact ??= textureReader(bitmap);
         pixels = exact(...tile) ?? pixels;
       }
@@ -134,7 +134,7 @@ function overWhite(bitmap) {
   return picture;
 }
 
-/** A function from left, top, width and height to RGBA. */
+/** Return a function from left, top, width and height to RGBA. */
 function canvasReader(bitmap) {
   const canvas = new OffscreenCanvas(Math.min(TILE, bitmap.width), Math.min(TILE, bitmap.height));
   const context = canvas.getContext("2d", { willReadFrequently: true });
@@ -145,7 +145,7 @@ function canvasReader(bitmap) {
   };
 }
 
-/** The same, by WebGL; null where that fails. */
+/** Return a function like `canvasReader`'s that reads through WebGL; it returns null where that fails. */
 function textureReader(bitmap) {
   textures = textures && !textures.isContextLost() ? textures : textureContext();
   const gl = textures;
@@ -162,7 +162,7 @@ function textureReader(bitmap) {
   };
 }
 
-/** A WebGL context that reads from a texture; null where there is no WebGL 2. */
+/** Return a WebGL context that reads from a texture; null where there is no WebGL 2. */
 function textureContext() {
   const gl = new OffscreenCanvas(1, 1).getContext("webgl2");
   if (gl) {

@@ -1,11 +1,11 @@
-/** An engine in a worker of its own, as the page sees it. */
+/** The page's handle of an engine, which runs in its own worker. */
 
 export const ENGINES = { litert: "LiteRT.js", mediapipe: "MediaPipe Tasks" };
 
 export class Engine {
   /**
    * @param {string} name a key of `ENGINES`.
-   * @param {object} site what `site.json` says.
+   * @param {object} site the content of `site.json`.
    */
   constructor(name, site) {
     this.#worker = new Worker(new URL(`./worker.js?engine=${name}`, import.meta.url));
@@ -15,7 +15,7 @@ export class Engine {
     this.ready = this.#ask("open", { described: site });
   }
 
-  /** As `classify` of worker.js. */
+  /** See `classify` in worker.js. */
   classify({ blob, fitted = false }, variant) {
     return this.#ask("classify", { blob, fitted, variant });
   }

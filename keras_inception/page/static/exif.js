@@ -1,22 +1,22 @@
-/** What the head of a picture's file says, with no decoding. Damaged files are expected: nothing here throws. */
+/** Read the header of an image file without decoding it. Damaged files are expected, so nothing here throws. */
 
 const ORIENTATION = 0x0112;
 const VALUE_BYTES = { 1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8 };
 const INTEGERS = { 3: "getUint16", 4: "getUint32", 6: "getInt8", 8: "getInt16", 9: "getInt32", 13: "getUint32" };
-const TIFF_MARKS = ["II*\0", "MM\0*", "II\0*", "MM*\0"]; // the last two are wrong, but met with
+const TIFF_MARKS = ["II*\0", "MM\0*", "II\0*", "MM*\0"]; // the last two are wrong, but occur
 const WEBP_HAS_EXIF = 0x08;
 const WEBP_HAS_XMP = 0x04;
 
 /**
  * @typedef {{width: number, height: number, type: "JPEG" | "PNG" | "GIF" | "BMP" | "WEBP"}} Size in pixels, as stored:
- * not turned
+ * before any rotation
  */
 
 /**
- * Size and kind of a picture by its first bytes, whatever its name.
+ * Return the size and type of an image, by its first bytes and not by its name.
  *
  * @param {Uint8Array} bytes the file
- * @returns {Size | null} null for what is none of the kinds, or broken off before its size
+ * @returns {Size | null} null for other types, and for a file that ends before its size
  */
 export function size(bytes) {
   const type = kind(bytes);
@@ -25,12 +25,12 @@ export function size(bytes) {
 }
 
 /**
- * How a picture is to be turned, by its EXIF block or else its XMP block, as Pillow finds it.
+ * Return the orientation in the EXIF block, else in the XMP block, as Pillow finds it.
  *
- * (Unlike Pillow it does not look into the compressed text where old ImageMagick keeps the EXIF block of a PNG.)
+ * (Unlike Pillow, this does not look into the compressed text where old ImageMagick keeps the EXIF block of a PNG.)
  *
  * @param {Uint8Array} bytes the file
- * @returns {number} 1 to 8; 1, upright, if nothing says otherwise
+ * @returns {number} 1 to 8; 1 (upright) by default
  */
 export function orientation(bytes) {
   const type = kind(bytes);
@@ -40,7 +40,7 @@ export function orientation(bytes) {
 }
 
 /**
- * A file without its EXIF block: browsers turn pictures by it, some though they are told not to.
+ * Remove a file's EXIF block: browsers rotate images by it, some even when told not to.
  *
  * @param {Uint8Array} bytes the file
  * @returns {Uint8Array[]} its parts, for a Blob
@@ -48,7 +48,7 @@ export function orientation(bytes) {
 export function withoutExif(bytes) {
   const type = kind(bytes);
   if (type === "WEBP" && startsWith(bytes, "VP8X", 12)) {
-    // the block does not count without its flag
+    // the block is ignored without its flag
     return [bytes.subarray(0, 20), Uint8Array.of(bytes[20] & ~WEBP_HAS_EXIF), bytes.subarray(21)];
   }
   const parts = [];
@@ -102,11 +102,11 @@ const SIZES = {
   },
 };
 
-/** The EXIF and XMP blocks of each kind that has them; of JPEG and PNG also what is to be cut out to lose EXIF. */
+/** Find the EXIF and XMP blocks of each file type; for JPEG and PNG also the range to cut out to remove EXIF. */
 const METADATA = {
   JPEG(bytes) {
     const found = { exifPlaces: [] };
-    const parts = []; // a long block goes on in the next segment
+    const parts = []; // a long block continues in the next segment
     for (const { marker, at, end } of jpegSegments(bytes)) {
       const body = bytes.subarray(at, end);
       if (marker === 0xe1 && startsWith(body, "Exif\0\0")) {
@@ -149,9 +149,9 @@ function kind(bytes) {
 }
 
 /**
- * Orientation of an EXIF block, a TIFF directory.
+ * Return the orientation in an EXIF block, which is a TIFF directory.
  *
- * @returns {number | null} null if it does not say; 1 if the block is none
+ * @returns {number | null} null if it has none; 1 if this is not an EXIF block
  */
 function inExif(block) {
   const tiff = unprefixed(block);
@@ -174,14 +174,14 @@ function inDirectory(data, littleEndian) {
     const type = data.getUint16(entry + 2, littleEndian);
     const length = data.getUint32(entry + 4, littleEndian) * (VALUE_BYTES[type] ?? 0);
     let at = entry + 8;
-    data.getUint32(at, littleEndian); // an entry that is broken off ends the directory
+    data.getUint32(at, littleEndian); // an incomplete entry ends the directory
     if (length > 4) {
       total += length;
       if (total > data.byteLength) {
         continue;
       }
       at = data.getUint32(at, littleEndian);
-      data.getUint8(at + length - 1); // and so does a value beyond the end, as in Pillow
+      data.getUint8(at + length - 1); // and so does a value beyond the end of the file, as in Pillow
     }
     if (tag === ORIENTATION && length > 0) {
       return type in INTEGERS ? data[INTEGERS[type]](at, littleEndian) : 1;
@@ -195,7 +195,7 @@ function inXmp(block) {
   return match && Number(match[1]);
 }
 
-/** Up to two marks before an EXIF block are passed over. */
+/** Skip up to two marks before an EXIF block. */
 function unprefixed(block) {
   for (let i = 0; i < 2 && startsWith(block, "Exif\0\0"); i++) {
     block = block.subarray(6);
@@ -203,7 +203,7 @@ function unprefixed(block) {
   return block;
 }
 
-/** The segments before a JPEG's pixels; their bodies are from `at` to `end`. */
+/** Yield the segments before a JPEG's pixels; their bodies range from `at` to `end`. */
 function* jpegSegments(bytes) {
   let at = 2;
   while (at + 4 <= bytes.length) {
@@ -226,7 +226,7 @@ function* jpegSegments(bytes) {
   }
 }
 
-/** The named chunks of a PNG (big endian, a checksum behind each) or a RIFF file (name first, of even length). */
+/** Yield the chunks of a PNG (big endian, each with a checksum) or a RIFF file (name first, of even length). */
 function* chunks(bytes, at, { littleEndian }) {
   while (at + 8 <= bytes.length) {
     const length = view(bytes).getUint32(littleEndian ? at + 4 : at, littleEndian);
@@ -259,7 +259,7 @@ function view(bytes) {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-/** What is read, or null if that would be beyond the end, where a DataView throws. */
+/** Return what `read` returns; null if it reads beyond the end, where a DataView throws. */
 function inBounds(read) {
   try {
     return read();

@@ -6,19 +6,19 @@ const WASM = new URL("./litert/", import.meta.url).href;
 const THREADED = `${WASM}litert_wasm_threaded_internal.js`;
 
 /**
- * Loads the engine, with threads where the page's headers let it share memory.
+ * Load the engine, with threads where the page's headers let it share memory.
  * @returns {Promise<{backend: string, threads: number}>}
  */
 export async function open() {
   const threads = self.crossOriginIsolated === true && navigator.hardwareConcurrency > 1;
-  // The engine looks for its files beside the worker's script, where they are not.
+  // By default the engine looks for its files beside the worker's script.
   self.Module = { locateFile: (name) => WASM + name, mainScriptUrlOrBlob: THREADED };
   const litert = await loadLiteRt(WASM, { threads });
   return { backend: "LiteRT.js, XNNPACK", threads: threads ? litert.liteRtWasm.getThreadCount() : 1 };
 }
 
 /**
- * Makes a file ready to run.
+ * Make a file ready to run.
  * @param {Uint8Array} content of the file.
  * @returns {Promise<object>} for `classify` and `close`.
  */
@@ -26,21 +26,21 @@ export function load(content) {
   return loadAndCompile(content, { accelerator: "wasm" });
 }
 
-/** Frees what `load` took. */
+/** Free the memory of `load`. */
 export function close(model) {
   model.delete();
 }
 
 /**
- * The probabilities of one picture.
+ * Return the probabilities for one image.
  * @param {object} model from `load`.
  * @param {Uint8Array} pixels RGB, of the network's size.
- * @param {{shape: number[], dtype: string, output: {scale: number, zeroPoint: number}}} file as `site.json` has it.
- * @param {(pixels: Uint8Array) => Float32Array} normalise for a float input.
+ * @param {{shape: number[], dtype: string, output: {scale: number, zeroPoint: number}}} file its entry in `site.json`.
+ * @param {(pixels: Uint8Array) => Float32Array} normalize for a float input.
  * @returns {Promise<{probabilities: Float32Array, milliseconds: number}>}
  */
-export async function classify(model, pixels, file, normalise) {
-  const input = new Tensor(file.dtype === "uint8" ? pixels : normalise(pixels), file.shape);
+export async function classify(model, pixels, file, normalize) {
+  const input = new Tensor(file.dtype === "uint8" ? pixels : normalize(pixels), file.shape);
   try {
     const began = performance.now();
     const outputs = await model.run(input);

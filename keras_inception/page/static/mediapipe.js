@@ -1,4 +1,4 @@
-/** The engine MediaPipe Tasks: the code of the phone's library, which goes by the file's own metadata. */
+/** The engine MediaPipe Tasks: the code of the phone's library, which follows the metadata in the file. */
 
 import { FilesetResolver, ImageClassifier } from "./mediapipe/vision_bundle.mjs";
 import { imageData } from "./preprocessing.js";
@@ -8,11 +8,11 @@ const WASM = new URL("./mediapipe/wasm", import.meta.url).href;
 let fileset, canvas;
 
 /**
- * Loads the engine.
+ * Load the engine.
  * @returns {Promise<{backend: string, threads: number}>}
  */
 export async function open() {
-  canvas = new OffscreenCanvas(1, 1); // of all files, for contexts are few
+  canvas = new OffscreenCanvas(1, 1); // shared by all files, since contexts are scarce
   if (!canvas.getContext("webgl2")) {
     throw new Error("MediaPipe needs WebGL 2, which this browser does not have");
   }
@@ -21,7 +21,7 @@ export async function open() {
 }
 
 /**
- * Makes a file ready to run.
+ * Make a file ready to run.
  * @param {Uint8Array} content of the file.
  * @returns {Promise<object>} for `classify` and `close`.
  */
@@ -34,14 +34,14 @@ export function load(content) {
   });
 }
 
-/** Frees what `load` took. */
+/** Free the memory of `load`. */
 export function close(model) {
   model.close();
 }
 
 /**
- * The probabilities of one picture; arguments and result as of LiteRT.js's.
- * It is given the network's own size, so that it has nothing to resize, and it normalises by itself.
+ * Return the probabilities for one image; arguments and result are those of litert.js.
+ * The image has the network's size, so there is nothing to resize. The library normalizes it.
  */
 export async function classify(model, pixels, file) {
   const image = imageData(pixels, file.preprocessing.size);
@@ -49,7 +49,7 @@ export async function classify(model, pixels, file) {
   const { classifications } = model.classify(image);
   const milliseconds = performance.now() - began;
   if (canvas.getContext("webgl2").isContextLost()) {
-    // it answers all the same, as if it saw nothing
+    // it would still answer, as if it saw nothing
     throw new Error("MediaPipe has lost its WebGL context: load the page again");
   }
   const probabilities = new Float32Array(classifications[0].categories.length);

@@ -1,10 +1,10 @@
-/** From a picture to a network's input, to the byte as `keras_inception/preprocessing.py`, which says what is meant. */
+/** Turn an image into a network's input, to the byte as `keras_inception/preprocessing.py`, which has the details. */
 
 import { bilinear, cut, resize, roundHalfEven } from "./resample.js";
 
 /**
  * @typedef {import("./resample.js").Picture} Picture
- * @typedef {object} Preprocessing what is in `preprocessing.json`
+ * @typedef {object} Preprocessing the content of `preprocessing.json`
  * @property {[number, number]} size height and width
  * @property {[number, number, number]} mean
  * @property {[number, number, number]} std
@@ -15,10 +15,10 @@ import { bilinear, cut, resize, roundHalfEven } from "./resample.js";
  * @property {boolean} antialias
  */
 
-const LARGEST = 2 ** 23; // pixels; what would be larger is not resized as a whole, only to be cropped
+const LARGEST = 2 ** 23; // pixels; a larger intermediate image is not resized as a whole just to be cropped
 
 /**
- * Crop and resize a picture to the network's size.
+ * Crop and resize an image to the network's size.
  *
  * @param {Picture} picture
  * @param {Preprocessing} preprocessing
@@ -29,13 +29,13 @@ export function fit(picture, preprocessing) {
 }
 
 /**
- * Network input from RGB pixels of the network's size.
+ * Turn RGB pixels of the network's size into its input.
  *
  * @param {Uint8Array} pixels height × width × 3
  * @param {Preprocessing} preprocessing
  * @returns {Float32Array} in the order of `channels`
  */
-export function normalise(pixels, { mean, std, channels }) {
+export function normalize(pixels, { mean, std, channels }) {
   const [means, stds] = [Float32Array.from(mean), Float32Array.from(std)];
   const input = new Float32Array(pixels.length);
   for (let i = 0; i < pixels.length; i++) {
@@ -76,7 +76,7 @@ function resized(picture, size, { interpolation, antialias }, box) {
   return bilinear(picture, places(upper, lower, size[0]), places(left, right, size[1]));
 }
 
-/** The largest centred rectangle of the shape of `size`, each side times `share`. */
+/** Return the largest centered rectangle of the shape of `size`, each side times `share`. */
 function boxIn(picture, [height, width], share) {
   const scale = share * Math.min(picture.width / width, picture.height / height);
   const across = Math.max(0, picture.width - width * scale) * 0.5;
@@ -84,7 +84,7 @@ function boxIn(picture, [height, width], share) {
   return [across, down, picture.width - across, picture.height - down];
 }
 
-/** Height and width of a picture that is resized to cover `least`. */
+/** Return the height and width of an image after it is resized to cover `least`. */
 function covering({ width, height }, [leastHeight, leastWidth]) {
   if (width * leastHeight <= height * leastWidth) {
     return [Math.floor((height * leastWidth) / width), leastWidth];
@@ -100,7 +100,7 @@ function centralCrop(picture, size, crop) {
 }
 
 /**
- * The same pixels for a canvas, or for what takes what a canvas gives.
+ * Convert pixels to the format of a canvas.
  *
  * @param {Uint8Array} pixels RGB
  * @param {[number, number]} size height and width

@@ -1,11 +1,11 @@
-/** Pictures resized to the very bytes of Pillow 13: its filters, its fixed point, its order of passes. */
+/** Resize images to the same bytes as Pillow 13: its filters, its fixed point, its order of passes. */
 
 /**
  * @typedef {{data: Uint8Array, width: number, height: number}} Picture RGB, a byte a channel, row by row.
  * @typedef {[number, number, number, number]} Box left, upper, right, lower, in fractions of pixels.
  */
 
-const PRECISION = 22; // bits behind the point: 32 less 8 of a pixel and 2 for filters that overshoot
+const PRECISION = 22; // fraction bits: 32 minus 8 for a pixel and 2 for filters that overshoot
 const HALF = 1 << (PRECISION - 1);
 
 const FILTERS = {
@@ -15,7 +15,7 @@ const FILTERS = {
 };
 
 /**
- * What is in the box, resized as by Pillow's `Image.resize`.
+ * Resize what is in the box like Pillow's `Image.resize`.
  *
  * @param {Picture} picture
  * @param {[number, number]} size height and width
@@ -24,7 +24,7 @@ const FILTERS = {
  * @returns {Picture}
  */
 export function resize(picture, [height, width], box, interpolation) {
-  // Pillow takes the box as 32-bit floats.
+  // Pillow stores the box as 32-bit floats.
   const [left, upper, right, lower] = (box ?? [0, 0, picture.width, picture.height]).map(Math.fround);
   const across = { from: left, length: Math.fround(right - left), size: width };
   const down = { from: upper, length: Math.fround(lower - upper), size: height };
@@ -45,7 +45,7 @@ export function resize(picture, [height, width], box, interpolation) {
 }
 
 /**
- * A picture at the rows and columns given, fractions of pixels between the four nearest; its edge beyond it.
+ * Sample an image at fractional rows and columns, bilinear; positions beyond the edge take the edge.
  *
  * @param {Picture} picture
  * @param {Float64Array} rows
@@ -69,7 +69,7 @@ export function bilinear(picture, rows, columns) {
   return result;
 }
 
-/** The part of a picture that starts at whole pixels. */
+/** Crop an image at whole pixels. */
 export function cut(picture, left, upper, width, height) {
   const result = blank(width, height);
   for (let y = 0; y < height; y++) {
@@ -79,7 +79,7 @@ export function cut(picture, left, upper, width, height) {
   return result;
 }
 
-/** To the nearest whole number, a half to the even one, as Python and NumPy round. */
+/** Round to the nearest whole number, halves to even, like Python and NumPy. */
 export function roundHalfEven(x) {
   const floor = Math.floor(x);
   const rest = x - floor;
@@ -106,7 +106,7 @@ function sinc(x) {
   return x === 0 ? 1 : Math.sin(x * Math.PI) / (x * Math.PI);
 }
 
-/** For each place, the pixels before and after it and its distance from the first. */
+/** Return for each position the pixels before and after it, and its distance from the first. */
 function neighbours(places, size) {
   return Array.from(places, (place) => {
     const inside = Math.min(Math.max(place, 0), size - 1);
@@ -121,7 +121,7 @@ function nearest({ data, width, height }, across, down) {
   nearestPlaces(down).forEach((y, row) => {
     columns.forEach((x, column) => {
       if (x < width && y < height) {
-        // the sums can end a hair beyond; that is black in Pillow too
+        // rounding can put the last position just beyond the edge; it is black in Pillow too
         const from = (y * width + x) * 3;
         const to = (row * across.size + column) * 3;
         result.data[to] = data[from];
@@ -133,7 +133,7 @@ function nearest({ data, width, height }, across, down) {
   return result;
 }
 
-/** The pixel of each place. The step is added up as Pillow does, for the rounding is the sum's. */
+/** Return the pixel at each position. Steps are summed up as in Pillow, for the same rounding. */
 function nearestPlaces({ from, length, size }) {
   const step = length / size;
   const places = new Int32Array(size);
@@ -146,7 +146,7 @@ function nearestPlaces({ from, length, size }) {
 }
 
 /**
- * The pixels that each pixel of the result is made of, and their weights in fixed point.
+ * Return which pixels contribute to each pixel of the result, with weights in fixed point.
  *
  * @returns {{start: number, weights: Int32Array}[]}
  */
@@ -155,13 +155,13 @@ function weights(pixels, { from, length, size }, filter) {
   const stretch = Math.max(scale, 1);
   const support = filter.support * stretch;
   return Array.from({ length: size }, (_, i) => {
-    const centre = from + (i + 0.5) * scale;
-    const start = Math.max(Math.trunc(centre - support + 0.5), 0);
-    const end = Math.min(Math.trunc(centre + support + 0.5), pixels);
+    const center = from + (i + 0.5) * scale;
+    const start = Math.max(Math.trunc(center - support + 0.5), 0);
+    const end = Math.min(Math.trunc(center + support + 0.5), pixels);
     const exact = new Float64Array(end - start);
     let sum = 0;
     for (let x = 0; x < exact.length; x++) {
-      exact[x] = filter.weight((x + start - centre + 0.5) * (1 / stretch));
+      exact[x] = filter.weight((x + start - center + 0.5) * (1 / stretch));
       sum += exact[x];
     }
     return { start, weights: Int32Array.from(exact, (weight) => fixed(sum === 0 ? weight : weight / sum)) };
@@ -172,13 +172,13 @@ function fixed(weight) {
   return Math.trunc(weight * (1 << PRECISION) + (weight < 0 ? -0.5 : 0.5));
 }
 
-/** First row that is looked at, and the one after the last. */
+/** Return the first row that is read, and the one after the last. */
 function span(rows) {
   const last = rows[rows.length - 1];
   return [rows[0].start, last.start + last.weights.length];
 }
 
-/** Only the rows of the span are made; the others stay black, for nobody looks at them. */
+/** Compute only the rows of the span; the others stay black, since they are never read. */
 function horizontally({ data, width, height }, columns, [first, end] = [0, height]) {
   const result = blank(columns.length, height);
   let to = first * columns.length * 3;

@@ -1,13 +1,13 @@
 /**
- * Decodes and classifies away from the page, which so never freezes. One request at a time, in their order:
+ * Decode and classify outside of the page, so that it never freezes. Requests are handled one by one, in order:
  * {id, ask: 'open' | 'classify', …} is answered by {id, answer} or {id, error}.
  *
- * Not a module: both engines load their WebAssembly by importScripts, which modules lack.
+ * This is not a module: both engines load their WebAssembly with importScripts, which modules lack.
  */
 
 const engineName = new URLSearchParams(self.location.search).get("engine");
-const RUNS = 10; // of a file on a picture, at most, for its median
-const PATIENCE = 600; // milliseconds after which no further run is begun
+const RUNS = 10; // at most, whose median is shown
+const PATIENCE = 600; // milliseconds after which no further run starts
 
 let parts, site;
 let loaded = { file: null, model: null };
@@ -25,7 +25,7 @@ async function reply({ id, ask, ...rest }) {
   }
 }
 
-/** The engine, ready: its name and its threads. */
+/** Start the engine, and return its name and its threads. */
 async function open({ described }) {
   site = described;
   const [engine, decoding, preprocessing] = await Promise.all([
@@ -38,19 +38,19 @@ async function open({ described }) {
 }
 
 /**
- * What a variant says of a picture.
+ * Classify an image with a variant.
  * @param {{blob: Blob, fitted: boolean, variant: string}} request
  * @returns {Promise<{probabilities: Float32Array, milliseconds: number, runs: number, pixels: Uint8Array}>} `pixels`
- *   are what the network saw.
+ *   is what the network saw.
  */
 async function classify({ blob, fitted, variant }) {
   const file = site.variants[variant];
   const picture = await parts.decode(blob);
   const pixels = fitted ? picture.data : parts.fit(picture, file.preprocessing);
   const model = await modelOf(file);
-  const normalise = (bytes) => parts.normalise(bytes, file.preprocessing);
-  const run = () => parts.engine.classify(model, pixels, file, normalise);
-  const { probabilities } = await run(); // the first run is slower, and not counted
+  const normalize = (bytes) => parts.normalize(bytes, file.preprocessing);
+  const run = () => parts.engine.classify(model, pixels, file, normalize);
+  const { probabilities } = await run(); // the first run is slower and does not count
   const times = [];
   const until = performance.now() + PATIENCE;
   do {
@@ -59,7 +59,7 @@ async function classify({ blob, fitted, variant }) {
   return { probabilities, milliseconds: median(times), runs: times.length, pixels };
 }
 
-/** The file, ready to run; one is kept at a time. */
+/** Return a file that is ready to run; only one is kept in memory. */
 async function modelOf(file) {
   if (loaded.file !== file) {
     const response = await fetch(file.path);

@@ -1,0 +1,83 @@
+"""The report of an export."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from keras_inception.utils import tables
+
+REPORT, LAYER_ERRORS = "report.json", "layer_errors.json"
+COLUMNS = ("variant", "mb", "top1_interval", "agreement_interval", "latency_ms", "outside_delegate")
+
+
+@dataclass(frozen=True, eq=False)
+class ExportReport(Mapping[str, Any]):
+    """What `export` measured. It prints as a table, and its fields can also be read as keys: ``report["variants"]``.
+
+    Attributes:
+        top1: accuracy of Keras on the held-out images, 0 to 1; None if their labels are not known.
+        top1_interval: its 95 % interval, [low, high].
+        top5: top-5 accuracy of Keras.
+        seconds: time that the export took.
+        pictures: number of held-out images; 0 if the files were verified on noise.
+        litert_sample: whether the files are for Google's LiteRT sample of image classification.
+        variants: for each variant by name ``path`` (relative to the folder), ``mb``, ``top1``, ``top1_interval``,
+            ``top5``, ``agreement`` and ``agreement_interval``, ``max_difference`` (of probabilities, from Keras),
+            ``latency_ms``, ``outside_delegate``, ``outside_gpu``, ``clients``, and ``keep_float`` if layers were kept.
+            A variant that fell short has ``refused`` with the reason, and no ``path``.
+    """
+
+    top1: float | None
+    top1_interval: list[float] | None
+    top5: float | None
+    seconds: float
+    pictures: int
+    litert_sample: bool
+    variants: dict[str, dict]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of ``report.json``."""
+        return dataclasses.asdict(self)
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in {field.name for field in dataclasses.fields(self)}:
+            raise KeyError(key)
+        return getattr(self, key)
+
+    def __iter__(self) -> Iterator[str]:
+        return (field.name for field in dataclasses.fields(self))
+
+    def __len__(self) -> int:
+        return len(dataclasses.fields(self))
+
+    def __str__(self) -> str:
+        return "\n".join([self.table, *(f"{name} was refused: {reason}" for name, reason in self.refused.items())])
+
+    @property
+    def table(self) -> str:
+        """The files that were kept, as a table for a terminal, and what they were measured on."""
+        kept = [{"variant": name, **row} for name, row in self.variants.items() if "refused" not in row]
+        lines = [tables.text(tables.columns(*COLUMNS), kept)]
+        if self.top1 is not None:
+            lines.append(self.accuracy)
+        lines.append(f"Measured on {self.measured_on}; 95 % intervals in parentheses.")
+        return "\n".join(lines)
+
+    @property
+    def refused(self) -> dict[str, str]:
+        """The reason for each variant that was refused."""
+        return {name: row["refused"] for name, row in self.variants.items() if "refused" in row}
+
+    @property
+    def accuracy(self) -> str:
+        """Keras' accuracy, in words."""
+        cells = (tables.cell(self, key, column) for key, column in tables.columns("top1", "top5").items())
+        return "Keras itself: top-1 {}, top-5 {}".format(*cells)
+
+    @property
+    def measured_on(self) -> str:
+        """What the files were verified on, in words."""
+        if not self.pictures:
+            return "noise, for lack of images"
+        return tables.number(self.pictures, "held-out image")

@@ -1,0 +1,101 @@
+"""What the exported files must fit: the clients' libraries, or Google's LiteRT sample of image classification."""
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+
+from keras_inception.exporting.variants import Variant
+from keras_inception.preprocessing import Preprocessing
+from keras_inception.runs import LABELS
+from keras_inception.tflite import metadata
+from keras_inception.tflite.classifier import interpreter
+
+
+class Target:
+    """The default target: the clients' libraries. Files keep the network's input size.
+
+    Attributes:
+        size: (height, width) of the input; None for the network's own.
+        class_names_file: name of the file of class names inside a .tflite file.
+        option: the command-line option that selects the target.
+    """
+
+    size: tuple[int, int] | None = None
+    class_names_file = LABELS
+    option = ""
+
+    def preprocessing(self, preprocessing: Preprocessing) -> Preprocessing:
+        """Return the preprocessing that the files are built around, from that of the network."""
+        return preprocessing
+
+    def adapt(self, variant: Variant) -> Variant:
+        """Return the variant as this target takes it."""
+        return variant
+
+    def input_note(self, variants: Iterable[Variant]) -> str:
+        """Return what the model card says about the input beside its normalization; empty if there is nothing to say.
+
+        Args:
+            variants: the exported ones, adapted to this target.
+        """
+        names = ", ".join(variant.name for variant in variants if variant.takes_pixels)
+        return f"uint8 ({names} files): the raw pixels." if names else ""
+
+    def check(self, path: Path) -> None:
+        """Read a finished file back and raise ValueError if it does not fit the target."""
+
+
+class LiteRTSample(Target):
+    """Files that can replace the model in https://github.com/google-ai-edge/litert-samples.
+
+    The sample app looks up the class names in the metadata by file name. It feeds float32 to files of every precision:
+    224×224 pixels, from -1 to 1.
+    """
+
+    size = (224, 224)
+    mean = std = (127.5, 127.5, 127.5)
+    class_names_file = "labels_without_background.txt"
+    option = " --litert-sample"
+
+    def preprocessing(self, preprocessing: Preprocessing) -> Preprocessing:
+        """Return `preprocessing` at the sample's size and normalization, in RGB."""
+        return preprocessing.replace(size=self.size, mean=self.mean, std=self.std, channels="RGB")
+
+    def adapt(self, variant: Variant) -> Variant:
+        """Return the variant with float32 input and output.
+
+        If a network was trained for int8, float pixels lie half-way between two quantization steps
+        (`convert.FLOAT_MARGIN`). Clients round them either way, so the tolerance is wider.
+        """
+        if not variant.takes_pixels:
+            return variant
+        return dataclasses.replace(variant, takes_pixels=False, client_tolerance=0.03)
+
+    def input_note(self, variants: Iterable[Variant]) -> str:
+        """Say that every file takes float32."""
+        return "Files of every variant take float32, as Google's LiteRT sample of image classification expects."
+
+    def check(self, path: Path) -> None:
+        """Read a finished file back and raise ValueError if it does not fit the sample."""
+        opened = interpreter(path)
+        (image,), (output,) = opened.get_input_details(), opened.get_output_details()
+        found = metadata.read(path) or {}
+        (described,) = found["subgraph_metadata"][0]["output_tensor_metadata"]
+        expected = {
+            "input": ((1, *self.size, 3), "float32"),
+            "output": "float32",
+            "normalization": (self.mean, self.std),
+            "labels": [self.class_names_file],
+        }
+        received = {
+            "input": (tuple(image["shape"].tolist()), image["dtype"].__name__),
+            "output": output["dtype"].__name__,
+            "normalization": metadata.normalization_of(found),
+            "labels": [file["name"] for file in described.get("associated_files", ())],
+        }
+        for what, value in expected.items():
+            if received[what] != value:
+                raise ValueError(f"{path.name}: the sample's {what} must be {value}. Received: {received[what]}")
+
+
+DEFAULT, LITERT_SAMPLE = Target(), LiteRTSample()
