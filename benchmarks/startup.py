@@ -186,7 +186,7 @@ def first_step(network: str, method: str | None = None) -> Callable[[Path], None
         options = {}
         if method:
             recipe, options["method"] = compression(folder, method)
-        with mock.patch.object(trainer.Divergence, "on_train_batch_end", side_effect=lambda *_, **__: ready()):
+        with mock.patch.object(trainer.RaiseOnNonFinite, "on_train_batch_end", side_effect=lambda *_, **__: ready()):
             training.train(folder / "pictograms", "run", recipe=recipe, **options)
 
     return case

@@ -90,12 +90,12 @@ def measure(size: str, batch: str, precision: str, steps: str) -> None:
     import tensorflow as tf
 
     from keras_inception.training import Recipe, building
-    from keras_inception.training.schedules import Plan, spans
+    from keras_inception.training.schedules import Plan, phases
 
     policy = "float32" if precision == "float32" else f"mixed_{precision}"
     recipe = building.resolved(Recipe(size=int(size), batch_size=int(batch), precision=policy, schedule="constant"))
     model = building.trainee(recipe, 1000)
-    building.compile_for(model, recipe, spans(recipe)[0], Plan(recipe), steps=1000)
+    building.compile_for(model, recipe, phases(recipe)[0], Plan(recipe), steps=1000)
     chance = np.random.default_rng(0)
     x = tf.constant(chance.normal(size=(int(batch), *model.input_shape[1:])), tf.float32)
     y = tf.one_hot(chance.integers(1000, size=int(batch)), 1000)

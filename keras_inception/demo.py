@@ -1,4 +1,4 @@
-"""The main job from end to end, on the pictures that the package carries."""
+"""The demo: train, export, verify and classify with the images that the package carries."""
 
 import dataclasses
 import os
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from keras_inception.exporting.report import ExportReport
 
 MINUTES = 8.2
-SHOWN = 12
+SHOWN = 12  # test images, at most one per class
 
 
 def run(
@@ -29,14 +29,15 @@ def run(
 ) -> "ExportReport":
     """Train GoogLeNet on the pictograms, export and verify every variant, and classify with an exported file.
 
-    Writes into the folder `output`: ``pictograms/``, ``run/``, ``exported/``, ``predictions.png`` and ``report.json``,
-    which is the report of `keras_inception.export` with the seconds of the whole. A run that is there already goes
-    on, or if it is complete is exported again.
+    Writes ``pictograms/``, ``run/``, ``exported/``, ``predictions.png`` and ``report.json``, which is the report of
+    `keras_inception.export` with the seconds of the whole demo. An existing run is resumed, or exported again if it is
+    complete.
 
     Args:
-        minutes: of training, by the clock, at most.
-        say: is told each step.
-        progress: called with (what, done, in all) while the files are made and verified.
+        output: the folder to write into.
+        minutes: time budget for training.
+        say: called with a line of text at each step.
+        progress: called with (step, done, in all) while the files are made and verified.
 
     Returns:
         The report.
@@ -51,7 +52,7 @@ def run(
     say(f"Unpacked the pictograms: {pictures}")
     training_began = time.monotonic()
     if (output / "run").exists():
-        say(f"Going on with {output / 'run'}; to begin anew, remove {output}")
+        say(f"Resuming {output / 'run'}; to start over, remove {output}")
         trained = train(None, output / "run", resume=True)
     else:
         trained = train(pictures, output / "run", recipe=RECIPES["small"].replace(minutes=minutes))
@@ -71,14 +72,14 @@ def run(
         if "path" in row:
             row["path"] = str((output / "exported" / row["path"]).resolve())
     drawn = _classify(output, report, datasets.open_folder(pictures).test)
-    say(f"Classified test pictures by the exported file: {drawn}")
+    say(f"Classified test images with the smallest exported file: {drawn}")
     report = dataclasses.replace(report, seconds=round(time.monotonic() - began, 1))
     files.write_json(output / "report.json", report.to_dict())
     return report
 
 
 def _classify(output: Path, report: "ExportReport", test: "Examples") -> Path:
-    """Draw what the smallest exported file says of a dozen test pictures, one or none from a class."""
+    """Draw the smallest exported file's predictions for up to a dozen test images, each of another class."""
     from keras_inception import figures
     from keras_inception.tflite.classifier import TFLiteClassifier
 
@@ -87,8 +88,8 @@ def _classify(output: Path, report: "ExportReport", test: "Examples") -> Path:
     chosen = np.random.default_rng(0).permutation(len(test))
     first_of_class = {test.labels[index]: index for index in reversed(chosen)}
     shown = list(first_of_class.values())[:SHOWN]
-    pictures = np.stack([classifier.preprocessing.fit(test.read(index)) for index in shown])
+    images = np.stack([classifier.preprocessing.fit(test.read(index)) for index in shown])
     path = output / "predictions.png"
     truth = [int(test.labels[index]) for index in shown]
-    figures.prediction_picture(pictures, classifier.predict(pictures), classifier.labels, truth, path)
+    figures.prediction_picture(images, classifier.predict(images), classifier.labels, truth, path)
     return path

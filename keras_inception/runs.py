@@ -1,15 +1,16 @@
-"""The run directory: what training writes and everything else reads.
+"""The run directory, which training writes and everything else reads.
 
-``model.keras`` (best weights), ``labels.txt``, ``preprocessing.json``, ``recipe.json``, ``data.json`` (where the
-pictures lie and how they were split), ``metrics.csv``, ``checkpoints/``; ``left_out.csv`` (path, reason) if there are
-files that could not be used; and if asked for TensorBoard's ``logs/``.
+It holds ``model.keras`` (the best weights), ``labels.txt``, ``preprocessing.json``, ``recipe.json``, ``data.json``
+(where the images are and how they were split), ``metrics.csv`` and ``checkpoints/``; also ``left_out.csv`` (path,
+reason) if some files could not be used, and TensorBoard's ``logs/`` if the recipe asks for them.
 """
 
+import csv
 import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import filelock
 
@@ -28,6 +29,12 @@ LEFT_OUT, LOGS, LOCK = "left_out.csv", "logs", ".lock"
 class Run:
     """An existing run directory.
 
+    Example::
+
+        run = Run("run")
+        print(run)  # run: googlenet, 19 classes, 30 epochs, best val_top1 52.1 % (epoch 30)
+        model = run.model()
+
     Raises:
         ValueError: `path` is not a run directory.
     """
@@ -38,71 +45,109 @@ class Run:
         object.__setattr__(self, "path", Path(self.path))
         if not self.path.is_dir():
             raise ValueError(
-                f"{self.path} is not a run directory: {'it is a file' if self.path.exists() else 'it is not there'}"
+                f"{self.path} is not a run directory: {'it is a file' if self.path.exists() else 'it does not exist'}"
             )
         missing = [name for name in (LABELS, PREPROCESSING, RECIPE, DATA) if not (self.path / name).is_file()]
         if missing:
             raise ValueError(f"{self.path} is not a run directory: it has no {', '.join(missing)}")
 
+    def __str__(self) -> str:
+        network = files.read_json(self.path / RECIPE).get("network", "googlenet")
+        metrics = self.metrics
+        parts = [f"{self.path}: {network}", f"{len(self.labels)} classes", f"{len(metrics)} epochs"]
+        if validated := [row for row in metrics if "val_top1" in row]:
+            best = max(validated, key=lambda row: (row["val_top1"], row["epoch"]))  # the later of equals is kept
+            parts.append(f"best val_top1 {best['val_top1']:.1%} (epoch {best['epoch']})")
+        return ", ".join(parts)
+
     @property
     def labels(self) -> tuple[str, ...]:
+        """The class names, in the order of the network's outputs."""
         return files.read_labels(self.path / LABELS)
 
     @property
     def preprocessing(self) -> Preprocessing:
+        """The preprocessing of the network's input."""
         return Preprocessing.named(str(self.path / PREPROCESSING))
 
     @property
     def data(self) -> dict:
-        """The arguments of `keras_inception.datasets.open_data` that training was given."""
-        known = files.read_json(self.path / DATA)
-        return {key: value for key, value in known.items() if key not in ("fingerprint", "command")}
+        """The arguments of `keras_inception.datasets.open_data` that the training used."""
+        recorded = files.read_json(self.path / DATA)
+        return {key: value for key, value in recorded.items() if key not in ("fingerprint", "command")}
 
     @property
     def command(self) -> str:
-        """By which it was begun: ``train`` or ``compress``."""
+        """The command that created the run: ``train`` or ``compress``."""
         return files.read_json(self.path / DATA).get("command", "train")
 
     @property
     def fingerprint(self) -> dict[str, str]:
-        """Of the splits that training has seen, by which it notices that they have changed."""
+        """Hashes of the training and validation images by split, which reveal that they have changed."""
         return files.read_json(self.path / DATA).get("fingerprint", {})
 
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The rows of ``metrics.csv`` as numbers, one per finished epoch, without its empty cells."""
+        if not (self.path / METRICS).is_file():
+            return []
+        try:
+            with open(self.path / METRICS, newline="", encoding="utf-8") as file:
+                rows = [{name: float(text) for name, text in row.items() if text} for row in csv.DictReader(file)]
+            return [{**row, "epoch": int(row["epoch"])} for row in rows]
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(f"{self.path / METRICS} must be a table of numbers by epoch") from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the run's settings and metrics as JSON types.
+
+        The keys are ``path``, ``command``, ``labels``, ``preprocessing``, ``data``, ``recipe`` and ``metrics``.
+        """
+        return {
+            "path": str(self.path),
+            "command": self.command,
+            "labels": list(self.labels),
+            "preprocessing": files.read_json(self.path / PREPROCESSING),
+            "data": self.data,
+            "recipe": files.read_json(self.path / RECIPE),
+            "metrics": self.metrics,
+        }
+
     def check_trained(self) -> None:
-        """Raise ValueError if training has not finished an epoch yet."""
+        """Raise ValueError if the training has not finished an epoch yet."""
         if not (self.path / MODEL).is_file():
-            raise ValueError(f"{self.path} has no {MODEL} yet: no epoch of its training has ended")
+            raise ValueError(f"{self.path} has no {MODEL} yet: its training has not finished an epoch")
 
     def model(self) -> "keras.Model":
-        """The trained network; ValueError if training has not finished an epoch yet."""
+        """Load the trained network; ValueError if the training has not finished an epoch yet."""
         self.check_trained()
         return load(self.path / MODEL)
 
 
 def locked(path: Path) -> AbstractContextManager:
-    """The right to write into a run, taken until it is let go; a killed process lets go of it too.
+    """Lock a run for writing until the returned context ends, and remove what a killed process left half-written.
 
-    What that one was writing is removed.
+    The lock of a killed process is released too.
 
     Raises:
-        BlockingIOError: another process has it.
+        BlockingIOError: another process holds the lock.
     """
     try:
         taken = filelock.FileLock(path / LOCK, timeout=0).acquire()
     except filelock.Timeout:
-        raise BlockingIOError(f"{path} is being trained by another process: wait for its end, or end it") from None
+        raise BlockingIOError(f"{path} is being trained by another process: wait for it, or stop it") from None
     files.remove_unfinished(path)
     return taken
 
 
 def load(path: str | os.PathLike) -> "keras.Model":
-    """Open a run directory's network, or any ``.keras`` file, in a process that has imported nothing else.
+    """Load the network of a run directory, or any ``.keras`` file, with the package's layers registered.
 
-    Code that a file brings along is never run: Keras' safe mode stays on.
+    Code inside a file is never run: Keras' safe mode stays on.
 
     Raises:
-        ValueError: not a run directory and not a Keras file.
-        FileNotFoundError: there is nothing at `path`.
+        ValueError: `path` is neither a run directory nor a Keras file.
+        FileNotFoundError: `path` does not exist.
     """
     path = Path(path)
     if not path.exists():
@@ -115,7 +160,7 @@ def load(path: str | os.PathLike) -> "keras.Model":
 
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises whatever the broken part of the file happens to raise
+    except Exception as error:  # a damaged file can make Keras raise anything
         raise ValueError(
             f"{path} is not a Keras file that can be opened: {' '.join(str(error).split())[:300]}"
         ) from None

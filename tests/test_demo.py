@@ -1,4 +1,4 @@
-"""The demo: the whole line, on fewer and smaller pictures; and by `make soak` the real one."""
+"""Tests of the demo: every step on fewer and smaller images, and with `make soak` the real one."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from keras_inception.runs import Run
 
 @pytest.fixture
 def quick(pictures, monkeypatch):
-    """The demo's steps on the coloured pictures, with a network that learns them in seconds."""
+    """Run the demo on the colored images, with a network that learns them in seconds."""
     recipe = training.RECIPES["small"].replace(
         network="network_in_network",
         options={"form": "cifar"},
@@ -30,7 +30,7 @@ def quick(pictures, monkeypatch):
     monkeypatch.setattr(datasets, "pictograms", lambda directory: pictures)
 
 
-def test_the_whole_line(quick, tmp_path, monkeypatch):
+def test_every_step(quick, tmp_path, monkeypatch):
     said = []
     report = demo.run(tmp_path, minutes=30, say=said.append)
     assert report == json.loads((tmp_path / "report.json").read_text())
@@ -44,7 +44,7 @@ def test_the_whole_line(quick, tmp_path, monkeypatch):
         assert picture.width > 600
     assert any("predictions.png" in line for line in said)
 
-    # Called again it goes on with what is there.
+    # Called again, it resumes the run.
     exported = []
     monkeypatch.setattr(keras_inception, "export", lambda *args, **options: exported.append(options) or report)
     before = (tmp_path / "run" / "model.keras").read_bytes()
@@ -54,7 +54,7 @@ def test_the_whole_line(quick, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_real_one_reaches_half(tmp_path):
+def test_the_real_demo_reaches_half(tmp_path):
     report = demo.run(tmp_path)
     assert report["top1"] >= 0.5
     assert report["seconds"] < 15 * 60

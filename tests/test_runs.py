@@ -1,13 +1,17 @@
+"""Tests of run directories and of `load`."""
+
+import json
+
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
 from keras_inception import LocalResponseNormalization, Preprocessing, load
-from keras_inception.runs import DATA, LABELS, MODEL, PREPROCESSING, RECIPE, Run
+from keras_inception.runs import DATA, LABELS, METRICS, MODEL, PREPROCESSING, RECIPE, Run
 from keras_inception.utils import files
 
-PICTURE = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32)
+IMAGES = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32)
 
 
 @pytest.fixture
@@ -19,7 +23,7 @@ def model():
 
 @pytest.fixture
 def run(tmp_path):
-    """A run whose training has not finished an epoch."""
+    """Return a run whose training has not finished an epoch."""
     files.write_labels(tmp_path / LABELS, ["cat", "dog"])
     Preprocessing(size=(8, 8)).save(tmp_path / PREPROCESSING)
     files.write_json(tmp_path / RECIPE, {})
@@ -27,14 +31,41 @@ def run(tmp_path):
     return Run(tmp_path)
 
 
-def test_a_run_tells_what_training_wrote(run):
+def test_a_run_reads_what_training_wrote(run):
     assert run.labels == ("cat", "dog")
     assert run.preprocessing == Preprocessing(size=(8, 8))
     assert run.data == {"source": "pictures"}
 
 
+def test_a_run_prints_its_network_and_its_best_epoch(run):
+    files.write_json(run.path / RECIPE, {"network": "resnet34"})
+    assert str(run) == f"{run.path}: resnet34, 2 classes, 0 epochs"
+    rows = [{"epoch": 1, "val_top1": 0.5}, {"epoch": 2}, {"epoch": 3, "val_top1": 0.5}, {"epoch": 4, "val_top1": 0.25}]
+    files.write_csv(run.path / METRICS, rows)
+    assert str(run) == f"{run.path}: resnet34, 2 classes, 4 epochs, best val_top1 50.0% (epoch 3)"
+
+
+def test_a_run_as_a_dictionary_survives_json(run):
+    files.write_csv(run.path / METRICS, [{"epoch": 1, "loss": 2.5}, {"epoch": 2, "loss": 2.0, "val_top1": 0.25}])
+    report = run.to_dict()
+    assert json.loads(json.dumps(report)) == report
+    assert report["path"] == str(run.path)
+    assert report["command"] == "train"
+    assert report["labels"] == ["cat", "dog"]
+    assert report["preprocessing"]["size"] == [8, 8]
+    assert report["data"] == {"source": "pictures"}
+    assert report["metrics"] == [{"epoch": 1, "loss": 2.5}, {"epoch": 2, "loss": 2.0, "val_top1": 0.25}]
+
+
+@pytest.mark.parametrize("damaged", ["epoch,loss\n1,abc\n", "loss\n1\n", "epoch,loss\n1,2,3\n"])
+def test_damaged_metrics_of_a_run_are_named(run, damaged):
+    (run.path / METRICS).write_text(damaged)
+    with pytest.raises(ValueError, match=rf"{METRICS} must be a table of numbers by epoch"):
+        _ = run.metrics
+
+
 @pytest.mark.parametrize("missing", [LABELS, PREPROCESSING, RECIPE, DATA])
-def test_a_folder_that_is_no_run_is_named_with_what_it_lacks(run, missing):
+def test_a_folder_that_is_no_run_is_named_with_its_missing_files(run, missing):
     (run.path / missing).unlink()
     with pytest.raises(ValueError, match=rf"{run.path} is not a run directory: it has no {missing}$"):
         Run(run.path)
@@ -42,20 +73,20 @@ def test_a_folder_that_is_no_run_is_named_with_what_it_lacks(run, missing):
         load(run.path)
 
 
-def test_a_run_without_a_network_says_so(run):
-    with pytest.raises(ValueError, match=rf"{run.path} has no {MODEL} yet: no epoch of its training has ended"):
+def test_a_run_without_a_network_is_named(run):
+    with pytest.raises(ValueError, match=rf"{run.path} has no {MODEL} yet: its training has not finished an epoch"):
         load(run.path)
 
 
 @pytest.mark.parametrize("as_type", [str, lambda path: path])
 def test_load_opens_a_run_and_its_file(run, model, as_type):
     model.save(run.path / MODEL)
-    want = model(PICTURE)
-    np.testing.assert_array_equal(load(as_type(run.path))(PICTURE), want)
-    np.testing.assert_array_equal(load(as_type(run.path / MODEL))(PICTURE), want)
+    want = model(IMAGES)
+    np.testing.assert_array_equal(load(as_type(run.path))(IMAGES), want)
+    np.testing.assert_array_equal(load(as_type(run.path / MODEL))(IMAGES), want)
 
 
-def test_load_of_nothing_is_an_os_error(tmp_path):
+def test_load_of_a_missing_path_is_a_file_not_found_error(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no run directory or \.keras file at .*nowhere"):
         load(tmp_path / "nowhere")
 

@@ -25,7 +25,7 @@ from keras_inception.tflite.benchmark import benchmark
 from keras_inception.tflite.operations import gzip_mb, sparsity
 from keras_inception.training import Recipe, train
 from keras_inception.training.building import resized
-from keras_inception.training.method import Continued
+from keras_inception.training.methods import Continued
 from keras_inception.utils import files
 from keras_inception.utils.progress import Progress, counted, silent
 from keras_inception.utils.suggestions import did_you_mean

@@ -18,9 +18,9 @@ from keras_inception.models.inference import inference_model
 from keras_inception.training.building import make_variables
 from keras_inception.training.distribution import Distribution
 from keras_inception.training.fused import adam_terms, apply_adam
-from keras_inception.training.method import Continued
+from keras_inception.training.methods import Continued
 from keras_inception.training.recipe import Recipe
-from keras_inception.training.schedules import Plan, Span, learning_rate, once_per_graph
+from keras_inception.training.schedules import Phase, Plan, learning_rate, once_per_graph
 
 PRUNABLE = (tf_keras.layers.Conv2D, tf_keras.layers.Dense)
 BATCH = 16
@@ -49,7 +49,7 @@ class Finetuning(Continued):
         raise ValueError("none of its checkpoints can be used: begin another run")
 
     def compile(
-        self, trainee: tf_keras.Model, recipe: Recipe, span: Span, plan: Plan, steps: int, distribution: Distribution
+        self, trainee: tf_keras.Model, recipe: Recipe, span: Phase, plan: Plan, steps: int, distribution: Distribution
     ) -> None:
         heads = [name for name in trainee.output if name != "predictions"] if isinstance(trainee.output, dict) else []
         loss = partial(tf_keras.losses.CategoricalCrossentropy, label_smoothing=recipe.label_smoothing)
@@ -119,7 +119,7 @@ class Pruning(Finetuning):
         return tf_keras.models.clone_model(model, clone_function=pruned)  # of the very layers, weights and all
 
     def compile(
-        self, trainee: tf_keras.Model, recipe: Recipe, span: Span, plan: Plan, steps: int, distribution: Distribution
+        self, trainee: tf_keras.Model, recipe: Recipe, span: Phase, plan: Plan, steps: int, distribution: Distribution
     ) -> None:
         if isinstance(self.schedule, Gradually):
             self.schedule.steps = plan.steps(span, steps)

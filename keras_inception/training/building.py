@@ -1,4 +1,4 @@
-"""From a recipe to the network that is trained, compiled."""
+"""Build and compile the network that a recipe trains."""
 
 import inspect
 from collections.abc import Callable
@@ -14,24 +14,24 @@ from keras_inception.graph import walk
 from keras_inception.preprocessing import DEFAULT, Preprocessing
 from keras_inception.training.distribution import ALONE, Distribution
 from keras_inception.training.recipe import Recipe
-from keras_inception.training.schedules import Plan, Span, learning_rate
+from keras_inception.training.schedules import Phase, Plan, learning_rate
 from keras_inception.utils.suggestions import did_you_mean
 
-# Arguments of the networks that follow from fields of the recipe, or that training has no use for.
-SET = {
+# Arguments of the networks that recipe fields set or that training does not use.
+RESERVED = {
     *("include_top", "weights", "input_tensor", "input_shape", "pooling", "classes", "classifier_activation"),
     *("auxiliary", "dropout", "skip_mismatch", "name"),
 }
 
 
 def resolved(recipe: Recipe) -> Recipe:
-    """The recipe with its options checked, and what follows from the network and this machine filled in.
+    """Check the recipe's options and fill in those that depend on the network and on this machine.
 
     Raises:
         ValueError: the network has no such option.
     """
     factory = registry.factory(recipe.network)
-    known = [name for name in inspect.signature(factory).parameters if name not in SET]
+    known = [name for name in inspect.signature(factory).parameters if name not in RESERVED]
     for name in recipe.options:
         if name not in known:
             allowed = ", ".join(known) or "none"
@@ -44,7 +44,7 @@ def resolved(recipe: Recipe) -> Recipe:
 
 
 def preprocessing(recipe: Recipe, network: keras.Model) -> Preprocessing:
-    """What a recipe's network is fed with: what its weights were trained on, else -1 to 1."""
+    """Return the input preprocessing: that of the recipe's weights, or a range of -1 to 1 without weights."""
     size = (recipe.size, recipe.size)
     if recipe.weights is None:
         return DEFAULT.replace(size=size, crop=recipe.crop)
@@ -52,7 +52,7 @@ def preprocessing(recipe: Recipe, network: keras.Model) -> Preprocessing:
 
 
 def build(recipe: Recipe, classes: int, size: int, precision: str) -> keras.Model:
-    """The recipe's network for pictures of `size` pixels a side, under a mixed precision policy."""
+    """Return the recipe's network for images of `size` × `size` pixels, built under a mixed precision policy."""
     arguments = {
         "input_shape": (size, size, 3),
         "classes": classes,
@@ -72,13 +72,13 @@ def build(recipe: Recipe, classes: int, size: int, precision: str) -> keras.Mode
 
 
 def trainee(recipe: Recipe, classes: int, distribution: Distribution = ALONE) -> keras.Model:
-    """The network as it is trained: at the size of the training's pictures, by the fastest kernels."""
+    """Return the recipe's network to train: at the training size, with the fastest kernels."""
     model = build(recipe, classes, recipe.training_size or recipe.size, recipe.precision)
     return _fast(model, distribution)
 
 
 def trainee_of(network: keras.Model, recipe: Recipe, distribution: Distribution = ALONE) -> keras.Model:
-    """The same of a network that is there already, weights included: dense layers and outputs stay in float32."""
+    """Return a copy of a network to train, with its weights; dense layers and outputs stay in float32."""
     exact = {step.operation.name for step in walk(network).steps if set(step.outputs) & set(network.outputs)}
 
     def copied(layer: keras.Layer) -> keras.Layer:
@@ -93,7 +93,7 @@ def trainee_of(network: keras.Model, recipe: Recipe, distribution: Distribution 
 
 
 def resized(network: keras.Model, size: int, copied: Callable | None = None) -> keras.Model:
-    """A copy of a functional network, without its weights, for pictures of `size` pixels a side."""
+    """Return a copy of a functional network, without its weights, for images of `size` × `size` pixels."""
     image = keras.Input((size, size, 3), name=network.inputs[0].name)
     return keras.models.clone_model(network, input_tensors=image, clone_function=copied)
 
@@ -107,18 +107,18 @@ def _fast(model: keras.Model, distribution: Distribution) -> keras.Model:
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> None:
-    """Give `target` the weights of `source`, a network of the same recipe."""
+    """Copy the weights of `source` to `target`, a network of the same recipe; ValueError if shapes differ."""
     shapes = [[weight.shape for weight in model.weights] for model in (source, target)]
     if shapes[0] != shapes[1]:
         raise ValueError(
-            "`training_size` must give the auxiliary heads maps of the same size as `size` does. "
+            "`training_size` must give the auxiliary heads feature maps of the same size as `size` does. "
             f"Received: training_size={target.input_shape[1]}, size={source.input_shape[1]}"
         )
     target.set_weights(source.get_weights())
 
 
 def compile_for(
-    model: keras.Model, recipe: Recipe, span: Span, plan: Plan, steps: int, distribution: Distribution = ALONE
+    model: keras.Model, recipe: Recipe, span: Phase, plan: Plan, steps: int, distribution: Distribution = ALONE
 ) -> None:
     """Compile a network for a span of epochs of so many steps, with a new optimizer."""
     heads = [name for name in model.output if name != "predictions"] if isinstance(model.output, dict) else []
@@ -141,9 +141,9 @@ def compile_for(
 
 
 def make_variables(model: Any) -> None:
-    """Make the variables of a compiled model's optimizer, losses and metrics, of Keras 3 or of tf_keras.
+    """Create the variables of a compiled model's optimizer, losses and metrics, in Keras 3 or tf_keras.
 
-    Left to the first step they are made while it is traced, and TensorFlow traces it a second time.
+    If the first step created them during tracing, TensorFlow would trace it a second time.
     """
     model.optimizer.build(model.trainable_variables)
     outputs = tf.nest.map_structure(lambda output: tf.zeros([1, *output.shape[1:]]), model.output)
@@ -153,7 +153,7 @@ def make_variables(model: Any) -> None:
 
 
 def optimizer(
-    recipe: Recipe, span: Span, plan: Plan, steps: int, distribution: Distribution = ALONE
+    recipe: Recipe, span: Phase, plan: Plan, steps: int, distribution: Distribution = ALONE
 ) -> keras.optimizers.Optimizer:
     """The recipe's optimizer for a span of epochs of so many steps."""
     total = (span.last - span.first) * steps / recipe.accumulate  # changes of the weights
@@ -189,22 +189,22 @@ def _optimizer(
 
 
 def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
-    """(classes,): what a picture of each counts, so that all classes count the same and the mean is 1."""
+    """Return the weight of an image by class, (classes,): all classes count the same, and the mean over images is 1."""
     return len(labels) / (classes * np.maximum(np.bincount(labels, minlength=classes), 1))
 
 
-def _xla(asked: str) -> bool | str:
+def _xla(requested: str) -> bool | str:
     if keras.backend.backend() != "tensorflow":
         return "auto"
-    if asked == "auto":
+    if requested == "auto":
         return "auto" if tf.config.list_physical_devices("GPU") else False
-    return asked == "on"
+    return requested == "on"
 
 
-def _precision(asked: str) -> str:
-    """The policy that "auto" stands for: bfloat16 if TensorFlow's processor multiplies matrices of it, else float32."""
-    if asked != "auto":
-        return asked
+def _precision(requested: str) -> str:
+    """Resolve "auto": mixed_bfloat16 if TensorFlow's CPU multiplies bfloat16 matrices natively, else float32."""
+    if requested != "auto":
+        return requested
     if keras.backend.backend() != "tensorflow":
         return "float32"
     try:

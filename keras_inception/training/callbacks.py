@@ -1,4 +1,4 @@
-"""Callbacks of `model.fit`: what is kept at the end of an epoch, and when a training ends."""
+"""Callbacks of `model.fit`: save a run after each epoch, seed the dropout, lower the learning rate, stop on NaN."""
 
 import csv
 import math
@@ -11,33 +11,33 @@ import keras
 import numpy as np
 
 from keras_inception.runs import METRICS, MODEL
-from keras_inception.training import checkpoints
+from keras_inception.training import epoch_checkpoints
 from keras_inception.training.recipe import Recipe
 from keras_inception.training.schedules import Plan, plateaus
 from keras_inception.utils import files
 
-BEST = "val_top1"
+MONITOR = "val_top1"  # decides which network is the best
 
 
-class DropoutSeeds(keras.callbacks.Callback):
-    """Draws the dropout of an epoch from the run's seed and the epoch alone: Keras' checkpoints leave its state out."""
+class SeedDropout(keras.callbacks.Callback):
+    """Seed the dropout of each epoch from the run's seed and the epoch; Keras' checkpoints omit the generators."""
 
     def __init__(self, seed: int):
         super().__init__()
         self.seed = seed
 
     def on_epoch_begin(self, epoch, logs=None):
-        generators = (getattr(layer, "seed_generator", None) for layer in self.model.layers)  # none at a rate of 0
+        generators = (getattr(layer, "seed_generator", None) for layer in self.model.layers)  # None at a rate of 0
         for place, generator in enumerate(filter(None, generators)):
             state = np.random.default_rng([self.seed, epoch, place]).integers(2**32, size=2, dtype=np.uint32)
             generator.state.assign(state)
 
 
-class Divergence(keras.callbacks.Callback):
-    """Ends the training, before anything of it is kept, once the loss or a weight is not a number.
+class RaiseOnNonFinite(keras.callbacks.Callback):
+    """Stop the training, before the epoch is saved, once the loss or a weight is not finite.
 
     Raises:
-        FloatingPointError: as said.
+        FloatingPointError: the loss after a step, or a weight at the end of an epoch, is not finite.
     """
 
     def __init__(self, run: Path):
@@ -55,28 +55,35 @@ class Divergence(keras.callbacks.Callback):
         for variable in self.model.trainable_variables:
             if not np.isfinite(variable.numpy()).all():
                 name = getattr(variable, "path", variable.name)
-                self._stop(f"{name} is not a number any more after the last step of epoch {epoch + 1}")
+                self._stop(f"{name} is not finite after the last step of epoch {epoch + 1}")
 
-    def _stop(self, what: str):
-        raise diverged(what, self.run, self.epoch)
+    def _stop(self, problem: str):
+        raise diverged(problem, self.run, self.epoch)
 
 
-def diverged(what: str, run: Path, epoch: int) -> FloatingPointError:
-    """The error that a training has come to nothing after so many good epochs."""
+def diverged(problem: str, run: Path, epoch: int) -> FloatingPointError:
+    """Return the error of a training that diverged after `epoch` good epochs."""
     hint = "Begin another run with a lower learning_rate, a clip_norm, or precision=float32"
-    return FloatingPointError(f"{what}; {kept_so_far(run, epoch)}. {hint}")
+    return FloatingPointError(f"{problem}; {kept_so_far(run, epoch)}. {hint}")
 
 
 def kept_so_far(run: Path, epoch: int) -> str:
-    """What a run has after so many epochs."""
-    return f"{run} keeps the weights of epoch {epoch}" if epoch else f"{run} keeps none yet"
+    """Return a message about what a run has saved after `epoch` epochs."""
+    return f"{run} keeps the weights of epoch {epoch}" if epoch else f"{run} has no weights yet"
 
 
-class Plateau(keras.callbacks.Callback):
-    """Lowers a constant learning rate each time that the validation has not got better for some epochs."""
+class ReduceRateOnPlateau(keras.callbacks.Callback):
+    """Lower a constant learning rate each time the validation accuracy has not risen for `recipe.decay_epochs` epochs.
+
+    Unlike Keras' ReduceLROnPlateau it derives the rate from the metrics of all epochs done, so that it can resume.
+
+    Args:
+        recipe: gives the decay and its patience.
+        highest: the initial learning rate.
+        rows: the metrics of the epochs done, to which `RunCheckpoint` appends.
+    """
 
     def __init__(self, recipe: Recipe, highest: float, rows: Sequence[dict]):
-        """`rows` are the metrics of the epochs done, which go on growing."""
         super().__init__()
         self.recipe = recipe
         self.highest = highest
@@ -87,12 +94,22 @@ class Plateau(keras.callbacks.Callback):
         self.model.optimizer.learning_rate = self.highest * self.recipe.decay**lowered
 
 
-class Keeper(keras.callbacks.Callback):
-    """Keeps, at the end of an epoch: the metrics, the best network so far, and all it takes to go on from here.
+class RunCheckpoint(keras.callbacks.Callback):
+    """Save the metrics, the best network so far and the training's state at the end of each epoch.
 
-    ``metrics.csv`` has a row an epoch. ``model.keras`` holds the averaged weights that did best on the validation
-    pictures. ``checkpoints/epoch-N.weights.h5`` holds the state after N epochs, the optimizer's too; it is written
-    last, so that a run killed at any moment goes on from where all three agree.
+    ``metrics.csv`` has a row per epoch. ``model.keras`` has the averaged weights with the best validation accuracy.
+    ``checkpoints/epoch-N.weights.h5`` has the state after N epochs, including the optimizer's. The checkpoint is
+    written last: a run killed at any moment resumes from the last epoch for which all three files agree.
+
+    Every worker of several measures the network, since all of them act on the result; only one writes.
+
+    Args:
+        run: the run directory.
+        kept: makes the network to save from the model in training.
+        validate: measures that network; may raise FloatingPointError.
+        plan: how many epochs there will be.
+        rows: the metrics of the epochs done, to which each epoch appends.
+        writes: whether this process writes the files.
     """
 
     def __init__(
@@ -105,12 +122,6 @@ class Keeper(keras.callbacks.Callback):
         *,
         writes: bool = True,
     ):
-        """`kept` makes of what is trained what is saved, `validate` measures it, `rows` are those of the epochs done.
-
-        What is measured may be a FloatingPointError.
-
-        Of several workers all measure, since what follows from it concerns all, and one writes.
-        """
         super().__init__()
         self.run = run
         self.kept = kept
@@ -121,7 +132,7 @@ class Keeper(keras.callbacks.Callback):
 
     @property
     def is_complete(self) -> bool:
-        """Whether the training has come to its end, planned or early."""
+        """Whether the training has ended, as planned or early."""
         done = len(self.rows)
         patience = self.plan.recipe.early_stopping
         return done >= self.plan.epochs or bool(patience and plateaus(_accuracies(self.rows), patience))
@@ -131,17 +142,17 @@ class Keeper(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         try:
-            self._keep(epoch, logs)
-        except ConnectionError:  # of another worker
+            self._save(epoch, logs)
+        except ConnectionError:  # an OSError, but about another worker
             raise
         except OSError as error:
-            kept = f"{self.run} keeps all until epoch {epoch}" if epoch else f"{self.run} keeps nothing yet"
-            what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-            raise OSError(f"{what}. {kept}: make room, then resume") from error
+            kept = f"{self.run} keeps everything until epoch {epoch}" if epoch else f"{self.run} has no epoch yet"
+            problem = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            raise OSError(f"{problem}. {kept}: free some space, then resume") from error
         if self.is_complete:
             self.model.stop_training = True
 
-    def _keep(self, epoch, logs):
+    def _save(self, epoch, logs):
         row = {"epoch": epoch + 1, **logs, "learning_rate": float(self.model.optimizer.learning_rate)}
         self.plan.add(time.monotonic() - self.began)
         if (epoch + 1) % self.plan.recipe.validate_every == 0 or epoch + 1 >= self.plan.epochs:
@@ -151,7 +162,7 @@ class Keeper(keras.callbacks.Callback):
             except FloatingPointError as error:
                 raise diverged(f"{error} after epoch {epoch + 1}", self.run, epoch) from None
             row |= {f"val_{name}": value for name, value in measured.items()}
-            if row[BEST] >= max((accuracy for _, accuracy in _accuracies(self.rows)), default=0.0) and self.writes:
+            if row[MONITOR] >= max((accuracy for _, accuracy in _accuracies(self.rows)), default=0.0) and self.writes:
                 with files.replacing(self.run / MODEL) as beside:
                     network.save(beside)
             logs.update({name: value for name, value in row.items() if name != "epoch"})
@@ -160,11 +171,11 @@ class Keeper(keras.callbacks.Callback):
         self.rows.append({**row, "seconds": round(seconds, 3)})
         if self.writes:
             files.write_csv(self.run / METRICS, self.rows)
-            checkpoints.save(self.model, self.run, epoch + 1)
+            epoch_checkpoints.save(self.model, self.run, epoch + 1)
 
 
 def averaged_weights(model: keras.Model) -> list:
-    """The weights of a model in training, those that train replaced by the optimizer's moving average of them."""
+    """Return a model's weights with the trainable ones replaced by the optimizer's moving averages."""
     own = [variable.numpy() for variable in model.trainable_variables]
     model.optimizer.finalize_variable_values(model.trainable_variables)
     weights = model.get_weights()
@@ -174,7 +185,7 @@ def averaged_weights(model: keras.Model) -> list:
 
 
 def read_rows(path: Path, epochs: int) -> list[dict]:
-    """The first so many rows of ``metrics.csv``; ValueError naming it if it is not one."""
+    """Return the first `epochs` rows of a ``metrics.csv``; ValueError naming the file if it is not one."""
     if not epochs:
         return []
     with open(path, newline="", encoding="utf-8") as file:
@@ -185,5 +196,5 @@ def read_rows(path: Path, epochs: int) -> list[dict]:
 
 
 def _accuracies(rows: Sequence[dict]) -> list[tuple[int, float]]:
-    """Epoch and the validation's top-1, of the epochs that looked."""
-    return [(int(row["epoch"]), float(row[BEST])) for row in rows if row.get(BEST, "") != ""]
+    """Return (epoch, validation accuracy) of the epochs that were validated."""
+    return [(int(row["epoch"]), float(row[MONITOR])) for row in rows if row.get(MONITOR, "") != ""]

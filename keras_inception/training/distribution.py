@@ -1,4 +1,4 @@
-"""What the steps of a training are spread over."""
+"""Distribute the steps of a training over devices or machines."""
 
 import importlib.util
 import os
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from keras_inception.training.workers import Meeting, find_team
+from keras_inception.training.workers import Rendezvous, find_cluster
 from keras_inception.utils.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 BACKENDS = {"mirrored": "tensorflow", "multiworker": "jax"}
-# Seconds. JAX ends a worker when another one has not been heard of for so long, and waits so long for others to end.
-HEARTBEAT, SHUTDOWN = 60, 10
+# Seconds after which JAX ends a worker because another one is silent, and that it waits for the others to end.
+HEARTBEAT_TIMEOUT, SHUTDOWN_TIMEOUT = 60, 10
 
 
 class Distribution(AbstractContextManager):
-    """One device of one machine: nothing is spread. Others override what differs.
+    """Train on one device of one machine. Subclasses override what differs.
 
     Attributes:
         is_chief: whether this process writes the run directory.
         is_replicated: whether there are several copies of the network, whose batch norms see the whole batch.
-        part: (r, n) if this process feeds the rows r::n of each batch.
+        part: (r, n) if this process feeds rows r::n of each batch.
     """
 
     is_chief: bool = True
@@ -40,22 +40,22 @@ class Distribution(AbstractContextManager):
         pass
 
     def check(self, recipe: "Recipe") -> None:
-        """Raise ValueError if a recipe cannot be spread so."""
+        """Raise ValueError if a recipe cannot be trained with this distribution."""
 
     def scope(self) -> AbstractContextManager:
-        """In which the network is made and compiled."""
+        """Return the context in which to build and compile the network."""
         return nullcontext()
 
     def fit(self, model: "keras.Model", batches: "tf.data.Dataset", *, callbacks: Sequence = (), **arguments) -> None:
-        """`model.fit` with the batches, or this process's part of them."""
+        """Call `model.fit` with the batches, or with this process's part of them."""
         model.fit(batches, callbacks=list(callbacks), **arguments)
 
-    def once(self, action: Callable[[], T]) -> T | None:
-        """Do something in the chief alone; the others wait until it is done."""
+    def on_chief(self, action: Callable[[], T]) -> T | None:
+        """Run `action` on the chief alone and return its result there, None elsewhere; the others wait for it."""
         return action()
 
-    def agree(self, value: T) -> T:
-        """The chief's value, one of JSON's, for all workers; each waits for the others."""
+    def broadcast(self, value: T) -> T:
+        """Return the chief's `value`, of JSON types, on every worker once all have called this."""
         return value
 
 
@@ -63,7 +63,7 @@ ALONE = Distribution()
 
 
 class Mirrored(Distribution):
-    """All GPUs of this machine, each with a copy of the network and a part of each batch (tf.distribute).
+    """Train on all GPUs of this machine, each with a copy of the network and part of each batch (tf.distribute).
 
     Raises:
         ValueError: there are fewer than two devices, or Keras does not run on TensorFlow.
@@ -77,7 +77,7 @@ class Mirrored(Distribution):
 
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
         if len(devices) < 2:
-            raise ValueError(f"`distribute` as mirrored needs two GPUs or more. Received: {len(devices)} device")
+            raise ValueError(f"`distribute` as mirrored needs at least two GPUs. Received: {len(devices)} device")
         self.strategy = tf.distribute.MirroredStrategy([device.name for device in devices])
 
     def check(self, recipe: "Recipe") -> None:
@@ -88,22 +88,22 @@ class Mirrored(Distribution):
 
 
 class MultiWorker(Distribution):
-    """Many machines, with a copy of the network on each of their devices and a part of each batch (Keras on JAX).
+    """Train on several machines, each device with a copy of the network and part of each batch (Keras on JAX).
 
-    Every worker runs the same program and sees the pictures and the run directory under the same paths. Worker 0, the
-    chief, alone writes, and its recipe is everybody's. A worker that is lost ends the others; all started again resume
-    at the last checkpoint. Where pictures of a batch are mixed, they are with those of the same worker.
+    Every worker runs the same program and sees the images and the run directory at the same paths. Only worker 0, the
+    chief, writes, and all workers use its recipe. If a worker is lost the others end; started again together, they
+    resume from the last checkpoint. MixUp and CutMix mix images of the same worker only.
 
-    To be used as a context manager, at whose end the workers wait for each other.
+    Use it as a context manager: at its end the workers wait for each other.
 
     Args:
-        workers, worker_id: as in `keras_inception.training.workers.find_team`.
-        timeout: seconds to wait for the other workers to be started.
+        workers: as in `keras_inception.training.workers.find_cluster`.
+        worker_id: as in `find_cluster`.
+        timeout: seconds to wait for the other workers to start.
 
     Raises:
-        ValueError: an argument is not as it should be, Keras does not run on JAX, or the workers' devices differ in
-            number.
-        OSError: a worker has not come in time, or worker 0 cannot listen on its address.
+        ValueError: an argument is invalid, Keras does not run on JAX, or the workers differ in their number of devices.
+        OSError: a worker did not connect in time, or worker 0 cannot listen on its address.
     """
 
     is_replicated = True
@@ -112,36 +112,37 @@ class MultiWorker(Distribution):
         self, workers: str | Sequence[str] | None = None, worker_id: int | None = None, *, timeout: float = 300.0
     ):
         prepare("multiworker")
-        team = find_team(workers, worker_id)
-        count = len(team.addresses)
-        self.is_chief = team.worker_id == 0
-        self.part = team.worker_id, count
+        cluster = find_cluster(workers, worker_id)
+        count = len(cluster.addresses)
+        self.is_chief = cluster.worker_id == 0
+        self.part = cluster.worker_id, count
         import jax
         import keras
         import tensorflow as tf
 
-        tf.config.set_visible_devices([], "GPU")  # it reads the pictures; GPUs are JAX's
-        self.meeting = Meeting(team, timeout)
+        tf.config.set_visible_devices([], "GPU")  # TensorFlow only reads the images; the GPUs are JAX's
+        self.rendezvous = Rendezvous(cluster, timeout)
         jax.distributed.initialize(
-            team.addresses[0],
+            cluster.addresses[0],
             count,
-            team.worker_id,
+            cluster.worker_id,
             cluster_detection_method="deactivate",
-            coordinator_bind_address=team.addresses[0],
-            heartbeat_timeout_seconds=HEARTBEAT,
-            shutdown_timeout_seconds=SHUTDOWN,
+            coordinator_bind_address=cluster.addresses[0],
+            heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT,
+            shutdown_timeout_seconds=SHUTDOWN_TIMEOUT,
         )
         self.replicas = jax.device_count()
         if self.replicas != jax.local_device_count() * count:
             raise ValueError(
-                f"each worker must have as many devices, {self.replicas} in all. Received: {jax.local_device_count()}"
+                f"each worker must have the same number of devices, {self.replicas} in all. "
+                f"Received: {jax.local_device_count()}"
             )
         self.data_parallel = keras.distribution.DataParallel(auto_shard_dataset=False)
 
     def __exit__(self, kind, error, traceback) -> None:
         if error is None:
-            self.meeting.agree()
-        self.meeting.close()
+            self.rendezvous.barrier()
+        self.rendezvous.close()
         if error is None:
             import jax
 
@@ -151,41 +152,44 @@ class MultiWorker(Distribution):
         _check_divisible(recipe, self.replicas)
         if recipe.minutes is not None:
             raise ValueError(
-                "`minutes` cannot be had with `distribute` as multiworker, whose schedule is compiled: set `epochs`. "
+                "`minutes` cannot be used with `distribute` as multiworker, whose schedule is compiled: set `epochs`. "
                 f"Received: minutes={recipe.minutes}"
             )
         if recipe.xla == "off":
-            raise ValueError("`xla` cannot be off with `distribute` as multiworker: JAX always compiles by it")
+            raise ValueError("`xla` cannot be off with `distribute` as multiworker: JAX always compiles with XLA")
 
     @contextmanager
     def scope(self) -> Iterator[None]:
-        """As for all; what fails in it because a worker is gone is a ConnectionError that says so."""
+        """Return the context in which to build, compile and train; a failure due to a lost worker names the worker.
+
+        Raises:
+            ConnectionError: a worker was lost.
+        """
         try:
             with self.data_parallel.scope():
                 yield
-        except (RuntimeError, ValueError) as error:  # as which JAX's collective operations fail
-            if reason := self.meeting.explain():
+        except (RuntimeError, ValueError) as error:  # what JAX's collective operations raise
+            if reason := self.rendezvous.explain_failure():
                 raise ConnectionError(f"{reason}. Here: {' '.join(str(error).split())[:200]}") from error
             raise
 
     def fit(self, model: "keras.Model", batches: "tf.data.Dataset", *, callbacks: Sequence = (), **arguments) -> None:
-        # Between epochs the chief does what the others do not: what it makes there, and saving makes variables, must
-        # not be everybody's.
-        around = [_setting(None), *callbacks, _setting(self.data_parallel)]
+        # Between epochs only the chief creates variables, by saving for example; they must not be distributed.
+        around = [_set_distribution(None), *callbacks, _set_distribution(self.data_parallel)]
         with self.scope():
             model.fit(batches, callbacks=around, **arguments)
 
-    def once(self, action: Callable[[], T]) -> T | None:
+    def on_chief(self, action: Callable[[], T]) -> T | None:
         result = action() if self.is_chief else None
-        self.meeting.agree()
+        self.rendezvous.barrier()
         return result
 
-    def agree(self, value: Any) -> Any:
-        return self.meeting.agree(value)
+    def broadcast(self, value: Any) -> Any:
+        return self.rendezvous.broadcast(value)
 
 
-def _setting(distribution: "keras.distribution.Distribution | None") -> "keras.callbacks.Callback":
-    """Sets Keras' distribution for the callbacks after it."""
+def _set_distribution(distribution: "keras.distribution.Distribution | None") -> "keras.callbacks.Callback":
+    """Return a callback that sets Keras' distribution before the callbacks that follow it."""
     import keras
 
     def set_it(*_) -> None:
@@ -196,13 +200,13 @@ def _setting(distribution: "keras.distribution.Distribution | None") -> "keras.c
 
 
 def prepare(name: str | None) -> None:
-    """Choose Keras' backend for a way to spread a training, best before Keras is imported.
+    """Choose Keras' backend for a distribution. Call it before Keras is imported.
 
     Args:
         name: as in `open_distribution`.
 
     Raises:
-        ValueError: there is no such way, what it takes is not installed, or Keras runs on another backend.
+        ValueError: there is no such distribution, its backend is not installed, or Keras already runs on another one.
     """
     if name is None:
         return
@@ -211,7 +215,7 @@ def prepare(name: str | None) -> None:
         raise ValueError(f"`distribute` must be one of {allowed}.{did_you_mean(name, BACKENDS)} Received: {name!r}")
     backend = BACKENDS[name]
     if importlib.util.find_spec(backend) is None:
-        raise ValueError(f"`distribute` as {name} takes {backend}: install keras-inception[{name}]")
+        raise ValueError(f"`distribute` as {name} needs {backend}: install keras-inception[{name}]")
     if "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = backend
         return
@@ -231,14 +235,17 @@ def open_distribution(
     worker_id: int | None = None,
     timeout: float = 300.0,
 ) -> Distribution:
-    """What a training is spread over, to be used as a context manager.
+    """Return a distribution by its name, to be used as a context manager.
 
     Args:
-        name: None for one device, ``"mirrored"`` for the GPUs of this machine, ``"multiworker"`` for many machines.
-        workers, worker_id, timeout: as in `MultiWorker`.
+        name: None for one device, ``"mirrored"`` for the GPUs of this machine, ``"multiworker"`` for several machines.
+        workers: as in `MultiWorker`.
+        worker_id: as in `MultiWorker`.
+        timeout: as in `MultiWorker`.
 
     Raises:
-        ValueError, OSError: as in `Mirrored` and `MultiWorker`.
+        ValueError: as in `Mirrored` and `MultiWorker`.
+        OSError: as in `MultiWorker`.
     """
     if name != "multiworker" and not (workers is None and worker_id is None):
         raise ValueError(

@@ -1,8 +1,9 @@
-"""Convolution, batch norm and AdamW by TensorFlow's faster kernels, for training speed.
+"""Train faster with TensorFlow's fused kernels for convolution, batch norm and AdamW.
 
-Keras 3 spells batch norm and AdamW out in a dozen small operations each, every one a pass over memory. On a CPU these
-are a good part of GoogLeNet's training step, and of the time that goes into building its graph. Of the rest, half is
-the gradient of the kernels in bfloat16, for which TensorFlow's CPU kernel takes two to nine times a matrix product.
+Keras 3 builds batch norm and AdamW from a dozen small operations each, and each of them passes over memory. On a CPU
+they take a good part of GoogLeNet's training step, and of the time to build its graph. Half of the rest is the gradient
+of the convolution kernels in bfloat16, for which TensorFlow's CPU kernel takes two to nine times as long as a matrix
+product.
 """
 
 from collections.abc import Sequence
@@ -12,10 +13,10 @@ import tensorflow as tf
 
 
 class FusedBatchNormalization(keras.layers.BatchNormalization):
-    """Keras' batch norm, trained by TensorFlow's fused kernel.
+    """Train Keras' batch norm with TensorFlow's fused kernel.
 
-    The weights and the inference are Keras' own. The one difference is that the kernel takes the moving variance from
-    the unbiased estimate.
+    Weights and inference are those of Keras. The one difference: the kernel updates the moving variance with the
+    unbiased estimate.
     """
 
     def call(self, inputs, training=None, mask=None):
@@ -34,10 +35,10 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 
 
 class FusedConv2D(keras.layers.Conv2D):
-    """Keras' convolution, in bfloat16 as matrix products where that is faster.
+    """Compute Keras' convolution in bfloat16 as matrix products where that is faster.
 
-    That is so for 1×1 kernels; and of larger ones for the gradient of the kernel, on maps so small that to copy them
-    once for each of the kernel's places costs little.
+    It is faster for 1×1 kernels. For larger kernels only the gradient of the kernel is, on feature maps so small that
+    copying them once per kernel position costs little.
     """
 
     def convolution_op(self, inputs, kernel):
@@ -64,7 +65,7 @@ SMALL_MAP, MANY_CHANNELS = 8, 64  # measured on an x86 processor with AMX, batch
 
 
 def pointwise(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """Convolution of a 1×1 kernel: (batch, h, w, c) and (1, 1, c, d) -> (batch, h, w, d)."""
+    """Convolve with a 1×1 kernel: (batch, h, w, c), (1, 1, c, d) -> (batch, h, w, d)."""
     channels, filters = kernel.shape[2:]
     product = tf.matmul(tf.reshape(x, (-1, channels)), tf.reshape(kernel, (channels, filters)))
     return tf.reshape(product, tf.concat([tf.shape(x)[:3], [filters]], 0))
@@ -72,9 +73,9 @@ def pointwise(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
 
 @tf.custom_gradient
 def convolution(x: tf.Tensor, kernel: tf.Tensor):
-    """Convolution of stride 1, padded to the same size: (batch, h, w, c), kernel (i, j, c, d) -> (batch, h, w, d).
+    """Convolve with stride 1 and same padding: (batch, h, w, c), kernel (i, j, c, d) -> (batch, h, w, d).
 
-    i and j are odd.
+    The kernel's sides i and j must be odd.
     """
     same = {"strides": [1, 1, 1, 1], "padding": "SAME"}
 
@@ -86,7 +87,13 @@ def convolution(x: tf.Tensor, kernel: tf.Tensor):
 
 
 def kernel_gradient(x: tf.Tensor, upstream: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
-    """Gradient of `convolution` to its kernel of that shape: one matrix product for each of the kernel's places."""
+    """Return the gradient of `convolution` with respect to its kernel: one matrix product per kernel position.
+
+    Args:
+        x: the input, (batch, h, w, c).
+        upstream: the gradient of the output, (batch, h, w, d).
+        shape: the kernel's, (i, j, c, d).
+    """
     rows, columns, channels, filters = shape
     size = tf.shape(x)
     height, width = size[1], size[2]
@@ -101,12 +108,13 @@ def kernel_gradient(x: tf.Tensor, upstream: tf.Tensor, shape: Sequence[int]) -> 
 
 
 def fuse(model: keras.Model, *, synchronized: bool = False) -> keras.Model:
-    """Make a functional model's plain convolutions and batch norms the fused ones, in place, and return it.
+    """Turn a functional model's plain convolutions and batch norms into fused ones, in place, and return the model.
 
-    The fused classes add no state, so that each layer only changes its class; a copy of the model would take seconds.
+    The fused classes add no state, so each layer just changes its class; copying the model would take seconds.
 
     Args:
-        synchronized: the batch norms stay Keras' own and take the statistics of all replicas' pictures together.
+        model: the functional model.
+        synchronized: keep Keras' own batch norms and let them take statistics over all replicas' images.
     """
     for layer in model.layers:
         if type(layer) is keras.layers.Conv2D:
@@ -124,18 +132,20 @@ def _is_plain(layer: keras.layers.BatchNormalization) -> bool:
 
 
 class FusedAdamW(keras.optimizers.AdamW):
-    """Keras' AdamW, the same figures and the same state, by TensorFlow's fused kernel.
+    """Run Keras' AdamW with TensorFlow's fused kernel; the update and the state are the same.
 
     Args:
-        average_every: the average of the weights is brought up to date after so many steps, by as many steps' worth,
-            which costs that much less; a slow average does not see the difference.
+        *args: those of Keras' AdamW.
+        average_every: steps between two updates of the weights' moving average, each of which moves it as far as that
+            many steps would. It costs less, and for a slow average the difference is negligible.
+        **kwargs: those of Keras' AdamW.
     """
 
     def __init__(self, *args, average_every: int = 1, **kwargs):
         super().__init__(*args, **kwargs)
         self.average_every = average_every
 
-    # What all weights share is calculated once, which makes the graph smaller and quicker to build.
+    # Terms that all weights share are computed once, for a smaller graph that is built faster.
     def _apply_weight_decay(self, variables: Sequence[keras.Variable]) -> None:
         decay, rate = tf.constant(self.weight_decay, "float32"), tf.cast(self.learning_rate, "float32")
         for variable in variables:
@@ -166,7 +176,10 @@ class FusedAdamW(keras.optimizers.AdamW):
 
 
 def adam_terms(optimizer, learning_rate) -> dict[str, tf.Tensor]:
-    """What all weights share in a step of Adam, of Keras 3 or of tf_keras, by the names of `apply_adam`'s kernel."""
+    """Return the terms of an Adam step that all weights share, by the argument names of `apply_adam`'s kernel.
+
+    The optimizer may be of Keras 3 or of tf_keras.
+    """
     step = tf.cast(optimizer.iterations + 1, "float32")
     return {
         "beta1_power": optimizer.beta_1**step,
@@ -179,7 +192,7 @@ def adam_terms(optimizer, learning_rate) -> dict[str, tf.Tensor]:
 
 
 def apply_adam(variable: tf.Tensor, m: tf.Tensor, v: tf.Tensor, gradient: tf.Tensor, shared: dict) -> None:
-    """One step of Adam for one weight, given the handles of the variables and `adam_terms`."""
+    """Apply one Adam step to one weight, given the handles of its variables and the result of `adam_terms`."""
     tf.raw_ops.ResourceApplyAdam(var=variable, m=m, v=v, grad=tf.cast(gradient, "float32"), **shared)
 
 

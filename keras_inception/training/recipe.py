@@ -1,4 +1,4 @@
-"""`Recipe`: everything that decides how a network is trained, as data."""
+"""`Recipe`: every setting of a training, as data."""
 
 import dataclasses
 import importlib.util
@@ -49,56 +49,63 @@ RANGES = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train a network on labelled pictures.
+    """The settings of a training on labeled images.
+
+    Example::
+
+        recipe = Recipe(network="resnet34", epochs=90, optimizer="sgd", learning_rate=0.1)
+        recipe = RECIPES["small"].replace(minutes=20)
 
     Attributes:
-        about: what it reaches, in what time and by which command.
-        network: a name that `keras_inception.create` knows.
-        options: arguments of the network's own, ``{"stem_stride": 4}`` of GoogLeNet's, say. Where it can be had and is
-            not mentioned, ``normalization`` is ``"batch_norm"``.
-        weights: to start from: ``"imagenet"`` or a file, as the networks' argument; None starts from random ones.
-        size: side of the network's input, in pixels.
-        training_size: side of the pictures in training; 0 is `size`. Random crops make things look larger than they
-            will in use, so that training on somewhat smaller pictures is both faster and better (1906.06423).
-        auxiliary: train with the auxiliary heads, if the network has some, their losses weighted by
-            `auxiliary_weight` (0.3 in 1409.4842).
-        dropout: rate before the classifier; None is the network's own.
-        crop: share of a picture's centre that is looked at outside training, as in `Preprocessing`.
-        epochs: passes over the training pictures; the most there will be, if `minutes` is given.
-        minutes: of training, by the clock. The schedule then ends after as many epochs as fit in.
-        batch_size: pictures in a step, on all devices together.
-        accumulate: steps whose gradients are averaged before the weights are changed once.
+        about: what the recipe reaches, in what time and with which command.
+        network: a name that `keras_inception.create` accepts.
+        options: the network's own arguments, such as ``{"stem_stride": 4}`` for GoogLeNet. ``normalization`` defaults
+            to ``"batch_norm"`` for networks that have it.
+        weights: the initial weights: ``"imagenet"`` or a file, as the networks' argument. None: random ones.
+        size: side of the network's input in pixels.
+        training_size: side of the training images in pixels; 0 means `size`. Random crops make objects look larger
+            than in use, so training on somewhat smaller images is both faster and better (1906.06423).
+        auxiliary: train with the auxiliary heads, if the network has any.
+        auxiliary_weight: weight of their losses (0.3 in 1409.4842).
+        dropout: dropout rate before the classifier. None: the network's default.
+        crop: fraction of an image's center that is used outside training, as in `Preprocessing`.
+        epochs: passes over the training images, or their maximum if `minutes` is given.
+        minutes: time budget by the clock. The schedule then ends after as many epochs as fit.
+        batch_size: images per step, over all devices.
+        accumulate: steps whose gradients are averaged into one weight update.
         optimizer: Keras' ``"adamw"``, ``"sgd"`` or ``"rmsprop"``.
-        momentum: of SGD and RMSProp.
-        nesterov: SGD looks ahead by the momentum.
-        rho: what RMSProp keeps of the average of squared gradients at each step.
-        epsilon: added by RMSProp and AdamW to what they divide by; None is Keras' 1e-7.
-        learning_rate: the highest.
-        schedule: the learning rate by epochs: ``"constant"``; ``"cosine"`` down to zero; ``"exponential"``, times
-            `decay` after every `decay_epochs`; ``"steps"``, times `decay` after each of `milestones`; or ``"plateau"``,
-            times `decay` once the validation's top-1 has not risen for `decay_epochs`.
-        milestones: epochs, rising.
-        warmup_epochs: in which the learning rate of a cosine rises from zero; half of `epochs` at most.
-        weight_decay: as Keras has it, apart from the gradient: a step takes ``learning_rate * weight_decay`` off each
-            weight. A penalty λ in the loss, as the papers have it, is that of λ / (1 - momentum).
-        clip_norm: longest that all gradients together may be; 0 is no limit.
-        ema: momentum of the average of the weights that is evaluated and saved (Polyak's), which spans a tenth of the
-            steps of all `epochs` at most; 0 keeps none.
-        label_smoothing: share of the target spread over all classes (1512.00567, section 7).
-        class_weights: pictures of rare classes count more, by the inverse of their share.
-        freeze_epochs: in the first of which only classifier and heads are trained, at `learning_rate`, and after which
-            the whole network is, at `thaw_learning_rate`.
-        thaw_learning_rate: 0 is a tenth of `learning_rate`.
-        early_stopping: the training ends when the validation's top-1 has not risen for so many epochs; 0 is never.
-        validate_every: epochs between two looks at the validation pictures; the last epoch always looks.
-        augmentation: of the training pictures.
-        precision: Keras' mixed precision policy; ``"auto"`` is bfloat16 where the processor multiplies it natively.
-        xla: compile by XLA; ``"auto"`` does on a GPU, for on a CPU it is several times slower.
-        tensorboard: log for TensorBoard, into the run's ``logs``; takes the extra ``tensorboard``.
-        seed: of the weights, the order, the augmentation and the dropout.
+        momentum: momentum of SGD and RMSProp.
+        nesterov: use Nesterov momentum in SGD.
+        rho: decay of RMSProp's average of squared gradients.
+        epsilon: added to the denominator of RMSProp and AdamW. None: Keras' 1e-7.
+        learning_rate: the highest learning rate.
+        schedule: the learning rate over the epochs: ``"constant"``; ``"cosine"`` down to zero; ``"exponential"``,
+            multiplied by `decay` every `decay_epochs`; ``"steps"``, multiplied by `decay` after each of `milestones`;
+            or ``"plateau"``, multiplied by `decay` when the validation top-1 has not risen for `decay_epochs`.
+        warmup_epochs: epochs in which a cosine schedule rises from zero; at most half of `epochs`.
+        decay: factor of the schedules that lower the learning rate in steps.
+        decay_epochs: epochs between two such steps.
+        milestones: epochs in ascending order, for ``"steps"``.
+        weight_decay: decoupled from the gradient, as in Keras: a step subtracts ``learning_rate * weight_decay`` times
+            the weight. A penalty λ in the loss, as in the papers, corresponds to λ / (1 - momentum).
+        clip_norm: largest global norm of the gradients; 0 means no limit.
+        ema: momentum of the moving average of the weights that is evaluated and saved (Polyak averaging), which spans
+            at most a tenth of the steps of all `epochs`; 0 keeps no average.
+        label_smoothing: fraction of the target that is spread over all classes (1512.00567, section 7).
+        class_weights: weight images by the inverse frequency of their class.
+        freeze_epochs: initial epochs that train only the classifier and the auxiliary heads, at `learning_rate`. The
+            epochs after them train the whole network at `thaw_learning_rate`.
+        thaw_learning_rate: the highest learning rate after `freeze_epochs`; 0 means a tenth of `learning_rate`.
+        early_stopping: epochs without a rise of the validation top-1 after which the training ends; 0 means never.
+        validate_every: epochs between two validations; the last epoch is always validated.
+        augmentation: augmentation of the training images.
+        precision: Keras' mixed precision policy. ``"auto"``: bfloat16 where the processor multiplies it natively.
+        xla: compile with XLA. ``"auto"``: on GPUs only, since it is several times slower on a CPU.
+        tensorboard: write TensorBoard logs to the run's ``logs``; needs the extra ``tensorboard``.
+        seed: seed of the weights, the order, the augmentation and the dropout.
 
     Raises:
-        ValueError: a field is of the wrong type or out of its range.
+        ValueError: a field has the wrong type or is out of range.
     """
 
     about: str = ""
@@ -157,29 +164,33 @@ class Recipe:
                     f"`{name}` must be one of {allowed}.{did_you_mean(value, choices)} Received: {name}={value!r}"
                 )
         if 0 < self.training_size < RANGES["size"][0]:
-            raise ValueError(f"`training_size` must be 0, or 8 and more. Received: {self.training_size}")
+            raise ValueError(f"`training_size` must be 0, or at least 8. Received: {self.training_size}")
         milestones = self.milestones if isinstance(self.milestones, (list, tuple)) else [None]
         are_numbers = all(isinstance(each, (int, float)) and each > 0 for each in milestones)
         if not are_numbers or list(milestones) != sorted(set(milestones)):
-            raise ValueError(f"`milestones` must be epochs, rising. Received: milestones={self.milestones!r}")
+            raise ValueError(
+                f"`milestones` must be epochs in ascending order. Received: milestones={self.milestones!r}"
+            )
         if (self.schedule == "steps") != bool(self.milestones):
             raise ValueError(
-                "`milestones` belong to the schedule 'steps', and it needs some. "
+                "`milestones` belong to the schedule 'steps', which needs at least one. "
                 f"Received: schedule={self.schedule!r}, milestones={self.milestones}"
             )
         if not isinstance(self.options, Mapping):
-            raise ValueError(f"`options` must be arguments of the network by name. Received: options={self.options!r}")
+            raise ValueError(
+                f"`options` must be a mapping of the network's arguments. Received: options={self.options!r}"
+            )
         if not isinstance(self.augmentation, Augmentation):
             raise ValueError(
-                f"`augmentation` must be an Augmentation, or its fields one by one. Received: {self.augmentation!r}"
+                f"`augmentation` must be an Augmentation, or be set field by field. Received: {self.augmentation!r}"
             )
         object.__setattr__(self, "milestones", tuple(map(float, milestones)))
         object.__setattr__(self, "network", resolve(self.network))
 
     def replace(self, **changes) -> "Recipe":
-        """A copy with other values for the named fields.
+        """Return a copy with new values for the named fields.
 
-        A `network` of another family does not keep the `options`, and another `size` not the `training_size`.
+        A `network` of another family resets `options`, and another `size` resets `training_size`.
         """
         if family(resolve(changes.get("network", self.network))) != family(self.network):
             changes = {"options": {}, **changes}
@@ -188,13 +199,13 @@ class Recipe:
         return dataclasses.replace(self, **changes)
 
     def override(self, assignments: Mapping[str, str]) -> "Recipe":
-        """A copy with fields given as text, as a command line has them.
+        """Return a copy with fields set from text, as on a command line.
 
         Args:
-            assignments: field to value, ``{"epochs": "90", "options.stem_stride": "4", "augmentation.area": "0.5,1"}``
+            assignments: value by field: ``{"epochs": "90", "options.stem_stride": "4", "augmentation.area": "0.5,1"}``.
 
         Raises:
-            ValueError: there is no such field, or it does not take the value.
+            ValueError: there is no such field, or it does not accept the value.
         """
         if "network" in assignments:
             rest = {place: text for place, text in assignments.items() if place != "network"}
@@ -215,20 +226,20 @@ class Recipe:
         return self.replace(**changes)
 
     def to_dict(self) -> dict:
-        """The fields, as JSON can hold them."""
+        """Return the fields as JSON types."""
         return dataclasses.asdict(self)
 
     def check_installed(self) -> None:
-        """Raise ValueError if what the recipe takes is not installed."""
+        """Raise ValueError if a package that the recipe needs is not installed."""
         if self.tensorboard and importlib.util.find_spec("tensorboard") is None:
-            raise ValueError("`tensorboard` takes TensorBoard: install keras-inception[tensorboard]")
+            raise ValueError("`tensorboard` needs TensorBoard: install keras-inception[tensorboard]")
 
     @classmethod
     def from_dict(cls, values: Mapping) -> "Recipe":
-        """The inverse of `to_dict`; fields that are not there have their defaults.
+        """Return the recipe of a dictionary as `to_dict` makes it; missing fields take their defaults.
 
         Raises:
-            ValueError: an unknown field, or a value that it does not take.
+            ValueError: a field is unknown, or does not accept its value.
         """
         if not isinstance(values, Mapping):
             raise ValueError(f"a recipe is an object of fields. Received: {values!r:.200}")
@@ -239,11 +250,12 @@ class Recipe:
         return cls(**changes)
 
     def save(self, path: str | os.PathLike) -> None:
+        """Write the recipe to a JSON file."""
         files.write_json(path, self.to_dict())
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Recipe":
-        """The recipe in a JSON file; ValueError naming the file if it is not one."""
+        """Read a recipe from a JSON file; ValueError naming the file if it is not one."""
         try:
             return cls.from_dict(files.read_json(path))
         except ValueError as error:
@@ -273,11 +285,11 @@ def _check_known(names) -> None:
     for name in names:
         if name not in FIELDS:
             hint = did_you_mean(str(name), FIELDS)
-            raise ValueError(f"there is no field {name!r} in a recipe.{hint} Its fields are {', '.join(FIELDS)}")
+            raise ValueError(f"a recipe has no field {name!r}.{hint} Its fields are {', '.join(FIELDS)}")
 
 
 def _value(text: str, name: str = ""):
-    """What a text on the command line stands for: JSON, numbers by commas, or the text as it is."""
+    """Parse a value from the command line: JSON, comma-separated numbers, or else the text itself."""
     if text.lower() in ("none", "null"):
         return None
     if name == "milestones":

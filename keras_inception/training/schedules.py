@@ -1,4 +1,4 @@
-"""What the learning rate is at which step, and how long a training goes on."""
+"""Learning rate schedules, phases, and the number of epochs that a time budget allows."""
 
 import statistics
 import weakref
@@ -13,8 +13,15 @@ T = TypeVar("T")
 Rate: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
 
 
-class Span(NamedTuple):
-    """Epochs `first` to `last` - 1 of a training, the body frozen or not, and the highest learning rate in them."""
+class Phase(NamedTuple):
+    """Epochs `first` to `last` - 1 of a training, which share an optimizer.
+
+    Attributes:
+        first: first epoch, from 0.
+        last: epoch at which the phase ends, exclusive.
+        frozen: whether only the classifier and the auxiliary heads are trained.
+        learning_rate: the highest learning rate of the phase.
+    """
 
     first: int
     last: int
@@ -23,14 +30,17 @@ class Span(NamedTuple):
 
 
 class Plan:
-    """How many epochs there will be. With a budget of minutes that is planned anew after each.
+    """Plan the number of epochs. With a budget in minutes it is planned anew after each epoch.
+
+    Args:
+        recipe: gives the epochs and the minutes.
+        seconds: duration of each epoch done.
 
     Attributes:
-        epochs: in all.
+        epochs: the number of epochs in all.
     """
 
     def __init__(self, recipe: Recipe, seconds: Sequence[float] = ()):
-        """`seconds` are those that each epoch so far has taken."""
         self.recipe = recipe
         self.seconds = list(seconds)
         self.epochs = recipe.epochs
@@ -38,17 +48,20 @@ class Plan:
         self._plan()
 
     def add(self, seconds: float) -> None:
-        """Take note of an epoch's time."""
+        """Record the duration of an epoch and plan the rest anew."""
         self.seconds.append(seconds)
         self._plan()
         for variable, steps in self._ends:
             variable.assign(steps())
 
-    def steps(self, span: Span, each: int, *, after: int = 0) -> float | keras.Variable:
-        """The steps of a span, so many an epoch, from one step on to the end; it changes as the plan does."""
+    def steps(self, phase: Phase, each: int, *, after: int = 0) -> float | keras.Variable:
+        """Return the number of steps in a phase of `each` steps per epoch, without the first `after` of them.
+
+        With a budget in minutes it is a variable that follows the plan.
+        """
 
         def steps() -> float:
-            return float(max(1, (min(span.last, self.epochs) - span.first) * each - after))
+            return float(max(1, (min(phase.last, self.epochs) - phase.first) * each - after))
 
         if self.recipe.minutes is None:
             return steps()
@@ -64,9 +77,9 @@ class Plan:
         self.epochs = min(self.recipe.epochs, len(self.seconds) + max(0, int(left / an_epoch)))
 
 
-def spans(recipe: Recipe) -> list[Span]:
-    """The parts of a training that have an optimizer of their own."""
-    whole = Span(0, recipe.epochs, frozen=False, learning_rate=recipe.learning_rate)
+def phases(recipe: Recipe) -> list[Phase]:
+    """Return the phases of a training: one, or two if the recipe first freezes the body."""
+    whole = Phase(0, recipe.epochs, frozen=False, learning_rate=recipe.learning_rate)
     if not recipe.freeze_epochs:
         return [whole]
     thawed = recipe.thaw_learning_rate or recipe.learning_rate / 10
@@ -78,9 +91,9 @@ def spans(recipe: Recipe) -> list[Span]:
 
 
 def once_per_graph(function: Callable[..., T]) -> Callable[..., T]:
-    """Return a function that adds its operations to a TensorFlow graph once, and from then on gives the same tensors.
+    """Wrap a function to add its operations to a TensorFlow graph once and return the same tensors from then on.
 
-    Optimizers ask for what all weights share, such as the learning rate, once for each of them.
+    Optimizers ask for values that all weights share, such as the learning rate, once per weight.
     """
     last: tuple[Callable[[], object], T | None] = (lambda: None, None)
 
@@ -99,7 +112,7 @@ def once_per_graph(function: Callable[..., T]) -> Callable[..., T]:
 
 
 class OncePerGraph(keras.optimizers.schedules.LearningRateSchedule):
-    """A schedule of which each graph has the operations once."""
+    """Wrap a schedule to add its operations to each graph only once."""
 
     def __init__(self, schedule: keras.optimizers.schedules.LearningRateSchedule):
         self.schedule = schedule
@@ -112,34 +125,46 @@ class OncePerGraph(keras.optimizers.schedules.LearningRateSchedule):
         return {"schedule": keras.saving.serialize_keras_object(self.schedule)}
 
 
-def learning_rate(recipe: Recipe, span: Span, plan: Plan, steps: int) -> Rate:
-    """The learning rate by the step, so many an epoch, accumulated or not, as Keras' optimizers take it."""
-    rate = _learning_rate(recipe, span, plan, steps)
+def learning_rate(recipe: Recipe, phase: Phase, plan: Plan, steps: int) -> Rate:
+    """Return a phase's learning rate as Keras' optimizers take it: a number, or a schedule.
+
+    Args:
+        recipe: gives the schedule.
+        phase: the epochs that it is for.
+        plan: how many epochs there will be.
+        steps: batches per epoch, whether or not gradients are accumulated.
+    """
+    rate = _learning_rate(recipe, phase, plan, steps)
     return rate if isinstance(rate, float) or keras.backend.backend() != "tensorflow" else OncePerGraph(rate)
 
 
-def _learning_rate(recipe: Recipe, span: Span, plan: Plan, steps: int) -> Rate:
+def _learning_rate(recipe: Recipe, phase: Phase, plan: Plan, steps: int) -> Rate:
     schedules = keras.optimizers.schedules
-    highest = float(span.learning_rate)  # Keras would calculate in whole numbers if it were one
+    highest = float(phase.learning_rate)  # given an integer, Keras would compute in integers
     if recipe.schedule == "cosine":
-        warmup = int(max(0.0, min(recipe.warmup_epochs, recipe.epochs / 2) - span.first) * steps)
-        end = plan.steps(span, steps, after=warmup)
+        warmup = int(max(0.0, min(recipe.warmup_epochs, recipe.epochs / 2) - phase.first) * steps)
+        end = plan.steps(phase, steps, after=warmup)
         if not warmup:
             return schedules.CosineDecay(highest, end)
         return schedules.CosineDecay(highest / warmup, end, warmup_target=highest, warmup_steps=warmup)
     if recipe.schedule == "exponential":
         return schedules.ExponentialDecay(highest, recipe.decay_epochs * steps, recipe.decay, staircase=True)
     if recipe.schedule == "steps":
-        ahead = [milestone for milestone in recipe.milestones if milestone > span.first]
+        ahead = [milestone for milestone in recipe.milestones if milestone > phase.first]
         passed = len(recipe.milestones) - len(ahead)
         values = [highest * recipe.decay ** (passed + place) for place in range(len(ahead) + 1)]
-        boundaries = [round((each - span.first) * steps) for each in ahead]
+        boundaries = [round((each - phase.first) * steps) for each in ahead]
         return schedules.PiecewiseConstantDecay(boundaries, values) if ahead else values[0]
     return highest
 
 
 def plateaus(accuracies: Iterable[tuple[int, float]], patience: float) -> int:
-    """How often no better accuracy was seen for so many epochs, given (epoch, accuracy) in order."""
+    """Count the plateaus: how often `patience` epochs passed without a better accuracy.
+
+    Args:
+        accuracies: (epoch, accuracy) in order.
+        patience: epochs without improvement that make a plateau.
+    """
     best, since, count = -1.0, 0, 0
     for epoch, accuracy in accuracies:
         if accuracy > best:

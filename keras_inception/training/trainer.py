@@ -1,14 +1,14 @@
-"""`train`: from labelled pictures to a run directory, by `model.fit`."""
+"""Train a network on labeled images with `model.fit` and keep everything in a run directory."""
 
 import functools
 import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -21,22 +21,29 @@ from keras_inception.datasets.splits import left_out
 from keras_inception.evaluation import metrics as evaluation
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.runs import CHECKPOINTS, DATA, LABELS, LEFT_OUT, LOGS, METRICS, PREPROCESSING, RECIPE, Run, locked
-from keras_inception.training import building, checkpoints
-from keras_inception.training.callbacks import Divergence, DropoutSeeds, Keeper, Plateau, kept_so_far, read_rows
+from keras_inception.training import building, epoch_checkpoints
+from keras_inception.training.callbacks import (
+    RaiseOnNonFinite,
+    ReduceRateOnPlateau,
+    RunCheckpoint,
+    SeedDropout,
+    kept_so_far,
+    read_rows,
+)
 from keras_inception.training.distribution import ALONE, Distribution
-from keras_inception.training.method import AS_IT_IS, Method
+from keras_inception.training.methods import DIRECT, Method
 from keras_inception.training.recipe import Recipe
-from keras_inception.training.schedules import Plan, Span, spans
+from keras_inception.training.schedules import Phase, Plan, phases
 from keras_inception.utils import files
 
 log = logging.getLogger(__name__)
 
-BATCHES = 2**62  # minus the run's seed: of what is done to whole batches, apart from what is done to pictures
+BATCH_SEED_OFFSET = 2**62  # minus the run's seed: keeps batch-level augmentation seeds apart from per-image seeds
 
 
 @contextmanager
 def _deterministic() -> Iterator[None]:
-    """In which sums do not depend on which thread is done first; after it they may again, for others' sake."""
+    """Enable TensorFlow's op determinism inside the block and restore the setting afterwards."""
     before = config.is_op_determinism_enabled()
     config.enable_op_determinism()
     try:
@@ -47,7 +54,7 @@ def _deterministic() -> Iterator[None]:
 
 
 @_deterministic()
-@tf.autograph.experimental.do_not_convert  # which takes seconds, for control flow that is not there
+@tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds and there is no control flow to convert
 def train(
     pictures: str | os.PathLike | None,
     output: str | os.PathLike,
@@ -58,289 +65,293 @@ def train(
     split_seed: int | None = None,
     strict: bool = False,
     distribution: Distribution = ALONE,
-    method: Method = AS_IT_IS,
+    method: Method = DIRECT,
     verbose: int | str = "auto",
     on_scan: Callable[[int, int], None] | None = None,
 ) -> Run:
-    """Train a network on labelled pictures and keep everything in a run directory.
+    """Train a network on labeled images and keep everything in a run directory.
 
-    Killed at any moment, ``resume=True`` goes on from the last finished epoch and ends where the uninterrupted run
-    would have: order, augmentation and dropout follow from the seed, the epoch and the picture. Only a recipe of
-    `minutes` ends after as many epochs as the clock allows.
+    A run killed at any moment continues with ``resume=True`` from its last finished epoch and ends with the same
+    weights as an uninterrupted one: order, augmentation and dropout depend only on the seed, the epoch and the image.
+    The exception is a recipe with `minutes`, whose number of epochs depends on the clock.
+
+    Example::
+
+        run = keras_inception.train("flowers", "run", recipe=Recipe(epochs=20))
+        print(run)
+        model = run.model()
 
     Args:
-        pictures: a folder of class folders, or another source of `keras_inception.datasets.open_data`. On resuming
-            None, since the run knows.
-        output: the run directory: a new one, or with ``resume=True`` the one to go on with.
-        recipe: how to train; None is ``Recipe()``. On resuming None, since the run knows.
-        resume: go on with a run that was interrupted. A complete one is left as it is.
-        validation: share of the training pictures that is cut out if there is no validation split.
-        split_seed: by which it is cut out; None is the recipe's seed.
-        strict: a picture that cannot be read is an error; else it is logged and left out.
-        distribution: the devices or machines to spread each step over.
-        method: of training; on resuming the same as at the beginning.
-        verbose: as in `model.fit`; "auto" is a progress bar on a terminal and a line an epoch elsewhere.
-        on_scan: called with the numbers of pictures looked at so far and in all, for a progress bar.
+        pictures: a folder with one subfolder of images per class, or any other source that
+            `keras_inception.datasets.open_data` accepts. None when resuming: the run records it.
+        output: the run directory to create, or with ``resume=True`` the one to continue.
+        recipe: how to train. Default: ``Recipe()``. None when resuming: the run records it.
+        resume: continue an interrupted run. A complete run is left unchanged.
+        validation: fraction of the training images to hold out if the source has no validation split.
+        split_seed: seed of that split. Default: the recipe's seed.
+        strict: raise an error for an image that cannot be read, instead of logging it and leaving it out.
+        distribution: the devices or machines that share each step.
+        method: the training method. Resuming takes the one that the run began with.
+        verbose: as in `model.fit`. "auto" shows a progress bar on a terminal and one line per epoch elsewhere.
+        on_scan: called with (images checked so far, images in all), for a progress bar.
 
     Returns:
-        The `keras_inception.runs.Run`, whose ``model()`` is the network with the best averaged weights.
+        The `keras_inception.runs.Run`. Its ``model()`` is the network with the best averaged weights.
 
     Raises:
-        FileExistsError: `output` exists and is not to be resumed.
+        FileExistsError: `output` exists and `resume` is false.
         BlockingIOError: another process is training this run.
-        ValueError: the pictures, the recipe or the run directory are not what they should be, or have changed since
-            the run began; or TensorFlow cannot go on, with a picture that has gone bad, say.
-        FloatingPointError: the loss is not a number any more.
+        ValueError: the images, the recipe or the run directory are invalid or have changed since the run began, or
+            TensorFlow stopped with an error, such as an image that has become unreadable.
+        FloatingPointError: the loss or a weight is not finite.
     """
+    path = Path(output)
     if resume:
-        run = Run(Path(output))
         if pictures is not None or recipe is not None:
-            raise ValueError(f"{output} knows its pictures and its recipe: on resuming, give neither")
+            raise ValueError(f"{output} records its images and its recipe: when resuming, give neither")
+        run = Run(path)
         if run.command != method.command:
-            raise ValueError(f"{output} was made by `{run.command}`: go on with it by `{run.command} --resume`")
-        recipe = Recipe.load(run.path / RECIPE)
+            raise ValueError(f"{output} was made by `{run.command}`: continue it with `{run.command} --resume`")
+        recipe, data = Recipe.load(path / RECIPE), run.data
         recipe.check_installed()
-        distribution.check(recipe)
-        splits = datasets.open_data(**run.data, strict=strict, progress=on_scan)
-        _check_unchanged(run, splits)
-        networks = _networks(method, recipe, splits, distribution)
     else:
-        if distribution.is_chief and os.path.lexists(output):
-            raise FileExistsError(f"{output} exists. Go on with it by resuming, or name another folder")
+        if distribution.is_chief and os.path.lexists(path):
+            raise FileExistsError(f"{output} exists. Resume it, or choose another folder")
         if pictures is None:
-            raise ValueError("`pictures` must be a folder, but on resuming. Received: None")
+            raise ValueError("`pictures` must be a folder unless a run is resumed. Received: None")
         recipe = recipe or Recipe()
         recipe.check_installed()
-        recipe = Recipe.from_dict(distribution.agree(building.resolved(recipe).to_dict()))
-        distribution.check(recipe)
-        data: dict[str, Any] = {
-            "source": datasets.located(pictures),
-            "validation": validation,
-            "seed": recipe.seed if split_seed is None else split_seed,
-        }
-        splits = datasets.open_data(**data, strict=strict, progress=on_scan)
-        if not len(splits.validation):
-            raise ValueError(f"{pictures} leaves no pictures to validate with. Received: validation={validation}")
-        networks = _networks(method, recipe, splits, distribution)
-        preprocessing = method.preprocessing(recipe, networks.kept)
-        begun = distribution.once(lambda: _begin(Path(output), recipe, data, splits, preprocessing, method))
-        run = begun or _seen(Path(output), splits)
-    if method is AS_IT_IS:  # a compression's steps have the pictures of the run, which has told of them
-        for line in left_out(splits.skipped, run.path / LEFT_OUT):
-            log.warning("%s", line)
-    with distribution.once(lambda: locked(run.path)) or nullcontext():
-        _fit(run, recipe, splits, networks, method, distribution, verbose)
+        recipe = Recipe.from_dict(distribution.broadcast(building.resolved(recipe).to_dict()))
+        seed = recipe.seed if split_seed is None else split_seed
+        data = {"source": datasets.located(pictures), "validation": validation, "seed": seed}
+    distribution.check(recipe)
+    splits = datasets.open_data(**data, strict=strict, progress=on_scan)
+    if resume:
+        _check_unchanged(run, splits)
+    elif not len(splits.validation):
+        raise ValueError(f"{pictures} leaves no images for validation. Received: validation={validation}")
+    training = _Training(recipe, splits, method, distribution)
+    if not resume:
+        run = training.begin(path, data)
+    training.log_left_out(run)
+    with distribution.on_chief(lambda: locked(run.path)) or nullcontext():
+        training.fit(run, verbose)
     return run
-
-
-def _begin(
-    path: Path,
-    recipe: Recipe,
-    data: dict[str, Any],
-    splits: datasets.Splits,
-    preprocessing: Preprocessing,
-    method: Method,
-) -> Run:
-    """A new run directory, there as a whole or not at all."""
-    known = {**data, "fingerprint": _fingerprint(splits), "command": method.command}  # which may take a while
-    with files.new_folder(path) as new:
-        (new / CHECKPOINTS).mkdir()
-        files.write_labels(new / LABELS, splits.labels)
-        preprocessing.save(new / PREPROCESSING)
-        recipe.save(new / RECIPE)
-        files.write_json(new / DATA, known)
-        if splits.skipped:
-            files.write_csv(new / LEFT_OUT, [skipped._asdict() for skipped in splits.skipped])
-    return Run(path)
-
-
-def _seen(path: Path, splits: datasets.Splits) -> Run:
-    """The run directory that the chief has begun, as another worker sees it."""
-    if not path.is_dir():
-        raise ValueError(f"{path} has been begun by worker 0 and is not here: it must lie where all workers see it")
-    run = Run(path)
-    _check_unchanged(run, splits)
-    return run
-
-
-def _fingerprint(splits: datasets.Splits) -> dict[str, str]:
-    return {name: getattr(splits, name).fingerprint() for name in ("train", "validation")}
 
 
 def _check_unchanged(run: Run, splits: datasets.Splits) -> None:
-    """ValueError if the pictures are not those that the run began with."""
+    """Raise ValueError if the images are not those that the run began with."""
     source = run.data["source"]
     if splits.labels != run.labels:
-        raise ValueError(f"{source} has changed since: its classes are not those of {run.path / LABELS}")
-    for name, fingerprint in _fingerprint(splits).items():
+        raise ValueError(f"{source} has changed: its classes differ from {run.path / LABELS}")
+    for name, fingerprint in _fingerprints(splits).items():
         if fingerprint != run.fingerprint.get(name, fingerprint):
             raise ValueError(
-                f"{source} has changed since {run.path} began: its {name} pictures are others, of which there are now "
-                f"{len(getattr(splits, name))}. Put back what was there, or begin another run"
+                f"{source} has changed since {run.path} began: its {name} images differ, and there are now "
+                f"{len(getattr(splits, name))}. Restore them, or begin another run"
             )
 
 
-class Networks(NamedTuple):
-    """The network that is kept, for pictures of the recipe's `size`, and its copy that is trained."""
-
-    kept: keras.Model
-    trainee: Any
+def _fingerprints(splits: datasets.Splits) -> dict[str, str]:
+    return {name: getattr(splits, name).fingerprint() for name in ("train", "validation")}
 
 
-def _networks(method: Method, recipe: Recipe, splits: datasets.Splits, distribution: Distribution) -> Networks:
-    """Both, with the same first weights; ValueError if the recipe does not give such networks."""
-    keras.utils.set_random_seed(recipe.seed)
-    classes = len(splits.labels)
-    kept = method.network(recipe, classes)
-    with distribution.scope():
-        trainee = method.trainee(kept, recipe, classes, distribution)
-    return Networks(kept, trainee)
+class _Training:
+    """The networks, the images and the settings of one training.
 
-
-def _fit(
-    run: Run,
-    recipe: Recipe,
-    splits: datasets.Splits,
-    networks: Networks,
-    method: Method,
-    distribution: Distribution,
-    verbose: int | str,
-) -> None:
-    network, trainee = networks
-    steps = datasets.steps_per_epoch(splits.train, recipe.batch_size)
-    with distribution.scope():
-        rows, plan, compiled = _restored(networks, run, recipe, steps, method, distribution)
-
-    held_out = datasets.evaluation_batches(splits.validation, run.preprocessing, recipe.batch_size)
-
-    @functools.lru_cache(1)  # of one network the graph is built once
-    def predictor(model: keras.Model) -> Callable[..., np.ndarray]:
-        return _numbers(evaluation.keras_predictor(model))
-
-    def validate(model: keras.Model) -> dict[str, float]:
-        result = evaluation.evaluate_batches(predictor(model), held_out, splits.labels)
-        return distribution.agree({"top1": result.top1, "top5": result.top5, "loss": result.loss})
-
-    keeper = Keeper(
-        run.path, lambda model: method.kept(model, network), validate, plan, rows, writes=distribution.is_chief
-    )
-    if keeper.is_complete:
-        log.info("%s is complete: %d epochs", run.path, len(rows))
-    for span in spans(recipe):
-        if keeper.is_complete or len(rows) >= span.last:
-            continue
-        if span != compiled:
-            with distribution.scope():
-                method.compile(trainee, recipe, span, plan, steps, distribution)
-        callbacks = [DropoutSeeds(recipe.seed), Divergence(run.path), keeper]
-        if recipe.schedule == "plateau":
-            callbacks.append(Plateau(recipe, span.learning_rate, rows))
-        if recipe.tensorboard and distribution.is_chief:
-            callbacks.append(keras.callbacks.TensorBoard(run.path / LOGS, write_graph=False))
-        try:
-            distribution.fit(
-                trainee,
-                _batches(splits, run, recipe, len(rows), trainee, method, distribution),
-                steps_per_epoch=steps,
-                initial_epoch=len(rows),
-                epochs=span.last,
-                callbacks=method.callbacks(callbacks),
-                shuffle=False,
-                verbose=_verbosity(verbose) if distribution.is_chief else 0,
-            )
-        except tf.errors.OpError as error:
-            raise ValueError(f"{_reason(error)}. {kept_so_far(run.path, len(rows))}") from error
-
-
-def _restored(
-    networks: Networks, run: Run, recipe: Recipe, steps: int, method: Method, distribution: Distribution
-) -> tuple[list[dict], Plan, Span | None]:
-    """Set the trainee to the latest checkpoint that can be used, or to its first weights if there is none.
-
-    Returns:
-        The metrics of the epochs done by then, the plan for the rest, and the span that it is compiled for.
+    Attributes:
+        network: the network that the run saves, for images of the recipe's `size`.
+        trainee: its copy that is trained, with the same initial weights.
+        steps: steps per epoch.
     """
-    epochs = checkpoints.epochs(run.path)
-    if epochs != (seen := distribution.agree(epochs)):
-        raise ValueError(f"{run.path} must be the same for all workers. Worker 0 sees {seen=}. Received: {epochs=}")
-    for epoch in reversed(epochs):
-        rows = read_rows(run.path / METRICS, epoch)
-        if len(rows) < epoch:
-            log.warning("%s has %d epochs, not %d", run.path / METRICS, len(rows), epoch)
-            continue
-        plan = Plan(recipe, [float(row["seconds"]) for row in rows])
-        span = next(span for span in spans(recipe) if epoch <= span.last)
-        method.compile(networks.trainee, recipe, span, plan, steps, distribution)
-        if checkpoints.load(networks.trainee, run.path, epoch):
-            return rows, plan, span
-    if epochs:
-        method.begin_again(networks.trainee, networks.kept)
-    return [], Plan(recipe), None
 
+    def __init__(self, recipe: Recipe, splits: datasets.Splits, method: Method, distribution: Distribution):
+        """Build both networks; ValueError if the recipe does not allow them."""
+        self.recipe = recipe
+        self.splits = splits
+        self.method = method
+        self.distribution = distribution
+        self.steps = datasets.steps_per_epoch(splits.train, recipe.batch_size)
+        self.classes = len(splits.labels)
+        keras.utils.set_random_seed(recipe.seed)
+        self.network = method.network(recipe, self.classes)
+        with distribution.scope():
+            self.trainee: Any = method.trainee(self.network, recipe, self.classes, distribution)
 
-def _batches(
-    splits: datasets.Splits,
-    run: Run,
-    recipe: Recipe,
-    done: int,
-    model,
-    method: Method,
-    distribution: Distribution,
-) -> tf.data.Dataset:
-    """The epochs to come as (pictures, one-hot labels), the labels once for each output, and weights if asked for."""
-    classes = len(splits.labels)
-    preprocessing = run.preprocessing.replace(size=model.input_shape[1:3])
-    batches = datasets.training_batches(
-        splits.train,
-        preprocessing.without_normalization(),
-        batch_size=recipe.batch_size,
-        seed=recipe.seed,
-        first_epoch=done,
-        epochs=recipe.epochs,
-        augmentation=recipe.augmentation,
-        part=distribution.part,
-    )
-    stages = recipe.augmentation.batch_stages()
-    weights = tf.constant(building.class_weights(splits.train.labels, classes), tf.float32)
-    worker, workers = distribution.part
+    def begin(self, path: Path, data: dict[str, Any]) -> Run:
+        """Create the run directory, all of it or nothing, and return it once every worker sees it."""
+        preprocessing = self.method.preprocessing(self.recipe, self.network)
+        begun = self.distribution.on_chief(lambda: self._create(path, data, preprocessing))
+        if begun is not None:
+            return begun
+        if not path.is_dir():
+            raise ValueError(f"worker 0 has begun {path}, which is not here: every worker must see it at that path")
+        run = Run(path)
+        _check_unchanged(run, self.splits)
+        return run
 
-    def finished(step, batch):
-        pictures, y = batch
-        seed = tf.stack([BATCHES - recipe.seed, step * workers + worker])
-        pictures, y = apply_to_batch(stages, pictures, tf.one_hot(y, classes), seed)
-        x = preprocessing.normalize(pictures)
-        targets = method.targets(x, y)
-        targets = {name: targets for name in model.output} if isinstance(model.output, dict) else targets
-        if not recipe.class_weights:
-            return x, targets
-        weight = tf.linalg.matvec(y, weights)
-        return x, targets, {name: weight for name in targets} if isinstance(targets, dict) else weight
+    def _create(self, path: Path, data: dict[str, Any], preprocessing: Preprocessing) -> Run:
+        recorded = {**data, "fingerprint": _fingerprints(self.splits), "command": self.method.command}  # may be slow
+        with files.new_folder(path) as new:
+            (new / CHECKPOINTS).mkdir()
+            files.write_labels(new / LABELS, self.splits.labels)
+            preprocessing.save(new / PREPROCESSING)
+            self.recipe.save(new / RECIPE)
+            files.write_json(new / DATA, recorded)
+            if self.splits.skipped:
+                files.write_csv(new / LEFT_OUT, [skipped._asdict() for skipped in self.splits.skipped])
+        return Run(path)
 
-    first = done * datasets.steps_per_epoch(splits.train, recipe.batch_size)
-    finished_batches = batches.enumerate(first).map(finished, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    options = tf.data.Options()
-    options.autotune.enabled = False  # it would keep `fit` waiting at its end, up to as long as it has taken
-    return finished_batches.prefetch(2).with_options(options)
+    def log_left_out(self, run: Run) -> None:
+        """Warn of the files that cannot be used; a compression step has the run's images, which were reported then."""
+        if self.method is DIRECT:
+            for line in left_out(self.splits.skipped, run.path / LEFT_OUT):
+                log.warning("%s", line)
+
+    def fit(self, run: Run, verbose: int | str) -> None:
+        """Train from the latest usable checkpoint to the end, one `model.fit` per phase."""
+        with self.distribution.scope():
+            rows, plan, compiled = self._restore(run)
+        checkpoint = RunCheckpoint(
+            run.path,
+            lambda trainee: self.method.kept(trainee, self.network),
+            self._validator(run.preprocessing),
+            plan,
+            rows,
+            writes=self.distribution.is_chief,
+        )
+        if checkpoint.is_complete:
+            log.info("%s is complete: %d epochs", run.path, len(rows))
+        for phase in phases(self.recipe):
+            if checkpoint.is_complete or len(rows) >= phase.last:
+                continue
+            if phase != compiled:
+                with self.distribution.scope():
+                    self._compile(phase, plan)
+            callbacks = [SeedDropout(self.recipe.seed), RaiseOnNonFinite(run.path), checkpoint]
+            if self.recipe.schedule == "plateau":
+                callbacks.append(ReduceRateOnPlateau(self.recipe, phase.learning_rate, rows))
+            if self.recipe.tensorboard and self.distribution.is_chief:
+                callbacks.append(keras.callbacks.TensorBoard(run.path / LOGS, write_graph=False))
+            try:
+                self._fit_phase(phase, len(rows), run.preprocessing, callbacks, verbose)
+            except tf.errors.OpError as error:
+                raise ValueError(f"{_reason(error)}. {kept_so_far(run.path, len(rows))}") from error
+
+    def _fit_phase(
+        self, phase: Phase, done: int, preprocessing: Preprocessing, callbacks: Sequence, verbose: int | str
+    ) -> None:
+        self.distribution.fit(
+            self.trainee,
+            self.batches(preprocessing, done),
+            steps_per_epoch=self.steps,
+            initial_epoch=done,
+            epochs=phase.last,
+            callbacks=self.method.callbacks(callbacks),
+            shuffle=False,
+            verbose=_verbosity(verbose) if self.distribution.is_chief else 0,
+        )
+
+    def _compile(self, phase: Phase, plan: Plan) -> None:
+        self.method.compile(self.trainee, self.recipe, phase, plan, self.steps, self.distribution)
+
+    def _restore(self, run: Run) -> tuple[list[dict], Plan, Phase | None]:
+        """Restore the latest usable checkpoint, or the initial weights if there is none.
+
+        Returns:
+            The metrics of the epochs done, the plan for the rest, and the phase that the trainee is compiled for.
+        """
+        epochs = epoch_checkpoints.epochs(run.path)
+        if epochs != (seen := self.distribution.broadcast(epochs)):
+            raise ValueError(f"{run.path} must be the same for all workers. Worker 0 sees {seen=}. Received: {epochs=}")
+        for epoch in reversed(epochs):
+            rows = read_rows(run.path / METRICS, epoch)
+            if len(rows) < epoch:
+                log.warning("%s has %d epochs, not %d", run.path / METRICS, len(rows), epoch)
+                continue
+            plan = Plan(self.recipe, [float(row["seconds"]) for row in rows])
+            phase = next(phase for phase in phases(self.recipe) if epoch <= phase.last)
+            self._compile(phase, plan)
+            if epoch_checkpoints.load(self.trainee, run.path, epoch):
+                return rows, plan, phase
+        if epochs:
+            self.method.begin_again(self.trainee, self.network)
+        return [], Plan(self.recipe), None
+
+    def _validator(self, preprocessing: Preprocessing) -> Callable[[keras.Model], dict[str, float]]:
+        """Return a function that measures a network on the validation images, with the same result on every worker."""
+        held_out = datasets.evaluation_batches(self.splits.validation, preprocessing, self.recipe.batch_size)
+
+        @functools.lru_cache(1)  # build the graph of one network once
+        def predictor(model: keras.Model) -> Callable[..., np.ndarray]:
+            return _finite(evaluation.keras_predictor(model))
+
+        def validate(model: keras.Model) -> dict[str, float]:
+            result = evaluation.evaluate_batches(predictor(model), held_out, self.splits.labels)
+            return self.distribution.broadcast({"top1": result.top1, "top5": result.top5, "loss": result.loss})
+
+        return validate
+
+    def batches(self, preprocessing: Preprocessing, done: int) -> tf.data.Dataset:
+        """Return the batches of the epochs after the first `done`.
+
+        Returns:
+            (images, targets) or, with `class_weights`, (images, targets, sample weights). Targets are one-hot or mixed,
+            (batch, classes); targets and weights are dictionaries by output name if the trainee has several outputs.
+        """
+        recipe, classes, outputs = self.recipe, self.classes, self.trainee.output
+        preprocessing = preprocessing.replace(size=self.trainee.input_shape[1:3])
+        batches = datasets.training_batches(
+            self.splits.train,
+            preprocessing.without_normalization(),
+            batch_size=recipe.batch_size,
+            seed=recipe.seed,
+            first_epoch=done,
+            epochs=recipe.epochs,
+            augmentation=recipe.augmentation,
+            part=self.distribution.part,
+        )
+        stages = recipe.augmentation.batch_stages()
+        weights = tf.constant(building.class_weights(self.splits.train.labels, classes), tf.float32)
+        worker, workers = self.distribution.part
+
+        def finish(step, batch):
+            images, y = batch
+            seed = tf.stack([BATCH_SEED_OFFSET - recipe.seed, step * workers + worker])
+            images, y = apply_to_batch(stages, images, tf.one_hot(y, classes), seed)
+            x = preprocessing.normalize(images)
+            targets = self.method.targets(x, y)
+            targets = dict.fromkeys(outputs, targets) if isinstance(outputs, dict) else targets
+            if not recipe.class_weights:
+                return x, targets
+            weight = tf.linalg.matvec(y, weights)
+            return x, targets, dict.fromkeys(targets, weight) if isinstance(targets, dict) else weight
+
+        numbered = batches.enumerate(done * self.steps)
+        finished = numbered.map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        options = tf.data.Options()
+        options.autotune.enabled = False  # at the end, `fit` would wait for it for up to as long as it has trained
+        return finished.prefetch(2).with_options(options)
 
 
 def _reason(error: tf.errors.OpError) -> str:
-    """What TensorFlow says, in a line: of an error of ours the message, else the beginning of its own."""
+    """Return TensorFlow's error in one line: the message of an error of ours inside it, or its own first line."""
     message = error.message or type(error).__name__
     ours = re.search(r"^\w*Error: (.+)$", message, re.MULTILINE)
     return " ".join((ours[1] if ours else message.partition("\n")[0]).split())[:500]
 
 
-def _numbers(predict: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
-    """`predict`, which must give numbers."""
+def _finite(predict: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """Wrap `predict` to raise FloatingPointError for predictions that are not finite."""
 
     def checked(x) -> np.ndarray:
         probabilities = predict(x)
         if not np.isfinite(probabilities).all():
-            raise FloatingPointError("what the network makes of the validation pictures is not a number")
+            raise FloatingPointError("the network's predictions for the validation images are not finite")
         return probabilities
 
     return checked
 
 
-def _verbosity(asked: int | str) -> int | str:
-    return (1 if sys.stdout.isatty() else 2) if asked == "auto" else asked
+def _verbosity(requested: int | str) -> int | str:
+    return (1 if sys.stdout.isatty() else 2) if requested == "auto" else requested

@@ -1,4 +1,9 @@
-"""How the workers of one training find each other, and agree."""
+"""The workers of one training: who they are, how they meet, and how a lost one is named.
+
+JAX's own service is not enough: a worker that waits for a lost one hangs until the heartbeat's timeout, then aborts
+without naming it. `jax.experimental.multihost_utils` behaves the same, since its barrier and broadcast are computations
+on all devices. `Rendezvous` therefore keeps a TCP connection to each worker, which closes when the worker dies.
+"""
 
 import contextlib
 import json
@@ -12,23 +17,23 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-GREETING = 10.0  # seconds that a connection has to say who it is
-LONGEST = 2**20  # bytes of a message
-RETRY = 0.2  # seconds between two looks for worker 0
-GRACE = 2.0  # seconds in which all connections of a worker that was lost are closed
-POLL = 0.1  # seconds between two looks whether one is
+GREETING_TIMEOUT = 10.0  # seconds for a new connection to say which worker it is
+MAX_MESSAGE = 2**20  # bytes
+RETRY_INTERVAL = 0.2  # seconds between two attempts to reach worker 0
+GRACE = 2.0  # seconds for all connections of a lost worker to close
+POLL_INTERVAL = 0.1  # seconds between two checks for closed connections
 
-AGAIN = "End the other workers, and start all again with resuming: they go on from the last checkpoint"
+ADVICE = "Stop the other workers and start all of them again with resuming: they continue from the last checkpoint"
 
 log = logging.getLogger(__name__)
 
 
-class Team(NamedTuple):
-    """Who trains together.
+class Cluster(NamedTuple):
+    """The workers of one training, as this process sees them.
 
     Attributes:
-        addresses: ``host:port`` of each worker. At the first one's, the chief's, the others look for it.
-        worker_id: which of them this process is, from 0.
+        addresses: ``host:port`` of each worker. The others meet at the first one's, worker 0's, which is the chief.
+        worker_id: the index of this process, from 0.
     """
 
     addresses: tuple[str, ...]
@@ -39,42 +44,42 @@ class Team(NamedTuple):
         return [each for each in range(len(self.addresses)) if each != self.worker_id]
 
     def names(self, worker_ids: Sequence[int]) -> str:
-        """What messages call some workers."""
+        """Return workers as messages name them: ``worker 1 (host:port), worker 2 (host:port)``."""
         return ", ".join(f"worker {each} ({self.addresses[each]})" for each in worker_ids)
 
 
-def find_team(workers: str | Sequence[str] | None = None, worker_id: int | None = None) -> Team:
-    """The team of this process.
+def find_cluster(workers: str | Sequence[str] | None = None, worker_id: int | None = None) -> Cluster:
+    """Return the cluster that this process belongs to.
 
     Args:
-        workers: ``host:port`` of each worker, in the same order for all, in a sequence or in a text by commas.
-        worker_id: which of them this process is. If neither is given, ``TF_CONFIG`` in the environment says both, as
-            for tf.distribute: ``{"cluster": {"worker": ["host:port", …]}, "task": {"type": "worker", "index": 0}}``. A
-            ``chief`` in its cluster comes before the workers.
+        workers: ``host:port`` of each worker, in the same order for all: a sequence or a comma-separated string.
+        worker_id: the index of this process in `workers`. If neither is given, both are read from the environment
+            variable ``TF_CONFIG``, as for tf.distribute: ``{"cluster": {"worker": ["host:port", …]}, "task": {"type":
+            "worker", "index": 0}}``. A ``chief`` in its cluster comes before the workers.
 
     Raises:
-        ValueError: an address is malformed or there twice, or there is no such worker.
+        ValueError: an address is malformed or repeated, or `worker_id` is out of range.
     """
     if workers is None and worker_id is None and os.environ.get("TF_CONFIG"):
-        workers, worker_id = _of_environment(os.environ["TF_CONFIG"])
+        workers, worker_id = _parse_tf_config(os.environ["TF_CONFIG"])
     if workers is None:
         raise ValueError(
-            "`workers` must be host:port of each worker, and `worker_id` which of them this process is, or TF_CONFIG "
-            f"in the environment must say both. Received: {workers=}, {worker_id=}"
+            "`workers` must be the host:port of each worker and `worker_id` the index of this process, unless "
+            f"TF_CONFIG in the environment has both. Received: {workers=}, {worker_id=}"
         )
     addresses = tuple(each.strip() for each in (workers.split(",") if isinstance(workers, str) else workers))
     for place, address in enumerate(addresses):
-        _split(address)
+        _parse_address(address)
         if address in addresses[:place]:
-            raise ValueError(f"`workers` must have an address each. Received twice: {address!r}")
+            raise ValueError(f"`workers` must have different addresses. Received twice: {address!r}")
     if worker_id is None or not 0 <= worker_id < len(addresses):
         raise ValueError(
-            f"`worker_id` must be from 0 to {len(addresses) - 1}, a place in `workers`. Received: {worker_id}"
+            f"`worker_id` must be from 0 to {len(addresses) - 1}, an index into `workers`. Received: {worker_id}"
         )
-    return Team(addresses, worker_id)
+    return Cluster(addresses, worker_id)
 
 
-def _of_environment(text: str) -> tuple[list[str], int]:
+def _parse_tf_config(text: str) -> tuple[list[str], int]:
     try:
         config = json.loads(text)
         cluster, task = config["cluster"], config["task"]
@@ -82,219 +87,227 @@ def _of_environment(text: str) -> tuple[list[str], int]:
         return chiefs + workers, int(task["index"]) + {"chief": 0, "worker": len(chiefs)}[task["type"]]
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ValueError(
-            "TF_CONFIG must be JSON whose cluster.worker is a list of host:port, and whose task has a type, chief or "
-            f"worker, and an index. Received: {text!r:.300}"
+            "TF_CONFIG must be JSON whose cluster.worker is a list of host:port and whose task has an index and a "
+            f"type, chief or worker. Received: {text!r:.300}"
         ) from None
 
 
-def _split(address: str) -> tuple[str, int]:
-    """Host and port of ``host:port`` or ``[IPv6]:port``."""
+def _parse_address(address: str) -> tuple[str, int]:
+    """Split ``host:port`` or ``[IPv6]:port``."""
     match = re.fullmatch(r"([^\s:/\[\]]+|\[[0-9A-Fa-f:.%]+\]):(\d{1,5})", address)
     if not match or not 0 < int(match[2]) < 2**16:
-        raise ValueError(f"`workers` must be host:port each, the port from 1 to 65535. Received: {address!r}")
+        raise ValueError(f"`workers` must each be host:port, the port from 1 to 65535. Received: {address!r}")
     return match[1].strip("[]"), int(match[2])
 
 
-class _Line:
-    """A connection that carries JSON, a line each way at a time."""
+class _Connection:
+    """A TCP connection that carries JSON, one line per message."""
 
     def __init__(self, connection: socket.socket):
-        self.connection = connection
+        self.socket = connection
         self._file = connection.makefile("rwb")
 
-    def say(self, value) -> None:
+    def send(self, value) -> None:
         self._file.write(json.dumps(value).encode() + b"\n")
         self._file.flush()
 
-    def hear(self) -> Any:
-        """The next value; OSError if the connection is closed, ValueError if what came is no JSON."""
-        text = self._file.readline(LONGEST)
+    def receive(self) -> Any:
+        """Return the next value; OSError if the connection is closed, ValueError if the message is not JSON."""
+        text = self._file.readline(MAX_MESSAGE)
         if not text.endswith(b"\n"):
             raise ConnectionError("the connection was closed")
         return json.loads(text)
 
-    def has_come(self, timeout: float = 0) -> bool:
-        """Whether something has, the other end's closing too, or does within so many seconds."""
-        return bool(select.select([self.connection], [], [], timeout)[0])
+    def is_readable(self, timeout: float = 0) -> bool:
+        """Return whether a message or the end of the connection arrives within `timeout` seconds."""
+        return bool(select.select([self.socket], [], [], timeout)[0])
 
     def is_closed(self) -> bool:
-        """Whether there is nothing to hear any more."""
+        """Return whether the other end is closed and everything it sent has been read."""
         try:
-            return self.has_come() and not self.connection.recv(1, socket.MSG_PEEK)
-        except (OSError, ValueError):  # this end is
+            return self.is_readable() and not self.socket.recv(1, socket.MSG_PEEK)
+        except (OSError, ValueError):  # this end is closed
             return True
 
     def close(self) -> None:
-        self.connection.close()
+        self.socket.close()
         self._file.close()
 
 
-class Meeting:
-    """The connections of worker 0 with each other worker, by which they wait for each other and agree.
+class Rendezvous:
+    """Connections between worker 0 and each other worker, over which they wait for each other and share values.
 
-    They are made on worker 0's address, in networks whose machines trust each other: what comes is read as JSON, and
-    nobody has to prove who they are. Once all have come the address is free for others to listen on.
+    Worker 0 accepts them on its own address, and leaves it free for others to listen on once all workers are there.
+    The network is trusted: messages are JSON and nothing authenticates a worker.
+
+    Args:
+        cluster: the workers.
+        timeout: seconds to wait for the others.
 
     Raises:
-        TimeoutError: a worker has not come in time; the message names its address.
+        TimeoutError: a worker did not connect in time; the message names its address.
         OSError: worker 0 cannot listen on its address.
-        ValueError: worker 0 has been given other addresses, or there is such a worker already.
+        ValueError: worker 0 has another list of addresses, or a worker with this index is there already.
     """
 
-    def __init__(self, team: Team, timeout: float):
-        """`timeout`: seconds to wait for the others."""
-        self.team = team
-        if team.worker_id == 0:
-            self._lines = _gather(team, timeout)
+    def __init__(self, cluster: Cluster, timeout: float):
+        self.cluster = cluster
+        if cluster.worker_id == 0:
+            self._connections = _gather(cluster, timeout)
         else:
-            self._lines = {0: _join(team, timeout)}
+            self._connections = {0: _join(cluster, timeout)}
         self._is_over = False
         threading.Thread(target=self._watch, daemon=True).start()
 
-    def agree(self, value=None) -> Any:
-        """The value that worker 0 has, one of JSON's, once all workers have come to ask for it.
+    def broadcast(self, value=None) -> Any:
+        """Return worker 0's `value`, of JSON types, to every worker once all have called this.
 
         Raises:
-            ConnectionError: a worker is gone.
+            ConnectionError: a worker is lost.
         """
-        if self.team.worker_id:
-            self._with(0, lambda line: line.say(None))
-            return self._with(0, _Line.hear)
-        for each, line in self._lines.items():
-            while not line.has_come(POLL):
-                if gone := self._closed():
-                    raise ConnectionError(self._gone(gone))
-            self._with(each, _Line.hear)
-        for each in self._lines:
-            self._with(each, lambda line: line.say(value))
+        if self.cluster.worker_id:
+            self._with(0, lambda connection: connection.send(None))
+            return self._with(0, _Connection.receive)
+        for each, connection in self._connections.items():
+            while not connection.is_readable(POLL_INTERVAL):
+                if lost := self._closed():
+                    raise ConnectionError(self._describe_lost(lost))
+            self._with(each, _Connection.receive)
+        for each in self._connections:
+            self._with(each, lambda connection: connection.send(value))
         return value
 
-    def _with(self, worker_id: int, talk: Callable[[_Line], Any]) -> Any:
-        try:
-            return talk(self._lines[worker_id])
-        except (OSError, ValueError):
-            raise ConnectionError(self._gone([worker_id])) from None
+    def barrier(self) -> None:
+        """Wait until every worker has called this; ConnectionError if one is lost."""
+        self.broadcast()
 
-    def explain(self) -> str:
-        """Why something that takes all workers may have failed, if a worker is gone; else nothing."""
+    def _with(self, worker_id: int, exchange: Callable[[_Connection], Any]) -> Any:
+        try:
+            return exchange(self._connections[worker_id])
+        except (OSError, ValueError):
+            raise ConnectionError(self._describe_lost([worker_id])) from None
+
+    def explain_failure(self) -> str:
+        """Return which worker is lost, for an operation across workers that failed, or an empty string if none is."""
         deadline = time.monotonic() + GRACE
         while time.monotonic() < deadline:
-            if gone := self._closed():
-                return self._gone(gone)
-            time.sleep(POLL)
+            if lost := self._closed():
+                return self._describe_lost(lost)
+            time.sleep(POLL_INTERVAL)
         return ""
 
     def close(self) -> None:
+        """Close the connections; nothing is reported as lost any more."""
         self._is_over = True
-        for line in self._lines.values():
-            line.close()
+        for connection in self._connections.values():
+            connection.close()
 
     def _watch(self) -> None:
-        """Say that a worker is gone where nothing else does: in an operation that waits for it."""
+        """Log a lost worker, for a process that hangs in an operation waiting for it and cannot say so itself."""
         while not self._is_over:
-            if gone := self._closed():
+            if lost := self._closed():
                 time.sleep(GRACE)
                 if not self._is_over:
-                    log.error(self._gone(gone))
-            time.sleep(POLL)
+                    log.error(self._describe_lost(lost))
+            time.sleep(POLL_INTERVAL)
 
     def _closed(self) -> list[int]:
-        return [each for each, line in self._lines.items() if line.is_closed()]
+        return [each for each, connection in self._connections.items() if connection.is_closed()]
 
-    def _gone(self, workers: list[int]) -> str:
+    def _describe_lost(self, workers: list[int]) -> str:
         self._is_over = True
-        return f"{self.team.names(workers)} was lost or has ended, and its own output may say why. {AGAIN}"
+        return f"{self.cluster.names(workers)} was lost or has ended; its own output may say why. {ADVICE}"
 
 
-def _gather(team: Team, timeout: float) -> dict[int, _Line]:
-    """Worker 0's connections with all others."""
+def _gather(cluster: Cluster, timeout: float) -> dict[int, _Connection]:
+    """Accept the connections of all other workers, as worker 0."""
     deadline = time.monotonic() + timeout
-    came: dict[int, _Line] = {}
-    with _listening(team) as server:
-        while len(came) < len(team.others) and (left := deadline - time.monotonic()) > 0:
+    joined: dict[int, _Connection] = {}
+    with _listen(cluster) as server:
+        while len(joined) < len(cluster.others) and (left := deadline - time.monotonic()) > 0:
             server.settimeout(left)
             try:
-                connection, address = server.accept()
+                accepted, address = server.accept()
             except TimeoutError:
                 break
-            connection.settimeout(min(GREETING, left))
-            line = _Line(connection)
+            accepted.settimeout(min(GREETING_TIMEOUT, left))
+            connection = _Connection(accepted)
             try:
-                worker_id = _greet(line.hear(), team, came)
-                connection.settimeout(None)
-                came[worker_id] = line
+                worker_id = _check_greeting(connection.receive(), cluster, joined)
+                accepted.settimeout(None)
+                joined[worker_id] = connection
             except (OSError, ValueError, KeyError, TypeError) as error:
-                log.warning("turned %s away: %s", address[0], error)
-                _refuse(line, error)
-    missing = [each for each in team.others if each not in came]
-    for line in came.values():
-        line.say({"missing": missing})
+                log.warning("refused a connection from %s: %s", address[0], error)
+                _refuse(connection, error)
+    missing = [each for each in cluster.others if each not in joined]
+    for connection in joined.values():
+        connection.send({"missing": missing})
     if missing:
-        raise TimeoutError(_missing(team, missing, timeout))
-    return came
+        raise TimeoutError(_describe_missing(cluster, missing, timeout))
+    return joined
 
 
-def _listening(team: Team) -> socket.socket:
-    host, port = _split(team.addresses[0])
+def _listen(cluster: Cluster) -> socket.socket:
+    host, port = _parse_address(cluster.addresses[0])
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
     except OSError as error:
         raise OSError(
-            f"{team.names([0])} cannot listen on its address: {error.strerror or error}. Is this worker 0, and is "
-            "another one still running?"
+            f"{cluster.names([0])} cannot listen on its address: {error.strerror or error}. Is this machine worker 0, "
+            "and has the previous training ended?"
         ) from None
 
 
-def _greet(greeting: dict, team: Team, came: dict[int, _Line]) -> int:
-    """Who has come; ValueError if it is not of this team."""
+def _check_greeting(greeting: dict, cluster: Cluster, joined: dict[int, _Connection]) -> int:
+    """Return the index of the worker that greets; ValueError if it does not belong to this cluster."""
     worker_id, workers = greeting["worker_id"], greeting["workers"]
-    if workers != list(team.addresses):
+    if workers != list(cluster.addresses):
         raise ValueError(
-            f"`workers` must be the same for all. Worker 0 has {list(team.addresses)}. Received: {workers}"
+            f"`workers` must be the same for all. Worker 0 has {list(cluster.addresses)}. Received: {workers}"
         )
-    if worker_id not in team.others or (worker_id in came and not came[worker_id].is_closed()):
-        raise ValueError(f"`worker_id` must be another one for each worker. Received twice: {worker_id}")
+    if worker_id not in cluster.others or (worker_id in joined and not joined[worker_id].is_closed()):
+        raise ValueError(f"`worker_id` must be different for each worker. Received twice: {worker_id}")
     return worker_id
 
 
-def _refuse(line: _Line, error: Exception) -> None:
+def _refuse(connection: _Connection, error: Exception) -> None:
     with contextlib.suppress(OSError):
-        line.say({"refused": str(error)})
-    line.close()
+        connection.send({"refused": str(error)})
+    connection.close()
 
 
-def _join(team: Team, timeout: float) -> _Line:
-    """Another worker's connection with worker 0, once all have come."""
+def _join(cluster: Cluster, timeout: float) -> _Connection:
+    """Return this worker's connection to worker 0, once all workers are there."""
     deadline = time.monotonic() + timeout
-    line = _Line(_connect(team, deadline, timeout))
+    connection = _Connection(_connect(cluster, deadline, timeout))
     try:
-        line.say({"worker_id": team.worker_id, "workers": team.addresses})
-        line.connection.settimeout(max(deadline - time.monotonic(), 0) + GREETING)
-        answer = line.hear()
+        connection.send({"worker_id": cluster.worker_id, "workers": cluster.addresses})
+        connection.socket.settimeout(max(deadline - time.monotonic(), 0) + GREETING_TIMEOUT)
+        answer = connection.receive()
         refused, missing = answer.get("refused"), answer.get("missing")
     except (OSError, ValueError, AttributeError):
-        line.close()
+        connection.close()
         raise ConnectionError(
-            f"{team.names([0])} gave no answer: it has ended, or is training without this worker. {AGAIN}"
+            f"{cluster.names([0])} did not answer: it has ended, or is training without this worker. {ADVICE}"
         ) from None
     if refused:
         raise ValueError(refused)
     if missing:
-        raise TimeoutError(_missing(team, missing, timeout))
-    line.connection.settimeout(None)
-    return line
+        raise TimeoutError(_describe_missing(cluster, missing, timeout))
+    connection.socket.settimeout(None)
+    return connection
 
 
-def _connect(team: Team, deadline: float, timeout: float) -> socket.socket:
+def _connect(cluster: Cluster, deadline: float, timeout: float) -> socket.socket:
     while True:
         try:
-            return socket.create_connection(_split(team.addresses[0]), timeout=GREETING)
+            return socket.create_connection(_parse_address(cluster.addresses[0]), timeout=GREETING_TIMEOUT)
         except OSError as error:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{_missing(team, [0], timeout)}: {error.strerror or error}") from None
-            time.sleep(RETRY)
+                raise TimeoutError(f"{_describe_missing(cluster, [0], timeout)}: {error.strerror or error}") from None
+            time.sleep(RETRY_INTERVAL)
 
 
-def _missing(team: Team, workers: Sequence[int], timeout: float) -> str:
-    return f"{team.names(workers)} did not come within {timeout:g} s, or cannot be reached"
+def _describe_missing(cluster: Cluster, workers: Sequence[int], timeout: float) -> str:
+    return f"{cluster.names(workers)} did not connect within {timeout:g} s, or cannot be reached"

@@ -143,7 +143,7 @@ def test_what_is_trained_for_int8_computes_as_its_file_does(compressed):
 def test_killed_in_the_middle_it_ends_the_same(two_of_four, run, tmp_path, monkeypatch):
     whole, rows = two_of_four
     output = tmp_path / "run"
-    begin = callbacks.Keeper.on_epoch_begin
+    begin = callbacks.RunCheckpoint.on_epoch_begin
 
     def stopping(keeper, epoch, logs=None):
         if epoch == 1:
@@ -151,7 +151,7 @@ def test_killed_in_the_middle_it_ends_the_same(two_of_four, run, tmp_path, monke
         begin(keeper, epoch, logs)
 
     with monkeypatch.context() as context:
-        context.setattr(callbacks.Keeper, "on_epoch_begin", stopping)
+        context.setattr(callbacks.RunCheckpoint, "on_epoch_begin", stopping)
         with pytest.raises(KeyboardInterrupt):
             compress(run.path, output, Job(prune="2:4"), settings=EPOCHS, verbose=0)
     assert Run(output / "steps" / "1_prune").path.exists()
@@ -168,7 +168,7 @@ def test_a_complete_one_is_left_as_it_is_and_not_trained_on(compressed):
     before = (run.path / "steps" / "3_quantize" / "model.keras").stat().st_mtime_ns
     assert compress(None, run.path, resume=True, verbose=0) == rows
     assert (run.path / "steps" / "3_quantize" / "model.keras").stat().st_mtime_ns == before
-    with pytest.raises(ValueError, match=r"was made by `compress`: go on with it by `compress --resume`"):
+    with pytest.raises(ValueError, match=r"was made by `compress`: continue it with `compress --resume`"):
         train(None, run.path, resume=True)
 
 
@@ -248,7 +248,7 @@ def test_what_cannot_be_compressed_is_said_and_nothing_is_left(run, compressed, 
         compress(run.path, output, Job(macs=0.001))
     with pytest.raises(ValueError, match=r"must be convolutions.*Did you mean left.*Received: 'lef'"):
         compress(run.path, output, Job(prune=0.5, prune_layers=["lef"]))
-    with pytest.raises(ValueError, match="no field 'epoch' in a recipe"):
+    with pytest.raises(ValueError, match="a recipe has no field 'epoch'"):
         compress(run.path, output, Job(prune=0.5), settings={"epoch": "1"})
     with pytest.raises(ValueError, match="is not a run directory"):
         compress(tmp_path, output, Job(prune=0.5))

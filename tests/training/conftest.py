@@ -1,4 +1,4 @@
-"""A small and fast recipe."""
+"""Fixtures for trainings: a small and fast recipe, the tiny network, and readers of run directories."""
 
 import csv
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from keras_inception.training import Recipe
 
 @pytest.fixture(scope="session")
 def quick() -> Recipe:
-    """Four epochs of three steps."""
+    """Return a recipe of four epochs of three steps."""
     return Recipe(
         network="network_in_network",
         options={"form": "cifar"},
@@ -34,7 +34,7 @@ def quick() -> Recipe:
 
 @pytest.fixture(scope="session")
 def rows() -> Callable[[Run], list[dict]]:
-    """The rows of a run's ``metrics.csv``."""
+    """Return a function that reads the rows of a run's ``metrics.csv``."""
 
     def read(run: Run) -> list[dict]:
         with open(run.path / "metrics.csv", encoding="utf-8", newline="") as file:
@@ -45,7 +45,10 @@ def rows() -> Callable[[Run], list[dict]]:
 
 @pytest.fixture(scope="session")
 def times() -> Callable[[Run], dict[Path, int]]:
-    """When each file of a run was written; not its lock, which some file systems date at every opening."""
+    """Return a function that gives the modification time of each file of a run.
+
+    It omits the lock, which some file systems date whenever it is opened.
+    """
 
     def read(run: Run) -> dict[Path, int]:
         return {path: path.stat().st_mtime_ns for path in run.path.rglob("*") if path.name != LOCK}
@@ -55,7 +58,7 @@ def times() -> Callable[[Run], dict[Path, int]]:
 
 @pytest.fixture
 def tiny_network():
-    """The network ``tiny`` can be had by its name."""
+    """Register the network ``tiny``."""
     spread.register()
     yield
     del registry.NETWORKS["tiny"]

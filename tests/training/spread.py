@@ -1,9 +1,9 @@
-"""One process of the trainings in test_distribution.py: ``python spread.py JSON``.
+"""Run one process of the trainings in test_distribution.py: ``python spread.py JSON``.
 
-The JSON has the arguments of `open_distribution` as ``open``, how many devices the processor is to pass for as
-``devices``, and ``runs``: the arguments of `train`, the recipe as a dictionary. ``signals`` are sent to the process
-itself: a name, an epoch and a step, both from 0. The weights that a training ends with are kept beside its run
-directory, one file a worker. In place of ``runs`` it may have the arguments of ``keras-inception`` as ``command``.
+The JSON has ``open``, the arguments of `open_distribution`; ``devices``, the number of devices to split the CPU into;
+and ``runs``, a list of arguments of `train` with the recipe as a dictionary. ``signals`` in such arguments is a signal
+that the process sends to itself: its name, and the epoch and step, from 0. Each training saves its final weights beside
+its run directory, one file per worker. Instead of ``runs`` there may be ``command``, arguments of ``keras-inception``.
 """
 
 import json
@@ -20,7 +20,7 @@ from keras_inception.training.distribution import open_distribution, prepare
 
 
 def tiny(input_shape, classes, auxiliary=False, dropout=0.0, weights=None, skip_mismatch=False):
-    """Two convolutions with batch norm: the smallest network of the package takes JAX half a minute to compile."""
+    """Build two convolutions with batch norm; JAX compiles even the package's smallest network for half a minute."""
     from keras import Model, layers
 
     x = inputs = layers.Input(input_shape)
@@ -67,7 +67,7 @@ def train(distribution, output, recipe=None, signals=None, **arguments):
 
 
 def main(job):
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # which what runs in the background is started without
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background processes start without it
     os.environ["JAX_NUM_CPU_DEVICES"] = str(job["devices"])
     prepare(job["open"]["name"])
     import tensorflow as tf

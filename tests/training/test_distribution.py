@@ -1,4 +1,4 @@
-"""Trainings that are spread over devices and over processes end as one device alone does."""
+"""Trainings distributed over devices and over processes end with the same weights as on one device."""
 
 import csv
 import json
@@ -17,9 +17,9 @@ import keras_inception
 from keras_inception.runs import Run
 from keras_inception.training import Recipe, train
 from keras_inception.training.distribution import ALONE, Distribution, MultiWorker, open_distribution
-from keras_inception.training.workers import Meeting, Team, find_team
+from keras_inception.training.workers import Cluster, Rendezvous, find_cluster
 
-# What batches leave equal up to rounding, whatever the order of their rows.
+# Settings with which the order of a batch's rows changes nothing but rounding.
 SAME = {
     "network": "tiny",
     "size": 24,
@@ -37,7 +37,7 @@ SAME = {
     "precision": "float32",
     "seed": 7,
 }
-# What takes the seeds, the optimizer's state, and decisions after validation to go on with.
+# Settings that need the seeds, the optimizer's state and the decisions after validation to be restored.
 STATEFUL = {
     **SAME,
     "epochs": 5,
@@ -51,7 +51,7 @@ STATEFUL = {
     "augmentation": {"area": [0.5, 1.0], "mixup": 0.2},
     "tensorboard": True,
 }
-MIDST = (3, 1)  # epoch and step at which a training is ended
+MIDST = (3, 1)  # epoch and step at which a training is interrupted
 
 
 def free_addresses(count):
@@ -62,10 +62,10 @@ def free_addresses(count):
 
 
 def start(job, folder):
-    """A process of spread.py, whose compiled steps are kept in a folder for the next."""
+    """Start spread.py in a process that shares its compiled steps with later ones through a cache in `folder`."""
     environment = {
         **os.environ,
-        "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",  # in half the time
+        "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",  # halves the time
         "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
         "JAX_PERSISTENT_COMPILATION_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
@@ -75,8 +75,8 @@ def start(job, folder):
     )
 
 
-def ended(processes):
-    """Exit code and output of each."""
+def wait(processes):
+    """Return the exit code and the output of each process."""
     try:
         outputs = [process.communicate(timeout=1800)[0] for process in processes]
     finally:
@@ -86,14 +86,14 @@ def ended(processes):
 
 
 def workers(folder, runs, count=2, devices=2, signals=(None, None)):
-    """Train on some workers of some devices each; the last run is the one in which one of them gets a signal."""
+    """Train on `count` workers with `devices` devices each, and send the signals during the last run."""
     addresses = free_addresses(count)
     processes = []
     for worker_id in range(count):
         own = [*runs[:-1], {**runs[-1], "signals": signals[worker_id]}]
         arguments = {"name": "multiworker", "workers": addresses, "worker_id": worker_id}
         processes.append(start({"open": arguments, "devices": devices, "runs": own}, folder))
-    return ended(processes), addresses
+    return wait(processes), addresses
 
 
 def weights(folder, name, worker_id=0):
@@ -124,17 +124,17 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def alone(folder, pictures):
-    """One worker, of one device, by the command line."""
+    """One worker with one device, started from the command line."""
     (folder / "recipe.json").write_text(json.dumps(SAME))
     command = ["train", str(pictures), "--output", str(folder / "alone"), "--recipe", str(folder / "recipe.json")]
     command += ["--distribute", "multiworker", "--workers", *free_addresses(1), "--worker-id", "0"]
-    ((code, said),) = ended([start({"open": {"name": "multiworker"}, "devices": 1, "command": command}, folder)])
+    ((code, said),) = wait([start({"open": {"name": "multiworker"}, "devices": 1, "command": command}, folder)])
     assert code == 0, said
 
 
 @pytest.fixture(scope="module")
 def together(folder, pictures):
-    """Two workers: a whole training, another one, and the other one again in which worker 1 is killed."""
+    """Two workers: two whole trainings, and the second one again with worker 1 killed in the middle."""
     runs = [
         {"pictures": str(pictures), "output": str(folder / name), "recipe": recipe}
         for name, recipe in (("same", SAME), ("stateful", STATEFUL), ("killed", STATEFUL))
@@ -144,7 +144,7 @@ def together(folder, pictures):
 
 @pytest.fixture(scope="module")
 def resumed(folder, pictures, together):
-    """Two workers again: the training that was killed goes on; then one in which worker 0 is killed."""
+    """Two workers: the killed training resumed, then one in which worker 0 is killed."""
     runs = [
         {"pictures": None, "output": str(folder / "killed"), "resume": True},
         {"pictures": str(pictures), "output": str(folder / "headless"), "recipe": SAME},
@@ -152,48 +152,48 @@ def resumed(folder, pictures, together):
     return workers(folder, runs, signals=(("SIGKILL", 1, 1), None))
 
 
-def test_two_workers_have_the_same_weights(folder, together):
+def test_two_workers_end_with_the_same_weights(folder, together):
     for ours, theirs in zip(weights(folder, "same", 0), weights(folder, "same", 1), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_two_workers_of_two_devices_train_as_one_of_one_does(folder, alone, together):
+def test_two_workers_with_two_devices_train_like_one_with_one(folder, alone, together):
     assert_near(*(Run(folder / name).model().get_weights() for name in ("same", "alone")))
     assert_losses_near(metrics(folder, "same"), metrics(folder, "alone"))
 
 
-def test_a_worker_that_is_killed_ends_the_other_which_says_so(together):
+def test_when_a_worker_is_killed_the_other_names_it_and_ends(together):
     ((code, said), (killed, _)), addresses = together
     assert killed == -9
     assert code not in (0, -9)
     assert f"worker 1 ({addresses[1]}) was lost or has ended" in said
-    assert "start all again with resuming" in said
+    assert "start all of them again with resuming" in said
 
 
-def test_killed_and_resumed_two_workers_end_as_if_they_had_not_been(folder, resumed):
+def test_two_workers_killed_and_resumed_end_like_uninterrupted_ones(folder, resumed):
     for worker_id in range(2):
         for ours, theirs in zip(weights(folder, "killed", worker_id), weights(folder, "stateful"), strict=True):
             np.testing.assert_array_equal(ours, theirs)
     assert metrics(folder, "killed") == metrics(folder, "stateful")
     rates = [float(row["learning_rate"]) for row in metrics(folder, "stateful")]
-    assert len(set(rates)) > 1, "the plateaus must have lowered the rate"
+    assert len(set(rates)) > 1, "the schedule should have lowered the rate"
 
 
-def test_without_worker_0_the_other_ends_too(resumed):
+def test_when_worker_0_is_killed_the_other_ends_too(resumed):
     ((killed, _), (code, said)), _ = resumed
     assert killed == -9
     assert code not in (0, -9)
-    assert "was lost or has ended" in said or "another task died" in said  # JAX may be first to end it
+    assert "was lost or has ended" in said or "another task died" in said  # JAX may end it first
 
 
 def test_only_worker_0_writes(folder, together, resumed):
     kept = {path.name for path in (folder / "stateful").iterdir()}
     assert kept >= {"model.keras", "labels.txt", "recipe.json", "data.json", "metrics.csv", "checkpoints", "logs"}
     logs = list((folder / "stateful" / "logs").rglob("*tfevents*"))
-    assert len({path.name.split(".")[-3] for path in logs}) == 1, "their names have the process in them"
+    assert len({path.name.split(".")[-3] for path in logs}) == 1, "the file names include the process"
 
 
-def test_what_two_workers_trained_is_exported_like_any_other(folder, together, tmp_path):
+def test_a_run_of_two_workers_exports_like_any_other(folder, together, tmp_path):
     run = Run(folder / "same")
     assert run.model().input_shape == (None, 24, 24, 3)
     report = keras_inception.export(run.path, tmp_path / "export", quantize=["float32"])
@@ -202,14 +202,14 @@ def test_what_two_workers_trained_is_exported_like_any_other(folder, together, t
 
 
 class Replicated(Distribution):
-    """One device, trained by the layers and the optimizer that several are."""
+    """One device, trained with the layers and the optimizer of several."""
 
     is_replicated = True
 
 
 @pytest.fixture(scope="module")
 def mirrored(folder, pictures):
-    """Two devices: a whole training; another one, once whole and once interrupted and resumed."""
+    """Two devices: a whole training, and another one both uninterrupted and interrupted, then resumed."""
     dropping = {**SAME, "dropout": 0.3}
     runs = [
         {"pictures": str(pictures), "output": str(folder / name), "recipe": recipe, "signals": signals}
@@ -220,10 +220,10 @@ def mirrored(folder, pictures):
         )
     ]
     runs.append({"pictures": None, "output": str(folder / "interrupted"), "resume": True})
-    return ended([start({"open": {"name": "mirrored"}, "devices": 2, "runs": runs}, folder)])
+    return wait([start({"open": {"name": "mirrored"}, "devices": 2, "runs": runs}, folder)])
 
 
-def test_two_devices_train_as_one_does(folder, pictures, mirrored, tiny_network):
+def test_two_devices_train_like_one(folder, pictures, mirrored, tiny_network):
     ((code, said),) = mirrored
     assert code == 0, said
     spread.train(Replicated(), str(folder / "one"), SAME, pictures=pictures)
@@ -236,29 +236,29 @@ def test_two_devices_train_as_one_does(folder, pictures, mirrored, tiny_network)
     )
 
 
-def test_interrupted_and_resumed_two_devices_end_as_if_they_had_not_been(folder, mirrored):
+def test_two_devices_interrupted_and_resumed_end_like_uninterrupted_ones(folder, mirrored):
     assert "interrupted" in mirrored[0][1]
     for ours, theirs in zip(weights(folder, "interrupted"), weights(folder, "dropping"), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert metrics(folder, "interrupted") == metrics(folder, "dropping")
 
 
-def test_a_machine_of_one_device_has_nothing_to_mirror():
-    with pytest.raises(ValueError, match=r"mirrored needs two GPUs or more\. Received: 1 device"):
+def test_mirroring_needs_two_devices():
+    with pytest.raises(ValueError, match=r"mirrored needs at least two GPUs\. Received: 1 device"):
         open_distribution("mirrored")
 
 
-def test_keras_must_run_on_what_the_distribution_takes():
+def test_keras_must_run_on_the_backend_of_the_distribution():
     with pytest.raises(ValueError, match=r"needs Keras to run on jax: set KERAS_BACKEND=jax.*Received: tensorflow"):
         open_distribution("multiworker", workers="a:1,b:2", worker_id=0)
 
 
-def test_an_unknown_distribution_has_a_near_name():
+def test_an_unknown_distribution_gets_a_suggestion():
     with pytest.raises(ValueError, match=r"mirrored, multiworker\..*mirrored.*Received: 'mirored'"):
         open_distribution("mirored")
 
 
-def test_workers_belong_to_many_machines():
+def test_workers_are_refused_without_multiworker():
     with pytest.raises(ValueError, match=r"belong to `distribute` as multiworker.*distribute=None.*worker_id=1"):
         open_distribution(None, worker_id=1)
     with open_distribution(None) as distribution:
@@ -269,12 +269,12 @@ def test_workers_belong_to_many_machines():
     ("changes", "message"),
     [
         ({"batch_size": 6}, r"`batch_size` must be a multiple of the 4 devices\. Received: 6"),
-        ({"minutes": 5.0}, r"`minutes` cannot be had with `distribute` as multiworker.*Received: minutes=5\.0"),
+        ({"minutes": 5.0}, r"`minutes` cannot be used with `distribute` as multiworker.*Received: minutes=5\.0"),
         ({"xla": "off"}, r"`xla` cannot be off"),
     ],
 )
-def test_what_cannot_be_spread_over_workers(changes, message):
-    distribution = object.__new__(MultiWorker)  # which needs no other worker to say so
+def test_recipes_that_workers_cannot_train_are_refused(changes, message):
+    distribution = object.__new__(MultiWorker)  # __init__ would wait for the others
     distribution.replicas = 4
     with pytest.raises(ValueError, match=message):
         distribution.check(Recipe(**changes))
@@ -282,139 +282,141 @@ def test_what_cannot_be_spread_over_workers(changes, message):
 
 
 class Second(Distribution):
-    """A worker beside the chief."""
+    """A worker that is not the chief."""
 
     is_chief = False
 
-    def once(self, action):
+    def on_chief(self, action):
         return None
 
 
 def test_all_workers_must_see_the_run_directory(pictures, tmp_path):
-    with pytest.raises(ValueError, match=r"run has been begun by worker 0 and is not here: it must lie where all"):
+    with pytest.raises(ValueError, match=r"worker 0 has begun .*run, which is not here: every worker must see it"):
         train(pictures, tmp_path / "run", recipe=Recipe(size=36), distribution=Second())
 
 
-def test_workers_are_found_in_the_arguments_or_in_the_environment(monkeypatch):
-    team = find_team("a:1, [::1]:2,b.example.org:65535", 1)
-    assert team == Team(("a:1", "[::1]:2", "b.example.org:65535"), 1)
-    assert find_team(["a:1"], 0) == Team(("a:1",), 0)
+def test_the_cluster_is_found_in_the_arguments_or_in_the_environment(monkeypatch):
+    cluster = find_cluster("a:1, [::1]:2,b.example.org:65535", 1)
+    assert cluster == Cluster(("a:1", "[::1]:2", "b.example.org:65535"), 1)
+    assert find_cluster(["a:1"], 0) == Cluster(("a:1",), 0)
     config = {"cluster": {"chief": ["a:1"], "worker": ["b:2", "c:3"]}, "task": {"type": "worker", "index": 1}}
     monkeypatch.setenv("TF_CONFIG", json.dumps(config))
-    assert find_team() == Team(("a:1", "b:2", "c:3"), 2)
+    assert find_cluster() == Cluster(("a:1", "b:2", "c:3"), 2)
     monkeypatch.setenv("TF_CONFIG", json.dumps({**config, "task": {"type": "chief", "index": 0}}))
-    assert find_team().worker_id == 0
-    assert find_team("d:4", 0) == Team(("d:4",), 0), "what is said goes before what is there"
+    assert find_cluster().worker_id == 0
+    assert find_cluster("d:4", 0) == Cluster(("d:4",), 0), "arguments take precedence over the environment"
 
 
 @pytest.mark.parametrize(
     ("workers", "worker_id", "message"),
     [
-        (None, None, r"or TF_CONFIG in the environment must say both\. Received: workers=None"),
-        ("a", 0, r"host:port each, the port from 1 to 65535\. Received: 'a'"),
+        (None, None, r"unless TF_CONFIG in the environment has both\. Received: workers=None"),
+        ("a", 0, r"must each be host:port, the port from 1 to 65535\. Received: 'a'"),
         ("a:0", 0, r"the port from 1 to 65535\. Received: 'a:0'"),
         ("a:65536", 0, r"Received: 'a:65536'"),
         ("http://a:1", 0, r"Received: 'http://a:1'"),
         ("::1:80", 0, r"Received: '::1:80'"),
         ("a:1,", 0, r"Received: ''"),
-        ("a:1,b:2,a:1", 0, r"an address each\. Received twice: 'a:1'"),
+        ("a:1,b:2,a:1", 0, r"must have different addresses\. Received twice: 'a:1'"),
         ("a:1,b:2", None, r"`worker_id` must be from 0 to 1.*Received: None"),
         ("a:1,b:2", 2, r"`worker_id` must be from 0 to 1.*Received: 2"),
         ("a:1,b:2", -1, r"Received: -1"),
     ],
 )
-def test_workers_that_cannot_be(workers, worker_id, message, monkeypatch):
+def test_malformed_workers_are_refused(workers, worker_id, message, monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     with pytest.raises(ValueError, match=message):
-        find_team(workers, worker_id)
+        find_cluster(workers, worker_id)
 
 
 @pytest.mark.parametrize(
     "text", ["{", "[]", "{}", '{"cluster": {"worker": ["a:1"]}, "task": {"type": "ps", "index": 0}}', '{"cluster": 1}']
 )
-def test_an_environment_that_says_something_else(text, monkeypatch):
+def test_a_malformed_tf_config_is_refused(text, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(ValueError, match="TF_CONFIG must be JSON whose cluster"):
-        find_team()
+        find_cluster()
 
 
-def meet(teams, timeout=60.0):
-    """What became of each team's `Meeting`, all at the same time: the meeting or the error."""
+def meet(clusters, timeout=60.0):
+    """Open the `Rendezvous` of each cluster at the same time, and return each one or its error."""
     results = {}
 
     def one(place):
         try:
-            results[place] = Meeting(teams[place], timeout)
+            results[place] = Rendezvous(clusters[place], timeout)
         except Exception as error:
             results[place] = error
 
-    threads = [threading.Thread(target=one, args=(place,)) for place in range(len(teams))]
+    threads = [threading.Thread(target=one, args=(place,)) for place in range(len(clusters))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return [results[place] for place in range(len(teams))]
+    return [results[place] for place in range(len(clusters))]
 
 
-def test_workers_agree_on_what_worker_0_says():
+def test_broadcast_gives_every_worker_the_value_of_worker_0():
     addresses = (*free_addresses(2), "elsewhere:1")
-    meetings = meet([Team(addresses, each) for each in range(3)])
+    rendezvous = meet([Cluster(addresses, each) for each in range(3)])
     values = [None] * 3
 
-    def agree(place):
-        values[place] = meetings[place].agree({"top1": 0.1 + 0.2} if place == 0 else {"top1": 0.3})
+    def broadcast(place):
+        values[place] = rendezvous[place].broadcast({"top1": 0.1 + 0.2} if place == 0 else {"top1": 0.3})
 
-    threads = [threading.Thread(target=agree, args=(place,)) for place in (2, 0, 1)]
+    threads = [threading.Thread(target=broadcast, args=(place,)) for place in (2, 0, 1)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert values == [{"top1": 0.1 + 0.2}] * 3
-    meetings[2].close()
-    with pytest.raises(ConnectionError, match=r"worker 2 \(elsewhere:1\) was lost or has ended.*start all again"):
-        meetings[0].agree()
-    assert meetings[0].explain().startswith("worker 2 (elsewhere:1) was lost")
-    assert meetings[1].explain() == ""
-    for each in meetings[:2]:
+    rendezvous[2].close()
+    with pytest.raises(
+        ConnectionError, match=r"worker 2 \(elsewhere:1\) was lost or has ended.*start all of them again"
+    ):
+        rendezvous[0].broadcast()
+    assert rendezvous[0].explain_failure().startswith("worker 2 (elsewhere:1) was lost")
+    assert rendezvous[1].explain_failure() == ""
+    for each in rendezvous[:2]:
         each.close()
 
 
-def test_the_worker_that_does_not_come_is_named():
+def test_a_worker_that_does_not_connect_is_named():
     addresses = (*free_addresses(2), "elsewhere:1")
-    first, second = meet([Team(addresses, 0), Team(addresses, 1)], timeout=2)
+    first, second = meet([Cluster(addresses, 0), Cluster(addresses, 1)], timeout=2)
     for error in (first, second):
         assert isinstance(error, TimeoutError)
-        assert str(error) == "worker 2 (elsewhere:1) did not come within 2 s, or cannot be reached"
+        assert str(error) == "worker 2 (elsewhere:1) did not connect within 2 s, or cannot be reached"
 
 
-def test_worker_0_that_does_not_come_is_named():
+def test_worker_0_is_named_if_it_does_not_connect():
     (address,) = free_addresses(1)
-    (error,) = meet([Team((address, "elsewhere:1"), 1)], timeout=0.5)
+    (error,) = meet([Cluster((address, "elsewhere:1"), 1)], timeout=0.5)
     assert isinstance(error, TimeoutError)
-    assert f"worker 0 ({address}) did not come within 0.5 s" in str(error)
+    assert f"worker 0 ({address}) did not connect within 0.5 s" in str(error)
 
 
-def test_two_workers_of_the_same_number_are_one_too_many():
+def test_a_second_worker_with_the_same_index_is_refused():
     addresses = (*free_addresses(2), "elsewhere:1")
-    first, *seconds = meet([Team(addresses, 0), Team(addresses, 1), Team(addresses, 1)], timeout=2)
+    first, *seconds = meet([Cluster(addresses, 0), Cluster(addresses, 1), Cluster(addresses, 1)], timeout=2)
     assert isinstance(first, TimeoutError)
     (refused,) = [error for error in seconds if not isinstance(error, TimeoutError)]
     assert isinstance(refused, ValueError)
-    assert "`worker_id` must be another one for each worker. Received twice: 1" in str(refused)
+    assert "`worker_id` must be different for each worker. Received twice: 1" in str(refused)
 
 
-def test_workers_that_know_other_workers_are_turned_away():
+def test_a_worker_with_other_addresses_is_refused():
     address, other = free_addresses(2)
-    first, second = meet([Team((address, other), 0), Team((address, "elsewhere:1"), 1)], timeout=2)
+    first, second = meet([Cluster((address, other), 0), Cluster((address, "elsewhere:1"), 1)], timeout=2)
     assert isinstance(first, TimeoutError)
     assert isinstance(second, ValueError)
     assert f"must be the same for all. Worker 0 has ['{address}', '{other}']" in str(second)
 
 
-def test_strangers_do_not_disturb():
+def test_connections_of_strangers_are_refused():
     address, other = free_addresses(2)
     host, port = address.split(":")
-    waiting = threading.Thread(target=lambda: results.extend(meet([Team((address, other), 0)])))
+    waiting = threading.Thread(target=lambda: results.extend(meet([Cluster((address, other), 0)])))
     results: list = []
     waiting.start()
     for greeting in (b"GET / HTTP/1.1\r\n\r\n", b"[]\n", b'{"worker_id": [], "workers": {}}\n', b""):
@@ -427,15 +429,15 @@ def test_strangers_do_not_disturb():
                 break
             except ConnectionRefusedError:
                 continue
-    (second,) = meet([Team((address, other), 1)])
+    (second,) = meet([Cluster((address, other), 1)])
     waiting.join()
-    assert [type(each) for each in (*results, second)] == [Meeting, Meeting]
+    assert [type(each) for each in (*results, second)] == [Rendezvous, Rendezvous]
     for each in (*results, second):
         each.close()
 
 
-def test_an_address_is_one_worker_s_alone():
+def test_worker_0_needs_a_free_address():
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(OSError, match=r"worker 0 \(127\.0\.0\.1:\d+\) cannot listen on its address"):
-            Meeting(Team((address, "elsewhere:1"), 0), timeout=1)
+            Rendezvous(Cluster((address, "elsewhere:1"), 0), timeout=1)

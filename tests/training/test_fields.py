@@ -1,4 +1,4 @@
-"""What the fields of a recipe do to a training."""
+"""Tests of what the fields of a recipe do in a training."""
 
 import keras
 import numpy as np
@@ -11,13 +11,13 @@ from keras_inception import registry
 from keras_inception.datasets import open_data
 from keras_inception.training import Recipe, building, train
 from keras_inception.training.distribution import ALONE
-from keras_inception.training.method import AS_IT_IS
-from keras_inception.training.schedules import Plan, spans
-from keras_inception.training.trainer import _batches
+from keras_inception.training.methods import DIRECT
+from keras_inception.training.schedules import Plan, phases
+from keras_inception.training.trainer import _Training
 
 
 def optimizer(recipe: Recipe, steps: int = 10) -> keras.optimizers.Optimizer:
-    return building.optimizer(recipe, spans(recipe)[0], Plan(recipe), steps)
+    return building.optimizer(recipe, phases(recipe)[0], Plan(recipe), steps)
 
 
 def test_optimizers_are_keras_own():
@@ -30,7 +30,7 @@ def test_optimizers_are_keras_own():
     assert isinstance(optimizer(Recipe()), keras.optimizers.AdamW)
 
 
-def test_gradients_of_several_steps_change_the_weights_once():
+def test_accumulated_gradients_update_the_weights_like_one_large_batch():
     recipe = Recipe(accumulate=4, schedule="constant", optimizer="sgd", ema=0.0, weight_decay=0.0, learning_rate=0.1)
     results = []
     for accumulate, batch in ((4, 2), (1, 8)):
@@ -44,14 +44,14 @@ def test_gradients_of_several_steps_change_the_weights_once():
         np.testing.assert_allclose(accumulated, at_once, rtol=1e-5, atol=1e-6)
 
 
-def test_where_gradients_wait_the_schedule_and_the_average_are_the_same():
+def test_accumulation_changes_neither_schedule_nor_average():
     recipe = Recipe(epochs=2, learning_rate=0.8, warmup_epochs=0.0, optimizer="sgd", ema=0.9)
-    plain, waiting = optimizer(recipe, steps=1100), optimizer(recipe.replace(accumulate=4), steps=1100)
-    for each in (plain, waiting):
+    plain, accumulating = optimizer(recipe, steps=1100), optimizer(recipe.replace(accumulate=4), steps=1100)
+    for each in (plain, accumulating):
         each.build([keras.Variable([0.0])])
         each._iterations.assign(1100)
-        assert float(each.learning_rate) == pytest.approx(0.4), "half of the steps are done"
-    assert waiting.ema_momentum**4 == pytest.approx(plain.ema_momentum) == pytest.approx(0.9)
+        assert float(each.learning_rate) == pytest.approx(0.4), "after half of the steps"
+    assert accumulating.ema_momentum**4 == pytest.approx(plain.ema_momentum) == pytest.approx(0.9)
 
 
 def test_the_loss_is_scaled_in_float16(pictures, quick, tmp_path, tiny_network, rows):
@@ -67,7 +67,7 @@ def test_the_loss_is_scaled_in_float16(pictures, quick, tmp_path, tiny_network, 
         np.testing.assert_array_equal(mine, other)
 
 
-def test_rare_classes_count_more():
+def test_rare_classes_weigh_more():
     weights = building.class_weights(np.array([0, 0, 0, 1]), 2)
     np.testing.assert_allclose(weights, [2 / 3, 2])
     assert np.isfinite(building.class_weights(np.array([0, 0]), 2)).all()
@@ -80,7 +80,9 @@ def test_batches_have_labels_and_weights_for_each_output(class_weights, pictures
     splits = open_data(**run.data)
     outputs = {name: keras.KerasTensor((None, 3)) for name in ("predictions", "aux")}
     heads = keras.Model(inputs := keras.Input((32, 32, 3)), {name: keras.layers.Flatten()(inputs) for name in outputs})
-    x, y, *weights = next(iter(_batches(splits, run, recipe, 0, heads, AS_IT_IS, ALONE)))
+    training = _Training(recipe, splits, DIRECT, ALONE)
+    training.trainee = heads
+    x, y, *weights = next(iter(training.batches(run.preprocessing, done=0)))
     assert x.shape == (8, 32, 32, 3)
     assert -1 <= float(tf.reduce_min(x)) < -0.5 < 0.5 < float(tf.reduce_max(x)) <= 1
     assert set(y) == {"predictions", "aux"}
@@ -92,7 +94,7 @@ def test_batches_have_labels_and_weights_for_each_output(class_weights, pictures
         np.testing.assert_allclose(weights[0]["aux"], expected, rtol=1e-5)
 
 
-def test_a_frozen_body_does_not_change_and_then_it_does(pictures, quick, tmp_path, tiny_network):
+def test_a_frozen_body_changes_only_after_it_is_thawed(pictures, quick, tmp_path, tiny_network):
     body = registry.create("tiny", classes=5, input_shape=(16, 16, 3))
     body.save_weights(tmp_path / "body.weights.h5")
     recipe = quick.replace(network="tiny", size=16, ema=0.0, epochs=3)
@@ -108,10 +110,10 @@ def test_a_frozen_body_does_not_change_and_then_it_does(pictures, quick, tmp_pat
     assert not np.array_equal(thawed.model().get_weights()[0], before[0])
     whole = train(pictures, tmp_path / "whole", recipe=recipe, verbose=0)
     for mine, other in zip(thawed.model().get_weights(), whole.model().get_weights(), strict=True):
-        np.testing.assert_array_equal(mine, other, err_msg="stopped between the two parts, it ends the same")
+        np.testing.assert_array_equal(mine, other, err_msg="stopped between the two phases, it should end the same")
 
 
-def test_it_stops_early_and_that_is_complete(pictures, quick, tmp_path, rows):
+def test_a_run_that_stopped_early_is_complete(pictures, quick, tmp_path, rows):
     recipe = quick.replace(learning_rate=0.0, weight_decay=0.0, ema=0.0, early_stopping=2, epochs=9)
     run = train(pictures, tmp_path / "run", recipe=recipe, verbose=0)
     assert [row["epoch"] for row in rows(run)] == ["1", "2", "3"]
@@ -128,17 +130,17 @@ def test_a_plateau_lowers_the_rate(pictures, quick, tmp_path, rows):
     assert float(rows(run)[-1]["learning_rate"]) * 1e12 == pytest.approx(0.25)
 
 
-def test_tensorboard_has_its_logs(pictures, quick, tmp_path):
+def test_tensorboard_logs_training_and_validation(pictures, quick, tmp_path):
     run = train(pictures, tmp_path / "run", recipe=quick.replace(epochs=1, tensorboard=True), verbose=0)
     tags = set()
     for path in (run.path / "logs").rglob("events.out.tfevents.*"):
         for event in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
             tags |= {value.tag for value in event_pb2.Event.FromString(event).summary.value}
-    assert tags >= {"epoch_loss", "epoch_top1"}, "of training and of validation"
+    assert tags >= {"epoch_loss", "epoch_top1"}, "they should cover training and validation"
     assert "epoch_epoch" not in tags
 
 
-def test_a_run_on_one_seed_repeats_bit_for_bit(pictures, quick, tmp_path, rows):
+def test_runs_with_the_same_seed_are_bit_identical(pictures, quick, tmp_path, rows):
     recipe = quick.replace(augmentation=quick.augmentation.replace(mixup=0.2, cutmix=1.0, erase=0.3, distortions=1))
     recipe = recipe.replace(epochs=2, precision="mixed_bfloat16", class_weights=True, clip_norm=1.0)
     one, two = (train(pictures, tmp_path / name, recipe=recipe, verbose=0) for name in ("one", "two"))
@@ -161,15 +163,15 @@ def test_a_run_on_one_seed_repeats_bit_for_bit(pictures, quick, tmp_path, rows):
         ({"size": 16}, "`input_shape` must be at least 32"),
     ],
 )
-def test_what_a_network_cannot_do_is_said_and_nothing_is_left(changes, says, pictures, tmp_path):
+def test_an_invalid_network_is_reported_and_leaves_no_run(changes, says, pictures, tmp_path):
     with pytest.raises((ValueError, OSError), match=says):
         train(pictures, tmp_path / "run", recipe=Recipe(**changes), verbose=0)
     assert not (tmp_path / "run").exists()
 
 
-def test_heads_are_those_that_the_network_has():
+def test_only_networks_with_heads_take_auxiliary():
     for name in keras_inception.list_models():
-        with keras.StatelessScope(initialize_variables=False):  # only the shapes
+        with keras.StatelessScope(initialize_variables=False):  # shapes only
             if registry.NETWORKS[name].heads:
                 assert len(keras_inception.create(name, auxiliary=True).output) > 1
             else:

@@ -1,4 +1,4 @@
-"""The fused kernels do what Keras' own operations do."""
+"""The fused kernels compute what Keras' own operations do."""
 
 import keras
 import numpy as np
@@ -30,7 +30,7 @@ EVERY = 4
 
 
 @pytest.mark.parametrize("steps", [1, 12])
-def test_steps_are_those_of_adamw(steps):
+def test_steps_match_adamw(steps):
     fused, plain = (trained(optimizer(**OPTIONS), steps) for optimizer in (FusedAdamW, keras.optimizers.AdamW))
     for ours, theirs in zip(fused.optimizer.variables, plain.optimizer.variables, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
@@ -38,7 +38,7 @@ def test_steps_are_those_of_adamw(steps):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
 
 
-def test_the_average_moves_every_few_steps_as_far_as_it_would_have():
+def test_the_average_moves_every_few_steps_as_far_as_in_all_of_them():
     network = model()
     optimizer = FusedAdamW(**OPTIONS, use_ema=True, ema_momentum=0.9, average_every=EVERY)
     network.compile(optimizer, "mse")
@@ -57,13 +57,13 @@ def test_the_average_moves_every_few_steps_as_far_as_it_would_have():
             np.testing.assert_allclose(average, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_without_an_average_there_is_none():
+def test_without_an_average_no_variables_are_made_for_it():
     optimizer = trained(FusedAdamW(**OPTIONS), 1).optimizer
     assert len(optimizer.variables) == len(keras.optimizers.AdamW(**OPTIONS).variables) + 2 * 4
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 3), (1, 7), (5, 3)])
-def test_the_gradients_of_a_convolution_are_tensorflows(size):
+def test_the_gradients_of_a_convolution_match_tensorflow(size):
     rng = np.random.default_rng(0)
     x, kernel = (tf.constant(rng.normal(size=shape), tf.float32) for shape in ((2, 6, 5, 3), (*size, 3, 4)))
     results = []
@@ -89,7 +89,7 @@ def test_the_gradients_of_a_convolution_are_tensorflows(size):
         ({"kernel_size": 3, "padding": "same", "dilation_rate": 2}, 7, False),
     ],
 )
-def test_fused_convolutions_train_as_plain_ones(monkeypatch, options, side, by_products):
+def test_fused_convolutions_train_like_plain_ones(monkeypatch, options, side, by_products):
     taken = []
     for name in ("convolution", "pointwise"):
         function = getattr(fused, name)

@@ -1,4 +1,4 @@
-"""Recipes: what they allow, their way to JSON and back, and fields given as text."""
+"""Tests of recipes: valid values, the round trip through JSON, and fields set from text."""
 
 import json
 
@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_inception.datasets import Augmentation
+from keras_inception.training.presets import RECIPES, named_recipe
 from keras_inception.training.recipe import FIELDS, Recipe
-from keras_inception.training.recipes import RECIPES, named_recipe
 
 
 @given(
@@ -29,7 +29,7 @@ def test_json_round_trip(tmp_path_factory, size, epochs, rate, minutes, mileston
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_built_in_recipes_survive_json_and_say_what_they_reach(name):
+def test_built_in_recipes_survive_json_and_describe_their_results(name):
     recipe = RECIPES[name]
     assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
     assert "keras-inception" in recipe.about or "ot run here" in recipe.about
@@ -44,25 +44,31 @@ def test_built_in_recipes_survive_json_and_say_what_they_reach(name):
         ({"auxiliary": 1}, r"`auxiliary` must be true or false"),
         ({"weights": 5}, r"`weights` must be text. Received: weights=5"),
         ({"size": 7}, r"`size` must be from 8"),
-        ({"training_size": 4}, r"`training_size` must be 0, or 8"),
+        ({"training_size": 4}, r"`training_size` must be 0, or at least 8"),
         ({"learning_rate": -1}, r"`learning_rate` must be from 0"),
         ({"learning_rate": float("nan")}, r"`learning_rate` must be from 0"),
         ({"minutes": 0}, r"`minutes` must be from 0.01"),
         ({"warmup_epochs": -1}, r"`warmup_epochs` must be from 0"),
-        ({"options": 5}, r"`options` must be arguments of the network by name. Received: options=5"),
-        ({"augmentation": {"mixup": 0.2}}, r"`augmentation` must be an Augmentation, or its fields one by one"),
-        ({"schedule": "steps", "milestones": 5}, r"`milestones` must be epochs, rising. Received: milestones=5"),
-        ({"schedule": "steps", "milestones": ["a"]}, r"`milestones` must be epochs.*Received: milestones=\['a'\]"),
+        ({"options": 5}, r"`options` must be a mapping of the network's arguments. Received: options=5"),
+        ({"augmentation": {"mixup": 0.2}}, r"`augmentation` must be an Augmentation, or be set field by field"),
+        (
+            {"schedule": "steps", "milestones": 5},
+            r"`milestones` must be epochs in ascending order. Received: milestones=5",
+        ),
+        (
+            {"schedule": "steps", "milestones": ["a"]},
+            r"`milestones` must be epochs in ascending order.*Received: milestones=\['a'\]",
+        ),
         ({"freeze_epochs": 61}, r"`freeze_epochs` must be from 0 to 60"),
         ({"precision": "bfloat16"}, r"`precision` must be one of auto, float32.*Did you mean mixed_bfloat16\?"),
         ({"optimizer": "adamv"}, r"one of adamw, rmsprop, sgd. Did you mean adamw\? Received: optimizer='adamv'"),
-        ({"schedule": "steps"}, r"`milestones` belong to the schedule 'steps', and it needs some"),
+        ({"schedule": "steps"}, r"`milestones` belong to the schedule 'steps', which needs at least one"),
         ({"milestones": (1.0,)}, r"`milestones` belong to the schedule 'steps'"),
-        ({"schedule": "steps", "milestones": (2.0, 1.0)}, r"`milestones` must be epochs, rising"),
+        ({"schedule": "steps", "milestones": (2.0, 1.0)}, r"`milestones` must be epochs in ascending order"),
         ({"network": "resnet43"}, r"Did you mean ResNet34\? Received: 'resnet43'"),
     ],
 )
-def test_a_field_out_of_range_is_named(changes, says):
+def test_an_invalid_field_is_named(changes, says):
     with pytest.raises(ValueError, match=says):
         Recipe(**changes)
 
@@ -72,10 +78,10 @@ def test_a_field_out_of_range_is_named(changes, says):
     [
         ("not json", "is not a JSON file"),
         ("[1]", "is not a recipe: a recipe is an object of fields"),
-        ('{"epoch": 3}', r"no field 'epoch' in a recipe. Did you mean epochs\? Its fields are .*learning_rate"),
+        ('{"epoch": 3}', r"a recipe has no field 'epoch'. Did you mean epochs\? Its fields are .*learning_rate"),
         ('{"epochs": "3"}', "is not a recipe: `epochs` must be a whole number"),
-        ('{"options": 5}', "is not a recipe: `options` must be arguments"),
-        ('{"milestones": 5}', "is not a recipe: `milestones` must be epochs"),
+        ('{"options": 5}', "is not a recipe: `options` must be a mapping"),
+        ('{"milestones": 5}', "is not a recipe: `milestones` must be epochs in ascending order"),
         ('{"augmentation": {"mix_up": 1}}', r"is not a recipe: `augmentation` must have .* Did you mean mixup\?"),
     ],
 )
@@ -111,11 +117,11 @@ def test_named_recipes(tmp_path):
         ("options.normalization", "lrn", {"normalization": "lrn"}),
     ],
 )
-def test_a_field_is_given_as_text(field, text, value):
+def test_a_field_is_set_from_text(field, text, value):
     assert getattr(Recipe().override({field: text}), field.split(".")[0]) == value
 
 
-def test_parts_of_a_field_are_given_as_text():
+def test_parts_of_a_field_are_set_from_text():
     recipe = Recipe().override(
         {"augmentation.area": "0.5,1", "augmentation.flip": "false", "augmentation.mixup": "0.2"}
     )
@@ -127,33 +133,33 @@ def test_parts_of_a_field_are_given_as_text():
 @pytest.mark.parametrize(
     ("field", "text", "says"),
     [
-        ("epoch", "3", r"no field 'epoch' in a recipe. Did you mean epochs\?"),
+        ("epoch", "3", r"a recipe has no field 'epoch'. Did you mean epochs\?"),
         ("epochs", "many", "`epochs` must be a whole number. Received: epochs='many'"),
         ("epochs", "1.5", "`epochs` must be a whole number"),
         ("epochs.first", "1", "`epochs` has no parts. Received: epochs.first=1"),
         ("augmentation.crop", "1", r"`augmentation` must have the fields area,.*Received: "),
         ("augmentation.area", "1,0.5", "`area` must be two numbers"),
-        ("augmentation", '{"mixup": 0.2}', "`augmentation` must be an Augmentation, or its fields one by one"),
-        ("options", "5", "`options` must be arguments of the network"),
-        ("milestones", "abc", "`milestones` must be epochs, rising. Received: milestones='"),
+        ("augmentation", '{"mixup": 0.2}', "`augmentation` must be an Augmentation, or be set field by field"),
+        ("options", "5", "`options` must be a mapping of the network's arguments"),
+        ("milestones", "abc", "`milestones` must be epochs in ascending order. Received: milestones='"),
     ],
 )
-def test_wrong_text_is_named(field, text, says):
+def test_invalid_text_is_named(field, text, says):
     with pytest.raises(ValueError, match=says):
         Recipe().override({field: text})
 
 
-def test_another_network_does_not_keep_the_options():
+def test_a_network_of_another_family_resets_the_options():
     recipe = Recipe(options={"stem_stride": 4})
     assert recipe.replace(network="GoogLeNet", epochs=3).options == {"stem_stride": 4}
     assert recipe.replace(network="ResNet34").options == {}
-    assert RECIPES["vgg-2014"].replace(network="vgg16").options == {"normalization": None}, "of one family"
+    assert RECIPES["vgg-2014"].replace(network="vgg16").options == {"normalization": None}, "the same family keeps them"
     assert recipe.override({"network": "vgg16", "options.normalization": "batch_norm"}).options == {
         "normalization": "batch_norm"
     }
 
 
-def test_another_size_does_not_keep_the_training_size():
+def test_another_size_resets_the_training_size():
     recipe = Recipe(size=96, training_size=80)
     assert recipe.replace(size=28).training_size == 0
     assert recipe.override({"size": "28", "training_size": "24"}).training_size == 24
@@ -161,7 +167,7 @@ def test_another_size_does_not_keep_the_training_size():
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_any_recipe_can_be_tried_in_an_epoch(name):
+def test_any_recipe_can_be_shortened_to_one_epoch(name):
     assert RECIPES[name].replace(epochs=1, freeze_epochs=0).epochs == 1
 
 

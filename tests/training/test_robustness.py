@@ -1,4 +1,4 @@
-"""What may happen to a training: kills, a full disk, other data, damaged files, a second process, a diverging loss."""
+"""Trainings survive kills, a full disk, changed data, damaged files, a second process and a diverging loss."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import pytest
 
 from keras_inception.datasets.examples import Files
 from keras_inception.runs import Run
-from keras_inception.training import checkpoints, train
+from keras_inception.training import epoch_checkpoints, train
 
 TRAIN = """
 import os, sys
@@ -39,26 +39,26 @@ def same_weights(ours: Run, theirs: Run) -> None:
 
 @pytest.fixture(scope="module")
 def whole(pictures, quick, tmp_path_factory) -> Run:
-    """A run that nothing has happened to."""
+    """Return an uninterrupted run."""
     return train(pictures, tmp_path_factory.mktemp("whole") / "run", recipe=quick, verbose=0)
 
 
 @pytest.fixture
 def begun(pictures, whole, tmp_path) -> Run:
-    """The same with its last epoch still to come."""
+    """Return a copy of that run without its last epoch."""
     shutil.copytree(whole.path, tmp_path / "begun")
     for path in (tmp_path / "begun" / "checkpoints").glob("epoch-4.*"):
         path.unlink()
     return Run(tmp_path / "begun")
 
 
-def test_what_is_begun_goes_on_as_if_nothing_had_happened(begun, whole, rows):
+def test_a_resumed_run_ends_like_an_uninterrupted_one(begun, whole, rows):
     half_written = [
         begun.path / ".writing-abcmodel.keras",
         begun.path / "checkpoints" / ".writing-abcepoch-4.weights.h5",
     ]
     for path in half_written:
-        path.write_bytes(b"by one that was killed")
+        path.write_bytes(b"left by a killed process")
     resumed = train(None, begun.path, resume=True, verbose=0)
     assert [row["loss"] for row in rows(resumed)] == [row["loss"] for row in rows(whole)]
     same_weights(resumed, whole)
@@ -91,24 +91,26 @@ def test_killed_at_random_moments_it_ends_the_same(kills, whole, pictures, quick
     assert start().wait(600) == 0
     assert [row["loss"] for row in rows(Run(output))] == [row["loss"] for row in rows(whole)]
     same_weights(Run(output), whole)
-    assert not [path for path in output.rglob("*") if path.name.startswith(".writing")], "what was half written is gone"
+    assert not [path for path in output.rglob("*") if path.name.startswith(".writing")], (
+        "half-written files should be gone"
+    )
 
 
 @pytest.mark.parametrize("megabytes", [1, 6])
-def test_on_a_full_disk_it_stops_and_can_go_on(megabytes, small_disk, begun, whole, rows):
+def test_a_run_stopped_by_a_full_disk_can_be_resumed(megabytes, small_disk, begun, whole, rows):
     kept = sorted(path.name for path in begun.path.rglob("*"))
     refused = pytest.raises(OSError, match=r"(model\.keras|epoch-4\.weights\.h5).*cannot be written")
     with refused as error, small_disk(megabytes * 2**20):
         train(None, begun.path, resume=True, verbose=0)
     assert "resume" in str(error.value)
-    assert sorted(path.name for path in begun.path.rglob("*")) == kept, "nothing half written"
+    assert sorted(path.name for path in begun.path.rglob("*")) == kept, "nothing should be half-written"
     resumed = train(None, begun.path, resume=True, verbose=0)
     assert [row["loss"] for row in rows(resumed)] == [row["loss"] for row in rows(whole)]
     same_weights(resumed, whole)
 
 
 @pytest.mark.parametrize("change", ["one more", "one less", "another", "a class"])
-def test_other_pictures_are_refused(change, begun, pictures, tmp_path):
+def test_changed_images_are_refused(change, begun, pictures, tmp_path):
     copy = tmp_path / "pictures"
     shutil.copytree(pictures, copy)
     data = json.loads((begun.path / "data.json").read_text())
@@ -123,11 +125,11 @@ def test_other_pictures_are_refused(change, begun, pictures, tmp_path):
     else:
         (copy / "train" / "white").mkdir()
         shutil.copy(one, copy / "train" / "white")
-    with pytest.raises(ValueError, match=rf"{copy} has changed since"):
+    with pytest.raises(ValueError, match=rf"{copy} has changed"):
         train(None, begun.path, resume=True)
 
 
-def test_a_picture_that_goes_bad_meanwhile_is_named(begun, pictures, tmp_path, monkeypatch):
+def test_an_image_that_becomes_unreadable_is_named(begun, pictures, tmp_path, monkeypatch):
     copy = tmp_path / "pictures"
     shutil.copytree(pictures, copy)
     data = json.loads((begun.path / "data.json").read_text())
@@ -144,7 +146,7 @@ def test_a_picture_that_goes_bad_meanwhile_is_named(begun, pictures, tmp_path, m
     with pytest.raises(ValueError, match=rf"{begun.path} keeps the weights of epoch 3") as error:
         train(None, begun.path, resume=True, verbose=0)
     assert "\n" not in str(error.value)
-    assert checkpoints.epochs(begun.path) == [3]
+    assert epoch_checkpoints.epochs(begun.path) == [3]
 
 
 @pytest.mark.parametrize(
@@ -157,7 +159,7 @@ def test_a_picture_that_goes_bad_meanwhile_is_named(begun, pictures, tmp_path, m
         (lambda lines: None, "metrics.csv"),
     ],
 )
-def test_metrics_that_are_none_are_named(change, says, begun):
+def test_damaged_metrics_are_named(change, says, begun):
     path = begun.path / "metrics.csv"
     lines = change(path.read_text().splitlines())
     path.unlink() if lines is None else path.write_text("\n".join(lines))
@@ -165,7 +167,7 @@ def test_metrics_that_are_none_are_named(change, says, begun):
         train(None, begun.path, resume=True, verbose=0)
 
 
-def test_without_the_metrics_of_the_last_epoch_it_is_done_again(whole, rows, tmp_path, caplog):
+def test_an_epoch_without_metrics_is_repeated(whole, rows, tmp_path, caplog):
     shutil.copytree(whole.path, tmp_path / "run")
     path = tmp_path / "run" / "metrics.csv"
     path.write_text("\n".join(path.read_text().splitlines()[:-1]))
@@ -190,19 +192,19 @@ def test_a_second_process_is_refused(begun, times):
         holder.wait()
 
 
-def test_a_loss_that_is_not_a_number_ends_the_training(pictures, quick, tmp_path):
+def test_a_loss_that_is_not_finite_ends_the_training(pictures, quick, tmp_path):
     recipe = quick.replace(optimizer="sgd", schedule="exponential", learning_rate=1e-4, weight_decay=0.0, ema=0.0)
     run = train(pictures, tmp_path / "run", recipe=recipe.replace(epochs=2), verbose=0)
     good = run.model().get_weights()
     recipe.replace(learning_rate=100.0).save(run.path / "recipe.json")
-    with pytest.raises(FloatingPointError, match=r"(loss is|not a number).* epoch [34]; .*keeps the weights"):
+    with pytest.raises(FloatingPointError, match=r"(loss is|not finite).* epoch [34]; .*keeps the weights"):
         train(None, run.path, resume=True, verbose=0)
     for mine, other in zip(run.model().get_weights(), good, strict=True):
         np.testing.assert_array_equal(mine, other)
 
 
 @pytest.mark.parametrize("damage", ["cut short", "a byte", "no hash", "all"])
-def test_a_checkpoint_that_is_damaged_gives_way_to_the_one_before(damage, whole, rows, tmp_path, caplog):
+def test_a_damaged_checkpoint_falls_back_to_the_previous_one(damage, whole, rows, tmp_path, caplog):
     shutil.copytree(whole.path, tmp_path / "run")
     folder = tmp_path / "run" / "checkpoints"
     last = folder / "epoch-4.weights.h5"
@@ -216,7 +218,8 @@ def test_a_checkpoint_that_is_damaged_gives_way_to_the_one_before(damage, whole,
         for path in folder.glob("*.h5") if damage == "all" else [last]:
             os.truncate(path, path.stat().st_size // 2)
     resumed = train(None, tmp_path / "run", resume=True, verbose=0)
-    assert "epoch-4.weights.h5 cannot be used, so the checkpoint before it is" in caplog.text
+    assert "epoch-4.weights.h5 cannot be used: " in caplog.text
+    assert "Falling back to the previous checkpoint" in caplog.text
     assert [row["loss"] for row in rows(resumed)] == [row["loss"] for row in rows(whole)]
     same_weights(resumed, whole)
-    assert checkpoints.epochs(resumed.path) == [3, 4]
+    assert epoch_checkpoints.epochs(resumed.path) == [3, 4]

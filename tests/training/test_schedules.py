@@ -1,4 +1,4 @@
-"""The learning rate's course, the plan of a budget, and plateaus."""
+"""Tests of learning rate schedules, phases, time budgets and plateaus."""
 
 import pytest
 import tensorflow as tf
@@ -6,39 +6,39 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_inception.training.recipe import Recipe
-from keras_inception.training.schedules import Plan, learning_rate, plateaus, spans
+from keras_inception.training.schedules import Plan, learning_rate, phases, plateaus
 
 STEPS = 4
 
 
-def rates(recipe: Recipe, *, span=0, plan=None) -> list[float]:
-    """The rate at each step of a span."""
-    part = spans(recipe)[span]
-    rate = learning_rate(recipe, part, plan or Plan(recipe), STEPS)
-    steps = (part.last - part.first) * STEPS
+def rates(recipe: Recipe, *, index=0, plan=None) -> list[float]:
+    """Return the learning rate at each step of a phase."""
+    phase = phases(recipe)[index]
+    rate = learning_rate(recipe, phase, plan or Plan(recipe), STEPS)
+    steps = (phase.last - phase.first) * STEPS
     return [float(rate(step)) if callable(rate) else rate for step in range(steps)]
 
 
 def test_a_cosine_rises_in_the_warmup_and_falls_to_zero():
     course = rates(Recipe(epochs=10, warmup_epochs=2, learning_rate=0.8))
-    assert course[0] == pytest.approx(0.1), "the first step is one already"
+    assert course[0] == pytest.approx(0.1), "the first step should already have a rate"
     assert course[: 2 * STEPS] == sorted(course[: 2 * STEPS])
     assert course[2 * STEPS] == pytest.approx(0.8)
     assert course[6 * STEPS] == pytest.approx(0.4)
     assert 0 < course[-1] < 0.01
 
 
-def test_a_cosine_without_warmup_begins_at_the_highest():
+def test_a_cosine_without_warmup_begins_at_its_highest_rate():
     assert rates(Recipe(epochs=2, warmup_epochs=0, learning_rate=0.8))[0] == pytest.approx(0.8)
 
 
 @given(epochs=st.integers(1, 20), warmup=st.floats(0, 1), highest=st.floats(1e-5, 10))
-def test_a_rate_is_never_above_the_highest_nor_below_zero(epochs, warmup, highest):
+def test_a_rate_stays_between_zero_and_the_highest(epochs, warmup, highest):
     course = rates(Recipe(epochs=epochs, warmup_epochs=warmup * epochs, learning_rate=highest))
     assert -1e-6 * highest <= min(course) <= max(course) <= highest * (1 + 1e-5)
 
 
-def test_a_short_training_warms_up_in_half_of_it():
+def test_a_short_training_warms_up_for_at_most_half_of_it():
     course = rates(Recipe(epochs=2, warmup_epochs=5, learning_rate=0.8))
     assert course[STEPS] == max(course) == pytest.approx(0.8)
 
@@ -52,23 +52,23 @@ def test_an_exponential_falls_in_steps_as_the_paper_has_it():
     assert course[16 * STEPS] == pytest.approx(0.96**2)
 
 
-def test_steps_fall_after_their_milestones():
+def test_the_rate_drops_after_each_milestone():
     recipe = Recipe(epochs=6, schedule="steps", milestones=(2.0, 4.5), decay=0.1, learning_rate=1, warmup_epochs=0)
     course = rates(recipe)
-    assert course[2 * STEPS] == 1, "the last step before"
+    assert course[2 * STEPS] == 1, "the last step before the milestone"
     assert course[2 * STEPS + 1] == pytest.approx(0.1)
     assert course[-1] == pytest.approx(0.01)
     thawed = recipe.replace(freeze_epochs=3, thaw_learning_rate=0.5)
-    assert rates(thawed, span=1)[0] == pytest.approx(0.05), "a milestone that is past has lowered the rate"
+    assert rates(thawed, index=1)[0] == pytest.approx(0.05), "a past milestone should have lowered the rate"
 
 
-def test_frozen_and_thawed_epochs_have_rates_of_their_own():
+def test_frozen_and_thawed_epochs_have_their_own_rates():
     recipe = Recipe(epochs=5, freeze_epochs=2, learning_rate=1, warmup_epochs=1, thaw_learning_rate=0.25)
-    assert [(span.first, span.last, span.frozen) for span in spans(recipe)] == [(0, 2, True), (2, 5, False)]
+    assert [(phase.first, phase.last, phase.frozen) for phase in phases(recipe)] == [(0, 2, True), (2, 5, False)]
     assert max(rates(recipe)) == pytest.approx(1)
-    assert rates(recipe, span=1)[0] == pytest.approx(0.25), "no second warm-up"
-    assert spans(recipe.replace(thaw_learning_rate=0.0))[1].learning_rate == 0.1
-    assert len(spans(recipe.replace(freeze_epochs=5))) == 1
+    assert rates(recipe, index=1)[0] == pytest.approx(0.25), "there should be no second warmup"
+    assert phases(recipe.replace(thaw_learning_rate=0.0))[1].learning_rate == 0.1
+    assert len(phases(recipe.replace(freeze_epochs=5))) == 1
 
 
 @pytest.mark.parametrize(
@@ -76,15 +76,15 @@ def test_frozen_and_thawed_epochs_have_rates_of_their_own():
     [
         (None, [1000.0], 20),
         (2, [], 20),  # nothing measured yet
-        (2, [60.0], 3),  # half of the first was the graph
+        (2, [60.0], 3),  # half of the first epoch built the graph
         (2, [60.0, 10.0], 7),
         (2, [60.0, 10.0, 20.0], 5),
-        (2, [60.0, 10.0, 45.0], 3),  # no more fits: this was the last
+        (2, [60.0, 10.0, 45.0], 3),  # no further epoch fits
         (2, [150.0], 1),
         (60, [60.0, 10.0], 20),
     ],
 )
-def test_the_plan_fits_into_the_minutes(minutes, seconds, epochs):
+def test_the_plan_fits_the_minutes(minutes, seconds, epochs):
     plan = Plan(Recipe(epochs=20, minutes=minutes))
     for each in seconds:
         plan.add(each)
@@ -95,7 +95,7 @@ def test_the_plan_fits_into_the_minutes(minutes, seconds, epochs):
 def test_a_cosine_follows_the_plan():
     recipe = Recipe(epochs=20, minutes=1, warmup_epochs=0, learning_rate=1)
     plan = Plan(recipe)
-    rate = learning_rate(recipe, spans(recipe)[0], plan, STEPS)
+    rate = learning_rate(recipe, phases(recipe)[0], plan, STEPS)
     assert float(rate(5 * STEPS)) > 0.5
     plan.add(20.0)
     plan.add(10.0)
@@ -103,9 +103,9 @@ def test_a_cosine_follows_the_plan():
     assert float(rate(5 * STEPS)) == pytest.approx(0)
 
 
-def test_a_graph_has_the_operations_of_a_rate_once():
+def test_a_graph_has_the_operations_of_a_schedule_once():
     recipe = Recipe(learning_rate=1)
-    rate = learning_rate(recipe, spans(recipe)[0], Plan(recipe), STEPS)
+    rate = learning_rate(recipe, phases(recipe)[0], Plan(recipe), STEPS)
 
     @tf.function
     def rates(step):
@@ -129,5 +129,5 @@ def test_a_graph_has_the_operations_of_a_rate_once():
         ([0.3, 0.1, 0.1, 0.5, 0.4, 0.4], 2, 2),
     ],
 )
-def test_a_plateau_is_so_many_epochs_without_better(accuracies, patience, count):
+def test_plateaus_are_counted(accuracies, patience, count):
     assert plateaus(list(enumerate(accuracies, start=1)), patience) == count

@@ -1,4 +1,4 @@
-"""`train`: what a run directory holds, and that a killed run ends where an uninterrupted one does."""
+"""Tests of `train`: the contents of a run directory, and resuming."""
 
 import csv
 import json
@@ -13,7 +13,7 @@ import keras_inception
 from keras_inception.datasets import Augmentation
 from keras_inception.runs import Run
 from keras_inception.training import Recipe, building, train
-from keras_inception.training.schedules import Plan, spans
+from keras_inception.training.schedules import Plan, phases
 
 RECIPE = Recipe(
     size=36,
@@ -36,11 +36,11 @@ def run(pictures, tmp_path_factory) -> Run:
     return train(pictures, tmp_path_factory.mktemp("whole") / "run", recipe=RECIPE, verbose=0)
 
 
-def test_determinism_ends_with_the_training(run):
+def test_op_determinism_is_restored_after_the_training(run):
     assert not config.is_op_determinism_enabled()
 
 
-def test_a_run_directory_holds_what_others_need(run, pictures):
+def test_a_run_directory_is_complete(run, pictures):
     assert run.labels == ("blue", "green", "red")
     assert run.preprocessing.size == (36, 36)
     assert json.loads((run.path / "data.json").read_text())["source"] == str(pictures)
@@ -58,7 +58,7 @@ def test_a_run_directory_holds_what_others_need(run, pictures):
 
 
 @pytest.mark.versions
-def test_metrics_have_a_row_an_epoch_and_validation_when_asked(run, rows):
+def test_metrics_have_a_row_per_epoch_and_validation_as_set(run, rows):
     table = rows(run)
     assert [row["epoch"] for row in table] == ["1", "2", "3", "4"]
     assert [bool(row["val_top1"]) for row in table] == [False, True, False, True]
@@ -66,9 +66,9 @@ def test_metrics_have_a_row_an_epoch_and_validation_when_asked(run, rows):
     assert {"predictions_loss", "aux_4a_loss", "aux_4d_loss", "val_top5", "val_loss", "seconds"} <= set(table[0])
 
 
-def test_a_run_that_exists_is_not_overwritten(run, pictures):
+def test_an_existing_run_is_not_overwritten(run, pictures):
     before = (run.path / "model.keras").read_bytes()
-    with pytest.raises(FileExistsError, match=r"exists\. Go on with it by resuming"):
+    with pytest.raises(FileExistsError, match=r"exists\. Resume it"):
         train(pictures, run.path, recipe=RECIPE)
     assert (run.path / "model.keras").read_bytes() == before
 
@@ -80,13 +80,13 @@ def test_resuming_takes_no_other_recipe(run, pictures):
         train(None, run.path, recipe=RECIPE, resume=True)
 
 
-def test_a_complete_run_is_left_as_it_is(run, times):
+def test_a_complete_run_is_left_unchanged(run, times):
     before = times(run)
     train(None, run.path, resume=True, verbose=0)
     assert times(run) == before
 
 
-def test_resumed_from_the_checkpoint_before_it_ends_the_same(run, rows, tmp_path):
+def test_a_run_resumed_from_an_earlier_checkpoint_ends_the_same(run, rows, tmp_path):
     shutil.copytree(run.path, tmp_path / "run")
     (tmp_path / "run" / "checkpoints" / "epoch-4.weights.h5").unlink()
     resumed = train(None, tmp_path / "run", resume=True, verbose=0)
@@ -103,34 +103,34 @@ def test_a_step_is_traced_once(pictures, tmp_path, monkeypatch):
     assert len(traced) == 1
 
 
-def test_what_was_left_out_is_told_in_a_few_lines_and_listed_in_the_run(pictures, tmp_path, quick, caplog):
+def test_images_left_out_are_summarized_in_the_log_and_listed_in_the_run(pictures, tmp_path, quick, caplog):
     shutil.copytree(pictures, tmp_path / "pictures")
     broken = [tmp_path / "pictures" / "train" / "red" / f"broken_{index}.png" for index in range(8)]
     for path in broken:
         path.write_text("this is not a picture")
     run = train(tmp_path / "pictures", tmp_path / "run", recipe=quick.replace(epochs=1), verbose=0)
-    told = [record.getMessage() for record in caplog.records if record.name.startswith("keras_inception")]
-    assert [line.partition(":")[0] for line in told[:5]] == [f"left out {path}" for path in broken[:5]]
-    assert told[5:] == [f"and 3 more, listed in {run.path / 'left_out.csv'}"]
+    logged = [record.getMessage() for record in caplog.records if record.name.startswith("keras_inception")]
+    assert [line.partition(":")[0] for line in logged[:5]] == [f"left out {path}" for path in broken[:5]]
+    assert logged[5:] == [f"and 3 more, listed in {run.path / 'left_out.csv'}"]
     with open(run.path / "left_out.csv", newline="", encoding="utf-8") as file:
         assert [row["path"] for row in csv.DictReader(file)] == list(map(str, broken))
 
 
-def test_heads_must_fit_both_sizes(pictures, tmp_path):
+def test_auxiliary_heads_must_fit_both_sizes(pictures, tmp_path):
     with pytest.raises(ValueError, match=r"maps of the same size.*training_size=96, size=224"):
         train(pictures, tmp_path / "run", recipe=RECIPE.replace(size=224, training_size=96))
 
 
-def test_the_average_is_short_enough_for_a_short_run():
+def test_the_average_is_short_in_a_short_run():
     for ema, epochs, momentum in ((0.999, 100, 1 - 10 / 300), (0.9, 100, 0.9), (0.999, 2, 0)):
         recipe = RECIPE.replace(ema=ema, epochs=epochs)
-        optimizer = building.optimizer(recipe, spans(recipe)[0], Plan(recipe), steps=3)
+        optimizer = building.optimizer(recipe, phases(recipe)[0], Plan(recipe), steps=3)
         assert optimizer.ema_momentum == pytest.approx(momentum)
 
 
 def test_a_network_trained_in_mixed_precision_exports_as_float32(pictures, tmp_path):
     model = building.build(RECIPE.replace(options={"normalization": "lrn"}), 3, 64, "mixed_bfloat16")
     assert model.get_layer("inception_3a_1x1").compute_dtype == "bfloat16"
-    assert keras.config.dtype_policy().name == "float32", "the policy is for the network alone"
+    assert keras.config.dtype_policy().name == "float32", "the global policy should be unchanged"
     exported = keras_inception.inference_model(model)
     assert {layer.compute_dtype for layer in exported.layers} == {"float32"}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_inception.training import Recipe, building
-from keras_inception.training.recipes import RECIPES
+from keras_inception.training.presets import RECIPES
 
 SIZE = 96
 

@@ -1,4 +1,4 @@
-"""How the network that a run keeps is trained: as it is, or as something that is made of it."""
+"""Training methods: train a run's network directly, or through a wrapped copy (pruning, clustering, QAT)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,62 +11,64 @@ from keras_inception.training import building
 from keras_inception.training.callbacks import averaged_weights
 from keras_inception.training.distribution import Distribution
 from keras_inception.training.recipe import Recipe
-from keras_inception.training.schedules import Plan, Span
+from keras_inception.training.schedules import Phase, Plan
 
 
 class Method:
-    """The recipe's network, trained as it is by the fastest kernels; what is kept are its averaged weights.
+    """Train the recipe's network directly, with the fastest kernels, and keep its averaged weights.
 
     Attributes:
-        command: of the command line, by which a run of this method is begun and resumed.
+        command: the command-line command that begins and resumes runs of this method.
     """
 
     command = "train"
 
     def network(self, recipe: Recipe, classes: int) -> keras.Model:
-        """What is kept, in float32, with its first weights."""
+        """Return the network to keep, in float32, with its initial weights."""
         return building.build(recipe, classes, recipe.size, "float32")
 
     def preprocessing(self, recipe: Recipe, network: keras.Model) -> Preprocessing:
-        """What the network is fed with."""
+        """Return the preprocessing of the network's input."""
         return building.preprocessing(recipe, network)
 
     def trainee(self, network: keras.Model, recipe: Recipe, classes: int, distribution: Distribution) -> Any:
-        """What is trained, with the weights of `network`."""
+        """Return the model to train, with the weights of `network`."""
         trainee = building.trainee(recipe, classes, distribution)
         building.copy_weights(network, trainee)
         return trainee
 
     def begin_again(self, trainee, network: keras.Model) -> None:
-        """Give the trainee the weights of `network` once more."""
+        """Reset the trainee to the weights of `network`."""
         building.copy_weights(network, trainee)
 
-    def compile(self, trainee, recipe: Recipe, span: Span, plan: Plan, steps: int, distribution: Distribution) -> None:
-        """Make it ready for a span of epochs of so many steps."""
-        building.compile_for(trainee, recipe, span, plan, steps, distribution)
+    def compile(
+        self, trainee, recipe: Recipe, phase: Phase, plan: Plan, steps: int, distribution: Distribution
+    ) -> None:
+        """Compile the trainee for a phase with `steps` steps per epoch."""
+        building.compile_for(trainee, recipe, phase, plan, steps, distribution)
 
     def callbacks(self, callbacks: Sequence[keras.callbacks.Callback]) -> Sequence:
-        """Those of the training, and the method's own, as the trainee's `fit` takes them."""
+        """Return the training's callbacks and the method's own, in the form that the trainee's `fit` takes."""
         return callbacks
 
     def kept(self, trainee, network: keras.Model) -> keras.Model:
-        """What is evaluated and saved of the trainee as it is now: `network`, or another one made of it."""
+        """Return the network to evaluate and save for the trainee's present state: `network` or a new one."""
         network.set_weights(averaged_weights(trainee))
         return network
 
     def targets(self, x: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """What the network is to say of a batch of inputs, given the labels, one-hot or mixed."""
+        """Return the targets of a batch, (batch, classes), from its inputs and its one-hot or mixed labels."""
         return labels
 
 
 class Continued(Method):
-    """A network goes on learning, from its labels and from a teacher.
+    """Continue training an existing network, from its labels and optionally by distillation from a teacher.
 
     Args:
-        network: what to go on with.
-        preprocessing: what it is fed with.
-        teacher: a network that gives probabilities of the same inputs, or None.
-        distillation: share of what the teacher says in what the network is to say, in [0, 1] (1503.02531).
+        network: the network to train further.
+        preprocessing: the preprocessing of its input.
+        teacher: a network that outputs probabilities for the same inputs, or None.
+        distillation: weight of the teacher's predictions in the targets, in [0, 1] (1503.02531).
     """
 
     command = "compress"
@@ -98,4 +100,4 @@ class Continued(Method):
         return (1 - self._distillation) * labels + self._distillation * self._teacher(x, training=False)
 
 
-AS_IT_IS = Method()
+DIRECT = Method()

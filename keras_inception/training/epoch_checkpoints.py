@@ -1,4 +1,4 @@
-"""Checkpoints: what a training needs to go on, the optimizer's state too, after each epoch."""
+"""Save and restore the state of a training after each epoch, including the optimizer's."""
 
 import logging
 import re
@@ -9,41 +9,41 @@ import keras
 from keras_inception.runs import CHECKPOINTS
 from keras_inception.utils import files
 
-KEPT = 2
+KEPT = 2  # checkpoints
 
 log = logging.getLogger(__name__)
 
 
 def save(model: keras.Model, run: Path, epoch: int) -> None:
-    """Keep a compiled model's state after so many epochs, and of earlier ones but the last."""
+    """Save a compiled model's state after `epoch` epochs, and remove all but the last two checkpoints."""
     path = _path(run, epoch)
     with files.replacing(path) as beside:
         model.save_weights(beside)
-        files.write_text(_hash_path(path), files.sha256(beside))  # one that has no checkpoint yet does no harm
+        files.write_text(_hash_path(path), files.sha256(beside))  # a hash without its checkpoint does no harm
     for old in epochs(run)[:-KEPT]:
         _path(run, old).unlink()
         _hash_path(_path(run, old)).unlink(missing_ok=True)
 
 
 def load(model: keras.Model, run: Path, epoch: int) -> bool:
-    """Set a compiled model to its state after so many epochs; False if that checkpoint cannot be read.
+    """Restore a compiled model's state after `epoch` epochs; return False if that checkpoint cannot be read.
 
-    The file is compared with the hash that was written with it: HDF5's own library can crash on a damaged one.
+    The file is compared with its recorded hash first: the HDF5 library can crash on a damaged file.
     """
     path = _path(run, epoch)
     try:
         if files.sha256(path) != _hash_path(path).read_text(encoding="utf-8"):
-            raise ValueError("it is not what was written")
+            raise ValueError("its hash is not the recorded one")
         model.optimizer.build(model.trainable_variables)
         model.load_weights(path)
     except (OSError, ValueError, KeyError) as error:
-        log.warning("%s cannot be used, so the checkpoint before it is, or the training begins anew: %s", path, error)
+        log.warning("%s cannot be used: %s. Falling back to the previous checkpoint or the start", path, error)
         return False
     return True
 
 
 def epochs(run: Path) -> list[int]:
-    """The epochs after which there is a checkpoint, in order."""
+    """Return the epochs that have a checkpoint, in ascending order."""
     found = (re.fullmatch(r"epoch-(\d+)\.weights\.h5", path.name) for path in (run / CHECKPOINTS).glob("*.h5"))
     return sorted(int(match[1]) for match in found if match)
 

@@ -1,4 +1,4 @@
-"""The recipes that come with the package. What each reaches, its field `about` says."""
+"""Built-in recipes. The field `about` of each says what it reaches."""
 
 import os
 
@@ -6,19 +6,19 @@ from keras_inception.datasets import Augmentation
 from keras_inception.training.recipe import Recipe
 from keras_inception.utils.suggestions import did_you_mean
 
-NOT_RUN = "Not run here: ImageNet is not at hand."
+NOT_RUN = "Not run here: ImageNet is not available."
 
-# A patch of 8 to 100 % of the area, 3/4 to 4/3 wide, resized by any method, and colours after Howard (1312.5402):
-# 1409.4842, section 6, whose figures for the colours are not published.
+# A patch of 8 to 100 % of the area, with an aspect ratio of 3/4 to 4/3, resized with a random method, and color changes
+# after Howard (1312.5402): 1409.4842, section 6, which does not publish the strength of the color changes.
 INCEPTION = Augmentation(
     area=(0.08, 1.0), interpolation="mixed", brightness=0.125, contrast=0.5, saturation=0.5, hue=0.2
 )
-# A crop of the input's size from the picture, whose shorter side has been scaled, and light along the main axes of
-# ImageNet's colours (Krizhevsky et al. 2012, section 4.1).
+# A crop of the input's size from the image with its shorter side rescaled, and lighting noise along the principal
+# components of ImageNet's colors (Krizhevsky et al. 2012, section 4.1).
 SCALED = Augmentation(
     scale=(256 / 224, 480 / 224), lighting=0.1, area=(1, 1), brightness=0, contrast=0, saturation=0, hue=0
 )
-# A tenth of the rate whenever the validation stalls, as Krizhevsky et al. did and those after them.
+# Divide the rate by ten whenever the validation accuracy stalls, as Krizhevsky et al. and their successors did.
 PLATEAUS = Recipe(
     optimizer="sgd",
     learning_rate=0.01,
@@ -31,11 +31,11 @@ PLATEAUS = Recipe(
 
 RECIPES = {
     "default": Recipe(about="Not run here. For photographs of any kind."),
-    # The demo's: 14 epochs of SGD at 0.1 gave 41 % on validation where AdamW at 2e-3 gave 54 %.
+    # The demo uses it. In 14 epochs SGD at 0.1 reached a validation accuracy of 41 %, AdamW at 2e-3 one of 54 %.
     "small": Recipe(
-        about="52 % top-1 on the bundled pictograms' test, from 8 minutes of 2 cores: keras-inception demo; 62 % from "
-        "an hour, larger and with mixed pictures: benchmarks/train_table.py pictograms_60. For small pictures, few "
-        "pictures and little time.",
+        about="For small images, small datasets and little time. 52 % top-1 on the bundled pictograms' test images "
+        "after 8 minutes on 2 cores: keras-inception demo. 62 % after an hour, with larger and mixed images: "
+        "benchmarks/train_table.py pictograms_60.",
         size=96,
         training_size=80,
         crop=1.0,
@@ -47,7 +47,7 @@ RECIPES = {
         validate_every=5,
     ),
     "modern": Recipe(
-        about=f"{NOT_RUN} What has been learned since: cosine, warm-up, averaged weights, mixed pictures.",
+        about=f"{NOT_RUN} Later practice: cosine schedule, warmup, averaged weights, MixUp and CutMix.",
         epochs=100,
         batch_size=128,
         learning_rate=2e-3,
@@ -56,8 +56,8 @@ RECIPES = {
         augmentation=Augmentation(area=(0.2, 1.0), distortions=2, erase=0.1, mixup=0.2, cutmix=1.0),
     ),
     "finetune": Recipe(
-        about="Not run here: published weights cannot be had. From ImageNet's weights to other classes: first the new "
-        "classifier alone, then all.",
+        about="Not run here: published weights are not available. Fine-tune ImageNet weights for other classes: first "
+        "the new classifier alone, then the whole network.",
         weights="imagenet",
         epochs=20,
         freeze_epochs=4,
@@ -67,9 +67,9 @@ RECIPES = {
         weight_decay=0.01,
         augmentation=Augmentation(area=(0.5, 1.0)),
     ),
-    # The paper gives neither the rate nor the epochs: those are Caffe's, of bvlc_googlenet.
+    # The paper gives neither the learning rate nor the epochs: they are those of Caffe's bvlc_googlenet.
     "googlenet-2014": Recipe(
-        about=f"{NOT_RUN} The paper: 10.07 % top-5 error of 1 model and 1 crop. GoogLeNet as in 1409.4842, section 6.",
+        about=f"{NOT_RUN} The paper: 10.07 % top-5 error, single crop. GoogLeNet as in 1409.4842, section 6.",
         options={"normalization": "lrn"},
         epochs=60,
         batch_size=32,
@@ -85,7 +85,7 @@ RECIPES = {
     ),
     "inception-v3-2015": Recipe(
         about=f"{NOT_RUN} The paper: 21.2 % top-1 and 5.6 % top-5 error, single crop. Inception v3 as in 1512.00567, "
-        "section 8; in place of its 50 replicas of 32 pictures, 50 steps of 32 before the weights change.",
+        "section 8; instead of its 50 replicas of 32 images, 50 accumulated steps of 32.",
         network="inception_v3",
         size=299,
         auxiliary_weight=0.4,
@@ -116,7 +116,7 @@ RECIPES = {
         augmentation=SCALED,
     ),
     "vgg-2014": PLATEAUS.replace(
-        about=f"{NOT_RUN} The paper: 25.5 % top-1 and 8.0 % top-5 error of VGG-19, single scale. VGG as in 1409.1556, "
+        about=f"{NOT_RUN} The paper: 25.5 % top-1 and 8.0 % top-5 error, VGG-19, single scale. VGG as in 1409.1556, "
         "section 3.1: 74 epochs, the rate lowered three times.",
         network="vgg19",
         options={"normalization": None},
@@ -125,7 +125,7 @@ RECIPES = {
         weight_decay=5e-4 / (1 - 0.9),
         augmentation=SCALED.replace(scale=(256 / 224, 512 / 224)),
     ),
-    # The paper refers to AlexNet's training; its rate is that of the published solver.
+    # The paper refers to AlexNet's training; the learning rate is that of the published solver.
     "nin-2013": PLATEAUS.replace(
         about=f"{NOT_RUN} Network in Network as in 1312.4400, section 4: the rate lowered twice.",
         network="network_in_network",
@@ -138,10 +138,10 @@ RECIPES = {
 
 
 def named_recipe(name: str) -> Recipe:
-    """One of `RECIPES`, or the one in a JSON file of that path.
+    """Return one of `RECIPES` by its name, or read a recipe from a JSON file.
 
     Raises:
-        ValueError: no such name, or the file does not hold a recipe.
+        ValueError: there is no such name or file, or the file is not a recipe.
     """
     if name in RECIPES:
         return RECIPES[name]
