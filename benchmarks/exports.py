@@ -1,15 +1,13 @@
 """Networks as they are exported, with drawn weights, to be measured."""
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_inception.exporting.convert import convert
+from keras_inception.exporting.noise import convert_on_noise
 from keras_inception.exporting.rewrites import for_variants
-from keras_inception.exporting.signature import deployed, save
 from keras_inception.preprocessing import DEFAULT
 
 if TYPE_CHECKING:
@@ -35,14 +33,8 @@ def converted(model: "keras.Model", files: Mapping[str, Path], rewrites: Sequenc
     """Write the files of a network, by variant, after these rewrites, else as export does."""
     given = DEFAULT.replace(size=model.input_shape[1:3])
     models = for_variants(model, rewrites)
-    with tempfile.TemporaryDirectory() as folder:
-        pictures = Path(folder) / "pictures.npy"
-        np.save(pictures, noise(given.size, 4))
-        for variant, path in files.items():
-            saved = Path(folder) / str(id(models[variant]))
-            if not saved.exists():
-                save(deployed(models[variant], given, given), saved)
-            convert(saved, variant, path, pictures, given)
+    for variant, path in files.items():
+        convert_on_noise(models[variant], given, given, {variant: path})
 
 
 def noise(size: tuple[int, int], count: int) -> np.ndarray:
