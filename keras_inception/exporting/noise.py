@@ -21,10 +21,10 @@ def convert_on_noise(
     """Write .tflite files that are as fast as those of an export, but not as accurate in int8.
 
     Args:
-        model: The network, after its rewrites.
-        preprocessing: Preprocessing that the network expects.
-        input_preprocessing: Preprocessing that the input of the files expects.
-        files: The path to write for each variant, such as ``{"int8": Path("model.tflite")}``.
+        model: the network, after its rewrites.
+        preprocessing: preprocessing that the network expects.
+        input_preprocessing: preprocessing that the input of the files expects.
+        files: the path to write for each variant, such as ``{"int8": Path("model.tflite")}``.
     """
     with tempfile.TemporaryDirectory(prefix="keras-inception-") as folder:
         saved_model, noise = Path(folder) / "model", Path(folder) / "noise.npy"

@@ -33,12 +33,12 @@ def benchmark(
     """Time .tflite files against each other, each in its own process.
 
     Args:
-        paths: Files with one input each. Ratios are relative to the first.
-        threads: Threads of each interpreter.
-        runs: Counted runs of each file.
-        peaks: Files that reach the machine's peak throughput, one for each arithmetic type, to be timed as well
+        paths: files with one input each. Ratios are relative to the first.
+        threads: threads of each interpreter.
+        runs: counted runs of each file.
+        peaks: files that reach the machine's peak throughput, one for each arithmetic type, to be timed as well
             (`keras_inception.exporting.peaks.write_peaks` writes them). Each row then has ``share_of_peak``.
-        on_round: Called with the number of finished rounds and the total.
+        on_round: called with the number of finished rounds and the total.
 
     Returns:
         A dict for each file with ``path``, ``kind`` ("int8" or "float32"), ``mb``, ``macs``, ``load_ms``,
@@ -46,8 +46,8 @@ def benchmark(
         ``gmacs`` (billion multiply-adds per second), and with `peaks` ``share_of_peak``.
 
     Raises:
-        FileNotFoundError: A file does not exist.
-        ValueError: A file is not a TFLite model, or `threads` or `runs` is below 1.
+        FileNotFoundError: a file does not exist.
+        ValueError: a file is not a TFLite model, or `threads` or `runs` is below 1.
     """
     if threads < 1 or runs < 1:
         raise ValueError(f"`threads` and `runs` must be at least 1. Received: {threads=}, {runs=}")
@@ -74,11 +74,11 @@ class Stopwatch:
     of JSON with the milliseconds of each run.
 
     Args:
-        command: The program and its arguments.
+        command: the program and its arguments.
 
     Attributes:
-        told: The JSON that the process printed when it was ready.
-        times: Milliseconds of all counted runs.
+        told: the JSON that the process printed when it was ready.
+        times: milliseconds of all counted runs.
     """
 
     def __init__(self, command: Sequence[str | os.PathLike]):
@@ -130,11 +130,11 @@ def take_turns(
     """Run each stopwatch `runs` times or slightly more, in rounds with a turn for each.
 
     Args:
-        watches: The stopwatches.
-        runs: Counted runs of each.
-        on_round: Called with the number of finished rounds and the total.
-        per_turn: Runs per turn.
-        warm_up: Rounds before the counted ones.
+        watches: the stopwatches.
+        runs: counted runs of each.
+        on_round: called with the number of finished rounds and the total.
+        per_turn: runs per turn.
+        warm_up: rounds before the counted ones.
     """
     rounds = -(-runs // per_turn)
     for number in range(-warm_up, rounds):

@@ -26,20 +26,20 @@ class TFLiteClassifier:
     metadata and its labels.txt. Without these, classes are numbered and the normalization is (x - 127.5) / 127.5.
 
     Args:
-        path: The .tflite file.
-        threads: Threads of the interpreter.
+        path: the .tflite file.
+        threads: threads of the interpreter.
 
     Attributes:
-        path: The .tflite file.
-        classes: Number of classes.
-        labels: Names of the classes.
+        path: the .tflite file.
+        classes: number of classes.
+        labels: names of the classes.
         size: (height, width) of the input.
-        preprocessing: Preprocessing from an image to the input. A uint8 input takes raw pixels, so only the resizing
+        preprocessing: preprocessing from an image to the input. A uint8 input takes raw pixels, so only the resizing
             and cropping apply to it.
 
     Raises:
-        FileNotFoundError: The file does not exist.
-        ValueError: The file is not a runnable TFLite model; does not have exactly one float32 or uint8 input
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is not a runnable TFLite model; does not have exactly one float32 or uint8 input
             (1, height, width, 3) and one output (1, classes); does not have one label for each class; or its metadata
             or archive is damaged.
     """
@@ -98,14 +98,14 @@ class TFLiteClassifier:
         """Classify RGB images that `preprocessing.fit` has resized and cropped.
 
         Args:
-            images: Images (n, height, width, 3) of the input's `size`, integers or floats from 0 to 255.
-            on_image: Called with the number of finished images, for a progress bar.
+            images: images (n, height, width, 3) of the input's `size`, integers or floats from 0 to 255.
+            on_image: called with the number of finished images, for a progress bar.
 
         Returns:
             Probabilities, float32 (n, classes).
 
         Raises:
-            ValueError: The images have another size or range.
+            ValueError: the images have another size or range.
         """
         images = np.asarray(images)
         if images.shape[1:] != (*self.size, 3):
@@ -157,13 +157,13 @@ def interpreter(model: str | os.PathLike | bytes, threads: int = 1, **options) -
     """Open a .tflite file in LiteRT's interpreter, ready to run.
 
     Args:
-        model: The file, or its content.
-        threads: Threads of the interpreter.
-        **options: Other arguments of LiteRT's `Interpreter`.
+        model: the file, or its content.
+        threads: threads of the interpreter.
+        **options: other arguments of LiteRT's `Interpreter`.
 
     Raises:
-        FileNotFoundError: The file does not exist.
-        ValueError: It is not a runnable TFLite model.
+        FileNotFoundError: the file does not exist.
+        ValueError: it is not a runnable TFLite model.
     """
     from ai_edge_litert.interpreter import Interpreter
 

@@ -67,7 +67,7 @@ class Delegation(NamedTuple):
 
     Attributes:
         nodes: LiteRT's descriptions of the operations, in graph order.
-        partitions: Descriptions of the nodes with which the delegate replaces parts of the graph.
+        partitions: descriptions of the nodes with which the delegate replaces parts of the graph.
     """
 
     nodes: list[dict]
@@ -85,8 +85,8 @@ def undelegated(file: str | os.PathLike | bytes, *, keep: bool = False) -> "Inte
     """Open a file, or its content, in an interpreter that runs each operation itself, without delegates.
 
     Args:
-        file: The .tflite file, or its content.
-        keep: Keep every tensor, to be read after a run.
+        file: the .tflite file, or its content.
+        keep: keep every tensor, to be read after a run.
     """
     from ai_edge_litert.interpreter import OpResolverType
 

@@ -122,9 +122,9 @@ def put_table(
     """Write a table and return its offset. Everything that it refers to must have been written before.
 
     Args:
-        builder: The builder to write with.
-        offsets: The offset that each field refers to, counted from the end as builders do.
-        numbers: The format of `struct` and the number for each numeric field.
+        builder: the builder to write with.
+        offsets: the offset that each field refers to, counted from the end as builders do.
+        numbers: the format of `struct` and the number for each numeric field.
     """
     numbers = numbers or {}
     builder.StartObject(1 + max([*offsets, *numbers], default=-1))

@@ -36,14 +36,14 @@ def write(path: Path, about: About, input_preprocessing: Preprocessing, labels: 
     """Write metadata into a .tflite file, replacing any it has, and check it by reading it back.
 
     Args:
-        path: The .tflite file.
-        about: General metadata.
-        input_preprocessing: Preprocessing whose RGB mean and standard deviation the input tensor expects
+        path: the .tflite file.
+        about: general metadata.
+        input_preprocessing: preprocessing whose RGB mean and standard deviation the input tensor expects
             (`exporting.signature.input_of`).
-        labels: Text file with one label per line, which is packed into the archive.
+        labels: text file with one label per line, which is packed into the archive.
 
     Raises:
-        ValueError: The file is not a model with one input and one output, or the metadata read back differs from what
+        ValueError: the file is not a model with one input and one output, or the metadata read back differs from what
             was written.
     """
     whole = path.read_bytes()
@@ -119,7 +119,7 @@ def read(path: str | os.PathLike) -> dict | None:
     """Return the metadata of a file under the names of TFLite's metadata schema, or None if it has none.
 
     Raises:
-        ValueError: The metadata is damaged.
+        ValueError: the metadata is damaged.
     """
     model = Path(path).read_bytes()
     if not is_model(model):
@@ -162,7 +162,7 @@ def unpack(path: str | os.PathLike, name: str) -> str | None:
     """Return a text file from the archive at the end of a .tflite file, or None if there is no such file.
 
     Raises:
-        ValueError: The text cannot be read, or is larger than `MAX_TEXT_BYTES`.
+        ValueError: the text cannot be read, or is larger than `MAX_TEXT_BYTES`.
     """
     with _archive(path) as archive:
         if archive is None or name not in archive.namelist():

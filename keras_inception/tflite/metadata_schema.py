@@ -108,7 +108,7 @@ def decode(buffer: bytes) -> dict:
     """Decode metadata. Missing fields are left out.
 
     Raises:
-        ValueError: The buffer is damaged or of another format.
+        ValueError: the buffer is damaged or of another format.
     """
     data = Data(buffer)
     if data.identifier != IDENTIFIER:

@@ -68,7 +68,7 @@ def end_types(model: bytes) -> tuple[int, int]:
     """Return the types of the input and the output, as numbered in the schema.
 
     Raises:
-        ValueError: The model does not have exactly one input and one output, or is damaged.
+        ValueError: the model does not have exactly one input and one output, or is damaged.
     """
     subgraphs = Data(model).root().tables(Model.SUBGRAPHS)
     if not subgraphs:
@@ -85,7 +85,7 @@ def entry(model: bytes, name: str) -> bytes | None:
     """Return the content of a model's entry, or None if there is no entry of this name.
 
     Raises:
-        ValueError: The model is damaged.
+        ValueError: the model is damaged.
     """
     root = Data(model).root()
     number = _number(root, name)
@@ -102,7 +102,7 @@ def with_entry(model: bytes, name: str, content: bytes) -> bytes:
     the tables in it. The model itself is kept byte for byte, which takes no longer than copying it.
 
     Raises:
-        ValueError: The model is damaged, or is of a kind whose content cannot be shifted in the file.
+        ValueError: the model is damaged, or is of a kind whose content cannot be shifted in the file.
     """
     root = Data(model).root()
     places, buffers = root.places(), root.tables(Model.BUFFERS)

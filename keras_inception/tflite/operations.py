@@ -20,7 +20,7 @@ class Node(NamedTuple):
     """An operation of a file.
 
     Attributes:
-        kind: TFLite's name of the operation, such as "CONV_2D".
+        kind: tFLite's name of the operation, such as "CONV_2D".
         inputs: LiteRT's descriptions of the input tensors.
         outputs: LiteRT's descriptions of the output tensors.
     """
