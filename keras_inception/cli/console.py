@@ -411,7 +411,7 @@ def compress(
         on_progress=bars(),
     )
     if json:
-        typer.echo(jsonlib.dumps(rows, ensure_ascii=False))
+        typer.echo(jsonlib.dumps(rows.to_dict(), ensure_ascii=False))
         return
     _table(
         ["step", "MACs", "parameters", "MB", "gzip MB", "zeros", "top-1", "latency ms", "ratio"],
