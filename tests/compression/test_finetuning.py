@@ -10,7 +10,7 @@ from keras_inception.compression import filter_pruning, job
 from keras_inception.compression.finetuning import FusedAdamW, Pruning, Quantization
 from keras_inception.datasets import Augmentation
 from keras_inception.preprocessing import DEFAULT
-from keras_inception.training import Recipe, train
+from keras_inception.training import Recipe, building, train
 
 SIDE = 16
 RECIPE = Recipe(
@@ -42,6 +42,15 @@ def test_fused_steps_equal_those_of_adamw(steps):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
     for ours, theirs in zip(fused.weights, plain.weights, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["sgd", "rmsprop", "adamw"])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.01])
+def test_both_libraries_get_the_optimizer_of_the_recipe(name, weight_decay):
+    recipe = RECIPE.replace(optimizer=name, weight_decay=weight_decay, clip_norm=1.0)
+    for library, adamw in ((keras.optimizers, keras.optimizers.AdamW), (tf_keras.optimizers, FusedAdamW)):
+        made = building.optimizer_from(library, recipe, adamw, learning_rate=0.1)
+        assert (made.weight_decay, made.global_clipnorm) == (weight_decay, 1.0)
 
 
 def pruning(network: keras.Model) -> Pruning:
