@@ -27,7 +27,7 @@ from keras_inception.training.building import resized
 from keras_inception.training.method import Continued
 from keras_inception.utils import files
 from keras_inception.utils.progress import Progress, counted, silent
-from keras_inception.utils.records import Record
+from keras_inception.utils.results import Result
 from keras_inception.utils.suggestions import did_you_mean
 
 STEPS, REPORT, START = "steps", "compression_report.json", "start.keras"
@@ -48,7 +48,7 @@ COLUMNS = ("step", "MACs", "parameters", "MB", "gzip MB", "zeros", "top-1", "lat
 
 
 @dataclass(frozen=True, eq=False)
-class CompressionStep(Record):
+class CompressionStep(Result):
     """The network and its int8 file after a step. Attributes can be read as keys too, such as ``step["macs"]``.
 
     Attributes:

@@ -5,8 +5,8 @@ from dataclasses import asdict, fields
 from typing import Any
 
 
-class Record(Mapping[str, Any]):
-    """Base of dataclasses that are also mappings: ``record.top1`` is ``record["top1"]``.
+class Result(Mapping[str, Any]):
+    """Base of dataclasses that are also mappings: ``result.top1`` is ``result["top1"]``.
 
     Decorate subclasses with ``@dataclass(eq=False)``, so that they compare equal to dicts with the same items.
     """
