@@ -1,15 +1,13 @@
 """Export networks with random weights, for measurements."""
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_inception.exporting.convert import convert
+from keras_inception.exporting.noise import convert_on_noise
 from keras_inception.exporting.rewrites import for_variants
-from keras_inception.exporting.signature import deployed, save
 from keras_inception.exporting.variants import VARIANTS
 from keras_inception.preprocessing import DEFAULT
 
@@ -42,14 +40,8 @@ def converted(model: "keras.Model", files: Mapping[str, Path], rewrites: Sequenc
     """
     preprocessing = DEFAULT.replace(size=model.input_shape[1:3])
     models = for_variants(model, [VARIANTS[variant] for variant in files], rewrites)
-    with tempfile.TemporaryDirectory() as folder:
-        images = Path(folder) / "images.npy"
-        np.save(images, noise(preprocessing.size, 4))
-        for variant, path in files.items():
-            saved = Path(folder) / str(id(models[variant]))
-            if not saved.exists():
-                save(deployed(models[variant], preprocessing, preprocessing), saved)
-            convert(saved, VARIANTS[variant], path, images, preprocessing)
+    for variant, path in files.items():
+        convert_on_noise(models[variant], preprocessing, preprocessing, {variant: path})
 
 
 def noise(size: tuple[int, int], count: int) -> np.ndarray:

@@ -9,6 +9,7 @@ documentation.
 
 import argparse
 import io
+import json
 import os
 import statistics
 import sys
@@ -17,7 +18,7 @@ import time
 from pathlib import Path
 
 from circumstances import circumstances
-from peers import CACHE, Peer, environment, median_ratio, take_turns
+from peers import CACHE, environment, median_ratio, race
 from readme import insert, keep
 
 from keras_inception.utils import tables
@@ -43,11 +44,9 @@ def main() -> None:
     python = environment(arguments.torch_env)
     with tempfile.TemporaryDirectory() as folder:
         size = write_pictures(Path(folder))
-        ours = Peer([sys.executable, __file__, "--ours", folder])
-        theirs = Peer([python, HERE / "torchvision_pipeline.py", folder])
-        times = take_turns(ours, theirs, arguments.rounds)
-        ours.close()
-        theirs.close()
+        ours = [sys.executable, __file__, "--ours", folder]
+        theirs = [python, HERE / "torchvision_pipeline.py", folder]
+        times, versions = race(ours, theirs, arguments.rounds)
     result = {
         "command": f"python benchmarks/input_pipeline.py --rounds {arguments.rounds}",
         "ratio": round(median_ratio(times), 3),
@@ -57,7 +56,7 @@ def main() -> None:
         "pictures": IMAGES,
         "mean_bytes": size,
         **circumstances(),
-        "versions": {"ours": ours.versions, "theirs": theirs.versions},
+        "versions": versions,
     }
     keep("input_pipeline", result)
     insert("input_pipeline", table(result))
@@ -112,14 +111,14 @@ def measure(folder: Path) -> None:
         epochs=1,
         augmentation=augmentation,
     )
-    print(f"keras-inception {__version__}, tensorflow {tf.__version__}", flush=True)
+    print(json.dumps(f"keras-inception {__version__}, tensorflow {tf.__version__}"), flush=True)
     for _ in sys.stdin:
         began = time.perf_counter()
         batches = iter(epoch)
         for _ in range(IMAGES // BATCH):
             next(batches)
-        print(time.perf_counter() - began, flush=True)
-        del batches  # may wait seconds for the autotuning thread, which happens once in a training
+        print(json.dumps([1000 * (time.perf_counter() - began)]), flush=True)
+        del batches  # up to seconds of waiting for the thread that tunes it, which a training does once
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import venv
 from collections.abc import Sequence
 from pathlib import Path
 
+from keras_inception.tflite.benchmark import Stopwatch, take_turns
 from keras_inception.utils import files
 
 TORCH = Path(__file__).with_name("torch-requirements.txt")
@@ -33,46 +34,24 @@ def _plain(requirement: str) -> str:
     return re.sub(r"[-_.]+", "-", requirement.partition("+")[0]).lower()
 
 
-class Peer:
-    """A measuring program. It prints a line when it is ready, and the seconds of a round for each line it receives."""
+def race(
+    ours: Sequence[str | os.PathLike], theirs: Sequence[str | os.PathLike], rounds: int
+) -> tuple[dict[str, list[float]], dict[str, str]]:
+    """Time two programs, each as of `Stopwatch`, by turns: one run at a turn, after one that is not counted.
 
-    def __init__(self, command: Sequence[str | os.PathLike]):
-        self.process = subprocess.Popen(
-            list(map(os.fspath, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
-        )
-        self.versions = self._line()
-
-    def measure(self) -> float:
-        """Return the seconds of one round, during which the other peers wait."""
-        assert self.process.stdin
-        print("go", file=self.process.stdin, flush=True)
-        return float(self._line())
-
-    def close(self) -> None:
-        """End the program."""
-        assert self.process.stdin
-        self.process.stdin.close()
-        self.process.wait()
-
-    def _line(self) -> str:
-        assert self.process.stdout
-        line = self.process.stdout.readline().strip()
-        if not line:
-            raise SystemExit(f"{self.process.args} ended with {self.process.wait()}")
-        return line
+    Returns:
+        The seconds of each run, and the versions that the programs print when they are ready, as ``ours`` and
+        ``theirs``.
+    """
+    with Stopwatch(ours) as first, Stopwatch(theirs) as second:
+        take_turns([first, second], rounds, _show, per_turn=1, warm_up=1)
+    sides = {"ours": first, "theirs": second}
+    times = {name: [milliseconds / 1000 for milliseconds in watch.times] for name, watch in sides.items()}
+    return times, {name: watch.told for name, watch in sides.items()}
 
 
-def take_turns(ours: Peer, theirs: Peer, rounds: int) -> dict[str, list[float]]:
-    """Return the seconds of each round of both. They alternate in going first, and warm up for one round."""
-    times: dict[str, list[float]] = {"ours": [], "theirs": []}
-    sides = [("ours", ours), ("theirs", theirs)]
-    for number in range(-1, rounds):
-        for name, peer in sides if number % 2 else reversed(sides):
-            seconds = peer.measure()
-            if number >= 0:
-                times[name].append(seconds)
-                print(f"round {number + 1} of {rounds}, {name}: {seconds:.2f} s", file=sys.stderr)
-    return times
+def _show(done: int, rounds: int) -> None:
+    print(f"round {done} of {rounds}", file=sys.stderr)
 
 
 def median_ratio(times: dict[str, list[float]]) -> float:

@@ -198,7 +198,7 @@ def compression(folder: Path, method: str):
 
     import keras_inception
     from keras_inception import training
-    from keras_inception.compression import finetuning as methods
+    from keras_inception.compression import finetuning
     from keras_inception.compression.compress import recipe_of
     from keras_inception.preprocessing import DEFAULT
 
@@ -206,9 +206,9 @@ def compression(folder: Path, method: str):
     preprocessing = DEFAULT.replace(size=(96, 96))
     recipe = recipe_of(training.RECIPES["small"], method)
     if method == "prune":
-        return recipe, methods.Pruning(network, preprocessing, sparsity=0.5)
+        return recipe, finetuning.Pruning(network, preprocessing, sparsity=0.5)
     images = np.random.default_rng(0).uniform(-1, 1, (64, 96, 96, 3)).astype(np.float32)
-    return recipe, methods.Quantization(network, preprocessing, pictures=images)
+    return recipe, finetuning.Quantization(network, preprocessing, images=images)
 
 
 CASES: dict[str, Callable[[Path], None]] = {

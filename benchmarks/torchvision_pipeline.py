@@ -1,5 +1,6 @@
 """Run torchvision's side of input_pipeline.py in an environment of its own: one round per line on standard input."""
 
+import json
 import os
 import sys
 import time
@@ -43,12 +44,12 @@ def main() -> None:
         persistent_workers=True,
         drop_last=True,
     )
-    print(f"torch {torch.__version__}, torchvision {torchvision.__version__}", flush=True)
+    print(json.dumps(f"torch {torch.__version__}, torchvision {torchvision.__version__}"), flush=True)
     for _ in sys.stdin:
         began = time.perf_counter()
         for _ in loader:
             pass
-        print(time.perf_counter() - began, flush=True)
+        print(json.dumps([1000 * (time.perf_counter() - began)]), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Run torchvision's side of training_step.py in an environment of its own: some steps per line on standard input."""
 
+import json
 import os
 import sys
 import time
@@ -28,12 +29,12 @@ def main(size: int, batch: int, precision: str, steps: int) -> None:
         optimizer.step()
 
     step()
-    print(f"torch {torch.__version__}, torchvision {torchvision.__version__}", flush=True)
+    print(json.dumps(f"torch {torch.__version__}, torchvision {torchvision.__version__}"), flush=True)
     for _ in sys.stdin:
         began = time.perf_counter()
         for _ in range(steps):
             step()
-        print(time.perf_counter() - began, flush=True)
+        print(json.dumps([1000 * (time.perf_counter() - began)]), flush=True)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ run. Writes ``benchmarks/results/training_step.json`` and, from it, its table in
 """
 
 import argparse
+import json
 import os
 import statistics
 import sys
@@ -13,7 +14,7 @@ import time
 from pathlib import Path
 
 from circumstances import circumstances
-from peers import CACHE, Peer, environment, median_ratio, take_turns
+from peers import CACHE, environment, median_ratio, race
 from readme import insert, keep
 
 from keras_inception.utils import tables
@@ -43,12 +44,9 @@ def main() -> None:
     rows, versions = [], {}
     for size, batch, precision in CASES:
         case = [str(size), str(batch), precision, str(STEPS)]
-        ours = Peer([sys.executable, __file__, "--ours", *case])
-        theirs = Peer([python, HERE / "torchvision_step.py", *case])
-        times = take_turns(ours, theirs, arguments.rounds)
-        ours.close()
-        theirs.close()
-        versions = {"ours": ours.versions, "theirs": theirs.versions}
+        ours = [sys.executable, __file__, "--ours", *case]
+        theirs = [python, HERE / "torchvision_step.py", *case]
+        times, versions = race(ours, theirs, arguments.rounds)
         rows.append(
             {
                 "size": size,
@@ -104,11 +102,11 @@ def measure(size: str, batch: str, precision: str, steps: str) -> None:
     options.autotune.enabled = False  # as in the trainer, since `fit` would wait for it at its end
     batches = batches.with_options(options)
     model.fit(batches, steps_per_epoch=2, verbose=0)
-    print(f"tensorflow {tf.__version__}, keras {keras.__version__}", flush=True)
+    print(json.dumps(f"tensorflow {tf.__version__}, keras {keras.__version__}"), flush=True)
     for _ in sys.stdin:
         began = time.perf_counter()
         model.fit(batches, steps_per_epoch=int(steps), verbose=0)
-        print(time.perf_counter() - began, flush=True)
+        print(json.dumps([1000 * (time.perf_counter() - began)]), flush=True)
 
 
 if __name__ == "__main__":

@@ -167,7 +167,6 @@ def compress(
     if not resume and source is None:
         raise ValueError("RUN is missing: give a run directory to compress, or --resume")
     from keras_inception.compression.job import Job, check_compression
-    from keras_inception.utils import tables
     from keras_inception.utils.progress import bars
 
     job = None
@@ -179,7 +178,7 @@ def compress(
     console.import_tensorflow()
     from keras_inception.compression import compress as compression
 
-    rows = compression.compress(
+    report = compression.compress(
         source,
         output,
         job,
@@ -190,10 +189,9 @@ def compress(
         on_progress=bars(),
     )
     if json:
-        console.print_json(rows)
+        console.print_json(report.to_dict())
         return
-    columns = ("step", "macs", "parameters", "mb", "gzip_mb", "sparsity", "top1", "latency_ms", "ratio")
-    typer.echo(tables.text(tables.columns(*columns), rows))
+    typer.echo(report)
     typer.echo(f"Sizes, top-1 and latency are those of the int8 files. Run: {output}")
 
 

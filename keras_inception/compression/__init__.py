@@ -1,1 +1,1 @@
-"""Make trained networks smaller: filter pruning, sparsity, clustering and quantization-aware training."""
+"""Compress trained networks: filter pruning, weight pruning, weight clustering and quantization-aware training."""

@@ -1,12 +1,13 @@
-"""Networks made slim: whole filters are cut, over all branches, and what is left is an ordinary, smaller network.
+"""Filter pruning: remove whole filters across all branches and get an ordinary, smaller network.
 
-An Inception network is a table of filters; with fewer of them it is another row of the same table. Which filters go is
-decided over the whole network: by `CRITERIA`, in groups of 8 as runtimes like them, those first that matter least for
-the multiply-adds that they cost.
+An Inception network is defined by its numbers of filters, so a pruned one is the same network with smaller numbers.
+Filters are removed in multiples of 8, which kernels are fast with. Over the whole network, those that matter least
+for the multiply-adds that they cost go first. Three functions score filters, as named by `job.CRITERIA`: `taylor`, `l1`
+and `batch_norm_scale`.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,10 +20,10 @@ from keras_inception.exporting.rewrites import fold_batch_norm
 from keras_inception.graph import Step, multiply_adds, walk
 from keras_inception.layers import LocalResponseNormalization
 
-MULTIPLE = 8  # filters are cut by so many
-STAYS = 1 / 4  # of a layer's filters, at least: what each is worth tells nothing of the last ones
+MULTIPLE = 8  # numbers of filters are rounded to multiples of it
+MIN_KEPT = 1 / 4  # never prune a layer below this share of its filters: scores are unreliable there
 
-# What gives each channel back as it is, or does something to each by itself.
+# Layers that keep the channels in place and process each by itself.
 CHANNELWISE = (
     layers.Activation,
     layers.AveragePooling2D,
@@ -38,18 +39,18 @@ CHANNELWISE = (
     layers.UpSampling2D,
     layers.ZeroPadding2D,
     layers.AdaptiveAveragePooling2D,
-    LocalResponseNormalization,  # its neighbours become others
+    LocalResponseNormalization,  # reads neighboring channels, which pruning changes
 )
 
 
 @dataclass(eq=False)
-class Group:
-    """Convolutions whose outputs are added up: of all of them the same filters must go.
+class PruningGroup:
+    """Convolutions whose outputs are added, so that the same filters must be removed from each.
 
     Attributes:
-        size: how many filters each has.
+        size: number of filters of each convolution.
         convolutions: names of the layers.
-        fixed: why none may go; None if they may.
+        fixed: the reason why no filter may be removed, or None.
     """
 
     size: int
@@ -57,15 +58,26 @@ class Group:
     fixed: str | None = None
 
 
-class Channels(NamedTuple):
-    """What a tensor's channels are: the filters of these groups, one after the other, each `places` times over."""
+class ChannelSources(NamedTuple):
+    """The filters that make a tensor's channels.
+
+    Attributes:
+        groups: indices of pruning groups, whose filters follow one another.
+        positions: number of repetitions of the channels, once for each position of a flattened map.
+    """
 
     groups: tuple[int, ...]
-    places: int = 1
+    positions: int = 1
 
 
-class Anatomy:
-    """Which filters of a functional network depend on which.
+class DependencyGraph:
+    """The dependencies between the filters of a functional network.
+
+    Args:
+        model: the network.
+
+    Attributes:
+        model: the network.
 
     Raises:
         ValueError: the network is not functional, or has no convolution.
@@ -74,62 +86,64 @@ class Anatomy:
     def __init__(self, model: keras.Model):
         self.model = model
         self._walk = walk(model)
-        self._groups: list[Group] = []
-        self._channels: dict[int, Channels] = {}
+        self._groups: list[PruningGroup] = []
+        self._channels: dict[int, ChannelSources] = {}
         for x in self._walk.inputs:
-            self._channels[id(x)] = self._new(x.shape[-1], [], "it is the picture")
+            self._channels[id(x)] = self._new(x.shape[-1], [], "it is the image")
         for step in self._walk.steps:
             self._visit(step)
         for x in self._walk.outputs:
             self._fix(self._channels[id(x)], "it is an output")
         if not any(group.convolutions for group in self._groups):
-            raise ValueError(f"`model` must have a convolution to slim. Received: {model.name}, which has none")
+            raise ValueError(f"`model` must have a convolution to prune. Received: {model.name}, which has none")
 
     @property
     def steps(self) -> tuple[Step, ...]:
+        """Return the network's steps in the order of Keras."""
         return self._walk.steps
 
-    def of(self, x: keras.KerasTensor) -> list[Group]:
-        """The groups that a tensor's channels belong to, in their order."""
+    def of(self, x: keras.KerasTensor) -> list[PruningGroup]:
+        """Return the groups that make a tensor's channels, in channel order."""
         return [self._groups[index] for index in self._channels[id(x)].groups]
 
-    def places(self, x: keras.KerasTensor) -> int:
-        """How often each channel stands in a flattened map; 1 of a map."""
-        return self._channels[id(x)].places
+    def positions(self, x: keras.KerasTensor) -> int:
+        """Return how often each channel occurs in a flattened map, 1 in an ordinary one."""
+        return self._channels[id(x)].positions
 
-    def groups(self) -> list[Group]:
-        """Those of convolutions, each once."""
+    def groups(self) -> list[PruningGroup]:
+        """Return the groups that contain convolutions, each once."""
         return [group for group in dict.fromkeys(self._groups) if group.convolutions]
 
-    def _new(self, size: int, convolutions: list[str], fixed: str | None = None) -> Channels:
-        self._groups.append(Group(size, convolutions, fixed))
-        return Channels((len(self._groups) - 1,))
+    def _new(self, size: int, convolutions: list[str], fixed: str | None = None) -> ChannelSources:
+        self._groups.append(PruningGroup(size, convolutions, fixed))
+        return ChannelSources((len(self._groups) - 1,))
 
     def _visit(self, step: Step) -> None:
-        layer, given = step.operation, [self._channels[id(x)] for x in step.inputs]
+        layer, inputs = step.operation, [self._channels[id(x)] for x in step.inputs]
         if isinstance(layer, layers.Conv2D) and layer.groups == 1 and not isinstance(layer, layers.DepthwiseConv2D):
             made = self._new(layer.filters, [step.name])
         elif isinstance(layer, layers.Dense):
-            made = self._new(layer.units, [], "it is of a dense layer")
+            made = self._new(layer.units, [], "a dense layer makes it")
         elif isinstance(layer, CHANNELWISE):
-            made = given[0]
+            made = inputs[0]
         elif isinstance(layer, layers.Concatenate):
-            made = Channels(tuple(index for each in given for index in each.groups))
-        elif isinstance(layer, layers.Add) and len({each.groups for each in map(self._sizes, given)}) == 1:
-            made = self._joined(given)
+            made = ChannelSources(tuple(index for each in inputs for index in each.groups))
+        elif isinstance(layer, layers.Add) and len({each.groups for each in map(self._sizes, inputs)}) == 1:
+            made = self._joined(inputs)
         elif isinstance(layer, layers.Flatten):
-            made = given[0]._replace(places=int(np.prod(step.inputs[0].shape[1:-1])))
-        else:  # whatever it does to the channels, they must all be there
-            for each in given:
-                self._fix(each, f"{step.name} needs all of it")
-            made = self._new(step.outputs[0].shape[-1], [], f"it is of {step.name}")
+            made = inputs[0]._replace(positions=int(np.prod(step.inputs[0].shape[1:-1])))
+        else:  # an unknown use of the channels, which may need all of them
+            for each in inputs:
+                self._fix(each, f"{step.name} needs all of its inputs")
+            made = self._new(step.outputs[0].shape[-1], [], f"{step.name} makes it")
         self._channels[id(step.outputs[0])] = made
 
-    def _sizes(self, channels: Channels) -> Channels:
-        return Channels(tuple(self._groups[index].size for index in channels.groups), channels.places)
+    def _sizes(self, channels: ChannelSources) -> ChannelSources:
+        return ChannelSources(tuple(self._groups[index].size for index in channels.groups), channels.positions)
 
-    def _joined(self, given: Sequence[Channels]) -> Channels:
-        for indices in zip(*(each.groups for each in given), strict=True):
+    def _joined(self, inputs: Sequence[ChannelSources]) -> ChannelSources:
+        """Merge the groups of tensors that are added."""
+        for indices in zip(*(each.groups for each in inputs), strict=True):
             first, *others = (self._groups[index] for index in indices)
             for other in others:
                 if other is first:
@@ -137,14 +151,14 @@ class Anatomy:
                 first.convolutions += other.convolutions
                 first.fixed = first.fixed or other.fixed
                 self._groups = [first if group is other else group for group in self._groups]
-        return given[0]
+        return inputs[0]
 
-    def _fix(self, channels: Channels, reason: str) -> None:
+    def _fix(self, channels: ChannelSources, reason: str) -> None:
         for index in channels.groups:
             self._groups[index].fixed = self._groups[index].fixed or reason
 
     def macs(self, kept: Mapping[str, int]) -> int:
-        """Multiply-adds of the network if the named convolutions keep so many filters."""
+        """Return the multiply-adds of the network if the named convolutions keep these numbers of filters."""
         return sum(self._macs(step, kept) for step in self.steps)
 
     def _macs(self, step: Step, kept: Mapping[str, int]) -> int:
@@ -159,24 +173,25 @@ class Anatomy:
         return multiply_adds(step.outputs[0].shape[1:3], (*layer.kernel_size, *own))
 
     def _width(self, x: keras.KerasTensor, kept: Mapping[str, int]) -> int:
-        return self.places(x) * sum(
+        return self.positions(x) * sum(
             kept.get(group.convolutions[0], group.size) if group.convolutions else group.size for group in self.of(x)
         )
 
 
-Scores = dict[str, np.ndarray]  # of each convolution's filters, by its name
+Scores = dict[str, np.ndarray]  # convolution name -> a score for each filter; the lowest are pruned first
 
 
 def taylor(model: keras.Model, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> Scores:
-    """How much the loss would change without a filter, to first order (Molchanov et al., 1611.06440).
+    """Score filters by how much the loss would change without them, to first order (Molchanov et al., 1611.06440).
 
-    Their equation 8 takes the mean over a filter's map, and scales each layer afterwards. The sum is what the loss
-    changes by, so that layers whose maps are of different sizes can be compared as they are.
+    Their equation 8 averages over a filter's map and rescales each layer afterwards. The sum estimates the change of
+    the loss itself, so layers with maps of different sizes can be compared without rescaling.
 
     Args:
-        batches: inputs, and classes by number.
+        model: a classifier with one output of probabilities.
+        batches: inputs and class indices.
     """
-    ends = _ends(model)
+    ends = _last_layers(model)
     maps = {name: model.get_layer(end).output for name, end in ends.items()}
     probe = keras.Model(model.inputs[0], {**maps, "": model.output})
     sums = {name: np.zeros(model.get_layer(name).filters) for name in ends}
@@ -192,38 +207,35 @@ def taylor(model: keras.Model, batches: Iterable[tuple[np.ndarray, np.ndarray]])
 
 
 def l1(model: keras.Model, batches: Iterable = ()) -> Scores:
-    """The sum of a filter's weights without their signs, batch norm folded (Li et al., 1608.08710, section 3.1)."""
+    """Score filters by the L1 norm of their weights with batch norm folded in (Li et al., 1608.08710, section 3.1)."""
     folded = fold_batch_norm(model)
-    kernels = {name: folded.get_layer(name).kernel.numpy() for name in _ends(model)}
-    return {name: _of_length_1(np.abs(kernel).sum(axis=(0, 1, 2))) for name, kernel in kernels.items()}
+    kernels = {name: folded.get_layer(name).kernel.numpy() for name in _last_layers(model)}
+    return {name: _unit_norm(np.abs(kernel).sum(axis=(0, 1, 2))) for name, kernel in kernels.items()}
 
 
 def batch_norm_scale(model: keras.Model, batches: Iterable = ()) -> Scores:
-    """The scale of the batch norm after a filter (Liu et al., 1708.06519, section 3).
+    """Score filters by the scale of the batch norm after them (Liu et al., 1708.06519, section 3).
 
     Raises:
-        ValueError: a convolution has none.
+        ValueError: a convolution has no batch norm with a scale.
     """
     scores = {}
     for step in (graph := walk(model)).steps:
         if isinstance(step.operation, layers.Conv2D) and not isinstance(step.operation, layers.DepthwiseConv2D):
             norm = graph.only_reader(step.outputs[0])
             if norm is None or getattr(norm.operation, "gamma", None) is None:
-                raise ValueError(f"the scale of batch norms is no measure here: {step.name} has none")
-            scores[step.name] = _of_length_1(np.abs(norm.operation.gamma.numpy()))
+                raise ValueError(f"`batch_norm_scale` needs the scale of a batch norm: {step.name} has none")
+            scores[step.name] = _unit_norm(np.abs(norm.operation.gamma.numpy()))
     return scores
 
 
-CRITERIA: dict[str, Callable[..., Scores]] = {"taylor": taylor, "l1": l1, "batch_norm_scale": batch_norm_scale}
-
-
-def _of_length_1(scores: np.ndarray) -> np.ndarray:
-    """Magnitudes are compared within a layer; between layers, as shares of it."""
+def _unit_norm(scores: np.ndarray) -> np.ndarray:
+    """Scale a layer's magnitudes to an L2 norm of 1, so that layers can be compared."""
     return scores / max(float(np.sqrt((scores**2).sum())), 1e-12)
 
 
-def _ends(model: keras.Model) -> dict[str, str]:
-    """Each convolution, and the layer that ends its unit: its ReLU, its batch norm or itself."""
+def _last_layers(model: keras.Model) -> dict[str, str]:
+    """Return the name of the last layer of each convolution's block: its ReLU, its batch norm or itself."""
     graph, ends = walk(model), {}
     for step in graph.steps:
         if type(step.operation) is not layers.Conv2D:
@@ -237,124 +249,126 @@ def _ends(model: keras.Model) -> dict[str, str]:
     return ends
 
 
-def least(anatomy: Anatomy) -> int:
-    """The multiply-adds that are left if every convolution that can be cut has as few filters as it may have."""
-    return anatomy.macs({name: _fewest(group) for group in _free(anatomy) for name in group.convolutions})
+def min_macs(graph: DependencyGraph) -> int:
+    """Return the multiply-adds that are left if every group is pruned as far as `MIN_KEPT` allows."""
+    return graph.macs({name: _min_filters(group) for group in _prunable(graph) for name in group.convolutions})
 
 
-def _free(anatomy: Anatomy) -> list[Group]:
-    return [group for group in anatomy.groups() if group.fixed is None and group.size > MULTIPLE]
+def _prunable(graph: DependencyGraph) -> list[PruningGroup]:
+    return [group for group in graph.groups() if group.fixed is None and group.size > MULTIPLE]
 
 
-def _fewest(group: Group) -> int:
-    return math.ceil(group.size * STAYS / MULTIPLE) * MULTIPLE
+def _min_filters(group: PruningGroup) -> int:
+    return math.ceil(group.size * MIN_KEPT / MULTIPLE) * MULTIPLE
 
 
-def choose(anatomy: Anatomy, scores: Scores, macs: float) -> dict[str, np.ndarray]:
-    """The filters to keep of each convolution, so that the network has at most so many multiply-adds.
+def choose(graph: DependencyGraph, scores: Scores, macs: float) -> dict[str, np.ndarray]:
+    """Choose the filters to keep, so that the network has at most the given multiply-adds.
 
     Args:
-        macs: as a number, or up to 1 as a share of the network's.
+        graph: the network's dependency graph.
+        scores: a score for each filter of each convolution.
+        macs: number of multiply-adds, or up to 1 a share of the network's.
 
     Returns:
-        Their numbers, rising, by the convolution's name; those that keep all are left out.
+        The rising indices of the kept filters for each convolution, such as ``{"conv2": array([0, 3, ...])}``.
+        Convolutions that keep all of their filters are left out.
 
     Raises:
-        ValueError: it cannot be made so small.
+        ValueError: the network cannot be made that small.
     """
-    whole = anatomy.macs({})
+    whole = graph.macs({})
     target = macs * whole if macs <= 1 else macs
-    free = _free(anatomy)
-    order = {id(group): np.argsort(_together(group, scores), kind="stable") for group in free}
-    kept = {id(group): group.size for group in free}
+    groups = _prunable(graph)
+    order = {id(group): np.argsort(_group_scores(group, scores), kind="stable") for group in groups}
+    kept = {id(group): group.size for group in groups}
 
     def widths() -> dict[str, int]:
-        return {name: kept[id(group)] for group in free for name in group.convolutions}
+        return {name: kept[id(group)] for group in groups for name in group.convolutions}
 
     now = whole
     while now > target:
-        best: tuple[float, Group, int, int] | None = None
-        for group in free:
+        best: tuple[float, PruningGroup, int, int] | None = None
+        for group in groups:
             before = kept[id(group)]
             after = (before - 1) // MULTIPLE * MULTIPLE
-            if after < _fewest(group):
+            if after < _min_filters(group):
                 continue
             lost = order[id(group)][group.size - before : group.size - after]
             kept[id(group)] = after
-            left = anatomy.macs(widths())
+            left = graph.macs(widths())
             kept[id(group)] = before
-            price = float(_together(group, scores)[lost].sum()) / (now - left)
+            price = float(_group_scores(group, scores)[lost].sum()) / (now - left)
             if best is None or price < best[0]:
                 best = price, group, after, left
         if best is None:
             raise ValueError(
-                f"{anatomy.model.name} cannot be made so small: with {STAYS:.0%} of the filters in every convolution "
-                f"that can be cut it has {now / whole:.1%} of its multiply-adds. Received: macs={macs:g}"
+                f"{graph.model.name} cannot be made that small: with {MIN_KEPT:.0%} of the filters in every prunable "
+                f"convolution it has {now / whole:.1%} of its multiply-adds. Received: macs={macs:g}"
             )
         _, group, kept[id(group)], now = best
     return {
         name: np.sort(order[id(group)][group.size - kept[id(group)] :])
-        for group in free
+        for group in groups
         if kept[id(group)] < group.size
         for name in group.convolutions
     }
 
 
-def _together(group: Group, scores: Scores) -> np.ndarray:
+def _group_scores(group: PruningGroup, scores: Scores) -> np.ndarray:
     return np.sum([scores[name] for name in group.convolutions], axis=0)
 
 
-def slim(anatomy: Anatomy, kept: Mapping[str, np.ndarray]) -> keras.Model:
-    """The network with these filters of the named convolutions alone, and all filters of the others."""
-    model = anatomy.model
+def prune(graph: DependencyGraph, kept: Mapping[str, np.ndarray]) -> keras.Model:
+    """Return a copy of the network in which the named convolutions keep only these filters, and the others all."""
+    model = graph.model
 
     def narrowed(layer: keras.Layer) -> keras.Layer:
         config = layer.get_config()
         return type(layer).from_config({**config, "filters": len(kept[layer.name])} if layer.name in kept else config)
 
     copy = keras.models.clone_model(model, clone_function=narrowed)
-    carry(anatomy, kept, copy)
+    copy_kept_weights(graph, kept, copy)
     return copy
 
 
-def carry(anatomy: Anatomy, kept: Mapping[str, np.ndarray], target: keras.Model) -> None:
-    """Give a network of fewer filters the weights of the one that it was cut from."""
+def copy_kept_weights(graph: DependencyGraph, kept: Mapping[str, np.ndarray], target: keras.Model) -> None:
+    """Copy the weights of the kept filters to the pruned network `target`."""
 
-    def numbers(x: keras.KerasTensor) -> np.ndarray:
-        """Which channels of a tensor are left."""
+    def channel_indices(x: keras.KerasTensor) -> np.ndarray:
+        """Return the indices of a tensor's channels that are kept."""
         found, start = [], 0
-        for group in anatomy.of(x):
+        for group in graph.of(x):
             left = kept.get(group.convolutions[0]) if group.convolutions else None
             found.append(start + (np.arange(group.size) if left is None else left))
             start += group.size
         channels = np.concatenate(found)
-        return np.concatenate([place * start + channels for place in range(anatomy.places(x))])
+        return np.concatenate([position * start + channels for position in range(graph.positions(x))])
 
-    for step in anatomy.steps:
+    for step in graph.steps:
         layer, weights = step.operation, getattr(step.operation, "weights", ())
         if not weights:
             continue
-        into, out = numbers(step.inputs[0]), numbers(step.outputs[0])
+        inputs, outputs = channel_indices(step.inputs[0]), channel_indices(step.outputs[0])
         arrays = layer.get_weights()
         if isinstance(layer, layers.DepthwiseConv2D):
-            arrays = [arrays[0][:, :, into], *(bias[out] for bias in arrays[1:])]
+            arrays = [arrays[0][:, :, inputs], *(bias[outputs] for bias in arrays[1:])]
         elif isinstance(layer, (layers.Conv2D, layers.Dense)):
-            arrays = [arrays[0][..., into, :][..., out], *(bias[out] for bias in arrays[1:])]
+            arrays = [arrays[0][..., inputs, :][..., outputs], *(bias[outputs] for bias in arrays[1:])]
         elif isinstance(layer, layers.BatchNormalization):
-            arrays = [array[into] for array in arrays]
+            arrays = [array[inputs] for array in arrays]
         target.get_layer(step.name).set_weights(arrays)
 
 
-def settle(model: keras.Model, batches: Iterable[np.ndarray]) -> None:
-    """Give the batch norms the statistics that these inputs have in the network as it is.
+def recalibrate_batch_norm(model: keras.Model, batches: Iterable[np.ndarray]) -> None:
+    """Recompute the moving statistics of all batch norms as the mean over these inputs.
 
-    Those that training keeps go after the network's own by hundreds of steps, and a network that filters were cut from
-    changes fast.
+    The averages of training lag behind by hundreds of steps, and a freshly pruned network changes fast.
     """
     norms = {layer: layer.momentum for layer in model.layers if isinstance(layer, layers.BatchNormalization)}
     for number, x in enumerate(batches if norms else ()):
         for norm in norms:
-            norm.momentum = number / (number + 1)  # which makes a mean of the moving average
+            norm.momentum = number / (number + 1)  # turns the moving average into a mean
         model(x, training=True)
     for norm, momentum in norms.items():
         norm.momentum = momentum

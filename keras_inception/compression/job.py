@@ -1,33 +1,52 @@
-"""`Job`: what `compress` is to do to a run's network. Imports nothing heavy, so that a wrong one is told at once."""
+"""`Job`: what `compress` does to a run's network. Nothing heavy is imported, so that wrong jobs fail at once."""
 
 import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from keras_inception.runs import Run
 
 JOB = "compression.json"
 BUDGETS = ("macs", "latency", "mb")
-CRITERIA = ("taylor", "l1", "batch_norm_scale")
+CRITERIA = ("taylor", "l1", "batch_norm_scale")  # functions of `filter_pruning`
 SCHEDULES = ("polynomial", "constant")
+FILTER_PRUNING = "slim"  # the step's name in files and results
+
+
+class JobOptions(TypedDict, total=False):
+    """The attributes of a `Job`, as keyword arguments."""
+
+    macs: float | None
+    latency: float | None
+    mb: float | None
+    criterion: str
+    prune: float | str | None
+    prune_schedule: str
+    prune_layers: Sequence[str] | None
+    cluster: int | None
+    quantize: bool
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be done to a run's network; at least one of it.
+    """What to do to a run's network. At least one step must be asked for, and at most one budget for filter pruning.
+
+    Example: ``Job(macs=0.5, quantize=True)`` prunes filters to half of the multiply-adds, then trains for int8.
 
     Attributes:
-        macs: multiply-adds to slim it to: a number, or up to 1 a share of what it has.
-        latency: of the int8 file, on this machine and one thread, to slim it to: milliseconds, or up to 1 a share.
-        mb: size of the int8 file to slim it to: megabytes, or up to 1 a share.
-        criterion: by which filters are ranked, a key of `CRITERIA`.
-        prune: share of the weights that become zero, in (0, 1), or ``"2:4"``.
-        prune_schedule: ``"polynomial"`` prunes more and more in the first half of the training, ``"constant"`` all at
-            its beginning, which is the only way to 2:4.
-        prune_layers: names of the layers to prune; None is every convolution and dense layer.
-        cluster: number of values that a layer's weights may have.
+        macs: budget for filter pruning in multiply-adds: a number, or up to 1 a share of the network's.
+        latency: budget for filter pruning by the latency of the int8 file on this machine and one thread:
+            milliseconds, or up to 1 a share.
+        mb: budget for filter pruning by the size of the int8 file: megabytes, or up to 1 a share.
+        criterion: how filters are ranked, one of `CRITERIA`.
+        prune: share of the weights that become zero, in (0, 1), or ``"2:4"`` for two of every four.
+        prune_schedule: ``"polynomial"`` raises the share over the first half of the training, ``"constant"`` prunes
+            everything at its beginning. 2:4 is always constant.
+        prune_layers: names of the layers whose weights are pruned; None prunes all convolutions and dense layers.
+        cluster: number of different values that a layer's weights may have, 2 or more.
         quantize: train for int8.
 
     Raises:
@@ -66,10 +85,15 @@ class Job:
             raise ValueError("there is nothing to do: give `macs`, `latency`, `mb`, `prune`, `cluster` or `quantize`")
 
     @property
+    def budget(self) -> tuple[str, float] | None:
+        """Return the budget for filter pruning, such as ("macs", 0.5), or None."""
+        return next(((name, value) for name in BUDGETS if (value := getattr(self, name)) is not None), None)
+
+    @property
     def steps(self) -> list[str]:
-        """In their order."""
+        """Return the names of the steps in their order."""
         wanted = {
-            "slim": any(getattr(self, name) for name in BUDGETS),
+            FILTER_PRUNING: self.budget,
             "prune": self.prune,
             "cluster": self.cluster,
             "quantize": self.quantize,
@@ -86,20 +110,20 @@ def check_compression(
     distillation: float,
     resume: bool,
 ) -> None:
-    """Raise what `compress` raises for arguments that are wrong whatever the network is, before anything is loaded."""
+    """Raise the errors of `compress` that do not depend on the network, before anything is loaded."""
     output = Path(output)
     if resume:
         if source is not None or job is not None or settings:
-            raise ValueError(f"{output} knows its run and what is to be done: on resuming, give neither")
+            raise ValueError(f"{output} records its run and its job: give neither when resuming")
         if not (output / JOB).is_file():
             raise ValueError(f"{output} was not made by `compress`: it has no {JOB}")
         return
     if os.path.lexists(output):
-        raise FileExistsError(f"{output} exists. Go on with it by resuming, or name another folder")
+        raise FileExistsError(f"{output} exists. Resume it, or choose another folder")
     if source is None or job is None:
-        raise ValueError("`source` and `job` must be given, but on resuming")
+        raise ValueError("`source` and a job must be given unless resuming")
     if not 0 <= distillation <= 1:
         raise ValueError(f"`distillation` must be in [0, 1]. Received: distillation={distillation}")
     if Path(source).suffix == ".tflite":
-        raise ValueError(f"{source} is an exported file: compress the run directory that it was made of")
+        raise ValueError(f"{source} is an exported file: compress the run directory that it came from")
     Run(Path(source)).check_trained()

@@ -1,4 +1,4 @@
-"""Quantization-aware training (1712.05877) by tensorflow-model-optimization, and the int8 network that comes of it."""
+"""Quantization-aware training (1712.05877) with tensorflow-model-optimization, and the int8 network it results in."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from unittest import mock
@@ -28,22 +28,22 @@ SCHEMES: dict[str | None, Callable] = {
     "sparsity": tfmot.experimental.combine.Default8BitPrunePreserveQuantizeScheme,
     "clusters": lambda: tfmot.experimental.combine.Default8BitClusterPreserveQuantizeScheme(preserve_sparsity=True),
 }
-MOVING = (SpaceToDepth, ZeroPaddingShortcut)  # whose values are their input's, or zero
+MOVING = (SpaceToDepth, ZeroPaddingShortcut)  # layers that only move values or insert zeros
 CUSTOM = {"KerasLayer": bridge.KerasLayer}
 
 
 def quantize_aware(
     model: tf_keras.Model, batches: Sequence[np.ndarray], *, preserve: str | None = None
 ) -> tf_keras.Model:
-    """A copy that computes as the int8 file will, for training: weights and activations are rounded to 8 bits.
+    """Return a copy for training that rounds weights and activations to 8 bits, as the int8 file will.
 
     Args:
-        model: functional, of tf_keras.
-        batches: inputs that the ranges of activations are first taken from.
-        preserve: ``"sparsity"`` keeps weights that are zero at zero, ``"clusters"`` keeps equal weights equal too.
+        model: a functional model of tf_keras.
+        batches: inputs from which the ranges of activations are initialized.
+        preserve: ``"sparsity"`` keeps zero weights at zero; ``"clusters"`` keeps equal weights equal as well.
 
     Raises:
-        ValueError: the model has a layer that cannot be quantized, which is named.
+        ValueError: a layer, which the message names, cannot be quantized.
     """
     supported = registry.Default8BitQuantizeRegistry()
 
@@ -57,7 +57,7 @@ def quantize_aware(
         elif isinstance(layer, tf_keras.layers.Rescaling) or _averages(layer):
             config = configs.Default8BitOutputQuantizeConfig()
         elif not isinstance(layer, tf_keras.layers.BatchNormalization) and not supported.supports(layer):
-            raise ValueError(f"{layer.name} cannot be quantized: {type(layer).__name__} is not known to tfmot")
+            raise ValueError(f"{layer.name} cannot be quantized: tfmot does not know {type(layer).__name__}")
         return tfmot.quantization.keras.quantize_annotate_layer(layer, config)
 
     with tfmot.quantization.keras.quantize_scope(CUSTOM):
@@ -71,13 +71,13 @@ def quantize_aware(
 
 
 def quantized(model: tf_keras.Model, input_range: tuple[float, float]) -> keras.Model:
-    """What `quantize_aware` made, after its training, as a network of Keras 3 that is converted without calibration.
+    """Return a trained model of `quantize_aware` as a network of Keras 3 that is converted without calibration.
 
-    Its weights lie on the grid of 8 bits, the batch norms are folded into them, and activations go through
-    `FakeQuantization`.
+    Batch norms are folded, weights are rounded to 8 bits, and activations go through `FakeQuantization`.
 
     Args:
-        input_range: what the input's 256 steps span.
+        model: the trained model.
+        input_range: lowest and highest value of the input, which its 256 steps span.
     """
     copy = bridge.to_keras(model, lambda layer: _unwrapped(layer, input_range))
     folded = fold_batch_norm(copy)
@@ -89,28 +89,31 @@ def quantized(model: tf_keras.Model, input_range: tuple[float, float]) -> keras.
 
 
 def on_grid(kernel: np.ndarray, axes: tuple[int, ...] | None) -> np.ndarray:
-    """A kernel rounded to 255 steps from minus its largest weight to this, the largest over `axes`."""
+    """Round a kernel to 255 steps between plus and minus its largest magnitude, which is taken over `axes`."""
     step = np.abs(kernel).max(axis=axes, keepdims=True) / 127
     step = np.where(step > 0, step, 1)
     return (np.round(kernel / step) * step).astype(np.float32)
 
 
 def _averages(layer: tf_keras.layers.Layer) -> bool:
-    """Whether it is an average pooling as a convolution: 8 bits hold its equal weights as they are."""
+    """Return True for an average pooling rewritten as a convolution, whose equal weights are exact in 8 bits."""
     return isinstance(layer, tf_keras.layers.DepthwiseConv2D) and not layer.trainable
 
 
 def _in_order_of_names(transformer: ModelTransformer, names: Iterable[str]) -> list[dict]:
-    """Configurations of these layers. tfmot's own come in the order of the model, so that a concatenation of branches
-    of different depth gets its inputs, and the layer after it the channels, in another order than they were in."""
+    """Return the configurations of the named layers, in the order of the names.
+
+    tfmot's own method returns them in the order of the model, which swaps the inputs of a concatenation of branches of
+    different depth, and with them the channels that the next layer reads.
+    """
     layers = {layer["config"]["name"]: layer for layer in transformer._config["layers"]}
     return [layers[name] for name in dict.fromkeys(names) if name in layers]
 
 
 def _set_ranges(quantized: tf_keras.Model, model: tf_keras.Model, batches: Sequence[np.ndarray]) -> None:
-    """Let every activation begin with the range that it has in the network in float32.
+    """Initialize the range of every activation from the network in float32.
 
-    tfmot begins with -6 to 6 and forgets it only in thousands of steps.
+    tfmot starts from -6 to 6, which takes thousands of steps to forget.
     """
     measured = {
         layer.layer.name: variables
@@ -128,6 +131,7 @@ def _set_ranges(quantized: tf_keras.Model, model: tf_keras.Model, batches: Seque
 
 
 def _range_variables(wrapper: QuantizeWrapperV2) -> Iterator[dict]:
+    """Yield the ``min_var`` and ``max_var`` of each range of a layer's activation and output."""
     for activation in wrapper._quantize_activations:
         for name in ("_pre_activation_vars", "_post_activation_vars"):
             if hasattr(activation, name):
@@ -137,7 +141,7 @@ def _range_variables(wrapper: QuantizeWrapperV2) -> Iterator[dict]:
 
 
 def _before_softmax(layer: tf_keras.layers.Layer):
-    """What is quantized of a layer in float32: its output, but of one with a softmax what goes into that."""
+    """Return the float tensor whose range is calibrated: the output, or the logits before a softmax."""
     if getattr(layer, "activation", None) is not tf_keras.activations.softmax:
         return layer.output
     changes = {"name": f"{layer.name}_before", "activation": "linear"}
@@ -148,7 +152,7 @@ def _before_softmax(layer: tf_keras.layers.Layer):
 
 
 def _unwrapped(layer: tf_keras.layers.Layer, input_range: tuple[float, float]) -> Callable | None:
-    """What a layer of tfmot's computes after the training, of layers of Keras 3; None of any other layer."""
+    """Return a function of Keras 3 layers that computes what a layer of tfmot does, or None for other layers."""
     if isinstance(layer, QuantizeLayer):
         return lambda x, **_: FakeQuantization(*input_range, name=layer.name)(x)
     if not isinstance(layer, QuantizeWrapperV2):
@@ -178,7 +182,7 @@ def _unwrapped(layer: tf_keras.layers.Layer, input_range: tuple[float, float]) -
 
 
 def _weights(wrapper: QuantizeWrapperV2) -> list[np.ndarray]:
-    """Of the layer inside, whose kernel tfmot has replaced by its rounded values."""
+    """Return the weights of the wrapped layer, whose kernel tfmot has replaced by its rounded values."""
     inner = wrapper.layer
     if not wrapper._weight_vars:
         return inner.get_weights()
@@ -187,5 +191,5 @@ def _weights(wrapper: QuantizeWrapperV2) -> list[np.ndarray]:
 
 
 def _axes(layer: keras.Layer) -> tuple[int, ...] | None:
-    """Over which a kernel's largest weight is looked for: each filter of a convolution has a grid of its own."""
+    """Return the axes that share a quantization step: all, or for a convolution those within each filter."""
     return (0, 1, 2) if isinstance(layer, keras.layers.Conv2D) else None

@@ -1,7 +1,7 @@
-"""Keras 3 ↔ tf_keras, layer by layer and exactly: tensorflow-model-optimization takes models of tf_keras alone.
+"""Convert models between Keras 3 and tf_keras layer by layer, since tensorflow-model-optimization only takes tf_keras.
 
-Names, weights and the structure of the outputs stay; how weights would be initialized does not. Layers without weights
-that tf_keras does not have, such as our LRN, go across in a wrapper and come back out of it.
+Names, weights and the structure of the outputs are preserved exactly; weight initializers are not. Layers without
+weights that tf_keras lacks, such as our LRN, are wrapped on the way there and unwrapped on the way back.
 """
 
 import inspect
@@ -13,9 +13,9 @@ import keras
 import tensorflow as tf
 import tf_keras
 
-# An argument by its Keras 3 name, where tf_keras has another.
+# Arguments with different names: class -> Keras 3 name -> tf_keras name.
 RENAMED = {"LeakyReLU": {"negative_slope": "alpha"}}
-# What only matters before there are weights, what Keras 3 fills in by itself, and what is set apart here.
+# Configuration entries that only matter before weights exist, that Keras 3 fills in, or that are passed separately.
 LEFT_OUT = {"name", "dtype", "build_config", "autocast", "lora_rank", "lora_alpha", "quantization_config"}
 
 
@@ -23,33 +23,34 @@ BOTH = (keras.Layer, tf_keras.layers.Layer)
 
 
 def to_tf_keras(model: keras.Model) -> tf_keras.Model:
-    """A functional model of Keras 3 as one of tf_keras, weights included. Models inside it become its own layers.
+    """Convert a functional Keras 3 model to tf_keras, weights included. Nested models are flattened into their layers.
 
     Raises:
-        ValueError: the model is not functional, or has a layer or an operation that cannot be carried; it is named.
+        ValueError: the model is not functional, or a layer or operation, which the message names, cannot be converted.
     """
     if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
         raise ValueError(f"`model` must be a functional Keras model. Received: {type(model).__name__}")
     inputs = [
         tf_keras.Input(x.shape[1:], batch_size=x.shape[0], dtype=x.dtype, name=_input_name(x)) for x in model.inputs
     ]
-    carried = _Carried(_layer_of_tf_keras)
-    outputs = _run(model, inputs, carried)
+    convert = _Converter(_layer_of_tf_keras)
+    outputs = _run(model, inputs, convert)
     copy = tf_keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=model.name)
-    carried.copy_weights()
+    convert.copy_weights()
     return copy
 
 
 def to_keras(
     model: tf_keras.Model, special: Callable[[tf_keras.layers.Layer], Callable | None] = lambda layer: None
 ) -> keras.Model:
-    """The inverse of `to_tf_keras`: a functional model of tf_keras as one of Keras 3, weights included.
+    """Convert a functional tf_keras model to Keras 3, weights included. Nested models are flattened into their layers.
 
     Args:
-        special: for some layers, functions of tensors of Keras 3 to take in their place.
+        model: the tf_keras model.
+        special: returns a function of Keras 3 tensors to use in place of a layer, or None to convert the layer.
 
     Raises:
-        ValueError: as there.
+        ValueError: the model is not functional, or a layer, which the message names, cannot be converted.
     """
     if not isinstance(model, tf_keras.Model) or not getattr(model, "_nodes_by_depth", None):
         raise ValueError(f"`model` must be a functional tf_keras model. Received: {type(model).__name__}")
@@ -57,35 +58,38 @@ def to_keras(
         keras.Input(tuple(x.shape[1:]), batch_size=x.shape[0], dtype=x.dtype.name, name=x.node.layer.name)
         for x in model.inputs
     ]
-    carried = _Carried(lambda layer: special(layer) or counterpart(layer))
-    outputs = _run_tf_keras(model, inputs, carried)
+    convert = _Converter(lambda layer: special(layer) or counterpart(layer))
+    outputs = _run_tf_keras(model, inputs, convert)
     copy = keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=model.name)
-    carried.copy_weights()
+    convert.copy_weights()
     return copy
 
 
 @tf_keras.saving.register_keras_serializable(package="keras_inception")
 class KerasLayer(tf_keras.layers.Layer):
-    """A layer of Keras 3 without weights, as a layer of tf_keras.
+    """A Keras 3 layer without weights, wrapped as a tf_keras layer.
 
     Args:
-        layer: the configuration that `keras.saving.serialize_keras_object` gives.
+        layer: the layer's configuration from `keras.saving.serialize_keras_object`.
+        **kwargs: arguments of `tf_keras.layers.Layer`.
     """
 
     def __init__(self, layer: dict, **kwargs):
         super().__init__(**kwargs)
         self.config = layer
-        self._call = keras.saving.deserialize_keras_object(layer).__call__  # a method, for layers are tracked
+        self._call = keras.saving.deserialize_keras_object(layer).__call__  # a method: layers would be tracked
 
     def call(self, inputs):
+        """Call the Keras 3 layer."""
         return self._call(inputs)
 
     def get_config(self):
+        """Return the configuration, with that of the Keras 3 layer."""
         return {**super().get_config(), "layer": self.config}
 
 
-class _Carried:
-    """Each layer's counterpart, made once."""
+class _Converter:
+    """Converts each layer once, so that shared layers stay shared."""
 
     def __init__(self, counterpart: Callable):
         self._counterpart = counterpart
@@ -103,25 +107,25 @@ class _Carried:
                 continue
             shapes = [[tuple(weight.shape) for weight in each] for each in (weights, counterpart.get_weights())]
             if shapes[0] != shapes[1]:
-                raise ValueError(f"the weights of {layer.name} should be of {shapes[1]}. Received: {shapes[0]}")
+                raise ValueError(f"the weights of {layer.name} must have shapes {shapes[1]}. Received: {shapes[0]}")
             counterpart.set_weights(weights)
 
 
-def _run(model: keras.Model, inputs, carried: _Carried):
-    """The outputs of a model of Keras 3 on tensors of tf_keras."""
+def _run(model: keras.Model, inputs, convert: _Converter):
+    """Apply a Keras 3 model to tf_keras tensors."""
 
     def applied(operation: keras.Operation) -> Callable:
         if isinstance(operation, keras.Model) and getattr(operation, "inputs", None):
-            return lambda x, **_: _run(operation, keras.tree.flatten(x), carried)
-        layer = carried(operation)
-        return lambda *args, **kwargs: layer(*args, **_given(kwargs))
+            return lambda x, **_: _run(operation, keras.tree.flatten(x), convert)
+        layer = convert(operation)
+        return lambda *args, **kwargs: layer(*args, **_without_none(kwargs))
 
     graph = keras.Function(model.inputs, model._outputs_struct)
     return graph._run_through_graph(list(inputs), operation_fn=applied)
 
 
-def _run_tf_keras(model: tf_keras.Model, inputs, carried: _Carried):
-    """The outputs of a model of tf_keras on tensors of Keras 3."""
+def _run_tf_keras(model: tf_keras.Model, inputs, convert: _Converter):
+    """Apply a tf_keras model to Keras 3 tensors."""
     values = {id(x): y for x, y in zip(model.inputs, inputs, strict=True)}
 
     def value(x):
@@ -134,15 +138,15 @@ def _run_tf_keras(model: tf_keras.Model, inputs, carried: _Carried):
             args, kwargs = tf.nest.map_structure(value, (node.call_args, node.call_kwargs))
             layer = node.layer
             if isinstance(layer, tf_keras.Model):
-                outputs = _run_tf_keras(layer, tf.nest.flatten(args), carried)
+                outputs = _run_tf_keras(layer, tf.nest.flatten(args), convert)
             else:
-                outputs = carried(layer)(*args, **_given(kwargs))
+                outputs = convert(layer)(*args, **_without_none(kwargs))
             made = zip(tf.nest.flatten(node.outputs), keras.tree.flatten(outputs), strict=True)
             values.update((id(x), y) for x, y in made)
     return tf.nest.map_structure(value, model.output)
 
 
-def _given(kwargs: dict) -> dict:
+def _without_none(kwargs: dict) -> dict:
     return {name: value for name, value in kwargs.items() if value is not None}
 
 
@@ -153,35 +157,39 @@ def _input_name(x: keras.KerasTensor) -> str:
 def _layer_of_tf_keras(layer: keras.Operation) -> tf_keras.layers.Layer:
     if not isinstance(layer, keras.Layer):
         raise ValueError(
-            f"{layer.name} is an operation, {type(layer).__name__}, and only layers can be carried to tf_keras: "
-            "make it one, such as keras.layers.Add or Rescaling"
+            f"{layer.name} is an operation, {type(layer).__name__}, and only layers can be converted to tf_keras: "
+            "use a layer, such as keras.layers.Add or Rescaling"
         )
     kind = _namesake(layer, keras.layers, tf_keras.layers)
     if kind is not None:
         return kind(**_arguments(layer, kind, RENAMED.get(kind.__name__, {})), name=layer.name, dtype=_policy(layer))
     if layer.variables:
-        raise ValueError(f"{layer.name} cannot be carried to tf_keras: it has no {type(layer).__name__}")
+        raise ValueError(f"{layer.name} cannot be converted to tf_keras, which has no {type(layer).__name__}")
     return KerasLayer(keras.saving.serialize_keras_object(layer), name=layer.name, dtype=_policy(layer))
 
 
 def counterpart(layer: tf_keras.layers.Layer, **changes) -> keras.Layer:
-    """A layer of tf_keras as one of Keras 3, not yet built, with some arguments changed.
+    """Return a tf_keras layer as an unbuilt Keras 3 layer, with some arguments changed.
+
+    Args:
+        layer: the tf_keras layer.
+        **changes: arguments that replace those of the layer's configuration.
 
     Raises:
-        ValueError: it cannot be carried.
+        ValueError: the layer cannot be converted.
     """
     if isinstance(layer, KerasLayer):
         return keras.saving.deserialize_keras_object(layer.config)
     kind = _namesake(layer, tf_keras.layers, keras.layers)
     if kind is None:
-        raise ValueError(f"{layer.name} cannot be carried to Keras 3: it has no {type(layer).__name__}")
+        raise ValueError(f"{layer.name} cannot be converted to Keras 3, which has no {type(layer).__name__}")
     renamed = {theirs: ours for ours, theirs in RENAMED.get(kind.__name__, {}).items()}
     arguments = {**_arguments(layer, kind, renamed), **changes}
     return kind(**arguments, name=layer.name, dtype=layer.dtype_policy.name)
 
 
 def _namesake(layer, own: ModuleType, other: ModuleType) -> type | None:
-    """The class of `other` with the name of the layer's, which must be exactly one of `own`."""
+    """Return the class of `other` with the same name, if the layer's class is exactly that of `own`."""
     name = type(layer).__name__
     return getattr(other, name, None) if getattr(own, name, None) is type(layer) else None
 
@@ -191,10 +199,10 @@ def _policy(layer: keras.Layer) -> str:
 
 
 def _arguments(layer, kind: type, renamed: dict[str, str]) -> dict[str, Any]:
-    """The layer's configuration as arguments of the class `kind`.
+    """Return the layer's configuration as arguments of the class `kind`.
 
     Raises:
-        ValueError: an argument that `kind` does not take is not at its default.
+        ValueError: an argument that `kind` does not take differs from its default.
     """
     accepted, defaults = _parameters(kind), _parameters(type(layer))
     arguments = {}
@@ -205,13 +213,14 @@ def _arguments(layer, kind: type, renamed: dict[str, str]) -> dict[str, Any]:
             arguments[known] = _plain(value)
         elif not _is_default(value, defaults.get(name)):
             raise ValueError(
-                f"{layer.name} cannot be carried: the other {kind.__name__} has no `{name}`. Received: {name}={value!r}"
+                f"{layer.name} cannot be converted: the other {kind.__name__} has no `{name}`. "
+                f"Received: {name}={value!r}"
             )
     return arguments
 
 
 def _parameters(kind: type) -> dict[str, inspect.Parameter]:
-    """The arguments of a layer's class, those that it hands on to the classes above it too."""
+    """Return the arguments of a layer's class and of its base classes."""
     parameters: dict[str, inspect.Parameter] = {}
     for each in reversed(kind.__mro__):
         if "__init__" in vars(each):
@@ -224,9 +233,9 @@ def _is_default(value, parameter: inspect.Parameter | None) -> bool:
 
 
 def _plain(value):
-    """A value of a configuration as both take it."""
+    """Return a value of a configuration in a form that both libraries take."""
     if isinstance(value, dict) and "class_name" in value:
         return {"class_name": value["class_name"], "config": value.get("config", {})}
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return value[0] if len(value) == 1 else tuple(value)  # the axis of tf_keras' batch norm is a list
+        return value[0] if len(value) == 1 else tuple(value)  # the axis of a tf_keras batch norm is a list
     return value

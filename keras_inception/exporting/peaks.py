@@ -2,11 +2,7 @@
 
 from pathlib import Path
 
-import numpy as np
-
-from keras_inception.exporting.convert import convert
-from keras_inception.exporting.signature import deployed, save
-from keras_inception.exporting.variants import VARIANTS
+from keras_inception.exporting.noise import convert_on_noise
 from keras_inception.preprocessing import DEFAULT
 
 SIDE, FILTERS, DEPTH = 28, 512, 6
@@ -24,9 +20,6 @@ def write_peaks(folder: Path) -> list[Path]:
         x = keras.layers.Conv2D(FILTERS, 1, activation="relu")(x)
     preprocessing = DEFAULT.replace(size=(SIDE, SIDE))
     model = keras.Model(image, keras.layers.Flatten()(x))
-    save(deployed(model, preprocessing, preprocessing), folder / "model")
-    np.save(folder / "noise.npy", np.random.default_rng(0).integers(0, 256, (4, SIDE, SIDE, 3), np.uint8))
-    files = [folder / f"{variant}.tflite" for variant in ("float32", "int8")]
-    for path in files:
-        convert(folder / "model", VARIANTS[path.stem], path, folder / "noise.npy", preprocessing)
-    return files
+    files = {variant: folder / f"{variant}.tflite" for variant in ("float32", "int8")}
+    convert_on_noise(model, preprocessing, preprocessing, files)
+    return list(files.values())

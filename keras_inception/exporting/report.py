@@ -1,18 +1,16 @@
 """The report of an export."""
 
-import dataclasses
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from keras_inception.utils import tables
+from keras_inception.utils.results import Result
 
 REPORT, LAYER_ERRORS = "report.json", "layer_errors.json"
 COLUMNS = ("variant", "mb", "top1_interval", "agreement_interval", "latency_ms", "outside_delegate")
 
 
 @dataclass(frozen=True, eq=False)
-class ExportReport(Mapping[str, Any]):
+class ExportReport(Result):
     """What `export` measured. It prints as a table, and its fields can also be read as keys: ``report["variants"]``.
 
     Attributes:
@@ -35,21 +33,6 @@ class ExportReport(Mapping[str, Any]):
     pictures: int
     litert_sample: bool
     variants: dict[str, dict]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the content of ``report.json``."""
-        return dataclasses.asdict(self)
-
-    def __getitem__(self, key: str) -> Any:
-        if key not in {field.name for field in dataclasses.fields(self)}:
-            raise KeyError(key)
-        return getattr(self, key)
-
-    def __iter__(self) -> Iterator[str]:
-        return (field.name for field in dataclasses.fields(self))
-
-    def __len__(self) -> int:
-        return len(dataclasses.fields(self))
 
     def __str__(self) -> str:
         return "\n".join([self.table, *(f"{name} was refused: {reason}" for name, reason in self.refused.items())])

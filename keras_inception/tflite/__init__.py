@@ -1,1 +1,1 @@
-"""Run .tflite files and look into them."""
+"""Run .tflite files and read what is in them."""

@@ -1,4 +1,7 @@
-"""How fast .tflite files are: side by side, by turns, so that a noisy machine is as noisy for all of them."""
+"""Time .tflite files side by side.
+
+The files take turns, so that noise on the machine affects all of them alike.
+"""
 
 import json
 import os
@@ -15,8 +18,8 @@ from keras_inception.tflite.classifier import interpreter
 from keras_inception.tflite.operations import operations
 from keras_inception.utils.subprocesses import ChildError
 
-ROUND = 5  # runs of a file before it is another's turn
-WARM_UP = 2  # rounds that are not counted
+RUNS_PER_TURN = 5
+WARM_UP_ROUNDS = 2  # not counted
 
 
 def benchmark(
@@ -27,23 +30,24 @@ def benchmark(
     peaks: Sequence[str | os.PathLike] = (),
     on_round: Callable[[int, int], None] | None = None,
 ) -> list[dict]:
-    """Time .tflite files against each other, each in a process of its own.
+    """Time .tflite files against each other, each in its own process.
 
     Args:
-        paths: of files with one input each; the first is what the others are compared with.
-        threads: of each interpreter.
-        runs: of each file that are counted.
-        peaks: files that reach the machine's peak, one of each kind of arithmetic, to be timed too
-            (`keras_inception.exporting.peaks.write_peaks` makes them). Each row then has ``share_of_peak``.
-        on_round: called with the rounds done and in all.
+        paths: files with one input each. Ratios are relative to the first.
+        threads: threads of each interpreter.
+        runs: counted runs of each file.
+        peaks: files that reach the machine's peak throughput, one for each arithmetic type, to be timed as well
+            (`keras_inception.exporting.peaks.write_peaks` writes them). Each row then has ``share_of_peak``.
+        on_round: called with the number of finished rounds and the total.
 
     Returns:
-        For each file ``path``, ``mb``, ``macs``, ``load_ms``, ``memory_mb``, ``median_ms``, ``p10_ms``, ``p90_ms``,
-        ``ratio`` (of the medians, to the first's), ``gmacs`` a second, and with `peaks` ``share_of_peak``.
+        A dict for each file with ``path``, ``kind`` ("int8" or "float32"), ``mb``, ``macs``, ``load_ms``,
+        ``memory_mb``, ``median_ms``, ``p10_ms``, ``p90_ms``, ``ratio`` (of the medians, to the first file's),
+        ``gmacs`` (billion multiply-adds per second), and with `peaks` ``share_of_peak``.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: no TFLite model, or an argument below 1.
+        FileNotFoundError: a file does not exist.
+        ValueError: a file is not a TFLite model, or `threads` or `runs` is below 1.
     """
     if threads < 1 or runs < 1:
         raise ValueError(f"`threads` and `runs` must be at least 1. Received: {threads=}, {runs=}")
@@ -54,22 +58,27 @@ def benchmark(
         watches = [stack.enter_context(Stopwatch(of_file(path, threads))) for path in measured]
         take_turns(watches, runs, on_round)
         rows = [_row(path, watch) for path, watch in zip(measured, watches, strict=True)]
-    roofs = {row["kind"]: row["gmacs"] for row in rows[len(paths) :]}
+    peak_gmacs = {row["kind"]: row["gmacs"] for row in rows[len(paths) :]}
     rows = rows[: len(paths)]
     for row in rows:
         row["ratio"] = row["median_ms"] / rows[0]["median_ms"]
         if peaks:
-            row["share_of_peak"] = row["gmacs"] / roofs[row["kind"]]
+            row["share_of_peak"] = row["gmacs"] / peak_gmacs[row["kind"]]
     return rows
 
 
 class Stopwatch:
-    """A process that runs something: when it is ready it prints a line of JSON, and then one with the milliseconds of
-    each run for every line, a number of runs, that it is sent.
+    """A process that times something on demand.
+
+    It prints a line of JSON once it is ready. For each line with a number of runs that it is sent, it prints one line
+    of JSON with the milliseconds of each run.
+
+    Args:
+        command: the program and its arguments.
 
     Attributes:
-        told: what it has printed when it was ready.
-        times: in milliseconds, of all runs that count.
+        told: the JSON that the process printed when it was ready.
+        times: milliseconds of all counted runs.
     """
 
     def __init__(self, command: Sequence[str | os.PathLike]):
@@ -91,7 +100,7 @@ class Stopwatch:
         self._process.wait()
 
     def run(self, count: int, *, counts: bool) -> None:
-        """Let it run so many times."""
+        """Run `count` times, and add the times to `times` if `counts`."""
         print(count, file=self._process.stdin, flush=True)
         times = self._answer()
         if counts:
@@ -106,18 +115,33 @@ class Stopwatch:
 
 
 def of_file(path: str | os.PathLike, threads: int) -> list[str]:
-    """The command that runs a .tflite file for a `Stopwatch`."""
+    """Return the command with which a `Stopwatch` times a .tflite file."""
     return [sys.executable, "-m", "keras_inception.tflite.stopwatch", str(path), str(threads)]
 
 
-def take_turns(watches: Sequence[Stopwatch], runs: int, on_round: Callable[[int, int], None] | None = None) -> None:
-    """Let each run so often, a few times at a turn, after some that do not count."""
-    rounds = -(-runs // ROUND)
-    for number in range(-WARM_UP, rounds):
+def take_turns(
+    watches: Sequence[Stopwatch],
+    runs: int,
+    on_round: Callable[[int, int], None] | None = None,
+    *,
+    per_turn: int = RUNS_PER_TURN,
+    warm_up: int = WARM_UP_ROUNDS,
+) -> None:
+    """Run each stopwatch `runs` times or slightly more, in rounds with a turn for each.
+
+    Args:
+        watches: the stopwatches.
+        runs: counted runs of each.
+        on_round: called with the number of finished rounds and the total.
+        per_turn: runs per turn.
+        warm_up: rounds before the counted ones.
+    """
+    rounds = -(-runs // per_turn)
+    for number in range(-warm_up, rounds):
         for watch in watches if number % 2 else reversed(watches):
-            watch.run(min(ROUND, runs), counts=number >= 0)
+            watch.run(min(per_turn, runs), counts=number >= 0)
         if on_round:
-            on_round(number + WARM_UP + 1, rounds + WARM_UP)
+            on_round(number + warm_up + 1, rounds + warm_up)
 
 
 def _row(path: Path, watch: Stopwatch) -> dict:

@@ -1,4 +1,4 @@
-"""A .tflite image classifier, run by LiteRT as a phone runs it."""
+"""Run a .tflite image classifier in LiteRT, as a phone does."""
 
 import json
 import os
@@ -20,27 +20,28 @@ if TYPE_CHECKING:
 
 
 class TFLiteClassifier:
-    """A .tflite file that classifies pictures, ours or anybody's.
+    """A .tflite image classifier, exported by this package or by anyone else.
 
-    Labels and preprocessing are those that `export` packed into the file. A stranger's file has its labels.txt and
-    its normalisation from TFLite metadata, if there is some; else its classes are numbered and its normalisation is
-    (x - 127.5) / 127.5.
+    Class names and preprocessing are those that `export` packed into the file. For other files they come from TFLite
+    metadata and its labels.txt. Without these, classes are numbered and the normalization is (x - 127.5) / 127.5.
 
     Args:
-        path: the file.
+        path: the .tflite file.
         threads: threads of the interpreter.
 
     Attributes:
-        path: the file.
+        path: the .tflite file.
         classes: number of classes.
-        labels: their names.
-        preprocessing: from a picture to the input. A uint8 input takes the pixels as they are: of this only how a
-            picture is fitted matters to it.
+        labels: names of the classes.
+        size: (height, width) of the input.
+        preprocessing: preprocessing from an image to the input. A uint8 input takes raw pixels, so only the resizing
+            and cropping apply to it.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: not a TFLite model that can be run, not one float32 or uint8 input (1, height, width, 3) and one
-            output (1, classes), or another number of labels than of classes; or its metadata or its archive is damaged.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is not a runnable TFLite model; does not have exactly one float32 or uint8 input
+            (1, height, width, 3) and one output (1, classes); does not have one label for each class; or its metadata
+            or archive is damaged.
     """
 
     def __init__(self, path: str | os.PathLike, threads: int = 1):
@@ -70,19 +71,20 @@ class TFLiteClassifier:
 
     @property
     def quantization(self) -> tuple[float, int]:
-        """(scale, zero point) of the input; (0.0, 0) if it is float32."""
+        """Return (scale, zero point) of the input, (0.0, 0) if it is float32."""
         return self._input["quantization"]
 
     @property
     def takes_bytes(self) -> bool:
-        """Whether the input is uint8."""
+        """Return True if the input is uint8."""
         return self._input["dtype"] == np.uint8
 
     def described(self) -> dict:
-        """What one needs to run the file elsewhere, as JSON takes it.
+        """Return what other runtimes need to run the file, as values that JSON can hold.
 
-        ``shape`` and ``dtype`` of the input; of the output, ``scale`` and ``zeroPoint``, 0 if it is float32; and
-        ``preprocessing``, whose normalisation is for a float32 input.
+        Returns:
+            ``shape`` and ``dtype`` of the input; ``output`` with its ``scale`` and ``zeroPoint``, 0 if it is float32;
+            and ``preprocessing``, whose normalization applies to a float32 input.
         """
         scale, zero_point = self._output["quantization"]
         return {
@@ -92,34 +94,37 @@ class TFLiteClassifier:
             "preprocessing": json.loads(self.preprocessing.to_json()),
         }
 
-    def predict(self, pictures: np.ndarray, on_picture: Callable[[int], None] | None = None) -> np.ndarray:
-        """Probabilities, float32 (n, classes), of RGB pictures that `preprocessing.fit` has made.
+    def predict(self, images: np.ndarray, on_image: Callable[[int], None] | None = None) -> np.ndarray:
+        """Classify RGB images that `preprocessing.fit` has resized and cropped.
 
         Args:
-            pictures: (n, height, width, 3) of the network's `size`, 0 to 255, whole numbers or not.
-            on_picture: called with the number of pictures done, for a progress bar.
+            images: images (n, height, width, 3) of the input's `size`, integers or floats from 0 to 255.
+            on_image: called with the number of finished images, for a progress bar.
+
+        Returns:
+            Probabilities, float32 (n, classes).
 
         Raises:
-            ValueError: pictures of another size or range.
+            ValueError: the images have another size or range.
         """
-        pictures = np.asarray(pictures)
-        if pictures.shape[1:] != (*self.size, 3):
+        images = np.asarray(images)
+        if images.shape[1:] != (*self.size, 3):
             allowed = "(n, {}, {}, 3)".format(*self.size)
-            raise ValueError(f"`pictures` must be {allowed}. Received: {pictures.shape}")
-        if pictures.size and not 0 <= pictures.min() <= pictures.max() <= 255:
-            received = f"{pictures.min():g} to {pictures.max():g}"
-            raise ValueError(f"`pictures` must be pixels from 0 to 255, not normalised. Received: {received}")
-        probabilities = np.empty((len(pictures), self.classes), np.float32)
-        for done, (row, picture) in enumerate(zip(probabilities, pictures, strict=True), start=1):
-            self._interpreter.set_tensor(self._input["index"], self.as_input(picture[None]))
+            raise ValueError(f"`images` must be {allowed}. Received: {images.shape}")
+        if images.size and not 0 <= images.min() <= images.max() <= 255:
+            received = f"{images.min():g} to {images.max():g}"
+            raise ValueError(f"`images` must be pixels from 0 to 255, not normalized. Received: {received}")
+        probabilities = np.empty((len(images), self.classes), np.float32)
+        for done, (row, image) in enumerate(zip(probabilities, images, strict=True), start=1):
+            self._interpreter.set_tensor(self._input["index"], self.as_input(image[None]))
             self._interpreter.invoke()
             row[:] = self.dequantized(self._interpreter.get_tensor(self._output["index"])[0])
-            if on_picture:
-                on_picture(done)
+            if on_image:
+                on_image(done)
         return probabilities
 
     def latency_ms(self, runs: int = 30) -> float:
-        """Median time of one inference in milliseconds, after a few to warm up."""
+        """Return the median time of one inference in milliseconds, after a few warm-up runs."""
         noise = np.random.default_rng(0).integers(0, 256, (1, *self.size, 3), dtype=np.uint8)
         self._interpreter.set_tensor(self._input["index"], self.as_input(noise))
         times = []
@@ -129,52 +134,62 @@ class TFLiteClassifier:
             times.append(time.perf_counter() - start)
         return 1000 * statistics.median(times[5:])
 
-    def as_input(self, pictures: np.ndarray) -> np.ndarray:
-        """What the input tensor is fed for pictures as of `predict`: of its type, (n, height, width, 3)."""
+    def as_input(self, images: np.ndarray) -> np.ndarray:
+        """Convert images as taken by `predict` to the type and range of the input, (n, height, width, 3)."""
         if self.takes_bytes:
-            return np.rint(pictures).astype(np.uint8)
-        return self.preprocessing.normalize(pictures.astype(np.float32))
+            return np.rint(images).astype(np.uint8)
+        return self.preprocessing.normalize(images.astype(np.float32))
 
     @property
     def output_type(self) -> type:
-        """NumPy's type of the output tensor."""
+        """Return the NumPy type of the output tensor."""
         return self._output["dtype"]
 
     def dequantized(self, output: np.ndarray) -> np.ndarray:
-        """Probabilities, float32, from values of the output tensor."""
+        """Convert values of the output tensor to float32 probabilities."""
         scale, zero_point = self._output["quantization"]
         if output.dtype == np.float32:
             return output
         return (output.astype(np.float32) - zero_point) * scale
 
 
-def interpreter(path: str | os.PathLike, threads: int = 1) -> "Interpreter":
-    """LiteRT's interpreter of a .tflite file, ready to run.
+def interpreter(model: str | os.PathLike | bytes, threads: int = 1, **options) -> "Interpreter":
+    """Open a .tflite file in LiteRT's interpreter, ready to run.
+
+    Args:
+        model: the file, or its content.
+        threads: threads of the interpreter.
+        **options: other arguments of LiteRT's `Interpreter`.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: not a TFLite model that can be run.
+        FileNotFoundError: the file does not exist.
+        ValueError: it is not a runnable TFLite model.
     """
     from ai_edge_litert.interpreter import Interpreter
 
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"there is no .tflite file at {path}")
+    source: dict[str, bytes | str]
+    if isinstance(model, bytes):
+        name, source = "`model`", {"model_content": model}
+    elif Path(model).is_file():
+        name, source = str(model), {"model_path": str(model)}
+    else:
+        raise FileNotFoundError(f"there is no .tflite file at {model}")
     try:
-        with silenced():  # LiteRT tells of its delegate
-            opened = Interpreter(str(path), num_threads=threads)
+        with silenced():  # LiteRT logs which delegate it uses
+            opened = Interpreter(**source, num_threads=threads, **options)
             opened.allocate_tensors()
     except (ValueError, RuntimeError) as error:
-        raise ValueError(f"{path} is not a TFLite model that can be run: {error}") from None
+        raise ValueError(f"{name} is not a TFLite model that can be run: {error}") from None
     return opened
 
 
 def numbered(classes: int) -> tuple[str, ...]:
-    """Labels for classes that have no names."""
+    """Return numbered names for classes that have none, such as ("class 0", "class 1")."""
     return tuple(f"class {index}" for index in range(classes))
 
 
 def _described(path: Path) -> Preprocessing:
-    """The normalisation in a file's TFLite metadata, or the default."""
+    """Return the default preprocessing with the normalization of the file's TFLite metadata, if there is one."""
     normalization = metadata.normalization_of(metadata.read(path) or {})
     if not normalization:
         return DEFAULT
@@ -182,4 +197,4 @@ def _described(path: Path) -> Preprocessing:
     try:
         return DEFAULT.replace(mean=mean, std=std)
     except ValueError as error:
-        raise ValueError(f"{path} has metadata that cannot be followed: {error}") from None
+        raise ValueError(f"{path} has unusable metadata: {error}") from None

@@ -1,14 +1,15 @@
-"""Which operations of a .tflite file a delegate leaves to the slow path: the default one, XNNPACK, and the GPU's."""
+"""Find the operations of a .tflite file that a delegate, XNNPACK or the GPU's, leaves to the slower interpreter."""
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from keras_inception.utils.quiet import silenced
+from keras_inception.tflite.classifier import interpreter
 
 if TYPE_CHECKING:
     from ai_edge_litert.interpreter import Interpreter
 
-# What the GPU delegate runs, by https://ai.google.dev/edge/litert/performance/gpu (2026-11). Its source knows more.
+# Operations that the GPU delegate supports, by https://ai.google.dev/edge/litert/performance/gpu (2026-11). Its source
+# lists more.
 ON_GPU = frozenset(
     (
         "ADD",
@@ -39,55 +40,58 @@ ON_GPU = frozenset(
 
 
 def outside_delegate(path: str | os.PathLike) -> list[str]:
-    """The operations that the interpreter runs itself, in the order of the graph, such as ``["SOFTMAX"]``."""
-    nodes = undelegated(path)._get_ops_details()
+    """Return the operations that the interpreter runs itself in graph order, such as ``["SOFTMAX"]``."""
+    nodes, partitions = delegation(path)
     producer = {tensor: position for position, node in enumerate(nodes) for tensor in node["outputs"]}
     inside: set[int] = set()
-    for node in _delegate_nodes(path, len(nodes)):
-        # A delegate's node stands for everything between its outputs and its inputs.
-        given = set(node["inputs"])
-        pending = list(node["outputs"])
+    for partition in partitions:
+        # A partition replaces every operation between its outputs and its inputs.
+        inputs = set(partition["inputs"])
+        pending = list(partition["outputs"])
         while pending:
             tensor = pending.pop()
             position = producer.get(tensor)
-            if tensor not in given and position is not None and position not in inside:
+            if tensor not in inputs and position is not None and position not in inside:
                 inside.add(position)
                 pending.extend(nodes[position]["inputs"])
     return [node["op_name"] for position, node in enumerate(nodes) if position not in inside]
 
 
-def partitions(path: str | os.PathLike) -> int:
-    """In how many pieces the delegate runs the graph; between them, the interpreter does."""
-    return len(_delegate_nodes(path, len(undelegated(path)._get_ops_details())))
-
-
-def _delegate_nodes(path: str | os.PathLike, count: int) -> list[dict]:
-    """What the delegate has put in place of some of a file's `count` operations."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    with silenced():
-        delegated = Interpreter(str(path))
-        delegated.allocate_tensors()
-    return delegated._get_ops_details()[count:]
-
-
 def outside_gpu(path: str | os.PathLike) -> list[str]:
-    """The kinds of operations that the GPU delegate does not list, `ON_GPU`, by name."""
-    return sorted({node["op_name"] for node in undelegated(path)._get_ops_details()} - ON_GPU)
+    """Return the sorted kinds of operations that the GPU delegate does not list in `ON_GPU`."""
+    return sorted({node["op_name"] for node in delegation(path).nodes} - ON_GPU)
+
+
+class Delegation(NamedTuple):
+    """How the default delegate runs a file. Between two partitions, the interpreter runs operations itself.
+
+    Attributes:
+        nodes: LiteRT's descriptions of the operations, in graph order.
+        partitions: descriptions of the nodes with which the delegate replaces parts of the graph.
+    """
+
+    nodes: list[dict]
+    partitions: list[dict]
+
+
+def delegation(path: str | os.PathLike) -> Delegation:
+    """Return the operations of a file and the partitions that the default delegate makes of them."""
+    details = interpreter(path)._get_ops_details()
+    nodes = [node for node in details if node["op_name"] != "DELEGATE"]
+    return Delegation(nodes, details[len(nodes) :])
 
 
 def undelegated(file: str | os.PathLike | bytes, *, keep: bool = False) -> "Interpreter":
-    """LiteRT's interpreter of a file, or of what is in one, that runs each operation itself.
+    """Open a file, or its content, in an interpreter that runs each operation itself, without delegates.
 
     Args:
-        keep: every tensor, to be read after it has run.
+        file: the .tflite file, or its content.
+        keep: keep every tensor, to be read after a run.
     """
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+    from ai_edge_litert.interpreter import OpResolverType
 
-    plain = Interpreter(
-        **({"model_content": file} if isinstance(file, bytes) else {"model_path": str(file)}),
+    return interpreter(
+        file,
         experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
         experimental_preserve_all_tensors=keep,
     )
-    plain.allocate_tensors()
-    return plain

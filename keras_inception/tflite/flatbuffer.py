@@ -1,6 +1,6 @@
-"""FlatBuffers, tables whose fields have numbers: read as data from strangers, and written.
+"""Read and write FlatBuffers, which are tables with numbered fields.
 
-Reading, no offset is followed unchecked, and the work is bounded.
+Buffers may come from untrusted files: every offset is checked before it is followed, and the work is bounded.
 """
 
 import struct
@@ -9,16 +9,15 @@ from typing import NamedTuple
 
 import flatbuffers
 
-# Tables can share what they refer to, so that a file of a few kilobytes could stand for billions of tables.
-LIMIT = 2**24  # bytes read of one buffer
-COST = 16  # of these, of any look at it
+# Tables may share what they refer to, so a file of a few kilobytes could expand to billions of tables.
+LIMIT = 2**24  # bytes that may be read of one buffer, counting repeated reads
+COST = 16  # bytes that each read is charged with in addition
 
 
 class Data:
-    """The bytes of a buffer, of which so many are read at most.
+    """The bytes of a buffer, with checked and limited reads.
 
-    Raises:
-        ValueError: what is asked for, or what an offset refers to, is not there; or `LIMIT` is reached.
+    Every method raises ValueError if it would read outside of the buffer or more than `LIMIT` bytes in all.
     """
 
     def __init__(self, whole: bytes):
@@ -27,85 +26,84 @@ class Data:
 
     @property
     def identifier(self) -> bytes:
-        """The four letters that name its format."""
+        """Return the four bytes that name the format."""
         return self._whole[4:8]
 
     def root(self) -> "Table":
-        """The table that all others hang from."""
+        """Return the root table."""
         return Table(self, self.follow(0))
 
     def take(self, position: int, size: int) -> bytes:
-        """The bytes at a position."""
+        """Return `size` bytes at a position."""
         self._left -= COST + size
         if self._left < 0:
-            raise ValueError("it is too large, or refers to the same over and over")
+            raise ValueError("it is too large or refers to the same data over and over")
         if not 0 <= position <= len(self._whole) - size:
-            raise ValueError(f"it refers to {size} bytes at {position}, and has {len(self._whole)}")
+            raise ValueError(f"it refers to {size} bytes at {position}, but has {len(self._whole)}")
         return self._whole[position : position + size]
 
     def number(self, position: int, kind: str):
-        """The number at a position, of a format of `struct`."""
+        """Return the number at a position, in a format of `struct`."""
         return struct.unpack(f"<{kind}", self.take(position, struct.calcsize(kind)))[0]
 
     def follow(self, position: int) -> int:
-        """What the offset at a position refers to, as a position."""
+        """Return the position that the offset at a position refers to."""
         target = position + self.number(position, "I")
         if target >= len(self._whole):
-            raise ValueError(f"it refers to byte {target}, and has {len(self._whole)}")
+            raise ValueError(f"it refers to byte {target}, but has {len(self._whole)}")
         return target
 
     def content(self, position: int) -> bytes:
-        """A vector of bytes."""
+        """Return a vector of bytes."""
         return self.take(position + 4, self.number(position, "I"))
 
     def text(self, position: int) -> str:
-        """A string, with U+FFFD where it is not UTF-8."""
+        """Return a string, with U+FFFD in place of bytes that are not UTF-8."""
         return self.content(position).decode("utf-8", errors="replace")
 
     def places(self, position: int) -> range:
-        """The positions of the elements of a vector, each of four bytes."""
+        """Return the positions of the elements of a vector whose elements have four bytes."""
         return range(position + 4, position + 4 + 4 * self.number(position, "I"), 4)
 
 
 class Table(NamedTuple):
-    """A table. Its fields are known by their numbers, and one that is missing is None, or empty, or 0.
+    """A table, whose fields are read by their numbers. A missing field is None, empty or 0.
 
-    Raises:
-        ValueError: as of `Data`.
+    Methods raise ValueError as those of `Data` do.
     """
 
     data: Data
     position: int
 
     def places(self) -> dict[int, int]:
-        """By field the position of its number, or of its offset."""
+        """Return the position of each field's number or offset."""
         vtable = self.position - self.data.number(self.position, "i")
         entries = range(vtable + 4, vtable + self.data.number(vtable, "H") - 1, 2)
         offsets = [self.data.number(entry, "H") for entry in entries]
         return {field: self.position + offset for field, offset in enumerate(offsets) if offset}
 
     def number(self, field: int, kind: str):
-        """A number of a format of `struct`."""
+        """Return a field that is a number, in a format of `struct`."""
         place = self.places().get(field)
         return 0 if place is None else self.data.number(place, kind)
 
     def target(self, field: int) -> int | None:
-        """The position of what a field refers to."""
+        """Return the position that a field refers to."""
         place = self.places().get(field)
         return None if place is None else self.data.follow(place)
 
     def text(self, field: int) -> str | None:
-        """A string."""
+        """Return a field that is a string."""
         target = self.target(field)
         return None if target is None else self.data.text(target)
 
     def numbers(self, field: int, kind: str) -> list:
-        """A vector of numbers of a format of `struct` of four bytes."""
+        """Return a field that is a vector of numbers, in a four-byte format of `struct`."""
         target = self.target(field)
         return [] if target is None else [self.data.number(place, kind) for place in self.data.places(target)]
 
     def tables(self, field: int) -> "list[Table]":
-        """A vector of tables."""
+        """Return a field that is a vector of tables."""
         target = self.target(field)
         return [] if target is None else [Table(self.data, self.data.follow(at)) for at in self.data.places(target)]
 
@@ -121,11 +119,12 @@ PUT = {
 def put_table(
     builder: flatbuffers.Builder, offsets: Mapping[int, int], numbers: Mapping[int, tuple[str, float]] | None = None
 ) -> int:
-    """Write a table behind which all that it refers to is written already, and tell where it is.
+    """Write a table and return its offset. Everything that it refers to must have been written before.
 
     Args:
-        offsets: by field where it refers to, as builders tell it: counted from the end.
-        numbers: by field the format of `struct` and the number.
+        builder: the builder to write with.
+        offsets: the offset that each field refers to, counted from the end as builders do.
+        numbers: the format of `struct` and the number for each numeric field.
     """
     numbers = numbers or {}
     builder.StartObject(1 + max([*offsets, *numbers], default=-1))
@@ -137,7 +136,7 @@ def put_table(
 
 
 def put_offsets(builder: flatbuffers.Builder, written: Sequence[int]) -> int:
-    """Write a vector that refers to what is written already, and tell where it is."""
+    """Write a vector of offsets of what has been written before, and return its offset."""
     builder.StartVector(4, len(written), 4)
     for each in reversed(written):
         builder.PrependUOffsetTRelative(each)
@@ -145,6 +144,6 @@ def put_offsets(builder: flatbuffers.Builder, written: Sequence[int]) -> int:
 
 
 def put_bytes(builder: flatbuffers.Builder, content: bytes, alignment: int) -> int:
-    """Write a vector of bytes, of which the first is aligned, and tell where it is."""
+    """Write a vector of bytes, the first of them aligned, and return its offset."""
     builder.Prep(alignment, len(content))
     return builder.CreateByteVector(content)

@@ -1,7 +1,7 @@
-"""What a .tflite file says of itself: TFLite metadata, and the archive at its end.
+"""Read and write TFLite metadata and the archive at the end of a .tflite file.
 
-The archive is a plain zip file behind the model, where interpreters do not look and metadata keeps its labels too; with
-it a file that is sent alone still knows its labels and its preprocessing.
+The archive is a plain zip file appended to the model, which interpreters ignore. TFLite metadata keeps labels there,
+and `export` adds the preprocessing, so that a single file can be used without others beside it.
 """
 
 import os
@@ -19,11 +19,11 @@ from keras_inception.tflite.model_entries import FLOAT32, UINT8, end_types, entr
 from keras_inception.utils import files
 
 ENTRY = "TFLITE_METADATA"
-LARGEST = 2**24  # bytes of a text in an archive
+MAX_TEXT_BYTES = 2**24  # of a text file in an archive
 
 
 class About(TypedDict):
-    """What metadata says of the model as a whole; an empty text is left out."""
+    """General metadata of a model. Empty texts are not written."""
 
     name: str
     version: str
@@ -32,20 +32,24 @@ class About(TypedDict):
     license: str
 
 
-def write(path: Path, about: About, given: Preprocessing, labels: Path) -> None:
-    """Put metadata into the file at `path`, in place of what it has, and read it back.
+def write(path: Path, about: About, input_preprocessing: Preprocessing, labels: Path) -> None:
+    """Write metadata into a .tflite file, replacing any it has, and check it by reading it back.
 
     Args:
-        given: mean and std that the input tensor expects, RGB (`graph.input_of`).
-        labels: file of one label a line, which is packed too.
+        path: the .tflite file.
+        about: general metadata.
+        input_preprocessing: preprocessing whose RGB mean and standard deviation the input tensor expects
+            (`exporting.signature.input_of`).
+        labels: text file with one label per line, which is packed into the archive.
 
     Raises:
-        ValueError: it is not a model of one input and one output, or what was read back is not what was written.
+        ValueError: the file is not a model with one input and one output, or the metadata read back differs from what
+            was written.
     """
     whole = path.read_bytes()
     end, documents = _archived(path)
     try:
-        described = _described(whole[:end], about, given, labels.name)
+        described = _described(whole[:end], about, input_preprocessing, labels.name)
     except ValueError as error:
         raise ValueError(f"{path} cannot be given metadata: {error}") from None
     with files.replacing(path) as beside:
@@ -54,15 +58,15 @@ def write(path: Path, about: About, given: Preprocessing, labels: Path) -> None:
             for document, content in documents:
                 if document.filename != labels.name:
                     archive.writestr(document, content)
-            archive.write(labels, labels.name)  # not compressed, or phones cannot read it
-    _check(path, about, given, labels)
+            archive.write(labels, labels.name)  # uncompressed, or phones cannot read it
+    _check(path, about, input_preprocessing, labels)
 
 
-def _described(model: bytes, about: About, given: Preprocessing, labels: str) -> bytes:
+def _described(model: bytes, about: About, input_preprocessing: Preprocessing, labels: str) -> bytes:
     if not is_model(model):
         raise ValueError("it is not a TFLite model")
     input_type, output_type = end_types(model)
-    mean, std = np.array(given.mean), np.array(given.std)
+    mean, std = np.array(input_preprocessing.mean), np.array(input_preprocessing.std)
     image = {
         "name": "image",
         "description": "RGB picture",
@@ -86,35 +90,36 @@ def _described(model: bytes, about: About, given: Preprocessing, labels: str) ->
     metadata = {
         **{key: text for key, text in about.items() if text},
         "subgraph_metadata": [{"input_tensor_metadata": [image], "output_tensor_metadata": [probabilities]}],
-        "min_parser_version": "1.0.0",  # there is nothing here that came later
+        "min_parser_version": "1.0.0",  # all fields above exist since then
     }
     return with_entry(model, ENTRY, encode(metadata))
 
 
 def _stats(kind: int, lowest: Sequence[float] | np.ndarray, highest: Sequence[float] | np.ndarray) -> dict:
-    """The range of a tensor, which is known of two types."""
+    """Return the range of a tensor's values, which is known for float32 and uint8."""
     if kind == UINT8:
         return {"min": [0], "max": [255]}
     return {"min": lowest, "max": highest} if kind == FLOAT32 else {}
 
 
-def _check(path: Path, about: About, given: Preprocessing, labels: Path) -> None:
+def _check(path: Path, about: About, input_preprocessing: Preprocessing, labels: Path) -> None:
+    expected = (input_preprocessing.mean, input_preprocessing.std)
     found = read(path) or {}
     wrong = [key for key, text in about.items() if found.get(key, "") != text]
     normalization = normalization_of(found)
-    if normalization is None or not np.allclose(normalization, (given.mean, given.std), rtol=1e-5):
+    if normalization is None or not np.allclose(normalization, expected, rtol=1e-5):
         wrong.append("normalization")
     if unpack(path, labels.name) != labels.read_text(encoding="utf-8"):
         wrong.append("labels")
     if wrong:
-        raise ValueError(f"metadata was read back with another {', '.join(wrong)} than was written")
+        raise ValueError(f"metadata read back differs from what was written in: {', '.join(wrong)}")
 
 
 def read(path: str | os.PathLike) -> dict | None:
-    """The metadata of a file, under the names of TFLite's metadata schema; None if it has none.
+    """Return the metadata of a file under the names of TFLite's metadata schema, or None if it has none.
 
     Raises:
-        ValueError: it is damaged.
+        ValueError: the metadata is damaged.
     """
     model = Path(path).read_bytes()
     if not is_model(model):
@@ -127,26 +132,26 @@ def read(path: str | os.PathLike) -> dict | None:
 
 
 def normalization_of(metadata: dict) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-    """(mean, std) of the input, as `read` found them; None if there are none.
+    """Return (mean, std) of the input from metadata that `read` returned, or None if there are none.
 
-    They are three figures each, but for a stranger's file, where they may be anything.
+    Files of this package have three numbers for each. Other files may have anything, so check them.
     """
     for subgraph in metadata.get("subgraph_metadata", ())[:1]:
         for tensor in subgraph.get("input_tensor_metadata", ())[:1]:
             for unit in tensor.get("process_units", ()):
                 if unit.get("options_type") == "NormalizationOptions":
                     mean, std = (unit.get("options", {}).get(key, ()) for key in ("mean", "std"))
-                    return _of_channels(mean), _of_channels(std)
+                    return _per_channel(mean), _per_channel(std)
     return None
 
 
-def _of_channels(figures: Sequence[float]) -> tuple[float, ...]:
-    """One figure is for all channels."""
-    return tuple(figures) * (3 if len(figures) == 1 else 1)
+def _per_channel(numbers: Sequence[float]) -> tuple[float, ...]:
+    """Repeat a single number for all three channels."""
+    return tuple(numbers) * (3 if len(numbers) == 1 else 1)
 
 
 def pack(path: Path, *documents: Path) -> None:
-    """Put text files into the archive at the end of a .tflite file, under their own names, but for those it has."""
+    """Add text files to the archive at the end of a .tflite file, skipping names that it already has."""
     with zipfile.ZipFile(path, "a") as archive:
         for document in documents:
             if document.name not in archive.namelist():
@@ -154,21 +159,21 @@ def pack(path: Path, *documents: Path) -> None:
 
 
 def unpack(path: str | os.PathLike, name: str) -> str | None:
-    """A text file from the archive at the end of a .tflite file; None if it is not there.
+    """Return a text file from the archive at the end of a .tflite file, or None if there is no such file.
 
     Raises:
-        ValueError: it is there, but cannot be read.
+        ValueError: the text cannot be read, or is larger than `MAX_TEXT_BYTES`.
     """
     with _archive(path) as archive:
         if archive is None or name not in archive.namelist():
             return None
-        if archive.getinfo(name).file_size > LARGEST:
-            raise ValueError(f"{name} is larger than {LARGEST} bytes")
+        if archive.getinfo(name).file_size > MAX_TEXT_BYTES:
+            raise ValueError(f"{name} is larger than {MAX_TEXT_BYTES} bytes")
         return archive.read(name).decode("utf-8", errors="replace").replace("\r\n", "\n")
 
 
 def _archived(path: Path) -> tuple[int | None, list[tuple[zipfile.ZipInfo, bytes]]]:
-    """Where the archive of a file begins, and what is in it; None and nothing if there is none."""
+    """Return the position and the content of a file's archive, or None and an empty list if there is none."""
     with _archive(path) as archive:
         if archive is None or not archive.infolist():
             return None, []
@@ -179,7 +184,7 @@ def _archived(path: Path) -> tuple[int | None, list[tuple[zipfile.ZipInfo, bytes
 
 @contextmanager
 def _archive(path: str | os.PathLike) -> Iterator[zipfile.ZipFile | None]:
-    """The archive at the end of a file; None if there is none. ValueError if something in it is damaged."""
+    """Open the archive at the end of a file, None if there is none. Any error in the block means a damaged archive."""
     with open(path, "rb") as file:
         try:
             archive = zipfile.ZipFile(file)
@@ -189,7 +194,7 @@ def _archive(path: str | os.PathLike) -> Iterator[zipfile.ZipFile | None]:
             raise _damaged(path, error) from None
         try:
             yield archive
-        except Exception as error:  # zipfile's are of all kinds
+        except Exception as error:  # zipfile raises many kinds
             raise _damaged(path, error) from None
 
 

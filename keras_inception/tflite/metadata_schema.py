@@ -1,7 +1,7 @@
-"""TFLite's metadata as nested dicts, and the FlatBuffer of it, both ways.
+"""Encode TFLite metadata from nested dicts to a FlatBuffer and decode it.
 
-The names, and the order that numbers the fields, are those of the published schema, version 1.5.0 of TensorFlow Lite's
-metadata_schema.fbs. Here is what a classifier of pictures can have. What is for text, sound or detection is not read.
+Field names and their order, which numbers them, are those of version 1.5.0 of TensorFlow Lite's published
+metadata_schema.fbs. Only the tables of an image classifier are listed: those of text, audio and detection are ignored.
 """
 
 import flatbuffers
@@ -11,7 +11,7 @@ from keras_inception.tflite.flatbuffer import Data, Table, put_offsets, put_tabl
 
 IDENTIFIER = b"M001"
 ROOT = "ModelMetadata"
-# What the schema calls enums and unions: a byte stands for the name of this number.
+# Enums and unions of the schema: a byte is an index into the names.
 NAMES = {
     "AssociatedFileType": (
         "UNKNOWN",
@@ -42,8 +42,8 @@ NAMES = {
     "ScoreTransformationType": ("IDENTITY", "LOG", "INVERSE_LOGISTIC"),
 }
 NUMBERS = {"int": "i", "uint": "I", "float": "f"}  # formats of `struct`
-# By table its fields and their kinds, in brackets that of a vector's elements. A union is a table, and the field before
-# says which.
+# The fields of each table and their kinds; brackets mark a vector of a kind. A union is a table of the kind that the
+# field before it names.
 TABLES = {
     ROOT: {
         "name": "string",
@@ -98,17 +98,17 @@ TABLES = {
 
 
 def encode(metadata: dict) -> bytes:
-    """The FlatBuffer of metadata, which has names of the schema alone."""
+    """Encode metadata, whose keys must all be names of the schema."""
     builder = flatbuffers.Builder()
     builder.Finish(_put_table(builder, metadata, ROOT), IDENTIFIER)
     return bytes(builder.Output())
 
 
 def decode(buffer: bytes) -> dict:
-    """The metadata of a FlatBuffer; what it does not say is left out.
+    """Decode metadata. Missing fields are left out.
 
     Raises:
-        ValueError: it is damaged, or of another format.
+        ValueError: the buffer is damaged or of another format.
     """
     data = Data(buffer)
     if data.identifier != IDENTIFIER:
@@ -117,7 +117,7 @@ def decode(buffer: bytes) -> dict:
 
 
 def _put_table(builder: flatbuffers.Builder, value: dict, name: str) -> int:
-    """Write a table, and tell where it is."""
+    """Write a table and return its offset."""
     kinds, fields = TABLES[name], {key: field for field, key in enumerate(TABLES[name])}
     offsets, numbers = {}, {}
     for key, each in value.items():
@@ -132,7 +132,7 @@ def _put_table(builder: flatbuffers.Builder, value: dict, name: str) -> int:
 
 
 def _put(builder: flatbuffers.Builder, value, kind: str) -> int:
-    """Write what a table refers to, and tell where it is."""
+    """Write a string, vector or table that a table refers to and return its offset."""
     if kind == "string":
         return builder.CreateString(value)
     if kind == "[float]":
@@ -153,7 +153,7 @@ def _take_table(table: Table, name: str) -> dict:
 
 
 def _take(data: Data, place: int, kind: str):
-    """The value at a place in a table or a vector, or that the offset there refers to."""
+    """Read the value at a position in a table or vector, or the value that the offset there refers to."""
     if kind in NUMBERS:
         return data.number(place, NUMBERS[kind])
     if kind in NAMES:

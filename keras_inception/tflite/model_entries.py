@@ -1,7 +1,7 @@
-"""What a TFLite model holds under a name, such as its metadata: to read it, and to put it there.
+"""Read and write a TFLite model's named entries, such as its metadata.
 
-A model lists such entries: a name, and the number of the buffer of the content. The numbers of fields are those of
-TFLite's published schema.
+An entry is a name and the index of the buffer that holds its content. Field numbers are those of TFLite's published
+schema.
 """
 
 from enum import IntEnum
@@ -11,12 +11,12 @@ import flatbuffers
 from keras_inception.tflite.flatbuffer import Data, Table, put_bytes, put_offsets, put_table
 
 IDENTIFIER = b"TFL3"
-ALIGNMENT = 16  # of what buffers hold
-FLOAT32, UINT8 = 0, 3  # types of tensors
+ALIGNMENT = 16  # bytes, of the content of buffers
+FLOAT32, UINT8 = 0, 3  # tensor types
 
 
 class Model(IntEnum):
-    """Fields of the root. All but the version are offsets."""
+    """Fields of the root table. All but the version are offsets."""
 
     VERSION = 0
     OPERATOR_CODES = 1
@@ -49,7 +49,7 @@ class Buffer(IntEnum):
     """Fields of a buffer."""
 
     DATA = 0
-    OFFSET = 1  # where in the file the content is instead, of models over 2 GB
+    OFFSET = 1  # position of the content in the file instead, for models over 2 GB
 
 
 class Metadata(IntEnum):
@@ -60,15 +60,15 @@ class Metadata(IntEnum):
 
 
 def is_model(model: bytes) -> bool:
-    """Whether a file says that it is one."""
+    """Return True if the bytes have the identifier of a TFLite model."""
     return Data(model).identifier == IDENTIFIER
 
 
 def end_types(model: bytes) -> tuple[int, int]:
-    """The types of the input and of the output, as the schema numbers them.
+    """Return the types of the input and the output, as numbered in the schema.
 
     Raises:
-        ValueError: it has not one of each, or is damaged.
+        ValueError: the model does not have exactly one input and one output, or is damaged.
     """
     subgraphs = Data(model).root().tables(Model.SUBGRAPHS)
     if not subgraphs:
@@ -82,10 +82,10 @@ def end_types(model: bytes) -> tuple[int, int]:
 
 
 def entry(model: bytes, name: str) -> bytes | None:
-    """What a model holds under a name; None if there is no such entry.
+    """Return the content of a model's entry, or None if there is no entry of this name.
 
     Raises:
-        ValueError: it is damaged.
+        ValueError: the model is damaged.
     """
     root = Data(model).root()
     number = _number(root, name)
@@ -96,26 +96,26 @@ def entry(model: bytes, name: str) -> bytes | None:
 
 
 def with_entry(model: bytes, name: str, content: bytes) -> bytes:
-    """A model that holds something under a name, in place of what it held there.
+    """Return a model with an entry added or replaced.
 
-    An offset in a FlatBuffer points forward only. So a new root and new lists stand in front of the model and refer to
-    what is in it. The model itself stays as it is, byte for byte, and a large one takes no longer than to copy it.
+    Offsets in a FlatBuffer only point forward, so a new root and new lists are put in front of the model and refer to
+    the tables in it. The model itself is kept byte for byte, which takes no longer than copying it.
 
     Raises:
-        ValueError: it is damaged, or of a kind that cannot be shifted in its file.
+        ValueError: the model is damaged, or is of a kind whose content cannot be shifted in the file.
     """
     root = Data(model).root()
     places, buffers = root.places(), root.tables(Model.BUFFERS)
     if not places.keys() <= set(Model):
         raise ValueError(f"it is of a newer schema. Received: a model of fields {sorted(places)}")
     if any(buffer.number(Buffer.OFFSET, "Q") for buffer in buffers):
-        raise ValueError("its weights lie behind the model, and would have to stay where they are in the file")
+        raise ValueError("its weights lie behind the model and cannot be moved in the file")
     number = _number(root, name)
     if number is not None:
         model = _without(model, root, number)
 
     builder = flatbuffers.Builder(len(model) + len(content) + 2**16)
-    begin = put_bytes(builder, model, ALIGNMENT) - 4  # after its length; a builder counts from the end
+    begin = put_bytes(builder, model, ALIGNMENT) - 4  # after its length; builders count from the end
     added = put_table(builder, {Buffer.DATA: put_bytes(builder, content, ALIGNMENT)})
     targets = {field: begin - root.data.follow(place) for field, place in places.items() if field != Model.VERSION}
     listed = [begin - buffer.position for buffer in buffers]
@@ -133,18 +133,18 @@ def with_entry(model: bytes, name: str, content: bytes) -> bytes:
 
 
 def _number(root: Table, name: str) -> int | None:
-    """The number of the buffer of an entry; None if there is no such entry."""
+    """Return the buffer index of an entry, or None if there is no entry of this name."""
     for each in root.tables(Model.METADATA):
         if each.text(Metadata.NAME) == name:
             number = each.number(Metadata.BUFFER, "I")
-            if not 0 < number < len(root.tables(Model.BUFFERS)):  # the first is always empty
+            if not 0 < number < len(root.tables(Model.BUFFERS)):  # the first buffer is always empty
                 raise ValueError(f"{name} must be in one of its buffers. Received: number {number}")
             return number
     return None
 
 
 def _without(model: bytes, root: Table, number: int) -> bytes:
-    """A model with nothing but zeros in one of its buffers, so that nobody reads there what was meant to go."""
+    """Return the model with one buffer overwritten by zeros, so that replaced content does not stay in the file."""
     subgraphs = root.tables(Model.SUBGRAPHS)
     tensors = [tensor for subgraph in subgraphs for tensor in subgraph.tables(SubGraph.TENSORS)]
     if number in [tensor.number(Tensor.BUFFER, "I") for tensor in tensors]:

@@ -1,7 +1,7 @@
-"""One .tflite file in a process of its own, timed a round at a time: python -m keras_inception.tflite.stopwatch FILE.
+"""Time one .tflite file in its own process: python -m keras_inception.tflite.stopwatch FILE THREADS.
 
-It prints a line of JSON when the file is loaded, and one with the milliseconds of each run for every line, a number of
-runs, that it is sent. Loading imports LiteRT alone.
+It prints a line of JSON once the file is loaded. For each line with a number of runs on standard input, it prints one
+line of JSON with the milliseconds of each run. Until the file is loaded, nothing but LiteRT is imported.
 """
 
 import json
@@ -11,6 +11,7 @@ import time
 
 
 def main(path: str, threads: str) -> None:
+    """Load the file, then answer each line on standard input."""
     began = time.perf_counter()
     from ai_edge_litert.interpreter import Interpreter
 
@@ -38,7 +39,7 @@ def main(path: str, threads: str) -> None:
 
 
 def resident() -> float:
-    """Memory of this process in MB; 0 where the system does not tell."""
+    """Return the resident memory of this process in MB, or 0 where the system does not tell."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6

@@ -2,7 +2,9 @@
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import keras
@@ -121,23 +123,29 @@ def compile_for(
     model: keras.Model, recipe: Recipe, span: Phase, plan: Plan, steps: int, distribution: Distribution = ALONE
 ) -> None:
     """Compile a network for a span of epochs of so many steps, with a new optimizer."""
-    heads = [name for name in model.output if name != "predictions"] if isinstance(model.output, dict) else []
     for layer in model.layers:
         layer.trainable = not span.frozen or layer.name.startswith(("predictions", "aux"))
+    chosen = optimizer(recipe, span, plan, steps, distribution)
+    compile_with(keras, model, recipe, chosen, jit_compile=_xla(recipe.xla))
+    if keras.backend.backend() == "tensorflow" and not distribution.is_replicated:  # else Keras does so itself
+        make_variables(model)
 
-    def loss():
-        return keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
 
-    metrics = [keras.metrics.CategoricalAccuracy(name="top1")]
+def compile_with(library: ModuleType, model: Any, recipe: Recipe, optimizer: Any, **options) -> None:
+    """Compile a model of `library`, Keras 3 or tf_keras, with the recipe's losses and the top-1 accuracy.
+
+    The losses of auxiliary heads are weighted by the recipe; the accuracy is that of the main output.
+    """
+    heads = [name for name in model.output if name != "predictions"] if isinstance(model.output, dict) else []
+    loss = partial(library.losses.CategoricalCrossentropy, label_smoothing=recipe.label_smoothing)
+    metrics = [library.metrics.CategoricalAccuracy(name="top1")]
     model.compile(
-        optimizer(recipe, span, plan, steps, distribution),
+        optimizer,
         loss={name: loss() for name in ("predictions", *heads)} if heads else loss(),
         loss_weights={"predictions": 1.0, **dict.fromkeys(heads, recipe.auxiliary_weight)} if heads else None,
         metrics={"predictions": metrics} if heads else metrics,
-        jit_compile=_xla(recipe.xla),
+        **options,
     )
-    if keras.backend.backend() == "tensorflow" and not distribution.is_replicated:  # else Keras does so itself
-        make_variables(model)
 
 
 def make_variables(model: Any) -> None:
@@ -161,31 +169,43 @@ def optimizer(
     momentum = max(0.0, min(recipe.ema, 1 - 10 / total))
     arguments = {
         "learning_rate": learning_rate(recipe, span, plan, steps),
-        "weight_decay": recipe.weight_decay,
-        "global_clipnorm": recipe.clip_norm or None,
         "use_ema": recipe.ema > 0,
         "ema_momentum": momentum ** (1 / recipe.accumulate),  # Keras averages at each step
         "gradient_accumulation_steps": recipe.accumulate if recipe.accumulate > 1 else None,
     }
-    chosen = _optimizer(recipe, arguments, distribution, average_every=max(1, min(8, int(total) // 100)))
+    adamw = _adamw(recipe, distribution, average_every=max(1, min(8, int(total) // 100)))
+    chosen = optimizer_from(keras.optimizers, recipe, adamw, **arguments)
     # Keras would do so by itself, but goes by the model's own policy, which is not that of its layers.
     return keras.optimizers.LossScaleOptimizer(chosen) if recipe.precision == "mixed_float16" else chosen
 
 
-def _optimizer(
-    recipe: Recipe, arguments: dict, distribution: Distribution, average_every: int
-) -> keras.optimizers.Optimizer:
-    epsilon = {} if recipe.epsilon is None else {"epsilon": recipe.epsilon}
+def optimizer_from(library: ModuleType, recipe: Recipe, adamw: Callable, **arguments) -> Any:
+    """Return the recipe's optimizer from `library`, ``keras.optimizers`` or ``tf_keras.optimizers``.
+
+    Args:
+        library: the module that has SGD and RMSprop.
+        recipe: the recipe.
+        adamw: makes the optimizer if the recipe asks for AdamW.
+        **arguments: arguments of the optimizer that do not follow from the recipe alone, such as `learning_rate`.
+    """
+    arguments |= {"weight_decay": recipe.weight_decay, "global_clipnorm": recipe.clip_norm or None}
     if recipe.optimizer == "sgd":
-        return keras.optimizers.SGD(momentum=recipe.momentum, nesterov=recipe.nesterov, **arguments)
+        return library.SGD(momentum=recipe.momentum, nesterov=recipe.nesterov, **arguments)
+    if recipe.epsilon is not None:
+        arguments["epsilon"] = recipe.epsilon
     if recipe.optimizer == "rmsprop":
-        return keras.optimizers.RMSprop(rho=recipe.rho, momentum=recipe.momentum, **epsilon, **arguments)
+        return library.RMSprop(rho=recipe.rho, momentum=recipe.momentum, **arguments)
+    return adamw(**arguments)
+
+
+def _adamw(recipe: Recipe, distribution: Distribution, average_every: int) -> Callable:
+    """Return the AdamW of Keras, or ours with a fused kernel where that can be used."""
     is_plain = keras.backend.backend() == "tensorflow" and not distribution.is_replicated and recipe.accumulate == 1
     if not is_plain or recipe.precision == "mixed_float16":
-        return keras.optimizers.AdamW(**epsilon, **arguments)
+        return keras.optimizers.AdamW
     from keras_inception.training.fused import FusedAdamW
 
-    return FusedAdamW(**epsilon, **arguments, average_every=average_every)
+    return partial(FusedAdamW, average_every=average_every)
 
 
 def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:

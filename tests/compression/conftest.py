@@ -1,3 +1,3 @@
-"""The tiny classifier and its export."""
+"""Share the tiny classifier and its export."""
 
 from exported import exported, pictures, run, tiny_model  # noqa: F401

@@ -1,4 +1,4 @@
-"""`compress`: what each step makes of a network, that it goes on after a kill, and what it refuses."""
+"""`compress`: the result of each step, resuming after an interruption, and refused jobs."""
 
 import csv
 import json
@@ -9,15 +9,16 @@ import pytest
 
 import keras_inception
 from keras_inception import analysis, registry
+from keras_inception.compression import budget
 from keras_inception.compression import compress as compression
-from keras_inception.compression.compress import compress, recipe_of
+from keras_inception.compression.compress import CompressionReport, compress, recipe_of
 from keras_inception.compression.job import Job
 from keras_inception.datasets import Augmentation, evaluation_batches, open_data
 from keras_inception.evaluation import metrics as evaluation
 from keras_inception.layers import FakeQuantization
 from keras_inception.runs import Run
-from keras_inception.tflite import operations as contents
 from keras_inception.tflite.classifier import TFLiteClassifier
+from keras_inception.tflite.operations import sparsity
 from keras_inception.training import Recipe, callbacks, train
 
 RECIPE = Recipe(
@@ -54,40 +55,47 @@ def run(pictures, tmp_path_factory) -> Run:
 
 
 @pytest.fixture(scope="module")
-def compressed(run, tmp_path_factory) -> tuple[Run, list[dict]]:
-    """Slimmed, pruned and trained for int8."""
+def compressed(run, tmp_path_factory) -> tuple[Run, CompressionReport]:
+    """Filters and weights pruned, then trained for int8."""
     output = tmp_path_factory.mktemp("compressed") / "run"
-    rows = compress(run.path, output, Job(macs=0.6, prune=0.5, quantize=True), settings={"epochs": "1"}, verbose=0)
-    return Run(output), rows
+    report = compress(run.path, output, macs=0.6, prune=0.5, quantize=True, settings={"epochs": "1"}, verbose=0)
+    return Run(output), report
 
 
 @pytest.fixture(scope="module")
-def two_of_four(run, tmp_path_factory) -> tuple[Run, list[dict]]:
+def two_of_four(run, tmp_path_factory) -> tuple[Run, CompressionReport]:
     output = tmp_path_factory.mktemp("two_of_four") / "run"
     rows = compress(run.path, output, Job(prune="2:4"), settings=EPOCHS, verbose=0)
     return Run(output), rows
 
 
-def steps(rows):
-    return {row["step"]: row for row in rows}
-
-
-def test_each_step_tells_what_it_cost(compressed):
-    run, rows = compressed
-    assert list(steps(rows)) == ["source", "slim", "prune", "quantize"]
-    assert json.loads((run.path / "compression_report.json").read_text()) == rows
-    source, slim, prune, quantize = rows
-    assert 0.4 * source["macs"] < slim["macs"] <= 0.6 * source["macs"]
-    assert slim["macs"] == prune["macs"] == quantize["macs"]
+def test_each_step_reports_its_costs(compressed):
+    _, report = compressed
+    assert [step.step for step in report] == ["source", "slim", "prune", "quantize"]
+    source, filters, prune, quantize = report
+    assert 0.4 * source["macs"] < filters["macs"] <= 0.6 * source["macs"]
+    assert filters["macs"] == prune["macs"] == quantize["macs"]
     assert source["sparsity"] < 0.2
     for row in (prune, quantize):
         assert 0.45 < row["sparsity"] < 0.7
-        assert row["gzip_mb"] < slim["gzip_mb"]
-    for row in rows:
+        assert row["gzip_mb"] < filters["gzip_mb"]
+    for row in report:
         assert row["outside_delegate"] == ["QUANTIZE", "SOFTMAX", "QUANTIZE"]
         assert row["latency_ms"] > 0
-        assert row["top1"] >= 0.5, "of three colours"
+        assert row["top1"] >= 0.5, "of three classes"
     assert source["ratio"] == 1
+
+
+def test_the_report_is_read_by_attributes_and_keys_and_printed_as_a_table(compressed):
+    run, report = compressed
+    rows = json.loads((run.path / "compression_report.json").read_text())
+    assert list(report) == rows
+    assert report.to_dict() == rows
+    assert {**report[0]} == rows[0]
+    assert report[-1].macs == report[-1]["macs"] == rows[-1]["macs"]
+    header, *lines = str(report).splitlines()
+    assert header.split()[:3] == ["step", "MACs", "parameters"]
+    assert [line.split()[0] for line in lines] == [row["step"] for row in rows]
 
 
 def test_the_result_is_a_run_like_any_other(compressed, tmp_path):
@@ -103,44 +111,44 @@ def test_the_result_is_a_run_like_any_other(compressed, tmp_path):
     assert "has been trained for int8" in refused["refused"]
 
 
-def test_a_slim_network_is_what_the_factory_makes_of_its_recipe(compressed):
+def test_the_factory_makes_the_pruned_network_from_its_recipe(compressed):
     run, _ = compressed
-    slim = Run(run.path / "steps" / "1_slim")
-    recipe = Recipe.load(slim.path / "recipe.json")
+    pruned = Run(run.path / "steps" / "1_slim")
+    recipe = Recipe.load(pruned.path / "recipe.json")
     assert recipe.options["filters"]
     made = registry.create("small_inception", input_shape=(32, 32, 3), classes=3, auxiliary=True, **recipe.options)
-    made.set_weights(slim.model().get_weights())
-    assert analysis.cost(made).macs == analysis.cost(slim.model()).macs
-    assert set(slim.model().output) == {"predictions", "aux"}, "heads learn too"
-    with open(slim.path / "metrics.csv", encoding="utf-8", newline="") as file:
+    made.set_weights(pruned.model().get_weights())
+    assert analysis.cost(made).macs == analysis.cost(pruned.model()).macs
+    assert set(pruned.model().output) == {"predictions", "aux"}, "auxiliary heads are trained too"
+    with open(pruned.path / "metrics.csv", encoding="utf-8", newline="") as file:
         assert set(csv.DictReader(file).fieldnames) >= {"aux_loss", "predictions_loss"}
     with open(run.path / "metrics.csv", encoding="utf-8", newline="") as file:
-        assert set(csv.DictReader(file).fieldnames) >= {"aux_loss", "predictions_loss"}, "in those of tfmot too"
+        assert set(csv.DictReader(file).fieldnames) >= {"aux_loss", "predictions_loss"}, "in steps with tfmot too"
 
 
-def test_a_slim_network_has_the_statistics_of_its_own_maps(compressed):
+def test_a_pruned_network_has_recalibrated_batch_norms(compressed):
     run, _ = compressed
-    slim = Run(run.path / "steps" / "1_slim")
-    model, pictures = slim.model(), open_data(**slim.data).train
+    pruned = Run(run.path / "steps" / "1_slim")
+    model, images = pruned.model(), open_data(**pruned.data).train
     stem = keras.Model(model.inputs[0], model.get_layer("stem").output)
-    batches = evaluation_batches(pictures, slim.preprocessing, compression.BATCH)
+    batches = evaluation_batches(images, pruned.preprocessing, compression.BATCH)
     means = [np.mean(stem(np.asarray(x)), axis=(0, 1, 2)) for x, _ in batches]
     norm = model.get_layer("stem_bn")
     np.testing.assert_allclose(norm.moving_mean, np.mean(means, axis=0), atol=1e-4)
     assert norm.momentum == 0.8
 
 
-def test_what_is_trained_for_int8_computes_as_its_file_does(compressed):
+def test_a_network_trained_for_int8_computes_as_its_file_does(compressed):
     run, _ = compressed
     model = keras_inception.inference_model(run.model())
     assert any(isinstance(layer, FakeQuantization) for layer in model.layers)
     file = TFLiteClassifier(run.path / "steps" / "exported" / "quantize" / "model_int8.tflite")
-    pictures = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)
-    theirs = np.asarray(model(run.preprocessing.normalize(pictures.astype(np.float32)), training=False))
-    np.testing.assert_allclose(file.predict(pictures), theirs, atol=0.03)
+    images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)
+    theirs = np.asarray(model(run.preprocessing.normalize(images.astype(np.float32)), training=False))
+    np.testing.assert_allclose(file.predict(images), theirs, atol=0.03)
 
 
-def test_killed_in_the_middle_it_ends_the_same(two_of_four, run, tmp_path, monkeypatch):
+def test_an_interrupted_compression_ends_the_same_when_resumed(two_of_four, run, tmp_path, monkeypatch):
     whole, rows = two_of_four
     output = tmp_path / "run"
     begin = callbacks.RunCheckpoint.on_epoch_begin
@@ -163,10 +171,10 @@ def test_killed_in_the_middle_it_ends_the_same(two_of_four, run, tmp_path, monke
         np.testing.assert_array_equal(mine, other)
 
 
-def test_a_complete_one_is_left_as_it_is_and_not_trained_on(compressed):
+def test_resuming_leaves_a_complete_compression_as_it_is(compressed):
     run, rows = compressed
     before = (run.path / "steps" / "3_quantize" / "model.keras").stat().st_mtime_ns
-    assert compress(None, run.path, resume=True, verbose=0) == rows
+    assert compress(None, run.path, resume=True, verbose=0).steps == rows.steps
     assert (run.path / "steps" / "3_quantize" / "model.keras").stat().st_mtime_ns == before
     with pytest.raises(ValueError, match=r"was made by `compress`: continue it with `compress --resume`"):
         train(None, run.path, resume=True)
@@ -179,10 +187,10 @@ def test_two_of_four_weights_are_zero(two_of_four):
             fours = (layer.kernel.numpy().transpose(0, 1, 3, 2).reshape(-1, 4) == 0).sum(axis=1)
             assert (fours >= 2).all(), layer.name
     assert rows[1]["gzip_mb"] < rows[0]["gzip_mb"]
-    assert contents.sparsity(run.path / "steps/exported/source/model_int8.tflite") == rows[0]["sparsity"]
+    assert sparsity(run.path / "steps/exported/source/model_int8.tflite") == rows[0]["sparsity"]
 
 
-def test_weights_have_as_many_values_as_were_asked_for(run, tmp_path):
+def test_clustered_weights_have_few_values(run, tmp_path):
     rows = compress(run.path, tmp_path / "run", Job(cluster=8), settings={"epochs": "1"}, verbose=0)
     for layer in Run(tmp_path / "run").model().layers:
         if isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense)):
@@ -191,31 +199,32 @@ def test_weights_have_as_many_values_as_were_asked_for(run, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_latency_is_a_budget_too(run, tmp_path, monkeypatch):
+def test_latency_is_a_budget(run, tmp_path, monkeypatch):
     def benchmark(paths):
         sizes = [path.stat().st_size for path in paths]
         return [{"median_ms": size, "ratio": size / sizes[0]} for size in sizes]
 
-    monkeypatch.setattr(compression, "HALVINGS", 1)
-    monkeypatch.setattr(compression, "benchmark", benchmark)  # a clock that is always right
+    monkeypatch.setattr(budget, "BISECTIONS", 1)
+    for module in (budget, compression):
+        monkeypatch.setattr(module, "benchmark", benchmark)  # an exact clock
     rows = compress(run.path, tmp_path / "run", Job(latency=0.9), settings={"epochs": "1"}, verbose=0)
     assert rows[1]["macs"] < rows[0]["macs"]
     assert rows[1]["ratio"] < 0.92
-    with pytest.raises(ValueError, match=r"above the budget still\. Received: latency=0\.1"):
+    with pytest.raises(ValueError, match=r"still above the budget\. Received: latency=0\.1"):
         compress(run.path, tmp_path / "small", Job(latency=0.1), verbose=0)
     assert not (tmp_path / "small").exists()
 
 
-def test_a_size_is_a_budget_and_layers_are_pruned_by_name_and_at_once(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(compression, "HALVINGS", 1)
+def test_size_is_a_budget_and_named_layers_are_pruned_at_once(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(budget, "BISECTIONS", 1)
     job = Job(mb=0.8, prune=0.6, prune_schedule="constant", prune_layers=["left", "right"])
-    source, slim, prune = compress(run.path, tmp_path / "run", job, settings={"epochs": "1"}, verbose=0)
-    assert slim["mb"] <= 0.81 * source["mb"]
+    source, filters, prune = compress(run.path, tmp_path / "run", job, settings={"epochs": "1"}, verbose=0)
+    assert filters["mb"] <= 0.81 * source["mb"]
     for layer in Run(tmp_path / "run").model().layers:
         if isinstance(layer, keras.layers.Conv2D):
             zeros = float((layer.kernel.numpy() == 0).mean())
             assert (zeros == pytest.approx(0.6, abs=0.02)) if layer.name in job.prune_layers else zeros < 0.1
-    assert prune["sparsity"] > slim["sparsity"]
+    assert prune["sparsity"] > filters["sparsity"]
 
 
 @pytest.mark.parametrize(
@@ -234,17 +243,17 @@ def test_a_size_is_a_budget_and_layers_are_pruned_by_name_and_at_once(run, tmp_p
         ({"cluster": 1}, "`cluster` must be 2 or more. Received: cluster=1"),
     ],
 )
-def test_a_job_that_cannot_be(arguments, says):
+def test_wrong_jobs_are_refused(arguments, says):
     with pytest.raises(ValueError, match=says):
         Job(**arguments)
 
 
-def test_what_cannot_be_compressed_is_said_and_nothing_is_left(run, compressed, tmp_path):
+def test_refused_compressions_leave_nothing_behind(run, compressed, tmp_path):
     done, _ = compressed
     output = tmp_path / "new"
-    with pytest.raises(ValueError, match="has been trained for int8: compress the run that it was made of"):
+    with pytest.raises(ValueError, match="has been trained for int8: compress the run that it was made from"):
         compress(done.path, output, Job(prune=0.5))
-    with pytest.raises(ValueError, match=r"cannot be made so small.*Received: macs=0.001"):
+    with pytest.raises(ValueError, match=r"cannot be made that small.*Received: macs=0.001"):
         compress(run.path, output, Job(macs=0.001))
     with pytest.raises(ValueError, match=r"must be convolutions.*Did you mean left.*Received: 'lef'"):
         compress(run.path, output, Job(prune=0.5, prune_layers=["lef"]))
@@ -256,15 +265,19 @@ def test_what_cannot_be_compressed_is_said_and_nothing_is_left(run, compressed, 
         compress(tmp_path / "model.tflite", output, Job(prune=0.5))
     with pytest.raises(ValueError, match=r"`distillation` must be in \[0, 1\]. Received: distillation=2"):
         compress(run.path, output, Job(prune=0.5), distillation=2)
-    with pytest.raises(FileExistsError, match=r"exists\. Go on with it by resuming"):
+    with pytest.raises(FileExistsError, match=r"exists\. Resume it"):
         compress(run.path, done.path, Job(prune=0.5))
     with pytest.raises(ValueError, match=r"was not made by `compress`: it has no compression.json"):
         compress(None, run.path, resume=True)
+    with pytest.raises(ValueError, match=r"give either `job` or its attributes\. Received: both, prune"):
+        compress(run.path, output, Job(macs=0.5), prune=0.5)
+    with pytest.raises(ValueError, match="give neither when resuming"):
+        compress(None, done.path, resume=True, prune=0.5)
     assert not output.exists()
 
 
-def test_steps_are_gentler_than_the_training():
+def test_steps_are_gentler_than_the_original_training():
     recipe = Recipe(epochs=60, learning_rate=1e-3, schedule="steps", milestones=(30.0,), freeze_epochs=2, minutes=60.0)
-    slim, quantize = (recipe_of(recipe, step) for step in ("slim", "quantize"))
-    assert (slim.epochs, slim.minutes, slim.learning_rate) == (30, 30, 5e-4)
+    filters, quantize = (recipe_of(recipe, step) for step in ("slim", "quantize"))
+    assert (filters.epochs, filters.minutes, filters.learning_rate) == (30, 30, 5e-4)
     assert (quantize.epochs, quantize.ema, quantize.precision, quantize.freeze_epochs) == (6, 0, "float32", 0)

@@ -1,4 +1,4 @@
-"""Filters that are cut: which depend on which, which go, and that what is left computes what it did."""
+"""Filter pruning: dependencies between filters, their choice, and the output of pruned networks."""
 
 import keras
 import numpy as np
@@ -7,8 +7,8 @@ from keras import layers
 from networks import small_inception, with_drawn_weights
 
 from keras_inception import analysis, registry
-from keras_inception.compression import filter_pruning as slimming
-from keras_inception.compression.filter_pruning import Anatomy
+from keras_inception.compression import filter_pruning
+from keras_inception.compression.filter_pruning import DependencyGraph
 
 NETWORKS = {
     "googlenet": {"input_shape": (64, 64, 3), "normalization": "batch_norm", "auxiliary": True},
@@ -20,8 +20,8 @@ NETWORKS = {
 
 
 def silenced(model, kept):
-    """The model, in which the filters that are not kept give nothing but zeros."""
-    for step in (anatomy := Anatomy(model)).steps:
+    """Return the model, its weights changed so that all other filters than the kept ones output zeros."""
+    for step in (graph := DependencyGraph(model)).steps:
         layer = step.operation
         if step.name in kept:
             cut = np.setdiff1d(np.arange(layer.filters), kept[step.name])
@@ -30,7 +30,7 @@ def silenced(model, kept):
                 value[..., cut] = 0
                 weight.assign(value)
         elif isinstance(layer, layers.BatchNormalization):
-            (group,) = anatomy.of(step.inputs[0])
+            (group,) = graph.of(step.inputs[0])
             name = next((name for name in group.convolutions if name in kept), None)
             if name:
                 cut = np.setdiff1d(np.arange(group.size), kept[name])
@@ -42,38 +42,38 @@ def silenced(model, kept):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_what_is_left_computes_what_it_did(name):
+def test_a_pruned_network_computes_what_its_kept_filters_did(name):
     model = with_drawn_weights(registry.create(name, classes=4, classifier_activation=None, **NETWORKS[name]))
-    anatomy = Anatomy(model)
-    assert anatomy.macs({}) == analysis.cost(model).macs
-    kept = slimming.choose(anatomy, slimming.l1(model), 0.6)
-    assert all(len(numbers) % 8 == 0 for numbers in kept.values())
-    small = slimming.slim(anatomy, kept)
+    graph = DependencyGraph(model)
+    assert graph.macs({}) == analysis.cost(model).macs
+    kept = filter_pruning.choose(graph, filter_pruning.l1(model), 0.6)
+    assert all(len(indices) % 8 == 0 for indices in kept.values())
+    small = filter_pruning.prune(graph, kept)
     assert 0.5 < analysis.cost(small).macs / analysis.cost(model).macs <= 0.6
-    assert analysis.cost(small).macs == anatomy.macs({name: len(numbers) for name, numbers in kept.items()})
+    assert analysis.cost(small).macs == graph.macs({name: len(indices) for name, indices in kept.items()})
     x = np.random.default_rng(0).normal(size=(2, *model.input_shape[1:])).astype(np.float32)
     expected = silenced(model, kept)(x, training=False)
     for ours, theirs in zip(*map(keras.tree.flatten, (small(x, training=False), expected)), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-4 * np.abs(theirs).max())
 
 
-def test_filters_that_are_added_up_go_together():
-    anatomy = Anatomy(registry.create("resnet34", input_shape=(32, 32, 3), classes=4))
-    (stage,) = [group for group in anatomy.groups() if "conv3_1_shortcut" in group.convolutions]
+def test_filters_whose_outputs_are_added_are_pruned_together():
+    graph = DependencyGraph(registry.create("resnet34", input_shape=(32, 32, 3), classes=4))
+    (stage,) = [group for group in graph.groups() if "conv3_1_shortcut" in group.convolutions]
     assert sorted(stage.convolutions) == ["conv3_1_2", "conv3_1_shortcut", "conv3_2_2", "conv3_3_2", "conv3_4_2"]
 
 
-def test_what_cannot_be_cut_says_why():
-    anatomy = Anatomy(registry.create("resnet34", input_shape=(32, 32, 3), classes=4, shortcut="A"))
-    reasons = {name: group.fixed for group in anatomy.groups() for name in group.convolutions}
-    assert reasons["conv2_1_2"] == "conv3_1_shortcut needs all of it"
-    assert reasons["conv3_1_2"] == "it is of conv3_1_shortcut"
+def test_groups_that_cannot_be_pruned_give_a_reason():
+    graph = DependencyGraph(registry.create("resnet34", input_shape=(32, 32, 3), classes=4, shortcut="A"))
+    reasons = {name: group.fixed for group in graph.groups() for name in group.convolutions}
+    assert reasons["conv2_1_2"] == "conv3_1_shortcut needs all of its inputs"
+    assert reasons["conv3_1_2"] == "conv3_1_shortcut makes it"
     assert reasons["conv3_1_1"] is None
-    nin = Anatomy(registry.create("network_in_network", input_shape=(64, 64, 3), classes=16))
+    nin = DependencyGraph(registry.create("network_in_network", input_shape=(64, 64, 3), classes=16))
     assert {group.fixed for group in nin.groups() if "predictions_conv" in group.convolutions} == {"it is an output"}
 
 
-def test_a_filter_that_matters_stays():
+def test_filters_that_matter_are_kept():
     image = keras.Input((8, 8, 3))
     x = layers.Conv2D(32, 3, padding="same", activation="relu", name="first")(image)
     x = layers.Conv2D(16, 3, padding="same", activation="relu", name="second")(x)
@@ -81,22 +81,22 @@ def test_a_filter_that_matters_stays():
     model = keras.Model(image, out)
     kernel, bias = model.get_layer("second").get_weights()
     dead = np.arange(0, 32, 2)
-    kernel[:, :, dead] = 0  # nobody reads every other filter of the first
+    kernel[:, :, dead] = 0  # every other filter of the first is unused
     model.get_layer("second").set_weights([kernel, bias])
     chance = np.random.default_rng(0)
     batches = [(chance.normal(size=(16, 8, 8, 3)).astype(np.float32), chance.integers(0, 4, 16))]
-    anatomy = Anatomy(model)
-    kept = slimming.choose(anatomy, slimming.taylor(model, batches), anatomy.macs({"first": 16}))
+    graph = DependencyGraph(model)
+    kept = filter_pruning.choose(graph, filter_pruning.taylor(model, batches), graph.macs({"first": 16}))
     assert not set(kept["first"]) & set(dead)
-    small = slimming.slim(anatomy, kept)
+    small = filter_pruning.prune(graph, kept)
     np.testing.assert_allclose(small(batches[0][0]), model(batches[0][0]), atol=1e-6)
 
 
-@pytest.mark.parametrize("layer", ["stem", "right"])  # whose maps are of 16×16 and 8×8
-def test_taylor_is_what_the_loss_changes_by(layer):
+@pytest.mark.parametrize("layer", ["stem", "right"])  # with maps of 16×16 and 8×8
+def test_taylor_estimates_the_change_of_the_loss(layer):
     model = with_drawn_weights(small_inception((32, 32, 3), 4))
     x, y = np.random.default_rng(0).normal(size=(1, 32, 32, 3)).astype(np.float32), np.array([2])
-    scores = slimming.taylor(model, [(x, y)])[layer]
+    scores = filter_pruning.taylor(model, [(x, y)])[layer]
     norm = model.get_layer(f"{layer}_bn")
     scales = [norm.gamma.numpy(), norm.beta.numpy()]
 
@@ -110,24 +110,24 @@ def test_taylor_is_what_the_loss_changes_by(layer):
         assert abs(loss() - before) / 0.01 == pytest.approx(scores[number], rel=0.1)
 
 
-def test_batch_norms_are_settled():
+def test_batch_norm_is_recalibrated():
     model = with_drawn_weights(small_inception((32, 32, 3), 4))
     batches = [np.random.default_rng(seed).normal(1, 2, (8, 32, 32, 3)).astype(np.float32) for seed in range(3)]
-    slimming.settle(model, batches)
+    filter_pruning.recalibrate_batch_norm(model, batches)
     maps = keras.Model(model.inputs[0], model.get_layer("stem").output)
     norm = model.get_layer("stem_bn")
     np.testing.assert_allclose(norm.moving_mean, np.mean([maps(x) for x in batches], axis=(0, 1, 2, 3)), atol=1e-5)
     assert norm.momentum == 0.8
 
 
-def test_a_budget_that_cannot_be_met(tiny_model):
+def test_an_impossible_budget_is_refused(tiny_model):
     with pytest.raises(
-        ValueError, match=r"tiny cannot be made so small: with 25% of the filters .* Received: macs=0.001"
+        ValueError, match=r"tiny cannot be made that small: with 25% of the filters .* Received: macs=0.001"
     ):
-        slimming.choose(Anatomy(tiny_model), slimming.l1(tiny_model), 0.001)
+        filter_pruning.choose(DependencyGraph(tiny_model), filter_pruning.l1(tiny_model), 0.001)
 
 
-def test_without_batch_norm_there_is_no_scale():
+def test_batch_norm_scale_needs_batch_norm():
     model = registry.create("googlenet", input_shape=(32, 32, 3), classes=2)
     with pytest.raises(ValueError, match="conv1 has none"):
-        slimming.batch_norm_scale(model)
+        filter_pruning.batch_norm_scale(model)

@@ -1,17 +1,16 @@
-"""Training in tf_keras: by the fused kernel, and by a step that is traced once."""
+"""Training in tf_keras: the fused AdamW kernel, and a training step that is traced once."""
 
 import keras
 import numpy as np
 import pytest
 import tf_keras
-from networks import with_drawn_weights
+from networks import small_inception, with_drawn_weights
 
-from keras_inception.compression import filter_pruning as slimming
-from keras_inception.compression import job
+from keras_inception.compression import filter_pruning, job
 from keras_inception.compression.finetuning import FusedAdamW, Pruning, Quantization
 from keras_inception.datasets import Augmentation
 from keras_inception.preprocessing import DEFAULT
-from keras_inception.training import Recipe, train
+from keras_inception.training import Recipe, building, train
 
 SIDE = 16
 RECIPE = Recipe(
@@ -37,7 +36,7 @@ def trained(optimizer, steps: int) -> tf_keras.Model:
 
 
 @pytest.mark.parametrize("steps", [1, 12])
-def test_steps_are_those_of_adamw(steps):
+def test_fused_steps_equal_those_of_adamw(steps):
     fused, plain = (trained(optimizer, steps) for optimizer in (FusedAdamW, tf_keras.optimizers.AdamW))
     for ours, theirs in zip(fused.optimizer.variables, plain.optimizer.variables, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
@@ -45,13 +44,22 @@ def test_steps_are_those_of_adamw(steps):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["sgd", "rmsprop", "adamw"])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.01])
+def test_both_libraries_get_the_optimizer_of_the_recipe(name, weight_decay):
+    recipe = RECIPE.replace(optimizer=name, weight_decay=weight_decay, clip_norm=1.0)
+    for library, adamw in ((keras.optimizers, keras.optimizers.AdamW), (tf_keras.optimizers, FusedAdamW)):
+        made = building.optimizer_from(library, recipe, adamw, learning_rate=0.1)
+        assert (made.weight_decay, made.global_clipnorm) == (weight_decay, 1.0)
+
+
 def pruning(network: keras.Model) -> Pruning:
     return Pruning(network, DEFAULT.replace(size=(SIDE, SIDE)), sparsity=0.5)
 
 
 def quantization(network: keras.Model) -> Quantization:
-    pictures = np.random.default_rng(0).uniform(-1, 1, (8, SIDE, SIDE, 3)).astype(np.float32)
-    return Quantization(network, DEFAULT.replace(size=(SIDE, SIDE)), pictures=pictures)
+    images = np.random.default_rng(0).uniform(-1, 1, (8, SIDE, SIDE, 3)).astype(np.float32)
+    return Quantization(network, DEFAULT.replace(size=(SIDE, SIDE)), images=images)
 
 
 @pytest.mark.versions
@@ -67,5 +75,10 @@ def test_a_step_is_traced_once(method, pictures, tmp_path, monkeypatch):
     assert len(traced) == 1
 
 
-def test_a_job_knows_the_criteria_without_importing_them():
-    assert tuple(slimming.CRITERIA) == job.CRITERIA
+@pytest.mark.parametrize("criterion", job.CRITERIA)
+def test_every_criterion_scores_each_filter(criterion):
+    network = with_drawn_weights(small_inception((SIDE, SIDE, 3), 4))
+    batches = [(np.zeros((2, SIDE, SIDE, 3), np.float32), np.array([0, 3]))]
+    scores = getattr(filter_pruning, criterion)(network, batches)
+    filters = {layer.name: layer.filters for layer in network.layers if isinstance(layer, keras.layers.Conv2D)}
+    assert {name: len(each) for name, each in scores.items()} == filters

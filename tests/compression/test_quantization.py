@@ -1,4 +1,4 @@
-"""A network that is to be trained for int8 computes what it did, but for the rounding."""
+"""Quantization-aware training starts from the same outputs, up to rounding."""
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ from keras_inception.compression import tf_keras_bridge as bridge
 SIDE = 16
 
 
-def unit(x, name: str, size: int = 1):
+def conv_block(x, name: str, size: int = 1):
     x = layers.Conv2D(8, size, padding="same", use_bias=False, name=name)(x)
     return layers.ReLU(name=f"{name}_relu")(layers.BatchNormalization(name=f"{name}_bn")(x))
 
@@ -23,34 +23,34 @@ def pooled(x):
 
 
 MODULES = {
-    "a pool last": lambda x: layers.Concatenate()([unit(x, "one"), pooled(x)]),
-    "a pool first": lambda x: layers.Concatenate()([pooled(x), unit(x, "one")]),
-    "two units, then one, then a pool": lambda x: layers.Concatenate()(
-        [unit(unit(x, "reduce"), "three", 3), unit(x, "one"), pooled(x)]
+    "a pool last": lambda x: layers.Concatenate()([conv_block(x, "one"), pooled(x)]),
+    "a pool first": lambda x: layers.Concatenate()([pooled(x), conv_block(x, "one")]),
+    "two blocks, then one, then a pool": lambda x: layers.Concatenate()(
+        [conv_block(conv_block(x, "reduce"), "three", 3), conv_block(x, "one"), pooled(x)]
     ),
     "a concatenation in another": lambda x: layers.Concatenate()(
-        [unit(x, "one"), layers.Concatenate()([unit(x, "left"), unit(x, "right", 3)]), pooled(x)]
+        [conv_block(x, "one"), layers.Concatenate()([conv_block(x, "left"), conv_block(x, "right", 3)]), pooled(x)]
     ),
-    "a scaled residual": lambda x: layers.Add()([x, layers.Rescaling(0.2, name="scale")(unit(x, "one"))]),
+    "a scaled residual": lambda x: layers.Add()([x, layers.Rescaling(0.2, name="scale")(conv_block(x, "one"))]),
 }
 
 
 @pytest.fixture(params=MODULES)
 def network(request) -> keras.Model:
     image = layers.Input((SIDE, SIDE, 3))
-    x = MODULES[request.param](unit(image, "stem", 3))
-    return with_drawn_weights(keras.Model(image, unit(x, "last")))
+    x = MODULES[request.param](conv_block(image, "stem", 3))
+    return with_drawn_weights(keras.Model(image, conv_block(x, "last")))
 
 
 @pytest.mark.versions
-def test_it_computes_what_it_did(network):
-    pictures = np.random.default_rng(0).uniform(-1, 1, (32, SIDE, SIDE, 3)).astype(np.float32)
-    trainee = quantization.quantize_aware(bridge.to_tf_keras(network), [pictures])
+def test_outputs_are_the_same_up_to_rounding(network):
+    images = np.random.default_rng(0).uniform(-1, 1, (32, SIDE, SIDE, 3)).astype(np.float32)
+    trainee = quantization.quantize_aware(bridge.to_tf_keras(network), [images])
     for layer in trainee.submodules:
         if isinstance(layer, tf_keras.layers.BatchNormalization):
-            layer.momentum = 1.0  # it learns nothing when, in training, the ranges of the weights are taken
-    trainee(pictures, training=True)
-    expected = network.predict(pictures, verbose=0)
+            layer.momentum = 1.0  # keeps its statistics while a training call measures the ranges of the weights
+    trainee(images, training=True)
+    expected = network.predict(images, verbose=0)
     for same in (trainee, quantization.quantized(trainee, (-1, 1))):
-        error = same.predict(pictures, verbose=0) - expected
+        error = same.predict(images, verbose=0) - expected
         assert error.std() < 0.05 * expected.std()

@@ -1,4 +1,4 @@
-"""Keras 3 to tf_keras and back: the same layers, the same numbers."""
+"""Keras 3 to tf_keras and back: the same layers and the same outputs."""
 
 import keras
 import numpy as np
@@ -19,7 +19,7 @@ NETWORKS = {
 
 
 def check(model):
-    """That there and back again it gives the same."""
+    """Assert that conversion there and back preserves structure, weights and outputs."""
     x = np.random.default_rng(0).normal(size=(2, *model.input_shape[1:])).astype(np.float32)
     there = bridge.to_tf_keras(model)
     back = bridge.to_keras(there)
@@ -29,7 +29,7 @@ def check(model):
     for ours, theirs, again in zip(
         *map(keras.tree.flatten, (expected, there(x, training=False), back(x))), strict=True
     ):
-        close = 1e-5 * np.abs(ours).max()  # threads add up in their own order
+        close = 1e-5 * np.abs(ours).max()  # threads sum in varying order
         np.testing.assert_allclose(theirs, ours, atol=close)
         np.testing.assert_allclose(again, ours, atol=close)
     assert [layer.name for layer in back.layers] == [layer.name for layer in model.layers]
@@ -38,13 +38,13 @@ def check(model):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_networks(name):
+def test_networks_are_converted_there_and_back(name):
     check(with_drawn_weights(registry.create(name, classes=4, classifier_activation=None, **NETWORKS[name])))
 
 
-def test_arguments_are_carried():
+def test_layer_arguments_are_converted():
     image = keras.Input((9, 9, 3))
-    x = layers.Rescaling(2.0, 0.5)(image)  # in both
+    x = layers.Rescaling(2.0, 0.5)(image)  # exists in both
     x = layers.Conv2D(4, 3, dilation_rate=2, padding="same", activation="elu", kernel_regularizer="l2", name="first")(x)
     x = layers.LeakyReLU(negative_slope=0.05, name="leaky")(x)
     x = layers.SeparableConv2D(6, 3, strides=2, depth_multiplier=2)(x)
@@ -52,7 +52,7 @@ def test_arguments_are_carried():
     x = layers.ZeroPadding2D(((0, 1), (2, 0)))(x)
     shared = layers.Conv2D(6, 1, name="shared")
     x = layers.Add()([shared(x), shared(layers.ReLU(max_value=1.0)(x))])
-    x = layers.AdaptiveAveragePooling2D(2)(x)  # in Keras 3 alone
+    x = layers.AdaptiveAveragePooling2D(2)(x)  # exists in Keras 3 only
     model = keras.Model(image, layers.Dense(3, activation="softmax")(layers.Flatten()(x)))
     check(with_drawn_weights(model))
     there = bridge.to_tf_keras(model)
@@ -60,7 +60,7 @@ def test_arguments_are_carried():
     assert there.get_layer("first").kernel_regularizer is not None
 
 
-def test_a_model_inside_becomes_its_layers():
+def test_a_nested_model_becomes_its_layers():
     inner = registry.create("googlenet", include_top=False, input_shape=(32, 32, 3), pooling="avg")
     image = keras.Input((32, 32, 3))
     model = keras.Model(image, layers.Dense(3)(inner(image, training=False)))
@@ -79,19 +79,19 @@ class Scaled(keras.layers.Layer):
 @pytest.mark.parametrize(
     ("end", "message"),
     [
-        (lambda x: x * 2, r"multiply is an operation, Multiply, and only layers can be carried"),
-        (Scaled(name="own"), "own cannot be carried to tf_keras: it has no Scaled"),
+        (lambda x: x * 2, r"multiply is an operation, Multiply, and only layers can be converted"),
+        (Scaled(name="own"), "own cannot be converted to tf_keras, which has no Scaled"),
     ],
     ids=["operation", "own weights"],
 )
-def test_what_cannot_be_carried_is_named(end, message):
+def test_layers_that_cannot_be_converted_are_named(end, message):
     image = keras.Input((4, 4, 3))
     model = keras.Model(image, layers.Flatten()(end(layers.ReLU()(image))))
     with pytest.raises(ValueError, match=message):
         bridge.to_tf_keras(model)
 
 
-def test_only_functional_models():
+def test_models_must_be_functional():
     with pytest.raises(ValueError, match=r"functional Keras model\. Received: str"):
         bridge.to_tf_keras("model")
     with pytest.raises(ValueError, match="functional tf_keras model"):

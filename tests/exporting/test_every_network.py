@@ -16,7 +16,7 @@ from keras_inception.exporting.variants import VARIANTS
 from keras_inception.models.inference import inference_model
 from keras_inception.preprocessing import DEFAULT
 from keras_inception.tflite.classifier import TFLiteClassifier
-from keras_inception.tflite.delegate import outside_delegate, partitions
+from keras_inception.tflite.delegate import delegation, outside_delegate
 
 pytestmark = [pytest.mark.slow, pytest.mark.versions]
 CLASSES = 4
@@ -55,7 +55,7 @@ def test_a_converted_network_stays_in_the_delegate(network, tmp_path):
     for variant, outside, difference in (("float32", [], 1e-4), ("int8", INT8, 0.2)):
         path = tflite(rewrite(model), tmp_path, variant, images)
         assert outside_delegate(path) == outside
-        assert partitions(path) == 1
+        assert len(delegation(path).partitions) == 1
         np.testing.assert_allclose(TFLiteClassifier(path).predict(images), expected, atol=difference)
 
 
@@ -76,5 +76,5 @@ def test_a_network_can_be_quantized_trained_converted_and_run(network, tmp_path)
     kept = inference_model(quantization.quantized(model, (-1, 1)))
     path = tflite(kept, tmp_path, "int8", None)
     assert outside_delegate(path) == INT8
-    assert partitions(path) == 1
+    assert len(delegation(path).partitions) == 1
     np.testing.assert_allclose(TFLiteClassifier(path).predict(images), kept.predict(x, verbose=0), atol=0.1)

@@ -1,6 +1,6 @@
-"""What MediaPipe's generated code reads of the metadata in a .tflite file: python -I mediapipe_metadata.py JOB.
+"""Read the metadata of a .tflite file with MediaPipe's generated code: python -I mediapipe_metadata.py JOB.
 
-It runs in the environment that has MediaPipe. The job: ``model`` (file), ``found`` (JSON file to write).
+Runs in the environment that has MediaPipe. The job has ``model`` (the file) and ``found`` (the JSON file to write).
 """
 
 import json
@@ -12,7 +12,7 @@ from mediapipe.tasks.metadata import schema_py_generated as model_schema
 
 
 def plain(value):
-    """The objects of generated code as JSON takes them, without what is missing."""
+    """Return the objects of generated code as values that JSON can hold, without missing fields."""
     if isinstance(value, bytes):
         return value.decode()
     if hasattr(value, "tolist"):

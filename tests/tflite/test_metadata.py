@@ -1,4 +1,4 @@
-"""TFLite metadata: what is written, what others read of it, and what damaged files are met with."""
+"""TFLite metadata: writing, reading by us and by other libraries, and damaged files."""
 
 import json
 import re
@@ -29,7 +29,7 @@ GIVEN = DEFAULT.replace(mean=(128.0, 64.0, 0.0), std=(64.0, 128.0, 0.5))
 
 
 def converted(*, of_bytes: bool = False, inputs: int = 1, **options) -> bytes:
-    """A small model as the converter leaves it, which has entries of its own."""
+    """Return a small model from the converter, which adds entries of its own."""
     import tensorflow as tf
 
     weights = tf.constant(np.random.default_rng(0).normal(size=(3, CLASSES)), tf.float32)
@@ -55,7 +55,7 @@ def pixels(seed: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def bare() -> dict[str, bytes]:
-    """Models without metadata, by the type of their input and output."""
+    """Models without metadata, keyed by the type of their input and output."""
     return {"float32": converted(), "uint8": converted(of_bytes=True)}
 
 
@@ -68,7 +68,7 @@ def labels(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def described(bare, labels, tmp_path):
-    """Writes a model with metadata."""
+    """A function that writes a model with metadata and returns its path."""
 
     def write(kind: str = "float32", about: metadata.About = ABOUT, given: Preprocessing = GIVEN) -> Path:
         path = tmp_path / f"{kind}.tflite"
@@ -80,7 +80,7 @@ def described(bare, labels, tmp_path):
 
 
 def outputs(path: Path) -> np.ndarray:
-    """What LiteRT says of some pictures, to the last bit."""
+    """Return LiteRT's outputs for some images."""
     opened = interpreter(path)
     (given,), (taken,) = opened.get_input_details(), opened.get_output_details()
     found = []
@@ -93,7 +93,7 @@ def outputs(path: Path) -> np.ndarray:
 
 
 def entries(path: Path) -> list[tuple[str, bytes, int]]:
-    """Name, content and position of all that a model holds under a name, read by LiteRT's generated code."""
+    """Return (name, content, position) of each of a model's entries, read by LiteRT's generated code."""
     from ai_edge_litert import schema_py_generated as schema
 
     whole = path.read_bytes()
@@ -114,7 +114,7 @@ STATS = {
 
 @pytest.mark.versions
 @pytest.mark.parametrize("kind", ["float32", "uint8"])
-def test_what_is_written_is_read(described, labels, kind):
+def test_metadata_is_read_as_written(described, labels, kind):
     path = described(kind)
     given, taken = STATS[kind]
     image = {
@@ -152,7 +152,7 @@ def test_what_is_written_is_read(described, labels, kind):
 
 
 @pytest.mark.parametrize("kind", ["float32", "uint8"])
-def test_the_model_stays_as_it_was_to_the_last_byte(bare, described, tmp_path, kind):
+def test_the_model_is_kept_byte_for_byte(bare, described, tmp_path, kind):
     (tmp_path / "before.tflite").write_bytes(bare[kind])
     path = described(kind)
     assert bare[kind] in path.read_bytes()
@@ -172,7 +172,7 @@ def test_labels_are_not_compressed(described):
         ]
 
 
-def test_metadata_is_replaced_and_other_documents_stay(bare, described, tmp_path):
+def test_metadata_is_replaced_and_other_documents_are_kept(bare, described, tmp_path):
     path = described()
     document, labels = tmp_path / "preprocessing.json", tmp_path / "labels.txt"
     document.write_text("{}", encoding="utf-8")
@@ -184,7 +184,7 @@ def test_metadata_is_replaced_and_other_documents_stay(bare, described, tmp_path
     found = metadata.read(path)
     assert found["name"] == "another"
     assert "author" not in found
-    assert "Zoë".encode() not in path.read_bytes(), "what was taken back is not in the file any more"
+    assert "Zoë".encode() not in path.read_bytes(), "replaced content does not stay in the file"
     assert metadata.unpack(path, "preprocessing.json") == "{}"
     assert metadata.unpack(path, "labels.txt") == "1\n2\n3\n4\n5\n"
     with zipfile.ZipFile(path) as archive:
@@ -221,7 +221,7 @@ def test_any_text_and_any_normalization(bare, labels, tmp_path_factory, about, m
         (lambda model: with_metadata_in_buffer(model, 2), "an entry must have a buffer of its own"),
     ],
 )
-def test_a_file_that_cannot_have_metadata_is_left_alone(bare, labels, tmp_path, made, says):
+def test_files_that_cannot_have_metadata_are_left_unchanged(bare, labels, tmp_path, made, says):
     path = tmp_path / "model.tflite"
     path.write_bytes(made(bare["float32"]))
     before = path.read_bytes()
@@ -240,7 +240,7 @@ def of_newer_schema() -> bytes:
 
 
 def with_metadata_in_buffer(model: bytes, number: int) -> bytes:
-    """A model that says that its metadata is in a buffer of this number."""
+    """Return a model with an entry that claims the buffer of this index for its metadata."""
     from ai_edge_litert import schema_py_generated as schema
 
     unpacked = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(model, 0))
@@ -259,15 +259,15 @@ def test_a_file_without_metadata_has_none(bare, tmp_path):
         metadata.read(tmp_path / "none.tflite")
 
 
-def test_metadata_of_another_format_is_an_error_that_names_the_file(bare, tmp_path):
+def test_metadata_of_another_format_raises_an_error_that_names_the_file(bare, tmp_path):
     path = tmp_path / "model.tflite"
     path.write_bytes(with_entry(bare["float32"], "TFLITE_METADATA", b"\0\0\0\0M002 and more"))
     with pytest.raises(ValueError, match=r"model.tflite has damaged metadata: its format must be b'M001'. Received"):
         metadata.read(path)
 
 
-def told(read, *arguments):
-    """What is read, in time and fit for JSON; or the message of a ValueError."""
+def result_or_error(read, *arguments):
+    """Return what `read` returns, checked to be JSON and read in time, or its ValueError."""
     before = time.process_time()
     try:
         found = read(*arguments)
@@ -292,13 +292,13 @@ def whole(bare, labels, tmp_path_factory) -> bytes:
 
 @given(changes, st.none() | st.integers(0, 10**6))
 @settings(max_examples=500)
-def test_damage(whole, tmp_path_factory, changes, end):
+def test_damaged_files_are_read_or_refused(whole, tmp_path_factory, changes, end):
     path = tmp_path_factory.getbasetemp() / "damaged.tflite"
     content = bytearray(whole)
     for position, value in changes:
         content[position % len(content)] = value
     path.write_bytes(content if end is None else content[: end % len(content)])
-    found, text = told(metadata.read, path), told(metadata.unpack, path, "labels.txt")
+    found, text = result_or_error(metadata.read, path), result_or_error(metadata.unpack, path, "labels.txt")
     for each in (found, text):
         if isinstance(each, ValueError):
             assert re.match(f"{re.escape(str(path))} has (damaged metadata|a damaged archive): .", str(each))
@@ -308,16 +308,16 @@ def test_damage(whole, tmp_path_factory, changes, end):
 
 @given(changes, st.none() | st.integers(0, 10**6))
 @settings(max_examples=500)
-def test_damage_of_the_metadata_alone(changes, end):
+def test_damaged_metadata_is_read_or_refused(changes, end):
     content = bytearray(encode({**ABOUT, "subgraph_metadata": [{"input_tensor_metadata": [{"stats": {"max": [1]}}]}]}))
     for position, value in changes:
         content[position % len(content)] = value
-    found = told(decode, bytes(content if end is None else content[: end % len(content)]))
+    found = result_or_error(decode, bytes(content if end is None else content[: end % len(content)]))
     assert isinstance(found, dict) or str(found).startswith("it")
 
 
-def test_a_file_that_says_the_same_over_and_over_is_not_read_to_the_end(bare, tmp_path):
-    """A thousand subgraphs of a thousand tensors of a thousand files, which are all the same."""
+def test_reading_repeated_references_is_bounded(bare, tmp_path):
+    """A thousand references to a subgraph with a thousand to a tensor with a thousand to a file."""
     builder = flatbuffers.Builder()
     written = put_table(builder, {0: builder.CreateString("x" * 1000)})
     for field in (6, 2, 3):
@@ -325,14 +325,16 @@ def test_a_file_that_says_the_same_over_and_over_is_not_read_to_the_end(bare, tm
     builder.Finish(written, IDENTIFIER)
     path = tmp_path / "model.tflite"
     path.write_bytes(with_entry(bare["float32"], "TFLITE_METADATA", bytes(builder.Output())))
-    assert f"{path} has damaged metadata: it is too large, or refers to the same" in str(told(metadata.read, path))
+    assert f"{path} has damaged metadata: it is too large or refers to the same data" in str(
+        result_or_error(metadata.read, path)
+    )
 
 
-def test_a_text_that_would_fill_the_memory_is_not_unpacked(bare, tmp_path):
+def test_a_text_that_would_fill_the_memory_is_refused(bare, tmp_path):
     path = tmp_path / "model.tflite"
     path.write_bytes(bare["float32"])
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("labels.txt", b"\n" * (metadata.LARGEST + 1))
+        archive.writestr("labels.txt", b"\n" * (metadata.MAX_TEXT_BYTES + 1))
         archive.writestr("preprocessing.json", DEFAULT.to_json())
     assert path.stat().st_size < 2**16
     with pytest.raises(ValueError, match=r"model\.tflite has a damaged archive: labels\.txt is larger than"):
@@ -349,12 +351,12 @@ def test_a_text_that_would_fill_the_memory_is_not_unpacked(bare, tmp_path):
         ({}, "`mean` must be 3 numbers"),
     ],
 )
-def test_a_strangers_normalization_that_is_none_is_an_error_that_names_the_file(bare, tmp_path, options, says):
+def test_an_invalid_normalization_raises_an_error_that_names_the_file(bare, tmp_path, options, says):
     path = tmp_path / "model.tflite"
     unit = {"options_type": "NormalizationOptions", "options": options}
     content = encode({"subgraph_metadata": [{"input_tensor_metadata": [{"process_units": [unit]}]}]})
     path.write_bytes(with_entry(bare["float32"], "TFLITE_METADATA", content))
-    with pytest.raises(ValueError, match=f"model.tflite has metadata that cannot be followed: {says}"):
+    with pytest.raises(ValueError, match=f"model.tflite has unusable metadata: {says}"):
         TFLiteClassifier(path)
 
 
@@ -373,7 +375,7 @@ def test_metadata_without_a_normalization_has_none(bare, tmp_path, found):
     assert metadata.normalization_of(found) is None
 
 
-def test_one_figure_of_a_normalization_is_for_all_channels(bare, tmp_path):
+def test_a_single_mean_and_deviation_apply_to_all_channels(bare, tmp_path):
     path = tmp_path / "model.tflite"
     units = [{"options_type": "NormalizationOptions", "options": {"mean": [7.0], "std": [2.0]}}]
     content = encode({"subgraph_metadata": [{"input_tensor_metadata": [{"process_units": units}]}]})
@@ -381,7 +383,7 @@ def test_one_figure_of_a_normalization_is_for_all_channels(bare, tmp_path):
     assert TFLiteClassifier(path).preprocessing == DEFAULT.replace(size=(SIDE, SIDE), mean=(7,) * 3, std=(2,) * 3)
 
 
-def test_it_takes_no_tensorflow(described):
+def test_reading_does_not_import_tensorflow(described):
     path = described()
     code = (
         "import sys\n"
@@ -394,7 +396,7 @@ def test_it_takes_no_tensorflow(described):
 
 
 def anything(kind: str = ROOT) -> st.SearchStrategy:
-    """Values of a kind of the schema. None is what one that is missing means, which is not written."""
+    """Draw values of a kind of the schema, except those that stand for a missing field and are not written."""
     if kind == "string":
         return st.text()
     if kind in NUMBERS:
@@ -419,13 +421,13 @@ def tables(draw, name: str) -> dict:
 
 
 @given(anything())
-def test_any_metadata_is_read_as_it_was_written(value):
+def test_any_metadata_is_decoded_as_encoded(value):
     assert decode(encode(value)) == value
 
 
 @pytest.fixture(scope="module")
 def tflite_support():
-    """The modules of tflite-support that write and show metadata."""
+    """The modules and classes of tflite-support that write and show metadata."""
     task_library.load_libusb()
     from tensorflow_lite_support.metadata import metadata_schema_py_generated
     from tensorflow_lite_support.metadata.python import metadata
@@ -436,7 +438,7 @@ def tflite_support():
 
 @pytest.mark.tflite_support
 @given(anything())
-def test_tflite_supports_schema_reads_any_metadata_alike(tflite_support, value):
+def test_tflite_support_decodes_any_metadata_alike(tflite_support, value):
     assert json.loads(tflite_support[0].convert_to_json(encode(value))) == value
 
 
@@ -444,7 +446,7 @@ def test_tflite_supports_schema_reads_any_metadata_alike(tflite_support, value):
 @pytest.mark.parametrize("given", [GIVEN, DEFAULT, NAMED["torchvision"]], ids=["unequal", "default", "torchvision"])
 @pytest.mark.parametrize("about", [ABOUT, {**ABOUT, "author": "", "license": ""}], ids=["all", "some"])
 @pytest.mark.parametrize("kind", ["float32", "uint8"])
-def test_tflite_support_reads_it_and_writes_the_same(bare, described, labels, tflite_support, kind, about, given):
+def test_tflite_support_reads_and_writes_the_same(bare, described, labels, tflite_support, kind, about, given):
     library, writer, info, utils, schema = tflite_support
     model = bytearray(bare[kind])
     general = {key: text or None for key, text in about.items() if key != "license"}
@@ -473,7 +475,7 @@ def test_tflite_support_reads_it_and_writes_the_same(bare, described, labels, tf
 
 
 @pytest.mark.tflite_support
-def test_tflite_supports_own_files_are_read_and_replaced(bare, labels, tmp_path, tflite_support):
+def test_files_of_tflite_support_are_read_and_replaced(bare, labels, tmp_path, tflite_support):
     path = tmp_path / "model.tflite"
     written = tflite_support[1].create_for_inference(bytearray(bare["float32"]), [127.5], [127.5], [str(labels)])
     path.write_bytes(written.populate())
@@ -488,7 +490,7 @@ def test_tflite_supports_own_files_are_read_and_replaced(bare, labels, tmp_path,
 
 @pytest.mark.clients
 @pytest.mark.parametrize("kind", ["float32", "uint8"])
-def test_mediapipes_schema_reads_every_field(described, tmp_path, kind):
+def test_mediapipe_reads_every_field(described, tmp_path, kind):
     assert mediapipe.unavailable() is None
     script, found = Path(__file__).with_name("mediapipe_metadata.py"), tmp_path / "found.json"
     job = {"model": str(described(kind)), "found": str(found)}

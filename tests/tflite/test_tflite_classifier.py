@@ -1,3 +1,5 @@
+"""`TFLiteClassifier`: files of this package and of others, and refused files and images."""
+
 import shutil
 import zipfile
 
@@ -11,30 +13,30 @@ from keras_inception.tflite.classifier import TFLiteClassifier
 
 
 @pytest.mark.parametrize("variant", ["float32", "float16", "dynamic", "int8"])
-def test_a_file_that_was_sent_alone_knows_its_labels_and_how_to_be_fed(exported, tiny_model, tmp_path, variant):
+def test_a_single_file_has_its_labels_and_preprocessing(exported, tiny_model, tmp_path, variant):
     alone = shutil.copy(exported[0] / f"colours_{variant}.tflite", tmp_path / "renamed.tflite")
     classifier = TFLiteClassifier(alone)
     assert classifier.labels == LABELS
     assert classifier.preprocessing == DEFAULT.replace(size=(SIDE, SIDE))
-    pictures, _ = color_images(10, seed=9)
-    probabilities = classifier.predict(pictures)
+    images, _ = color_images(10, seed=9)
+    probabilities = classifier.predict(images)
     assert probabilities.dtype == np.float32
-    expected = tiny_model.predict(DEFAULT.normalize(pictures.astype(np.float32)), verbose=0)
+    expected = tiny_model.predict(DEFAULT.normalize(images.astype(np.float32)), verbose=0)
     assert np.abs(probabilities - expected).max() < 0.1
-    np.testing.assert_array_equal(classifier.predict(pictures.astype(np.float64)), probabilities)
+    np.testing.assert_array_equal(classifier.predict(images.astype(np.float64)), probabilities)
     assert classifier.latency_ms(runs=3) > 0
 
 
-def test_pictures_that_do_not_fit_are_refused(exported):
+def test_images_of_another_size_or_range_are_refused(exported):
     classifier = TFLiteClassifier(exported[0] / "colours_int8.tflite")
     assert classifier.predict(np.empty((0, SIDE, SIDE, 3), np.uint8)).shape == (0, 3)
     with pytest.raises(ValueError, match=r"must be \(n, 32, 32, 3\). Received: \(1, 8, 8, 3\)"):
         classifier.predict(np.zeros((1, 8, 8, 3), np.uint8))
-    with pytest.raises(ValueError, match=r"pixels from 0 to 255, not normalised. Received: -1 to 1"):
+    with pytest.raises(ValueError, match=r"pixels from 0 to 255, not normalized. Received: -1 to 1"):
         classifier.predict(np.linspace(-1, 1, SIDE * SIDE * 3).reshape(1, SIDE, SIDE, 3))
 
 
-def test_what_is_no_model_is_refused(exported, tmp_path):
+def test_files_that_are_no_models_are_refused(exported, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no \.tflite file at"):
         TFLiteClassifier(tmp_path / "nothing.tflite")
     whole = (exported[0] / "colours_float32.tflite").read_bytes()
@@ -45,7 +47,7 @@ def test_what_is_no_model_is_refused(exported, tmp_path):
             TFLiteClassifier(path)
 
 
-def test_a_strangers_file_is_fed_as_its_metadata_says(exported, tmp_path):
+def test_preprocessing_of_other_files_comes_from_their_metadata(exported, tmp_path):
     path = tmp_path / "model.tflite"
     path.write_bytes(without_archive(exported[0] / "colours_float32.tflite"))
     imagenet = NAMED["torchvision"]
@@ -57,7 +59,7 @@ def test_a_strangers_file_is_fed_as_its_metadata_says(exported, tmp_path):
     np.testing.assert_allclose(classifier.preprocessing.std, imagenet.std, rtol=1e-5)
 
 
-def strangers_file(path, function, *shapes):
+def other_file(path, function, *shapes):
     import tensorflow as tf
 
     signature = [tf.TensorSpec(shape, tf.float32) for shape in shapes]
@@ -66,13 +68,13 @@ def strangers_file(path, function, *shapes):
     return path
 
 
-def test_a_strangers_file_is_numbered_or_refused(tmp_path):
+def test_other_files_get_numbered_classes_or_are_refused(tmp_path):
     import tensorflow as tf
 
     def mean(x):
         return tf.nn.softmax(tf.reduce_mean(x, axis=[1, 2]))
 
-    path = strangers_file(tmp_path / "good.tflite", mean, (1, 4, 4, 3))
+    path = other_file(tmp_path / "good.tflite", mean, (1, 4, 4, 3))
     classifier = TFLiteClassifier(path)
     assert classifier.labels == ("class 0", "class 1", "class 2")
     assert classifier.preprocessing == DEFAULT.replace(size=(4, 4))
@@ -81,12 +83,12 @@ def test_a_strangers_file_is_numbered_or_refused(tmp_path):
     with pytest.raises(ValueError, match=r"must hold 3 labels\. Received: 2"):
         TFLiteClassifier(path)
 
-    two = strangers_file(tmp_path / "two.tflite", lambda x, y: mean(x + y), (1, 4, 4, 3), (1, 4, 4, 3))
+    two = other_file(tmp_path / "two.tflite", lambda x, y: mean(x + y), (1, 4, 4, 3), (1, 4, 4, 3))
     with pytest.raises(ValueError, match=r"one input and one output\. Received: 2 and 1"):
         TFLiteClassifier(two)
-    grey = strangers_file(tmp_path / "grey.tflite", mean, (1, 4, 4, 1))
+    grey = other_file(tmp_path / "grey.tflite", mean, (1, 4, 4, 1))
     with pytest.raises(ValueError, match=r"must take float32 or uint8 \[1, height, width, 3\].*\[1, 4, 4, 1\]"):
         TFLiteClassifier(grey)
-    maps = strangers_file(tmp_path / "maps.tflite", tf.nn.relu, (1, 4, 4, 3))
+    maps = other_file(tmp_path / "maps.tflite", tf.nn.relu, (1, 4, 4, 3))
     with pytest.raises(ValueError, match=r"must give \[1, classes\]. Received: \[1, 4, 4, 3\]"):
         TFLiteClassifier(maps)

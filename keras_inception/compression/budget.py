@@ -1,0 +1,71 @@
+"""Find how far to prune filters for an int8 file of a given latency or size."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+
+from keras_inception.compression import filter_pruning
+from keras_inception.compression.filter_pruning import DependencyGraph, Scores
+from keras_inception.exporting.noise import convert_on_noise
+from keras_inception.preprocessing import Preprocessing
+from keras_inception.tflite.benchmark import benchmark
+
+BISECTIONS = 5
+
+
+def macs_within(
+    budget: str,
+    limit: float,
+    graph: DependencyGraph,
+    scores: Scores,
+    preprocessing: Preprocessing,
+    say: Callable[[str], None],
+) -> float:
+    """Bisect for the largest share of the multiply-adds whose int8 file is within a budget.
+
+    Args:
+        budget: "latency", on this machine and one thread, or "mb".
+        limit: milliseconds or megabytes, or up to 1 a share of the unpruned file's.
+        graph: the network's dependency graph.
+        scores: a score for each filter of each convolution.
+        preprocessing: preprocessing that the network expects.
+        say: called with a line of text for each share that is tried.
+
+    Returns:
+        A share of the multiply-adds, in (0, 1).
+
+    Raises:
+        ValueError: even the smallest network is above the budget.
+    """
+    low, high = filter_pruning.min_macs(graph) / graph.macs({}), 1.0
+    with tempfile.TemporaryDirectory(prefix="keras-inception-") as folder:
+        unpruned, pruned = (Path(folder) / f"{name}.tflite" for name in ("unpruned", "pruned"))
+
+        def write(model: keras.Model, path: Path) -> None:
+            convert_on_noise(model, preprocessing, preprocessing.without_normalization(), {"int8": path})
+
+        def is_within(share: float) -> bool:
+            write(filter_pruning.prune(graph, filter_pruning.choose(graph, scores, share)), pruned)
+            before, after = _costs(budget, [unpruned, pruned])
+            say(f"{share:.2f} of the multiply-adds take {after / before:.2f} of the {budget}")
+            return (after / before if limit <= 1 else after) <= limit
+
+        write(graph.model, unpruned)
+        if not is_within(low):
+            raise ValueError(
+                f"{graph.model.name} cannot be made that small: with {filter_pruning.MIN_KEPT:.0%} of the filters in "
+                f"every prunable convolution it is still above the budget. Received: {budget}={limit:g}"
+            )
+        for _ in range(BISECTIONS):
+            middle = (low + high) / 2
+            low, high = (middle, high) if is_within(middle) else (low, middle)
+    return low
+
+
+def _costs(budget: str, paths: list[Path]) -> list[float]:
+    """Return the median milliseconds of files timed side by side, or their megabytes."""
+    if budget == "latency":
+        return [row["median_ms"] for row in benchmark(paths)]
+    return [path.stat().st_size / 1e6 for path in paths]

@@ -1,0 +1,35 @@
+"""Convert networks without any images, to time their files: int8 is calibrated on noise."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from keras_inception.exporting.convert import convert
+from keras_inception.exporting.signature import deployed, save
+from keras_inception.exporting.variants import VARIANTS
+from keras_inception.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    import keras
+
+
+def convert_on_noise(
+    model: "keras.Model", preprocessing: Preprocessing, input_preprocessing: Preprocessing, files: Mapping[str, Path]
+) -> None:
+    """Write .tflite files that are as fast as those of an export, but not as accurate in int8.
+
+    Args:
+        model: the network, after its rewrites.
+        preprocessing: preprocessing that the network expects.
+        input_preprocessing: preprocessing that the input of the files expects.
+        files: the path to write for each variant, such as ``{"int8": Path("model.tflite")}``.
+    """
+    with tempfile.TemporaryDirectory(prefix="keras-inception-") as folder:
+        saved_model, noise = Path(folder) / "model", Path(folder) / "noise.npy"
+        save(deployed(model, preprocessing, input_preprocessing), saved_model)
+        np.save(noise, np.random.default_rng(0).integers(0, 256, (4, *preprocessing.size, 3), np.uint8))
+        for variant, path in files.items():
+            convert(saved_model, VARIANTS[variant], path, noise, input_preprocessing)
