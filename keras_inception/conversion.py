@@ -20,6 +20,7 @@ from keras_inception.weights.checkpoint import OWN_NAME, Checkpoint, checkpoint_
 from keras_inception.weights.layouts import Record, description_of, record_of
 from keras_inception.weights.publishers import PUBLISHERS, listed
 from keras_inception.weights.readers import read_tensors
+from keras_inception.weights.readers.keras import lacks_layer_names
 from keras_inception.weights.targets import check_conversion
 
 CLASSIFIER_BIASES = ("predictions/bias", "predictions_conv/bias")
@@ -132,6 +133,8 @@ def _checkpoint(source: str | os.PathLike, model: str | None) -> tuple[Checkpoin
     if run:
         path = run.path / runs.MODEL
     tensors = read_tensors(path)
+    if lacks_layer_names(tensors):
+        raise ValueError(f"{path} lacks the names of its layers: load it into its network, and save that as .keras")
     network = registry.resolve(model) if model else _network_in(path, tensors)
     return checkpoint_of(path, tensors, network), run.preprocessing if run else None
 
