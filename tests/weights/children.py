@@ -30,7 +30,7 @@ class Forks:
                 [sys.executable, __file__, module],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                env=os.environ | environment,
+                env={**os.environ, **environment},
                 encoding="utf-8",
             )
         server = self._servers[module]

@@ -22,11 +22,13 @@ from keras_inception.utils.subprocesses import ChildError, run_module
 ANSWER, TENSORS = "answer.json", "tensors.npy"
 # Limits for a child: what it takes to start and to read a small file, and more for each byte of the file.
 SECONDS, BYTES_A_SECOND = 120, 10 * 2**20
-MEMORY, MEMORY_A_BYTE = 2**30, 4
+MEMORY, MEMORY_A_BYTE = 2**31, 4
 MAX_MESSAGE = 500
 ENVIRONMENT = {
     "HDF5_PLUGIN_PRELOAD": "::",  # load no filters from other libraries
     "HDF5_USE_FILE_LOCKING": "FALSE",
+    "OMP_NUM_THREADS": "1",  # the stacks of threads count as memory, and NumPy starts one for each core
+    "OPENBLAS_NUM_THREADS": "1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
 }
 
@@ -42,9 +44,9 @@ def ask(module: str, job: dict, size: int) -> dict:
     Raises:
         ValueError: The file is damaged, or reading it crashed, took too long or needed too much memory.
     """
-    limits = {"timeout": SECONDS + size / BYTES_A_SECOND, "memory": MEMORY + MEMORY_A_BYTE * size}
+    timeout, memory = SECONDS + size / BYTES_A_SECOND, MEMORY + MEMORY_A_BYTE * size
     try:
-        run_module(module, job, ENVIRONMENT, **limits)
+        run_module(module, job, ENVIRONMENT, timeout=timeout, memory=memory)
     except ChildError as error:
         raise ValueError(f"reading it failed: {error}") from None
     answer = files.read_json(Path(job["folder"]) / ANSWER)

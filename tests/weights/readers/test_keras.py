@@ -152,7 +152,7 @@ def test_weights_of_keras_3_5_without_the_configuration(read):
         "layers/conv2d_1/kernel",
         "layers/conv2d_1/bias",
         *(f"layers/batch_normalization/{name}" for name in ("beta", "moving_mean", "moving_variance")),
-        "layers/functional/layers/conv2d/kernel",
+        "layers/sequential/layers/conv2d/kernel",
     }
 
 
