@@ -16,6 +16,7 @@ from keras_inception.weights.checkpoint import Checkpoint, checkpoint_of, read_w
 from keras_inception.weights.layouts import Record, WeightsFile
 from keras_inception.weights.publishers import PUBLISHERS, check_weights, is_published, name_maps
 from keras_inception.weights.publishers.namemap import OWN_NAME, listed
+from keras_inception.weights.readers.keras import lacks_layer_names
 
 if TYPE_CHECKING:
     import keras
@@ -141,6 +142,8 @@ def _checkpoint(source: str | os.PathLike, model: str | None) -> tuple[Checkpoin
     if run:
         path = run.path / runs.MODEL
     file = WeightsFile(path)
+    if lacks_layer_names(file.tensors):
+        raise ValueError(f"{path} lacks the names of its layers: load it into its network, and save that as .keras")
     network = registry.resolve(model) if model else _network_in(file)
     return checkpoint_of(file, network), run.preprocessing if run else None
 

@@ -1,1 +1,1 @@
-"""Helpers that know nothing of networks: files, processes, messages."""
+"""Helpers that know nothing about networks: files, processes, checks, messages."""

@@ -1,4 +1,4 @@
-"""Writing that leaves nothing half done: beside, then renamed."""
+"""Read and write files. Writers use a temporary file next to the target and rename it, so none is left half done."""
 
 import csv
 import errno
@@ -13,18 +13,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-WRITING = ".writing-"  # what the name of anything that is not whole yet begins with
+WRITING = ".writing-"  # prefix of the name of anything unfinished
 
 
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """A path beside `path` to write to; on leaving without an error it takes the name `path`, else it is removed.
+    """Yield a temporary path next to `path`, and rename it to `path` afterwards; on an error, remove it.
 
-    The temporary name ends like `path`, for writers that go by the ending.
+    The temporary name has the suffix of `path`, for writers that go by it.
 
     Raises:
-        OSError: it cannot be written, on a full disk, say; `filename` is `path`, which is as it was. A ConnectionError
-            is about something else, and passes as it is.
+        OSError: The file cannot be written, for example because the disk is full. `filename` is `path`, which is left
+            as it was. A ConnectionError is not about this file and passes unchanged.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     beside = Path(name)
     try:
         yield beside
-        with open(beside, "r+b") as written:  # Windows flushes no file that is open for reading alone
+        with open(beside, "r+b") as written:  # Windows cannot flush a file that is open only for reading
             os.fsync(written.fileno())
         beside.chmod(0o666 & ~_umask())
         os.replace(beside, path)
@@ -48,12 +48,12 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(path: str | os.PathLike) -> Iterator[Path]:
-    """A folder beside `path` to fill; on leaving without an error it takes the name `path`, else it is removed.
+    """Yield a temporary folder next to `path` to fill, and rename it to `path` afterwards; on an error, remove it.
 
-    What one that was killed has left of the same is removed too.
+    Remove first what a killed process left of the same folder.
 
     Raises:
-        OSError: it cannot be written, or `path` is a folder that is not empty.
+        OSError: The folder cannot be written, or `path` is a folder that is not empty.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,12 +68,12 @@ def new_folder(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def cache() -> Path:
-    """The folder for what can be had again: ``keras-inception`` in ``XDG_CACHE_HOME``, by default ``~/.cache``."""
+    """Return the cache folder: ``keras-inception`` in ``XDG_CACHE_HOME``, by default ``~/.cache``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "keras-inception"
 
 
 def remove_unfinished(folder: str | os.PathLike) -> None:
-    """Remove what one that was killed was writing by `replacing`, in a folder that no other process writes into."""
+    """Remove what a killed process left of `replacing` in a folder that no other process writes to."""
     for left in Path(folder).rglob(f"{WRITING}*"):
         if left.is_file():
             left.unlink()
@@ -86,24 +86,24 @@ def _umask() -> int:
 
 
 def sha256(path: str | os.PathLike) -> str:
-    """The hash of a file, hexadecimal."""
+    """Return the SHA-256 of a file in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Write UTF-8 text under `path`, whole or not at all."""
+    """Write UTF-8 text to `path`, completely or not at all."""
     with replacing(path) as beside:
-        beside.write_text(text, encoding="utf-8", newline="\n")  # on Windows too: phones read some of these files
+        beside.write_text(text, encoding="utf-8", newline="\n")  # also on Windows: phones read some of these files
 
 
 def write_json(path: str | os.PathLike, value) -> None:
-    """Write `value` as indented JSON under `path`, whole or not at all."""
+    """Write `value` to `path` as indented JSON, completely or not at all."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_csv(path: str | os.PathLike, rows: Sequence[Mapping]) -> None:
-    """Write rows, which need not all have the same columns, as CSV under `path`, whole or not at all."""
+    """Write rows, which may differ in their columns, to `path` as CSV, completely or not at all."""
     columns = dict.fromkeys(name for row in rows for name in row)
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
@@ -113,7 +113,7 @@ def write_csv(path: str | os.PathLike, rows: Sequence[Mapping]) -> None:
 
 
 def read_json(path: str | os.PathLike):
-    """The value of a JSON file; ValueError naming the file if it is not JSON."""
+    """Return the value of a JSON file. Raise ValueError naming the file if it is not JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -121,26 +121,34 @@ def read_json(path: str | os.PathLike):
 
 
 def check_parent(path: str | os.PathLike | None) -> None:
-    """Raise FileNotFoundError if the folder that a file is to be written into is not there."""
+    """Raise FileNotFoundError if the folder to write a file to does not exist."""
     if path is not None and not Path(path).resolve().parent.is_dir():
         raise FileNotFoundError(f"{path} cannot be written: there is no folder {Path(path).parent}")
 
 
-def write_labels(path: str | os.PathLike, labels: list[str] | tuple[str, ...]) -> None:
-    """Write one label a line, in the order of the classes; ValueError if one has more lines, or none."""
-    for label in labels:
-        if not label.strip() or {"\n", "\r"} & set(label):
-            raise ValueError(f"a label must be one line of text. Received: {label!r}")
-    write_text(path, "".join(f"{label}\n" for label in labels))
+def write_labels(path: str | os.PathLike, class_names: Sequence[str]) -> None:
+    """Write the names of classes, one per line, in the order of the classes.
+
+    Raises:
+        ValueError: A name is blank or has several lines.
+    """
+    for name in class_names:
+        if not name.strip() or {"\n", "\r"} & set(name):
+            raise ValueError(f"a label must be one line of text. Received: {name!r}")
+    write_text(path, "".join(f"{name}\n" for name in class_names))
 
 
 def read_labels(path: str | os.PathLike) -> tuple[str, ...]:
-    """The lines of a labels file; ValueError if there are none, or one is empty."""
+    """Return the names of classes in a labels file, one per line.
+
+    Raises:
+        ValueError: The file has no lines or a blank one, or is not UTF-8.
+    """
     try:
         text = Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text: {error}") from None
-    labels = tuple(text.removesuffix("\n").split("\n")) if text else ()
-    if not labels or not all(label.strip() for label in labels):
-        raise ValueError(f"{path} must hold one label a line, none empty. Received: {len(labels)} lines")
-    return labels
+    class_names = tuple(text.removesuffix("\n").split("\n")) if text else ()
+    if not class_names or not all(name.strip() for name in class_names):
+        raise ValueError(f"{path} must hold one label per line, none empty. Received: {len(class_names)} lines")
+    return class_names

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-Progress = Callable[[str, int, int], None]  # called with (what is done, number done, number in all)
+Progress = Callable[[str, int, int], None]  # called with (name of the step, number done, total)
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -13,7 +13,7 @@ def silent(what: str, done: int, total: int) -> None:
 
 
 def bars() -> Progress:
-    """Return a function that shows a bar for each step on standard error, with the time left, if that is a terminal."""
+    """Return a function that shows a bar with the time left for each step, if standard error is a terminal."""
     from rich.console import Console
     from rich.progress import Progress as Bar
 
@@ -39,7 +39,7 @@ def bars() -> Progress:
 
 
 def counted(items: Iterable[T], what: str, total: int, progress: Progress) -> Iterator[T]:
-    """Yield the items, and tell before each one and at the end how many are done."""
+    """Yield the items, reporting before each one and at the end how many are done."""
     for done, item in enumerate(items):
         progress(what, done, total)
         yield item

@@ -1,4 +1,4 @@
-"""Import libraries quietly: without what they print, and without what they import and is not used."""
+"""Import libraries without the messages that they print and the modules that they do not need."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def silenced() -> Iterator[None]:
-    """Send what is written to file descriptor 2, standard error, nowhere. It hides true errors too: keep it short."""
+    """Discard what is written to file descriptor 2, standard error. Keep the block short: it hides real errors too."""
     sys.stderr.flush()
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -23,7 +23,7 @@ def silenced() -> Iterator[None]:
 
 @contextmanager
 def without_modules(names: Sequence[str]) -> Iterator[None]:
-    """Make the import of these modules fail inside the block, if they are not imported yet."""
+    """Make importing these modules fail inside the block, unless they have been imported before."""
     blocked = [name for name in names if name not in sys.modules]
     sys.modules.update(dict.fromkeys(blocked))  # type: ignore[arg-type]  # None is Python's own mark for it
     try:

@@ -1,4 +1,4 @@
-"""Work in a process of its own: what leaks, what is noisy, and what cannot live beside TensorFlow."""
+"""Run work in child processes: what leaks memory, prints a lot, may crash, or cannot share one with TensorFlow."""
 
 import os
 import subprocess
@@ -9,38 +9,57 @@ from pathlib import Path
 
 from keras_inception.utils import files
 
-LINES_APART = " / "
+# Seconds. The largest network takes a few minutes to convert and quantize, and several times that on a busy machine.
+TIMEOUT = 30 * 60.0
+LINE_SEPARATOR = " / "
 
 
 class ChildError(RuntimeError):
-    """A process of our own failed; the message ends with the last lines that it printed."""
+    """A child process failed. The message ends with the last lines that it printed."""
 
     @property
     def last_line(self) -> str:
-        """The last of them, which is the error where the process has caught it."""
-        return str(self).rpartition(LINES_APART)[2]
+        """The last line printed: the error itself if the child caught one."""
+        return str(self).rpartition(LINE_SEPARATOR)[2]
 
 
-def run_module(module: str, job: dict, environment: Mapping[str, str] | None = None) -> None:
-    """Run ``python -m module JOB.json`` to its end; what it prints is shown only if it fails.
+def run_module(
+    module: str,
+    job: dict,
+    environment: Mapping[str, str] | None = None,
+    *,
+    timeout: float = TIMEOUT,
+    memory: int | None = None,
+) -> None:
+    """Run ``python -m module JOB.json`` and wait for it. Its output is shown only if it fails.
 
     Args:
-        environment: variables that it gets besides ours.
+        module: Name of a module that passes its ``main`` to `answer`.
+        job: Anything that JSON can hold.
+        environment: Variables to set in addition to those of this process.
+        timeout: Seconds after which the child is killed.
+        memory: Bytes that the child may allocate. None sets no limit; only Linux can set one.
 
     Raises:
-        ChildError: it ended with another exit code than 0.
+        ChildError: The child exited with a code other than 0, or took too long.
     """
-    run_program([sys.executable, "-m", module], job, module, environment)
+    run_program([sys.executable, "-m", module], job, module, environment, timeout=timeout, memory=memory)
 
 
 def run_program(
-    program: Sequence[str | Path], job: dict, name: str, environment: Mapping[str, str] | None = None
+    program: Sequence[str | Path],
+    job: dict,
+    name: str,
+    environment: Mapping[str, str] | None = None,
+    *,
+    timeout: float = TIMEOUT,
+    memory: int | None = None,
 ) -> None:
-    """The same of any program, ``program JOB.json``; errors call it `name`."""
+    """Run ``program JOB.json`` like `run_module`. Errors refer to it as `name`."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "job.json"
         files.write_json(path, job)
-        done = subprocess.run(
+        with subprocess.Popen(
             [*program, path],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -48,15 +67,37 @@ def run_program(
             env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1", **(environment or {})},
             encoding="utf-8",
             errors="replace",
-            check=False,
-        )
-    if done.returncode:
-        last = [line for line in done.stdout.splitlines() if line.strip()][-3:]
-        raise ChildError(f"{name} ended with exit code {done.returncode}: {LINES_APART.join(last) or 'no message'}")
+        ) as process:
+            try:
+                limit_memory(process.pid, memory)
+                output, _ = process.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise ChildError(f"{name} was stopped because it took longer than {timeout:.0f} s") from None
+            except BaseException:
+                process.kill()
+                raise
+    if process.returncode:
+        last = [line for line in output.splitlines() if line.strip()][-3:]
+        reason = LINE_SEPARATOR.join(last) or "no message"
+        raise ChildError(f"{name} ended with exit code {process.returncode}: {reason}")
+
+
+def limit_memory(pid: int, memory: int | None) -> None:
+    """Limit what a process may allocate. Libraries that it maps from files do not count."""
+    if memory is not None and sys.platform == "linux":
+        import resource
+
+        try:
+            _, hard = resource.prlimit(pid, resource.RLIMIT_DATA)
+            limit = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
+            resource.prlimit(pid, resource.RLIMIT_DATA, (limit, limit))
+        except ProcessLookupError:  # it has ended already
+            pass
 
 
 def answer(main: Callable[[dict], None]) -> None:
-    """What the child does: its job, and on an error one line in place of a traceback."""
+    """Run `main` on the job in a child process. On an error, print one line instead of a traceback."""
     try:
         main(files.read_json(sys.argv[1]))
     except Exception as error:

@@ -1,6 +1,7 @@
 """Weights of any publisher, to be loaded into one of our networks."""
 
 import dataclasses
+import json
 import logging
 import os
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from keras_inception.weights.download import fetch
 from keras_inception.weights.layouts import Description, WeightsFile, description_of_model, differences
 from keras_inception.weights.publishers import find, is_published, name_maps, publisher_of
 from keras_inception.weights.publishers.namemap import OWN, OWN_NAME, NameMap, listed
+from keras_inception.weights.readers.keras import lacks_layer_names, layer_paths
 
 if TYPE_CHECKING:
     import keras
@@ -84,8 +86,11 @@ class Checkpoint:
         variables = {f"{layer.name}/{weight.name}": weight for layer in model.layers for weight in layer.weights}
         maps = _flattened_maps(model)
         name_map = self.names
+        tensors, nameless = self.tensors, lacks_layer_names(self.tensors)
+        if nameless:
+            tensors = _named_by_order(self.path, tensors, model)
         values, left_over, skipped, misfits = {}, [], [], []
-        for name, tensor in self.tensors.items():
+        for name, tensor in tensors.items():
             key = name_map.ours(name)
             if key in variables and key not in values:
                 shape = tuple(variables[key].shape)
@@ -98,11 +103,11 @@ class Checkpoint:
                 skipped.append(name)
             else:
                 left_over.append(name)
-        taken = {name_map.ours(name) for name in self.tensors}
+        taken = {name_map.ours(name) for name in tensors}
         missing = [key for key in variables if key not in taken]
         problems = {"missing": missing, "left over": left_over, "of another shape": misfits}
         found = "; ".join(f"{problem}: {listed(names)}" for problem, names in problems.items() if names)
-        if found and not skip_mismatch:
+        if found and (nameless or not skip_mismatch):
             raise ValueError(f"{self.path} does not fit the network. Tensors {found}")
         self._check_layout(model)
         if found:
@@ -124,6 +129,29 @@ class Checkpoint:
                 f"differs in {listed(layers)}. Open it by keras_inception.load; or let keras-inception convert-weights "
                 "make a .safetensors of it, which tells the layout"
             )
+
+
+def _named_by_order(
+    path: str | os.PathLike, tensors: dict[str, np.ndarray], model: "keras.Model"
+) -> dict[str, np.ndarray]:
+    """Name the tensors of a file without the names of layers: its layers are the model's by class and order.
+
+    Raises:
+        ValueError: The file does not have as many layers of each class as `model`.
+    """
+    paths = layer_paths(json.loads(model.to_json()))
+    weighted = {layer.name for layer in model.layers if layer.weights}
+    ours = {place for place, name in paths.items() if name in weighted}
+    theirs = {name.rpartition("/")[0] for name in tensors}
+    if ours != theirs:
+        raise ValueError(
+            f"{path} lacks the names of its layers, as a .weights.h5 of Keras 3.5 and earlier does, and cannot be "
+            f"matched by class and order: it has {len(theirs)} layers with weights, {model.name} has {len(ours)}, and "
+            f"only one of them has {listed(sorted(ours ^ theirs))}. Build the network with the same top and auxiliary "
+            "heads, or save the weights as .keras"
+        )
+    split = ((name.rpartition("/"), tensor) for name, tensor in tensors.items())
+    return {f"{paths[place]}/{variable}": tensor for (place, _, variable), tensor in split}
 
 
 def _flattened_maps(model: "keras.Model") -> dict[str, tuple[int, ...]]:
@@ -165,7 +193,7 @@ def checkpoint_of(file: WeightsFile, family: str, *, transform_input: bool = Fal
     """Return the checkpoint of a file of weights; arguments and errors are those of `read_weights`."""
     path, tensors = file.path, file.tensors
     try:
-        publisher = publisher_of(tensors, family)
+        publisher = OWN_NAME if lacks_layer_names(tensors) else publisher_of(tensors, family)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     maps = name_maps(family)

@@ -11,15 +11,15 @@ import json
 import operator
 import os
 import struct
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import safetensors
 
 from keras_inception.preprocessing import Preprocessing
-from keras_inception.weights.readers import hdf5, read_tensors
+from keras_inception.weights.readers import keras as keras_files
+from keras_inception.weights.readers import read_tensors
 from keras_inception.weights.readers.archives import Archive
 
 if TYPE_CHECKING:
@@ -140,12 +140,12 @@ def description_of(path: str | os.PathLike) -> Description | None:
     if not os.path.isfile(path):
         return None
     with open(path, "rb") as file:
-        head = file.read(len(hdf5.SIGNATURE))
+        head = file.read(len(keras_files.SIGNATURE))
     try:
         if head.startswith(b"PK"):
             with Archive(path) as archive:
                 return _of_config(json.loads(archive.read(CONFIG))) if CONFIG in archive else None
-        return _of_hdf5(hdf5.read(Path(path).read_bytes())) if head == hdf5.SIGNATURE else None
+        return _of_hdf5(*keras_files.read_description(path)) if head == keras_files.SIGNATURE else None
     except STRANGE as error:
         raise ValueError(f"{path} does not describe a functional network as Keras does: {error!r:.200}") from None
 
@@ -194,20 +194,11 @@ def _matters(layer: Layer | None) -> bool:
     return layer is not None and layer.kind not in INDIFFERENT
 
 
-def _of_hdf5(root: hdf5.Node) -> Description | None:
-    if config := root.strings("model_config"):
-        return _of_config(json.loads(config[0]))
-    layers: dict[str, Layer | None] = dict.fromkeys(_names(root))
+def _of_hdf5(config: str | None, names: Iterable[str]) -> Description | None:
+    if config is not None:
+        return _of_config(json.loads(config))
+    layers: dict[str, Layer | None] = dict.fromkeys(names)
     return Description(layers) if layers else None  # Keras 2's weights alone do not name layers without weights
-
-
-def _names(group: hdf5.Node) -> Iterator[str]:
-    """Yield the names of the layers in Keras 3's groups, including those of models inside the model."""
-    for name in group.members:
-        if name == "vars":
-            yield from group[name].strings("name") or ()
-        elif group[name].is_group:
-            yield from _names(group[name])
 
 
 def _of_config(config) -> Description:

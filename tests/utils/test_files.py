@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from keras_inception.utils import files
 
-# Any script, and whatever Python takes for the end of a line but is none in a text file; not blank.
+# Any script, and what Python takes for a line break but a text file does not; not blank.
 labels = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r"), min_size=1).filter(str.strip)
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -19,7 +19,7 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_what_is_written_takes_its_name_at_the_end(tmp_path):
+def test_a_file_is_renamed_at_the_end(tmp_path):
     path = tmp_path / "folder" / "file.txt"
     with files.replacing(path) as beside:
         beside.write_text("new")
@@ -50,7 +50,7 @@ def test_a_writer_that_leaves_no_file_is_an_error(tmp_path):
     assert names(tmp_path) == []
 
 
-def test_a_folder_takes_its_name_at_the_end(tmp_path):
+def test_a_folder_is_renamed_at_the_end(tmp_path):
     path = tmp_path / "above" / "run"
     with files.new_folder(path) as new:
         (new / "file.txt").write_text("text")
@@ -59,7 +59,7 @@ def test_a_folder_takes_its_name_at_the_end(tmp_path):
     assert names(path.parent) == ["run"]
 
 
-def test_a_folder_that_fails_is_removed_and_what_a_kill_has_left_too(tmp_path):
+def test_a_failed_folder_is_removed_with_what_a_killed_process_left(tmp_path):
     for left in (".writing-run-abcd_123", ".writing-run-2-abcdefgh"):
         (tmp_path / left / "run").mkdir(parents=True)
 
@@ -69,10 +69,10 @@ def test_a_folder_that_fails_is_removed_and_what_a_kill_has_left_too(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         fill_half()
-    assert names(tmp_path) == [".writing-run-2-abcdefgh"], "which is another one's"
+    assert names(tmp_path) == [".writing-run-2-abcdefgh"], "it belongs to another folder"
 
 
-def test_what_is_half_written_is_removed(tmp_path):
+def test_unfinished_files_are_removed(tmp_path):
     (tmp_path / "folder").mkdir()
     for name in ("file.txt", ".writing-abcfile.txt", "folder/.writing-abcfile.txt"):
         (tmp_path / name).write_text("text")
@@ -93,7 +93,7 @@ def test_a_file_has_the_permissions_of_any_new_file(tmp_path, umask):
 
 @given(values)
 @settings(max_examples=40)
-def test_json_comes_back(tmp_path_factory, value):
+def test_json_round_trips(tmp_path_factory, value):
     path = tmp_path_factory.getbasetemp() / "value.json"
     files.write_json(path, value)
     assert files.read_json(path) == value
@@ -105,7 +105,7 @@ def test_json_is_readable_in_any_script(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"{'a': 1}"])
-def test_what_is_not_json_is_named(tmp_path, content):
+def test_a_file_that_is_not_json_is_named(tmp_path, content):
     (tmp_path / "value.json").write_bytes(content)
     with pytest.raises(ValueError, match=r"value\.json is not a JSON file: "):
         files.read_json(tmp_path / "value.json")
@@ -113,14 +113,14 @@ def test_what_is_not_json_is_named(tmp_path, content):
 
 @given(st.lists(labels, min_size=1))
 @settings(max_examples=40)
-def test_labels_come_back(tmp_path_factory, labels):
+def test_labels_round_trip(tmp_path_factory, labels):
     path = tmp_path_factory.getbasetemp() / "labels.txt"
     files.write_labels(path, labels)
     assert files.read_labels(path) == tuple(labels)
 
 
 @pytest.mark.parametrize("label", ["", "  ", "cat\ndog", "cat\r"])
-def test_what_is_no_line_is_no_label(tmp_path, label):
+def test_a_label_must_be_one_line(tmp_path, label):
     with pytest.raises(ValueError, match="a label must be one line of text"):
         files.write_labels(tmp_path / "labels.txt", ["fish", label])
     assert names(tmp_path) == []
@@ -129,13 +129,13 @@ def test_what_is_no_line_is_no_label(tmp_path, label):
 @pytest.mark.parametrize(
     ("content", "match"),
     [
-        (b"", r"labels\.txt must hold one label a line, none empty\. Received: 0 lines"),
+        (b"", r"labels\.txt must hold one label per line, none empty\. Received: 0 lines"),
         (b"cat\n\ndog\n", r"none empty\. Received: 3 lines"),
         (b"cat\n  \n", r"none empty\. Received: 2 lines"),
         (b"\xff\xfe\n", r"labels\.txt is not UTF-8 text"),
     ],
 )
-def test_a_file_that_holds_no_labels_is_named(tmp_path, content, match):
+def test_a_file_without_labels_is_named(tmp_path, content, match):
     (tmp_path / "labels.txt").write_bytes(content)
     with pytest.raises(ValueError, match=match):
         files.read_labels(tmp_path / "labels.txt")

@@ -12,5 +12,5 @@ from keras_inception.utils.suggestions import did_you_mean
         ("", ""),
     ],
 )
-def test_the_nearest_name_is_told(name, answer):
+def test_the_closest_name_is_suggested(name, answer):
     assert did_you_mean(name, ["epochs", "label_smoothing"]) == answer

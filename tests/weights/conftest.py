@@ -1,4 +1,4 @@
-"""Outputs of published networks, and files of the weights that they were computed with; see tests/golden/README.md."""
+"""Outputs of other people's networks and the weights that gave them (see tests/golden/README.md); quick children."""
 
 import functools
 import json
@@ -7,7 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from children import Forks
 from writers import published
+
+from keras_inception.weights.readers import isolation
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 sys.path.insert(0, str(GOLDEN))
@@ -16,7 +19,7 @@ from draw import draw, draw_input  # noqa: E402
 
 
 class Golden:
-    """One publisher's network: drawn weights, an image and its outputs."""
+    """One publisher's network: drawn weights, an image, and the outputs."""
 
     def __init__(self, name):
         fixture = json.loads((GOLDEN / f"{name}.json").read_text())
@@ -34,8 +37,22 @@ class Golden:
 
     @property
     def weights(self):
-        """The tensors without torch's counters."""
+        """Tensors without torch's counters."""
         return {name: self.tensors[name] for name, _, kind in self.parameters if kind != "counter"}
+
+
+@pytest.fixture(scope="session")
+def _forks(tmp_path_factory):
+    forks = Forks(tmp_path_factory.mktemp("forks"))
+    yield forks
+    forks.close()
+
+
+@pytest.fixture
+def quick_children(monkeypatch, _forks):
+    """Fork readers' children from a process that has imported TensorFlow, for tests that read many files."""
+    if sys.platform != "win32":
+        monkeypatch.setattr(isolation, "run_module", _forks)
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +62,7 @@ def golden():
 
 @pytest.fixture(scope="session")
 def weight_file(golden, tmp_path_factory):
-    """The path of a file with the drawn weights of a golden network, in the format of its publisher."""
+    """Return a function that writes a golden network's drawn weights in its publisher's format and returns the path."""
 
     @functools.cache
     def write(name):
@@ -58,12 +75,12 @@ def weight_file(golden, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def pixels():
-    """The image for a golden network, RGB, 0 to 255: (1, height, width, 3)."""
+    """Return a function that draws a golden network's image, RGB, 0 to 255: (1, height, width, 3)."""
     return lambda height, width: 255 * draw_input(height, width, seed=0)
 
 
 @pytest.fixture(scope="session")
 def sizes():
-    """Outputs at other sizes, by golden network; see tests/golden/README_SIZES.md."""
+    """Return outputs at other sizes, by golden network; see tests/golden/README_SIZES.md."""
     networks = json.loads((GOLDEN / "sizes.json").read_text())["networks"]
     return {Path(network["weights_and_preprocess_of"]).stem: network["sizes"] for network in networks}

@@ -1,4 +1,4 @@
-"""Writers of weights in the formats of their publishers' tools, without those tools."""
+"""Write weights files as their publishers' own tools do, without those tools."""
 
 import io
 import struct
@@ -7,8 +7,6 @@ import zipfile
 import h5py
 import ml_dtypes
 import numpy as np
-
-from keras_inception.weights.readers.checksums import crc32c, masked
 
 STORAGES = {
     np.dtype(np.float32): "FloatStorage",
@@ -20,7 +18,7 @@ STORAGES = {
 
 
 class Tensor:
-    """A tensor as torch pickles it: a view of the storage `key`, which holds `values`."""
+    """What torch pickles for a tensor: a view of the storage `key`, which holds `values`."""
 
     def __init__(self, key, values, shape=None, strides=None, offset=0, count=None):
         self.key = str(key)
@@ -33,7 +31,7 @@ class Tensor:
 
 
 def torch_zip(content, folder="archive", byteorder=b"little", compression=zipfile.ZIP_STORED):
-    """A file of torch.save since torch 1.6. `content`: arrays or `Tensor`s by name, or such a dict under a key."""
+    """Return a file of torch.save since 1.6. `content`: arrays or `Tensor`s by name, or such a dict under a key."""
     pickled, storages = pickle(content)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", compression) as file:
@@ -47,7 +45,7 @@ def torch_zip(content, folder="archive", byteorder=b"little", compression=zipfil
 
 
 def torch_stream(content):
-    """A file of torch.save before torch 1.6."""
+    """Return a file of torch.save before 1.6."""
     pickled, storages = pickle(content, view=b"N")
     magic = b"\x80\x02\x8a\x0a" + (0x1950A86A20F9469CFC6C).to_bytes(10, "little") + b"."
     protocol = b"\x80\x02" + number(1001) + b"."
@@ -58,7 +56,7 @@ def torch_stream(content):
 
 
 def pickle(content, view=b""):
-    """A pickle of protocol 2, and the storages by key."""
+    """Return a pickle of protocol 2, and the storages by key."""
     storages = {}
 
     def written(value):
@@ -89,13 +87,14 @@ def number(value):
 
 
 def caffemodel(tensors, v1=False, sizes=False, packed=True, double=False):
-    """A NetParameter of blobs ``layer/0``, ``layer/1``.
+    """Return a NetParameter with the blobs ``layer/0``, ``layer/1``.
 
     Args:
-        v1: layers are V1LayerParameters, as in the files of 2014.
-        sizes: blobs have four sizes in place of a shape, as in those files.
-        packed: numbers lie in one piece.
-        double: numbers are doubles.
+        tensors: Arrays by the names of blobs.
+        v1: Write layers as V1LayerParameters, as in 2014.
+        sizes: Give blobs four sizes instead of a shape, as in 2014.
+        packed: Write the numbers of a blob in one piece.
+        double: Write numbers as doubles.
     """
     layers: dict[str, list] = {}
     for name, values in tensors.items():
@@ -136,11 +135,12 @@ def varint(value):
 
 
 def keras_legacy(path, layers, parts=1):
-    """Keras 2's .h5 of weights, with texts of a fixed length as h5py 2 wrote them.
+    """Write Keras 2's .h5 of weights, with fixed-length texts as h5py 2 wrote them.
 
     Args:
-        layers: arrays by their names, by layer.
-        parts: attributes that the layers' names are cut into; Keras does so if they are many.
+        path: The file to write.
+        layers: For each layer, its arrays by name.
+        parts: Number of attributes to split the layers' names into, as Keras does if there are many.
     """
     with h5py.File(path, "w") as file:
         for index, names in enumerate(np.array_split(np.array([layer.encode() for layer in layers]), parts)):
@@ -153,7 +153,7 @@ def keras_legacy(path, layers, parts=1):
 
 
 def slim_checkpoint(path, tensors, version=1):
-    """TensorFlow's checkpoint, by TensorFlow."""
+    """Write a checkpoint with TensorFlow."""
     import tensorflow as tf
 
     names, values = list(tensors), [tf.constant(values) for values in tensors.values()]
@@ -164,7 +164,7 @@ def slim_checkpoint(path, tensors, version=1):
 
 
 def published(publisher, path, tensors):
-    """Write a file in the format of a publisher, with whose name the golden fixtures begin."""
+    """Write a file of the kind that a publisher used; the names of golden fixtures begin with the publisher."""
     if publisher == "keras":
         layers: dict[str, dict] = {}
         for name, values in tensors.items():
@@ -178,14 +178,25 @@ def published(publisher, path, tensors):
         path.write_bytes((torch_stream if publisher == "tv" else torch_zip)(tensors))
 
 
+def masked_crc32c(data):
+    """Return the CRC-32C of RFC 3720, appendix B.4, as TensorFlow stores it in its tables."""
+    register = 0xFFFFFFFF
+    for byte in data:
+        register ^= byte
+        for _ in range(8):
+            register = register >> 1 ^ (0x82F63B78 if register & 1 else 0)
+    checksum = register ^ 0xFFFFFFFF
+    return ((checksum >> 15 | checksum << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
 def table(entries):
-    """A table in LevelDB's format with one block of entries, as in TensorFlow's checkpoints."""
+    """Return a table in LevelDB's form, like TensorFlow's checkpoints, with one block of entries."""
     content, handles = b"", []
     empty = struct.pack("<II", 0, 1)
     for block in (_rows(entries) + empty, empty, None):
         data = block or _rows({b"\xff": varint(handles[0][0]) + varint(handles[0][1])}) + empty
         handles.append((len(content), len(data)))
-        content += data + b"\0" + struct.pack("<I", masked(crc32c(data + b"\0")))
+        content += data + b"\0" + struct.pack("<I", masked_crc32c(data + b"\0"))
     footer = b"".join(varint(number) for handle in handles[1:] for number in handle)
     return content + footer.ljust(40, b"\0") + struct.pack("<Q", 0xDB4775248B80FB57)
 
@@ -196,7 +207,7 @@ def _rows(entries):
 
 
 def bundle_entry(dtype=1, shape=(1,), shard=0, offset=0, size=4, checksum=0):
-    """BundleEntryProto: the entry of a tensor in the index of a checkpoint of version 2."""
+    """Return a BundleEntryProto: what the index of a version 2 checkpoint says about a tensor."""
     axes = b"".join(field(2, varint(1 << 3) + varint(length)) for length in shape)
     numbers = {1: dtype, 3: shard, 4: offset, 5: size}
     content = b"".join(varint(tag << 3) + varint(value) for tag, value in numbers.items())

@@ -1,6 +1,6 @@
-"""Readers of files of weights: one module for each kind of file, and here what is true of all kinds.
+"""Readers of weights files: one module for each kind of file.
 
-A reader gives names and arrays one after another, or a ValueError with the reason why it does not.
+A reader yields names and arrays, or raises a ValueError that says why it cannot.
 """
 
 import os
@@ -11,29 +11,34 @@ import ml_dtypes
 import numpy as np
 
 from keras_inception.weights.publishers.namemap import listed
-from keras_inception.weights.readers import caffe, hdf5, keras, safetensors, tf_slim, torch
+from keras_inception.weights.readers import caffe, keras, safetensors, tf_slim, torch
 from keras_inception.weights.readers.archives import Archive
 
 Reader = Callable[[str | os.PathLike], Iterator[tuple[str, np.ndarray]]]
 
 COUNTER = ".num_batches_tracked"
 MAX_TENSORS = 2**16
-# What comes of damaged files, beside ValueErrors with a reason.
+# What damaged files raise besides a ValueError with a reason.
 DAMAGE = (IndexError, OverflowError, UnicodeDecodeError, struct.error)
 
 
 def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """The weights in a file by name, float32. The kind of file is told by its content.
+    """Return the weights in a file as float32 arrays by name. The file's content tells its kind.
 
-    The names are the publisher's: torch's, without the ``module.`` of a parallel model; Caffe's ``layer/0`` and
-    ``layer/1``; Keras' ``layer/kernel``; TF-slim's. torch's counters are left out, and so is the state of a training.
-    Of a TensorFlow checkpoint of version 2 the path may be the prefix, the index or a file of data.
+    Names are the publisher's: torch's, without the ``module.`` of a parallel model; Caffe's ``layer/0`` and
+    ``layer/1``; Keras' ``layer/kernel``; TF-slim's. A .weights.h5 of Keras 3.5 or earlier has no names of layers: its
+    tensors are named by class and order, ``layers/conv2d_1/kernel``. torch's counters and the state of training are
+    left out.
 
-    Nothing that a file names is run, and no memory is taken for what a file claims but does not hold.
+    Nothing that a file names is run. A file cannot crash this process, hang it or fill its memory: Keras' HDF5 and
+    TensorFlow's checkpoints are read in a child process with limits on its time and memory.
+
+    Args:
+        path: The file. For a version 2 checkpoint of TensorFlow: its prefix, its index or one of its files of data.
 
     Raises:
-        ValueError: the file is of no known kind or damaged, or a weight is not a finite floating-point number.
-        OSError: the file cannot be read.
+        ValueError: The file is of an unknown kind or damaged, or a weight is not a finite floating-point number.
+        OSError: The file cannot be read.
     """
     path = tf_slim.index_of(path)
     kind, reader = _kind(path)
@@ -51,7 +56,7 @@ def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
             if not floating or not np.isfinite(weights[name]).all():
                 wrong.append(name)
     except DAMAGE as error:
-        raise ValueError(f"{path} cannot be read as a file of {kind}, it is damaged: {error}") from None
+        raise ValueError(f"{path} cannot be read as a file of {kind}, because it is damaged: {error}") from None
     except ValueError as error:
         raise ValueError(f"{path} cannot be read as a file of {kind}: {error}") from None
     if wrong:
@@ -60,13 +65,17 @@ def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def _kind(path: str | os.PathLike) -> tuple[str, Reader]:
-    """The kind of a file and its reader, by what the file begins or ends with; ValueError if that is unknown."""
+    """Return the kind of a file and its reader, judged by how the file begins or ends.
+
+    Raises:
+        ValueError: The kind is unknown.
+    """
     with open(path, "rb") as file:
         head = file.read(9)
         is_table = tf_slim.begins(file)
     if head[8:] == b"{":  # the length of the header in eight bytes, then the header, a JSON object
         return "safetensors", safetensors.read
-    if head.startswith(hdf5.SIGNATURE):
+    if head.startswith(keras.SIGNATURE):
         return "Keras", keras.read_hdf5
     if head.startswith(b"PK\x03\x04"):
         return "torch or Keras", _read_zip
@@ -77,8 +86,8 @@ def _kind(path: str | os.PathLike) -> tuple[str, Reader]:
     if caffe.begins(head):
         return "Caffe", caffe.read
     raise ValueError(
-        f"{path} is not a file of weights that can be read: it must be of safetensors, of torch, of Keras (.keras, "
-        "HDF5), of Caffe or a checkpoint of TF-slim"
+        f"{path} is not a file of weights that can be read: it must be a file of safetensors, torch, Keras (.keras, "
+        "HDF5) or Caffe, or a TF-slim checkpoint"
     )
 
 

@@ -1,4 +1,4 @@
-"""Zip files: what torch and Keras write today."""
+"""Zip files, the container of torch's and Keras' files."""
 
 import errno
 import os
@@ -8,11 +8,11 @@ from contextlib import contextmanager
 
 
 class Archive:
-    """The entries of a zip file. They must be stored, as torch and Keras do: none can be larger than the file then.
+    """Read the entries of a zip file that are stored uncompressed, as torch and Keras do: none exceeds the file.
 
     Raises:
-        ValueError: the file is damaged.
-        OSError: it cannot be read.
+        ValueError: The file is damaged.
+        OSError: The file cannot be read.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -36,10 +36,11 @@ class Archive:
 
     @property
     def names(self) -> list[str]:
+        """Names of all entries."""
         return self._zip.namelist()
 
     def read(self, name: str) -> bytes:
-        """An entry's content; ValueError if it is missing, damaged or compressed, or laps over others."""
+        """Return an entry's content. Raise ValueError if it is missing, damaged, compressed or overlaps others."""
         if name not in self:
             raise ValueError(f"it has no entry {name:.200}")
         entry = self._zip.getinfo(name)
@@ -54,12 +55,12 @@ class Archive:
 
 @contextmanager
 def _damage_named(what: str) -> Iterator[None]:
-    """Turn what `zipfile` raises on damaged files into a ValueError, the seek to a place that cannot be among it."""
+    """Turn what `zipfile` raises for damaged files into a ValueError, including a seek to an impossible offset."""
     try:
         yield
     except (zipfile.BadZipFile, NotImplementedError, EOFError, OverflowError) as error:
         raise ValueError(f"{what} is damaged: {error}") from None
     except OSError as error:
         if error.errno == errno.EINVAL:
-            raise ValueError(f"{what} is damaged: it points outside of the file") from None
+            raise ValueError(f"{what} is damaged: it points outside the file") from None
         raise

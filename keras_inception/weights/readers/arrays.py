@@ -1,4 +1,4 @@
-"""What the readers share: numbers that a file has, in the shape that it claims."""
+"""Check the shapes and sizes that files claim for their arrays."""
 
 import math
 import os
@@ -11,7 +11,7 @@ MAX_AXES = 8
 
 
 def shaped(values: np.ndarray, shape: Iterable[int]) -> np.ndarray:
-    """The `values` in a `shape` that a file gives; ValueError unless it is that of so many numbers."""
+    """Return `values` in the `shape` that a file gives. Raise ValueError if it needs another number of values."""
     shape = tuple(islice(shape, MAX_AXES + 1))
     if len(shape) > MAX_AXES:
         raise ValueError(f"a tensor has more than {MAX_AXES} axes")
@@ -21,9 +21,9 @@ def shaped(values: np.ndarray, shape: Iterable[int]) -> np.ndarray:
 
 
 def distinct(tensors: Iterable[tuple[str, np.ndarray]], path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
-    """The `tensors` of a file that lets them share their numbers; ValueError if they have more than the file has bytes.
+    """Yield `tensors`, which may share storage in their file. Raise ValueError past one number per byte of the file.
 
-    So that a small file cannot give one block of numbers a thousand names.
+    Otherwise a small file could give a thousand names to one block of numbers.
     """
     left = os.path.getsize(path)
     for name, tensor in tensors:

@@ -1,4 +1,4 @@
-"""Caffe's .caffemodel: a NetParameter of caffe.proto in protocol buffers' wire format."""
+"""Caffe's .caffemodel files: a NetParameter of caffe.proto in the wire format of protocol buffers."""
 
 import os
 from collections.abc import Iterator
@@ -9,21 +9,20 @@ import numpy as np
 from keras_inception.weights.readers import wire
 from keras_inception.weights.readers.arrays import shaped
 
-# The field of NetParameter that holds the layers, and a layer's fields: name, blobs. The second is V1LayerParameter,
-# which the files of 2014 have.
+# NetParameter's field of layers -> a layer's fields (name, blobs). The second is V1LayerParameter, used in 2014.
 LAYERS = {100: (1, 7), 2: (4, 6)}
-# The fields of BlobProto: older files have four sizes where newer ones have a shape.
+# Fields of BlobProto. Older files have four sizes instead of a shape.
 SIZES = (1, 2, 3, 4)
 DATA, SHAPE, DOUBLE_DATA = 5, 7, 8
 
 
 def begins(head: bytes) -> bool:
-    """Whether a file may be a NetParameter: it begins with the net's name or a layer. There is no other mark."""
+    """Return whether a file may be a NetParameter: it begins with the net's name or a layer, its only mark."""
     return head.startswith((b"\x0a", b"\x12", b"\xa2\x06"))
 
 
 def read(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
-    """The blobs of the layers: ``layer/0`` is the kernel, ``layer/1`` the bias."""
+    """Yield the blobs of the layers: ``layer/0`` is the kernel, ``layer/1`` the bias."""
     net = memoryview(Path(path).read_bytes())
     found = False
     for field, (name, blobs) in LAYERS.items():

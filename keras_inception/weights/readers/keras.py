@@ -1,132 +1,94 @@
-"""Keras' files of weights: legacy .h5, .weights.h5, and .keras."""
+"""Keras' weights files: legacy .h5, .weights.h5, and .keras. A child process reads their HDF5 (`keras_child`)."""
 
 import json
 import os
 import re
+import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from keras_inception.weights.readers import hdf5
+from keras_inception.weights.readers import isolation
 from keras_inception.weights.readers.archives import Archive
-from keras_inception.weights.readers.arrays import distinct
 
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
 WEIGHTS, CONFIG = "model.weights.h5", "config.json"
-MAX_DEPTH = 16
-# Members of Keras 3's groups that are no weights.
-STATE = ("optimizer", "seed_generator")
-# What TensorFlow 2.12 called the group of layers.
-OLD_LAYERS = "_layer_checkpoint_dependencies"
-
-# Names of the variables by the class of their layer and their number, in Keras 3's order.
-VARIABLES = {
-    **{(layer, count): ("kernel", "bias") for layer in ("conv1d", "conv2d", "conv3d", "dense") for count in (1, 2)},
-    ("batch_normalization", 4): ("gamma", "beta", "moving_mean", "moving_variance"),
-    ("batch_normalization", 3): ("beta", "moving_mean", "moving_variance"),  # without scale
-}
-# Keras 1's names, which keras.applications' first files have. Its running_std holds the variance.
-KERAS_1 = re.compile(r"(?:.+_)?(W|b|gamma|beta|running_mean|running_std)(?:_\d+)?")
-SINCE_KERAS_2 = {"W": "kernel", "b": "bias", "running_mean": "moving_mean", "running_std": "moving_variance"}
+CHILD = f"{__package__}.keras_child"
+# Files without the names of layers name a tensor by its place, ``layers/conv2d_1/kernel``. No layer's name has a slash.
+LAYERS = "layers/"
 
 
 def read_archive(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
-    """The weights of a .keras file, ``layer/variable``."""
-    with Archive(path) as archive:
-        root = hdf5.read(archive.read(WEIGHTS))
-        config = archive.read(CONFIG) if CONFIG in archive else b"{}"
-    yield from distinct(_weights(root, config), path)
+    """Yield the weights of a .keras file as (``layer/variable``, array)."""
+    with tempfile.TemporaryDirectory() as folder:
+        job: dict[str, str | None] = {"path": f"{folder}/{WEIGHTS}", "config": None}
+        with Archive(path) as archive:
+            Path(folder, WEIGHTS).write_bytes(archive.read(WEIGHTS))
+            if CONFIG in archive:
+                job["config"] = f"{folder}/{CONFIG}"
+                Path(folder, CONFIG).write_bytes(archive.read(CONFIG))
+        yield from isolation.read(CHILD, job, os.path.getsize(path))
 
 
 def read_hdf5(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
-    """The weights of a .h5 or .weights.h5 file, ``layer/variable``."""
-    root = hdf5.read(Path(path).read_bytes())
-    group = root["model_weights"] if "model_weights" in root else root  # noqa: SIM401
-    layers = list(_texts(group, "layer_names"))
-    legacy = (weight for layer in layers for weight in _legacy(group[layer], layer))
-    yield from distinct(legacy if layers else _weights(root, b"{}"), path)
+    """Yield the weights of a .h5 or .weights.h5 file as (``layer/variable``, array).
+
+    Keras 3.5 and earlier left the names of layers out of .weights.h5 files. Their tensors are named by class and order,
+    ``layers/conv2d_1/kernel``; see `lacks_layer_names`.
+    """
+    return isolation.read(CHILD, {"path": os.path.abspath(path)}, os.path.getsize(path))
 
 
-def _texts(group: hdf5.Node, name: str) -> Iterator[str]:
-    """An attribute of names. If they are too many for one attribute, Keras counts: ``layer_names0`` and so on."""
-    index, texts = 0, group.strings(name)
-    if texts is None:
-        texts = group.strings(f"{name}0")
-    while texts is not None:
-        yield from texts
-        index += 1
-        texts = group.strings(f"{name}{index}")
+def read_description(path: str | os.PathLike) -> tuple[str | None, list[str]]:
+    """Return the model's configuration in a .h5 file, as JSON or None, and the names of layers that it lists without.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        job = {"path": os.path.abspath(path), "folder": folder, "describe": True}
+        answer = isolation.ask(CHILD, job, os.path.getsize(path))
+    return answer["config"], answer["layers"]
 
 
-def _legacy(group: hdf5.Node, layer: str) -> Iterator[tuple[str, np.ndarray]]:
-    """The weights of a layer; of its layers, if it is a model."""
-    paths = list(_texts(group, "weight_names"))
-    variables = [_variable(path) for path in paths]
-    nested = len(set(variables)) < len(variables)
-    for path, variable in zip(paths, variables, strict=True):
-        owner = path.split("/")[-2] if nested and "/" in path else layer
-        yield f"{owner}/{variable}", group[path].array()
+def lacks_layer_names(names: Iterable[str]) -> bool:
+    """Return whether tensors are named by class and order, for want of the names of layers."""
+    return any(name.startswith(LAYERS) for name in names)
 
 
-def _variable(path: str) -> str:
-    """``kernel`` of ``conv1/kernel:0``, and of Keras 1's ``conv1_W:0``."""
-    name = re.sub(r":\d+$", "", path.rpartition("/")[2])
-    old = KERAS_1.fullmatch(name)
-    return SINCE_KERAS_2.get(old[1], old[1]) if old else name
+def layer_paths(config: dict) -> dict[str, str]:
+    """Return the names of a model's layers by their paths in .weights.h5, such as ``layers/conv2d_1``.
 
+    Keras counts the layers of a class in the model's order. The path has the class in snake case.
 
-def _weights(root: hdf5.Node, config: bytes) -> Iterator[tuple[str, np.ndarray]]:
-    """Keras 3's form: ``layers/conv2d_1/vars/0``, the layer's name an attribute, or in the model's `config` only."""
-    names: dict[str, str] | None = None
-    found = False
-    for path, group in _groups(root):
-        found = True
-        if not group.members:
-            continue
-        layer = group.strings("name")
-        if layer is None:
-            names = _names(config) if names is None else names
-            if path not in names:
-                raise ValueError(
-                    "it lacks the layers' names, as a .weights.h5 of Keras 3.5 and before does: save .keras"
-                )
-            layer = [names[path]]
-        kind = re.sub(r"_\d+$", "", path.rpartition("/")[2])
-        count = len(group.members)
-        variables = VARIABLES.get((kind, count), map(str, range(count)))
-        for index, variable in zip(range(count), variables, strict=False):
-            yield f"{'/'.join(layer)}/{variable}", group[str(index)].array()
-    if not found:
-        raise ValueError("it is an HDF5 file, but not one of Keras' weights")
+    Args:
+        config: The model's configuration, as in config.json.
 
-
-def _groups(group: hdf5.Node, path: str = "", depth: int = 0) -> Iterator[tuple[str, hdf5.Node]]:
-    """The groups ``vars``, by the path of their layer."""
-    if depth > MAX_DEPTH:
-        raise ValueError(f"its groups must not nest more than {MAX_DEPTH} deep")
-    for name in group.members:
-        if name == "vars":
-            yield path, group[name]
-        elif name not in STATE:
-            inner = "layers" if name == OLD_LAYERS else name
-            yield from _groups(group[name], f"{path}/{inner}" if path else inner, depth + 1)
-
-
-def _names(config: bytes) -> dict[str, str]:
-    """Names of the layers by path, as Keras counts them: classes in snake case, the second with ``_1``."""
+    Raises:
+        ValueError: This is no model's configuration.
+    """
 
     def named(model: dict, folder: str) -> Iterator[tuple[str, str]]:
         counts: Counter[str] = Counter()
         for layer in model.get("layers", []):
             kind = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", layer["class_name"])
             kind = re.sub(r"([a-z])([A-Z])", r"\1_\2", kind).lower()
-            path = f"{folder}/{kind}" + (f"_{counts[kind]}" if counts[kind] else "")
+            path = f"{folder}{kind}" + (f"_{counts[kind]}" if counts[kind] else "")
             counts[kind] += 1
             yield path, layer["config"]["name"]
-            yield from named(layer["config"], f"{path}/layers")
+            yield from named(layer["config"], f"{path}/{LAYERS}")
 
     try:
-        return dict(named(json.loads(config).get("config", {}), "layers"))
+        return dict(named(config.get("config", {}), LAYERS))
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"its {CONFIG} is not that of a Keras model: {error}") from None
+
+
+def read_config(path: str | os.PathLike) -> dict:
+    """Read a model's configuration from JSON."""
+    try:
+        return json.loads(Path(path).read_bytes())
+    except RecursionError as error:
         raise ValueError(f"its {CONFIG} is not that of a Keras model: {error}") from None

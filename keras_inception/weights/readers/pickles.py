@@ -1,7 +1,7 @@
-"""The pickles of state dicts, read without unpickling: nothing that a file names is imported, and nothing is called.
+"""Read the pickles of state dicts without unpickling: nothing that a file names is imported or called.
 
-`pickletools` tells the steps of a pickle apart; of these only the few are known here that torch.save writes, and each
-thing that a pickle would import is looked up in a table.
+`pickletools` splits a pickle into steps. Only those that torch.save writes are known here, and everything that a pickle
+would import is looked up in a table.
 """
 
 import pickletools
@@ -10,27 +10,27 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, BinaryIO
 
-# More than ten times what the largest of our networks takes with its optimizer. It bounds the memory.
+# Bounds the memory. The largest network with its optimizer takes less than a tenth.
 MAX_STEPS = 1_000_000
 
 
 @dataclass(frozen=True)
 class Function:
-    """What a pickle may call: a function of this project that stands for the one it names."""
+    """A function that a pickle may call: ours, in place of the one that the pickle names."""
 
     call: Callable
 
 
 def load(file: BinaryIO, names: Mapping[str, object], persistent: Callable[[object], object]) -> object:
-    """What the pickle that begins where `file` stands holds; the file then stands behind it.
+    """Read one pickle from `file` and leave the position just after it.
 
     Args:
-        file: with any number of pickles, and anything after them.
-        names: what the pickle may name, ``module.name``, and what it gets: a `Function` can be called.
-        persistent: gives the thing for a persistent id.
+        file: Any number of pickles, and anything after them.
+        names: What the pickle gets for each name, ``module.name``, that it may use. It may call a `Function`.
+        persistent: Returns the object for a persistent id.
 
     Raises:
-        ValueError: the pickle is damaged, or has a name that is not one of `names` or a step that no state dict needs.
+        ValueError: The pickle is damaged, or has a name that is not in `names` or a step that no state dict needs.
     """
     machine = _Machine(names, persistent)
     for step, argument, _ in islice(pickletools.genops(file), MAX_STEPS):
@@ -66,7 +66,7 @@ class _Machine:
 
     def pop_marked(self) -> list:
         if not self.marks:
-            raise ValueError("the pickle in it ends a list that it has not begun")
+            raise ValueError("the pickle in it ends a list that it has not started")
         begin = self.marks.pop()
         values = self.stack[begin:]
         del self.stack[begin:]
@@ -79,7 +79,7 @@ class _Machine:
 
     def get(self, index: int) -> None:
         if index not in self.memo:
-            raise ValueError(f"the pickle in it asks for thing {index}, which it has not named")
+            raise ValueError(f"the pickle in it asks for object {index}, which it has not stored")
         self.push(self.memo[index])
 
     def name(self, module: object, name: object) -> None:
@@ -94,11 +94,11 @@ class _Machine:
     def reduce(self) -> None:
         function, arguments = self.pop_last(2)
         if not isinstance(function, Function) or not isinstance(arguments, tuple):
-            raise ValueError("the pickle in it calls what is no function")
+            raise ValueError("the pickle in it calls something that is not a function")
         self.push(function.call(*arguments))
 
     def build(self) -> None:
-        """The attributes of a state dict are left out: no tensors are in them."""
+        """Drop the attributes of a state dict, which hold no tensors."""
         target, _ = self.pop_last(2)
         self._check(target, dict)
         self.push(target)
@@ -123,21 +123,21 @@ class _Machine:
 
 
 def set_item(target: dict, key: object, value: object) -> None:
-    """Only text and numbers are keys: Python takes the hash of nested tuples on the stack of C, which overflows."""
+    """Set an item whose key is text or a number. Hashing a deeply nested tuple would overflow the C stack."""
     if not isinstance(key, str | int | float):
         raise ValueError(f"a key in the pickle must be text or a number. Received: {type(key).__name__}")
     target[key] = value
 
 
 def _ordered_dict(*arguments: object) -> dict:
-    """Python 2 gave the items as a list of pairs. It is emptied, or a pickle could have it copied without end."""
+    """Make a dict of the pairs that Python 2 passed, and empty their list: a pickle could have it copied endlessly."""
     result: dict = {}
     pairs = arguments[0] if arguments else []
     if not isinstance(pairs, list):
-        raise ValueError("the pickle in it makes an OrderedDict of what is no list")
+        raise ValueError("the pickle in it makes an OrderedDict of something that is not a list")
     for pair in pairs:
         if not isinstance(pair, list | tuple) or len(pair) != 2:
-            raise ValueError("the pickle in it makes an OrderedDict of what are no pairs")
+            raise ValueError("the pickle in it makes an OrderedDict of things that are not pairs")
         set_item(result, *pair)
     pairs.clear()
     return result
@@ -145,7 +145,7 @@ def _ordered_dict(*arguments: object) -> dict:
 
 ORDERED_DICT = {"collections.OrderedDict": Function(_ordered_dict)}
 
-# Numbers and text stand in the step itself. Python 2 wrote text as BINSTRING.
+# Steps that hold a number or text themselves. Python 2 wrote text as BINSTRING.
 _VALUES = (
     *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
     *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINSTRING", "SHORT_BINSTRING"),

@@ -1,4 +1,4 @@
-"""Files of safetensors: https://github.com/huggingface/safetensors#format."""
+"""Safetensors files: https://github.com/huggingface/safetensors#format."""
 
 import os
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 import safetensors
 
-# By safetensors' codes. The integers are of torch's counters, which are no weights.
+# By safetensors' codes. Integers are torch's counters, not weights.
 DTYPES = {
     "F64": np.float64,
     "F32": np.float32,
@@ -19,13 +19,13 @@ DTYPES = {
 
 
 def read(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
-    """The tensors, in the types that they are stored in."""
+    """Yield the tensors in their stored types."""
     try:
         tensors = safetensors.deserialize(Path(path).read_bytes())
     except safetensors.SafetensorError as error:
         raise ValueError(str(error)) from None
-    # The arrays are made here, because `safetensors.numpy` does not know bfloat16.
-    for name, tensor in sorted(tensors):  # which come in any order
+    # safetensors.numpy does not know bfloat16, so the arrays are made here.
+    for name, tensor in sorted(tensors):  # they come in any order
         if tensor["dtype"] not in DTYPES:
             raise ValueError(f"the type of {name} must be one of {', '.join(DTYPES)}. Received: {tensor['dtype']}")
         yield name, np.frombuffer(tensor["data"], DTYPES[tensor["dtype"]]).reshape(tensor["shape"])

@@ -1,7 +1,7 @@
-"""Files of torch.save, read without torch: a pickle of the state dict, and the numbers beside it.
+"""Read files of torch.save without torch: a pickle of the state dict, with the numbers beside it.
 
-Two forms: the zip file of torch 1.6 and later, and the stream of pickles before that, which torchvision's early files
-are.
+There are two forms: the zip file of torch 1.6 and later, and the earlier stream of pickles, which torchvision's first
+files use.
 """
 
 import math
@@ -33,13 +33,15 @@ STORAGES = {
     "torch.ByteStorage": np.dtype("u1"),
     "torch.BoolStorage": np.dtype("?"),
 }
-# Under these a training script keeps its state dict, beside its optimizer and its counters.
+# Keys under which training scripts save the state dict, next to the optimizer and counters.
 WRAPPERS = ("state_dict", "model")
 PARALLEL = "module."
 
 
 @dataclass(frozen=True)
 class Storage:
+    """A block of `count` numbers."""
+
     dtype: np.dtype
     key: str
     count: int
@@ -47,7 +49,7 @@ class Storage:
 
 @dataclass(frozen=True)
 class Tensor:
-    """A view of a storage; offset and strides count numbers."""
+    """A view of a storage. Offset and strides count numbers, not bytes."""
 
     storage: Storage
     offset: int
@@ -81,7 +83,7 @@ NAMES = {
 
 
 def read_zip(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
-    """The tensors of a zip file: ``data.pkl`` and the storages, ``data/0`` and so on, in a folder of any name."""
+    """Yield the tensors of a zip file: ``data.pkl`` and the storages ``data/0``, ... in a folder of any name."""
     with Archive(path) as archive:
         pickles = [name for name in archive.names if name.rpartition("/")[2] == "data.pkl"]
         if len(pickles) != 1:
@@ -98,7 +100,7 @@ def read_zip(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def read_stream(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
-    """The tensors of the older form: five pickles, then of each storage the count and the numbers."""
+    """Yield the tensors of the older form: five pickles, then the count and the numbers of each storage."""
     whole = Path(path).read_bytes()
     file = BytesIO(whole)
     storages: dict[str, Storage] = {}
@@ -108,7 +110,7 @@ def read_stream(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
     if protocol != STREAM_PROTOCOL or not isinstance(system, dict):
         raise ValueError(f"its protocol must be {STREAM_PROTOCOL}. Received: {protocol!s:.20}")
     if not isinstance(keys, list) or not all(isinstance(key, str) and key in storages for key in keys):
-        raise ValueError("its list of storages is not of those that the tensors have")
+        raise ValueError("its list of storages names some that no tensor has")
     rest, arrays = memoryview(whole)[file.tell() :], {}
     for key in keys:
         storage = storages[key]
@@ -121,7 +123,7 @@ def read_stream(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _remembering(storages: dict[str, Storage]) -> Callable[[object], Storage]:
-    """A function of persistent ids that gathers what they stand for in `storages`."""
+    """Return a function that turns persistent ids into storages and collects these in `storages`."""
 
     def storage(persistent_id: object) -> Storage:
         match persistent_id:

@@ -1,7 +1,7 @@
-"""Protocol buffers' wire format: https://protobuf.dev/programming-guides/encoding.
+"""The wire format of protocol buffers: https://protobuf.dev/programming-guides/encoding.
 
-Fields are read by number, without the schemas that Caffe and TensorFlow compile. Whatever a message claims, no more
-is read than it holds: ValueError if it claims more.
+Fields are read by number, without Caffe's compiled schema. A message that claims more bytes than it holds raises a
+ValueError.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ FIXED = {1: 8, 5: 4}  # bytes, by wire type
 
 
 def varint(data: memoryview, at: int) -> tuple[int, int]:
-    """The integer that begins at `at`, seven bits a byte, and where the next thing begins."""
+    """Return the integer at offset `at`, seven bits per byte, and the offset after it."""
     value = 0
     for shift in range(0, 70, 7):
         if at >= len(data):
@@ -25,7 +25,7 @@ def varint(data: memoryview, at: int) -> tuple[int, int]:
 
 
 def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """The fields of a message: number, and an integer (varints) or bytes (all others)."""
+    """Yield a message's fields as (number, value): an integer for varints, bytes for all others."""
     at = 0
     while at < len(message):
         tag, at = varint(message, at)
@@ -41,13 +41,13 @@ def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         else:
             raise ValueError(f"a field has the unknown wire type {kind}")
         if size > len(message) - at:
-            raise ValueError(f"a field of {size} bytes stands where {len(message) - at} are left")
+            raise ValueError(f"a field of {size} bytes stands where only {len(message) - at} are left")
         yield number, message[at : at + size]
         at += size
 
 
 def parts(message: memoryview, wanted: int) -> Iterator[memoryview]:
-    """The values of a repeated field that is no integer."""
+    """Yield the values of a repeated field of bytes."""
     for number, value in fields(message):
         if number == wanted:
             if isinstance(value, int):
@@ -56,7 +56,7 @@ def parts(message: memoryview, wanted: int) -> Iterator[memoryview]:
 
 
 def part(message: memoryview, wanted: int) -> memoryview:
-    """The last value of such a field; no bytes if there is none."""
+    """Return the last value of a field of bytes, or no bytes if there is none."""
     value = memoryview(b"")
     for value in parts(message, wanted):  # noqa: B007
         pass
@@ -64,11 +64,12 @@ def part(message: memoryview, wanted: int) -> memoryview:
 
 
 def text(message: memoryview, wanted: int) -> str:
+    """Return the last value of a field of text, or an empty text."""
     return str(part(message, wanted), "utf-8")
 
 
 def integers(message: memoryview, wanted: int) -> Iterator[int]:
-    """The values of a repeated field of integers, packed or not."""
+    """Yield the values of a repeated field of integers, packed or not."""
     for number, value in fields(message):
         if number == wanted:
             if isinstance(value, int):
@@ -81,7 +82,7 @@ def integers(message: memoryview, wanted: int) -> Iterator[int]:
 
 
 def integer(message: memoryview, wanted: int) -> int:
-    """The last value of a field of integers; 0 if there is none, as protocol buffers have it."""
+    """Return the last value of a field of integers, or the default of protocol buffers, 0."""
     value = 0
     for value in integers(message, wanted):  # noqa: B007
         pass
@@ -89,7 +90,7 @@ def integer(message: memoryview, wanted: int) -> int:
 
 
 def numbers(message: memoryview, wanted: int) -> memoryview | bytearray:
-    """The bytes of a repeated field of floats or doubles, packed or not, one after another."""
+    """Return the concatenated bytes of a repeated field of floats or doubles, packed or not."""
     chunks = parts(message, wanted)
     whole: memoryview | bytearray = next(chunks, memoryview(b""))
     for chunk in chunks:

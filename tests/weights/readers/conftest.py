@@ -1,4 +1,4 @@
-"""One small set of weights in a file of every kind."""
+"""One small set of weights, in a file of every kind."""
 
 import functools
 import os
@@ -25,7 +25,7 @@ KINDS = {
     "tf 1": "model.ckpt",
     "tf 2": "model.ckpt.index",
 }
-# The names in a file of each kind, in one order: a kernel, a bias, a dense kernel.
+# Names in a file of each kind, in the same order: a kernel, a bias, a dense kernel.
 NAMES = {
     "keras": ("conv1/kernel", "conv1/bias", "predictions/kernel"),
     "caffe": ("conv1/7x7_s2/0", "conv1/7x7_s2/1", "loss3/classifier/0"),
@@ -46,7 +46,7 @@ def arrays():
 
 @pytest.fixture(scope="session")
 def file_of(arrays, tmp_path_factory):
-    """Path of a file of a kind, in a folder of its own."""
+    """Return a function that writes a file of a kind to a folder of its own and returns the path."""
 
     @functools.cache
     def write(kind):
@@ -74,7 +74,7 @@ def file_of(arrays, tmp_path_factory):
 
 @pytest.fixture
 def read(tmp_path):
-    """The tensors of a file with this content."""
+    """Return a function that reads a file with the given content."""
 
     def write_and_read(content):
         (tmp_path / "file").write_bytes(content)

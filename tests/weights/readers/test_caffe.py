@@ -1,4 +1,4 @@
-"""OpenCV 4.14 reads what `writers.caffemodel` writes, all three forms, and gives tests/golden/caffe_googlenet.json."""
+"""Caffe's files. OpenCV 4.14 reads all three forms of `writers.caffemodel`; see tests/golden/caffe_googlenet.json."""
 
 import numpy as np
 import pytest
@@ -32,8 +32,8 @@ def test_the_blobs_are_numbered_by_layer(form, read):
         np.testing.assert_array_equal(tensors[name], values.reshape(shape))
 
 
-def test_what_protocol_buffers_own_library_writes_is_read(read):
-    """With fields before, between and behind those that are read."""
+def test_messages_of_the_protobuf_library_are_read(read):
+    """Include fields before, between and after those that are read."""
     kinds = descriptor_pb2.FieldDescriptorProto
     messages = {
         "Shape": [("dim", 1, kinds.TYPE_INT64, True)],
@@ -85,7 +85,7 @@ def test_data_in_several_pieces_are_joined(read):
     [
         (field(1, b"net"), "no layer in it has weights"),
         (layer(b""), "no layer in it has weights"),
-        (layer(field(7, blob(np.ones(3))[:-1])), "a field of 3 bytes stands where 2 are left"),
+        (layer(field(7, blob(np.ones(3))[:-1])), "a field of 3 bytes stands where only 2 are left"),
         (layer(field(7, field(5, bytes(8)) + field(7, field(1, varint(3))))), r"shape \(3,\) has 2 numbers"),
         (layer(field(7, field(5, bytes(8)) + field(7, field(1, varint(2**62) * 2)))), "has 2 numbers"),
         (layer(field(7, field(5, bytes(8)) + field(7, field(1, varint(2**64 - 2))))), "has 2 numbers"),
@@ -96,7 +96,7 @@ def test_data_in_several_pieces_are_joined(read):
         (layer(varint(7 << 3 | 3)), "unknown wire type 3"),
         (layer(field(7, b"\xff" * 11)), "more than ten bytes"),
         (layer(b"\xff"), "ends within an integer"),
-        (field(1, b"net") + varint(100 << 3 | 2) + varint(10 * 2**30), "a field of 10737418240 bytes stands where 0"),
+        (field(1, b"net") + varint(100 << 3 | 2) + varint(10 * 2**30), "of 10737418240 bytes stands where only 0"),
         (field(1, b"net") + field(100, field(1, b"\xff") + field(7, blob(np.ones(3)))), "utf-8"),
     ],
 )

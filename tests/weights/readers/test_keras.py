@@ -1,3 +1,5 @@
+"""Files of Keras 1 to 3, made by Keras or as it made them."""
+
 import json
 import zipfile
 from io import BytesIO
@@ -10,13 +12,16 @@ import pytest
 from keras import layers
 from writers import keras_legacy
 
+import keras_inception
 from keras_inception.weights import read_tensors
+
+pytestmark = pytest.mark.usefixtures("quick_children")
 
 FILES = Path(__file__).parent / "files"
 
 
 def save_legacy_weights(model, path):
-    """As Keras 2 saved weights alone: what Keras 3 puts in the group `model_weights`."""
+    """Save weights alone as Keras 2 did: what Keras 3 puts in the group `model_weights`."""
     model.save(path.with_name("whole.h5"))
     with h5py.File(path.with_name("whole.h5")) as whole, h5py.File(path, "w") as file:
         group = whole["model_weights"]
@@ -41,7 +46,7 @@ def filled(model):
 
 
 def network(dtype=None):
-    """Two layers of each class, so that their groups are counted; a model in the model; state of many kinds."""
+    """Return a model with two layers of each class, so that groups are counted, a nested model, and much state."""
     inputs = keras.Input((8, 8, 3))
     x = layers.Conv2D(4, 3, name="stem")(inputs)
     x = layers.BatchNormalization(name="stem_bn")(x)
@@ -80,7 +85,7 @@ def model():
 
 
 @pytest.mark.parametrize("name", SAVED)
-def test_every_form_gives_the_weights_by_layer_and_variable(name, model, tmp_path):
+def test_every_form_is_read_by_layer_and_variable(name, model, tmp_path):
     SAVED[name](model, tmp_path / name)
     assert_equal(read_tensors(tmp_path / name), weights_of(model))
 
@@ -103,7 +108,7 @@ def test_the_order_of_a_frozen_layers_variables_is_known(trainable, tmp_path):
 
 
 def without_names(path):
-    """The HDF5 file as Keras 3.5 and before wrote it: layers without their names."""
+    """Return an HDF5 file as Keras 3.5 and earlier wrote it: layers without their names."""
     content = BytesIO(path.read_bytes() if path.suffix == ".h5" else zipfile.ZipFile(path).read("model.weights.h5"))
     with h5py.File(content, "r+") as file:
         file.visititems(lambda _, node: node.attrs.clear() if isinstance(node, h5py.Group) else None)
@@ -119,7 +124,7 @@ def with_weights(path, weights, config=None):
     return buffer.getvalue()
 
 
-def test_names_that_the_weights_lack_are_taken_from_the_configuration(model, tmp_path, read):
+def test_missing_names_come_from_the_configuration(model, tmp_path, read):
     model.save(tmp_path / "model.keras")
     content = without_names(tmp_path / "model.keras")
     assert_equal(read(with_weights(tmp_path / "model.keras", content)), weights_of(model))
@@ -139,10 +144,82 @@ def test_a_file_of_keras_3_5():
     assert_equal(read_tensors(FILES / "old_keras.keras"), want)
 
 
-def test_weights_without_names_are_refused(model, tmp_path, read):
+def test_weights_of_keras_3_5_without_the_configuration(read):
+    with zipfile.ZipFile(FILES / "old_keras.keras") as file:
+        tensors = read(file.read("model.weights.h5"))
+    assert tensors.keys() == {
+        "layers/conv2d/kernel",
+        "layers/conv2d_1/kernel",
+        "layers/conv2d_1/bias",
+        *(f"layers/batch_normalization/{name}" for name in ("beta", "moving_mean", "moving_variance")),
+        "layers/sequential/layers/conv2d/kernel",
+    }
+
+
+def test_weights_without_names_are_named_by_class_and_order(model, tmp_path, read):
     model.save_weights(tmp_path / "model.weights.h5")
-    with pytest.raises(ValueError, match=r"file of Keras: it lacks the layers' names, .* save \.keras$"):
-        read(without_names(tmp_path / "model.weights.h5"))
+    tensors = read(without_names(tmp_path / "model.weights.h5"))
+    inner = "layers/sequential/layers"
+    names = {
+        "stem": "layers/conv2d",
+        "stem_bn": "layers/batch_normalization",
+        "inner_a": f"{inner}/conv2d",
+        "inner_b": f"{inner}/conv2d_1",
+        "another": "layers/conv2d_1",
+        "another_bn": "layers/batch_normalization_1",
+        "predictions": "layers/dense",
+    }
+    named = ((name.partition("/"), values) for name, values in weights_of(model).items())
+    assert_equal(tensors, {f"{names[layer]}/{variable}": values for (layer, _, variable), values in named})
+
+
+def small_network(seed=0, **options):
+    keras.utils.set_random_seed(seed)
+    return keras_inception.GoogLeNet(**{"classes": 5, "input_shape": (64, 64, 3), **options})
+
+
+@pytest.fixture
+def nameless(tmp_path):
+    """A network and the .weights.h5 that Keras 3.5 would have written of it."""
+    network = filled(small_network())
+    network.save_weights(tmp_path / "named.weights.h5")
+    (tmp_path / "old.weights.h5").write_bytes(without_names(tmp_path / "named.weights.h5"))
+    return network, tmp_path / "old.weights.h5"
+
+
+def test_a_network_takes_weights_without_names_by_class_and_order(nameless):
+    network, path = nameless
+    for old, new in zip(network.weights, small_network(weights=path).weights, strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"include_top": False}, r"lacks the names of its layers.*cannot be matched by class and order"),
+        ({"classes": 6}, "does not fit the network. Tensors of another shape: predictions"),
+    ],
+)
+def test_weights_without_names_that_do_not_fit_are_refused(nameless, options, match):
+    with pytest.raises(ValueError, match=match):
+        small_network(weights=nameless[1], **options)
+
+
+def test_no_part_of_weights_without_names_is_loaded(nameless):
+    checkpoint = keras_inception.weights.read_weights(nameless[1], "googlenet")
+    network = small_network(classes=6)
+    before = network.get_weights()
+    with pytest.raises(ValueError, match="does not fit the network"):
+        checkpoint.load_into(network, skip_mismatch=True)
+    for old, new in zip(before, network.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_weights_without_names_are_not_converted(nameless, tmp_path):
+    from keras_inception.conversion import convert
+
+    with pytest.raises(ValueError, match=r"old\.weights\.h5 lacks the names of its layers"):
+        convert(nameless[1], tmp_path / "new.safetensors", model="googlenet")
 
 
 @pytest.mark.parametrize(
@@ -153,19 +230,19 @@ def test_weights_without_names_are_refused(model, tmp_path, read):
         (b'{"config": 3}', "not that of a Keras model"),
         (b'{"config": {"layers": [3]}}', "not that of a Keras model"),
         (b'{"config": {"layers": [{"class_name": "Dense"}]}}', "not that of a Keras model"),
-        (b'{"config": {"layers": []}}', "lacks the layers' names"),
+        (b'{"config": {"layers": []}}', "lacks the name of the layer"),
         (b'{"config": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "not that of a Keras model"),
         (json.dumps({"config": {"layers": [{"class_name": "A" * 10**6}]}}).encode(), "not that of a Keras model"),
     ],
 )
-def test_a_configuration_that_makes_no_sense_is_refused(model, tmp_path, read, config, match):
+def test_a_damaged_configuration_is_refused(model, tmp_path, read, config, match):
     model.save(tmp_path / "model.keras")
     content = without_names(tmp_path / "model.keras")
     with pytest.raises(ValueError, match=match):
         read(with_weights(tmp_path / "model.keras", content, config))
 
 
-def test_keras_1s_names_are_todays(tmp_path):
+def test_keras_1_names_become_todays(tmp_path):
     values = [np.full(2, index, np.float32) for index in range(6)]
     names = ("bn_conv1_gamma:0", "bn_conv1_beta:0", "bn_conv1_running_mean:0", "bn_conv1_running_std:0")
     keras_legacy(

@@ -1,4 +1,4 @@
-"""Pickles that mean harm: nothing may run, be imported or fill the memory."""
+"""Malicious pickles: nothing in them may run, be imported or fill the memory."""
 
 import importlib
 import os
@@ -25,7 +25,7 @@ class Payload:
 
 
 def payloads(mark):
-    """By the last part of the name that the pickle asks for."""
+    """Return payloads by the last part of the name that the pickle asks for."""
     return {
         "system": Payload(os.system, f"touch {mark}"),
         "eval": Payload(eval, f"open({str(mark)!r}, 'w')"),
@@ -37,7 +37,7 @@ def payloads(mark):
 
 
 def by_hand(mark):
-    """Steps that `pickle.dumps` does not write today, and names hidden in the known ones' modules."""
+    """Return steps that `pickle.dumps` no longer writes, and names hidden in modules of allowed ones."""
     command = text(f"touch {mark}")
     return {
         "GLOBAL": b"\x80\x02cos\nsystem\n" + command + b"\x85R.",
@@ -76,7 +76,7 @@ def mark(tmp_path):
 @pytest.mark.parametrize("name", payloads(MARK))
 def test_a_harmful_pickle_is_refused_by_name_and_not_run(name, protocol, mark, read):
     pickled = pickle.dumps({"state_dict": {"a": payloads(mark)[name]}}, protocol)
-    # The first protocols write text in steps that torch.save never used, and may not come as far as the name.
+    # The first protocols write text in steps that torch.save never used, so reading may stop before the name.
     match = rf"Received: \w+\.{name}$" if protocol >= 2 else r"cannot be read as a file of torch"
     with pytest.raises(ValueError, match=match):
         read(in_zip(pickled))
@@ -121,16 +121,16 @@ def test_plain_values_of_every_protocol():
     [
         (b"\x80\x02.", "takes more than it has given"),
         (b"\x80\x02R.", "takes more than it has given"),
-        (b"\x80\x02t.", "ends a list that it has not begun"),
-        (b"\x80\x02h\x05.", "asks for thing 5"),
+        (b"\x80\x02t.", "ends a list that it has not started"),
+        (b"\x80\x02h\x05.", "asks for object 5"),
         (b"\x80\x02)K\x01K\x02s.", "takes a tuple for a dict"),
         (b"\x80\x02}K\x01a.", "takes a dict for a list"),
         (b"\x80\x02](K\x01K\x02u.", "takes a list for a dict"),
         (b"\x80\x02K\x01K\x02b.", "takes a int for a dict"),
         (b"\x80\x02}(K\x01u.", "zip"),
         (b"\x80\x02}}K\x01s.", "a key in the pickle must be text or a number. Received: dict"),
-        (b"\x80\x02ccollections\nOrderedDict\nK\x01\x85R.", "OrderedDict of what is no list"),
-        (b"\x80\x02ccollections\nOrderedDict\n](K\x01e\x85R.", "OrderedDict of what are no pairs"),
+        (b"\x80\x02ccollections\nOrderedDict\nK\x01\x85R.", "OrderedDict of something that is not a list"),
+        (b"\x80\x02ccollections\nOrderedDict\n](K\x01e\x85R.", "OrderedDict of things that are not pairs"),
         (b"\x80\x02X\xff\xff\xff\x7fabc.", "expected 2147483647 bytes"),
         (b"\x80\x04\x8d" + b"\xff" * 8 + b"abc.", "byte count"),
         (b"\x80\x02K\x01", "pickle exhausted"),

@@ -1,4 +1,4 @@
-"""What is true of every kind of file."""
+"""Properties of every kind of file."""
 
 import functools
 import shutil
@@ -11,6 +11,8 @@ from safetensors.numpy import save
 from writers import caffemodel, slim_checkpoint, torch_stream, torch_zip
 
 from keras_inception.weights import read_tensors, readers
+
+pytestmark = pytest.mark.usefixtures("quick_children")
 
 WRITERS = {
     "safetensors": save,
@@ -28,7 +30,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_file_of_each_kind_gives_the_weights_by_the_publishers_names(kind, file_of, arrays):
+def test_each_kind_gives_weights_by_the_publishers_names(kind, file_of, arrays):
     tensors = read_tensors(file_of(kind))
     assert sorted(tensors) == sorted(names_of(kind))
     for name, values in zip(names_of(kind), arrays, strict=True):
@@ -50,7 +52,7 @@ def test_torchs_counters_are_left_out(kind, read):
 
 @pytest.mark.parametrize("wrong", WRONG)
 @pytest.mark.parametrize("kind", ["safetensors", "torch zip", "torch stream"])
-def test_what_is_no_finite_number_is_refused_by_name(kind, wrong, read):
+def test_numbers_that_are_not_finite_are_refused_by_name(kind, wrong, read):
     with pytest.raises(ValueError, match=r"not finite floating-point numbers: fc\.bias$"):
         read(WRITERS[kind]({"conv1.conv.weight": np.ones(2, np.float32), "fc.bias": WRONG[wrong]}))
 
@@ -62,7 +64,7 @@ def test_a_blob_that_is_not_finite_is_refused_by_name(kind, read):
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_an_array_of_keras_that_is_not_finite_is_refused_by_name(wrong, tmp_path):
+def test_a_keras_array_that_is_not_finite_is_refused_by_name(wrong, tmp_path):
     with h5py.File(tmp_path / "weights.h5", "w") as file:
         file.attrs["layer_names"] = [b"fc"]
         file.create_group("fc").attrs["weight_names"] = [b"fc/bias:0"]
@@ -73,7 +75,7 @@ def test_an_array_of_keras_that_is_not_finite_is_refused_by_name(wrong, tmp_path
 
 @pytest.mark.parametrize("wrong", WRONG)
 @pytest.mark.parametrize("version", [1, 2])
-def test_a_variable_of_tf_slim_that_is_not_finite_is_refused_by_name(version, wrong, tmp_path):
+def test_a_tf_slim_variable_that_is_not_finite_is_refused_by_name(version, wrong, tmp_path):
     slim_checkpoint(tmp_path / "model.ckpt", {"a/weights": np.float32(1), "a/biases": WRONG[wrong]}, version)
     with pytest.raises(ValueError, match=r"a/biases must be of floating-point|not finite floating.*: a/biases$"):
         read_tensors(tmp_path / "model.ckpt")
@@ -95,13 +97,13 @@ def test_a_folder_and_a_missing_file_are_os_errors(tmp_path):
         read_tensors(tmp_path / "nowhere.pth")
 
 
-def test_a_name_that_stands_for_two_tensors_is_refused(read):
+def test_two_tensors_of_one_name_are_refused(read):
     layer = caffemodel({"fc/0": np.ones(2)}).removeprefix(caffemodel({}))
     with pytest.raises(ValueError, match="it has fc/0 twice"):
         read(caffemodel({}) + layer + layer)
 
 
-def test_more_tensors_than_any_network_has_are_refused(read, monkeypatch):
+def test_too_many_tensors_are_refused(read, monkeypatch):
     monkeypatch.setattr(readers, "MAX_TENSORS", 10)
     assert len(read(caffemodel({f"{index}/0": np.ones(1) for index in range(10)}))) == 10
     with pytest.raises(ValueError, match="more than 10 tensors"):

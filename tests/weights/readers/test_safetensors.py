@@ -46,6 +46,6 @@ def test_a_damaged_file_is_refused(read, content):
         read(content)
 
 
-def test_a_type_that_is_no_weights_is_refused(read):
+def test_types_that_weights_never_have_are_refused(read):
     with pytest.raises(ValueError, match=r"type of a must be one of F64, F32, F16, BF16, I64\. Received: F8_E4M3"):
         read(container({"a": entry("F8_E4M3", (4,))}, bytes(4)))

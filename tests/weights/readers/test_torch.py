@@ -1,4 +1,4 @@
-"""Files of torch.save. Those in files/ are torch's own; the others are by `writers`."""
+"""Files of torch.save. torch itself wrote those in files/, `writers` the others."""
 
 import pickle
 import zipfile
@@ -19,7 +19,7 @@ FORMS = {"zip": torch_zip, "stream": torch_stream}
 
 
 def values(*shape):
-    """As make_torch.py has them."""
+    """Return the numbers of make_torch.py."""
     return np.arange(np.prod(shape), dtype=np.float32).reshape(shape) / 8 - 1
 
 
@@ -102,16 +102,16 @@ def test_the_folder_in_the_zip_file_has_any_name(read):
 
 
 @pytest.mark.parametrize("wrapper", ["state_dict", "model"])
-def test_a_state_dict_is_taken_out_of_what_a_training_saved(read, form, wrapper):
+def test_a_state_dict_is_found_in_a_training_checkpoint(read, form, wrapper):
     assert_equal(read(form({"ema": {"x": values(1)}, wrapper: {"b": values(2)}})), {"b": values(2)})
 
 
-def test_the_prefix_of_a_parallel_model_is_taken_off_if_all_have_it(read, form):
+def test_the_prefix_of_a_parallel_model_is_removed_if_all_have_it(read, form):
     assert list(read(form({"module.a": values(2), "module.b": values(2)}))) == ["a", "b"]
     assert list(read(form({"module.a": values(2), "b": values(2)}))) == ["module.a", "b"]
 
 
-def test_python_2s_pickles_are_read(read):
+def test_pickles_of_python_2_are_read(read):
     tensor = pickled({"x": values(2)}, view=b"N")[0].partition(b"ctorch._utils")[2][:-2]
     pairs = b"\x80\x02ccollections\nOrderedDict\n](](U\x01xctorch._utils" + tensor + b"ee\x85R."
     one = torch_stream({"x": values(2)})
@@ -157,7 +157,7 @@ def test_a_view_beyond_its_storage_is_refused(read, form, view):
         {"shape": (1,) * 9, "strides": (1,) * 9},
     ],
 )
-def test_a_view_that_makes_no_sense_is_refused(read, form, view):
+def test_an_invalid_view_is_refused(read, form, view):
     with pytest.raises(ValueError, match="not made of a storage, an offset, a shape and strides"):
         read(form({"a": Tensor("s", values(6), **view)}))
 
@@ -184,13 +184,13 @@ def test_a_storage_of_two_sizes_is_refused(read, form):
         read(form({"a": Tensor("s", values(6)), "b": Tensor("s", values(6), count=5)}))
 
 
-def test_what_is_no_tensor_in_a_state_dict_is_refused_by_name(read):
+def test_other_objects_in_a_state_dict_are_refused_by_name(read):
     content = b"\x80\x02}" + text("epoch") + b"K\x03s."
     with pytest.raises(ValueError, match=r"must hold tensors by name\. Received: epoch with a int$"):
         read(zipped(data_pkl=content))
 
 
-def test_a_pickle_that_is_not_torchs_is_refused(read):
+def test_other_pickles_are_refused(read):
     with pytest.raises(ValueError, match="it is a pickle, but not one of torch"):
         read(pickle.dumps({"weights": [1.0, 2.0]}, protocol=2))
 
@@ -213,9 +213,9 @@ def test_a_compressed_entry_is_not_unpacked(read):
         read(content)
 
 
-def test_entries_that_lap_over_each_other_are_refused(read):
-    """Each entry is the next one with its header, so that all are nearly as large as the file."""
-    folder, entries, content = "archive.xy", [], bytes(40_000)  # the headers have 48 bytes then, twelve numbers
+def test_overlapping_entries_are_refused(read):
+    """Nest the entries: each contains the next one with its header, so all are nearly as large as the file."""
+    folder, entries, content = "archive.xy", [], bytes(40_000)  # headers of 48 bytes are twelve numbers
     for index in range(29, 9, -1):
         entry = zipfile.ZipInfo(f"{folder}/data/{index}")
         entry.file_size = entry.compress_size = len(content)

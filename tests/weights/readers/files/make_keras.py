@@ -1,4 +1,4 @@
-"""Writes old_keras.keras in this folder; needs Keras 3.5 or before, whose files lack the layers' names."""
+"""Write old_keras.keras to this folder. Needs Keras 3.5 or earlier, whose files lack the names of layers."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Writes the files of torch.save in this folder; needs torch (they were made by 2.14.1)."""
+"""Write the files of torch.save to this folder. Needs torch; 2.14.1 made the committed ones."""
 
 import collections
 from pathlib import Path

@@ -1,0 +1,86 @@
+"""Read a file in a child process, for libraries that a damaged file can crash or hang.
+
+Of 12,000 Keras files with a few bytes changed, HDF5's library crashed on one and hung on three; of 2,500 damaged
+indexes, TensorFlow's reader aborted on 499. In a child process with a time and a memory limit, each of these becomes a
+ValueError.
+
+The child streams arrays to a .npy file in a temporary folder, and writes the rest of its answer as JSON. Nothing is
+pickled.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from keras_inception.utils import files
+from keras_inception.utils.subprocesses import ChildError, run_module
+
+ANSWER, TENSORS = "answer.json", "tensors.npy"
+# Limits for a child: what it takes to start and to read a small file, and more for each byte of the file.
+SECONDS, BYTES_A_SECOND = 120, 10 * 2**20
+MEMORY, MEMORY_A_BYTE = 2**31, 4
+MAX_MESSAGE = 500
+ENVIRONMENT = {
+    "HDF5_PLUGIN_PRELOAD": "::",  # load no filters from other libraries
+    "HDF5_USE_FILE_LOCKING": "FALSE",
+    "OMP_NUM_THREADS": "1",  # the stacks of threads count as memory, and NumPy starts one for each core
+    "OPENBLAS_NUM_THREADS": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
+
+
+def ask(module: str, job: dict, size: int) -> dict:
+    """Run a reader's child process and return its answer.
+
+    Args:
+        module: The child's module.
+        job: What its ``main`` takes; ``folder`` is where it answers.
+        size: Bytes of the file to read, which the limits grow with.
+
+    Raises:
+        ValueError: The file is damaged, or reading it crashed, took too long or needed too much memory.
+    """
+    timeout, memory = SECONDS + size / BYTES_A_SECOND, MEMORY + MEMORY_A_BYTE * size
+    try:
+        run_module(module, job, ENVIRONMENT, timeout=timeout, memory=memory)
+    except ChildError as error:
+        raise ValueError(f"reading it failed: {error}") from None
+    answer = files.read_json(Path(job["folder"]) / ANSWER)
+    if "error" in answer:
+        raise ValueError(answer["error"])
+    return answer
+
+
+def read(module: str, job: dict, size: int) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the names and arrays that a reader's child process finds, float32 or, to be refused, int64."""
+    with tempfile.TemporaryDirectory() as folder:
+        names = ask(module, {**job, "folder": folder}, size)["names"]
+        with open(Path(folder) / TENSORS, "rb") as file:
+            for name in names:
+                yield name, np.load(file, allow_pickle=False)
+
+
+def reply(folder: str | os.PathLike, answer: Mapping) -> None:
+    """Write the answer of a child process."""
+    (Path(folder) / ANSWER).write_text(json.dumps(answer), encoding="utf-8")
+
+
+def reply_error(folder: str | os.PathLike, error: Exception) -> None:
+    """Write that a child process cannot read its file."""
+    reason = " ".join(str(error).split())[:MAX_MESSAGE]
+    reply(folder, {"error": reason if type(error) is ValueError else f"{type(error).__name__}: {reason}"})
+
+
+def reply_tensors(folder: str | os.PathLike, tensors: Iterable[tuple[str, np.ndarray]]) -> None:
+    """Write names and arrays as the answer of a child process."""
+    names = []
+    with open(Path(folder) / TENSORS, "wb") as file:
+        for name, tensor in tensors:
+            names.append(name)
+            with np.errstate(over="ignore"):  # infinity is refused later, by name
+                np.save(file, tensor.astype(np.int64 if tensor.dtype.kind in "iu" else np.float32), allow_pickle=False)
+    reply(folder, {"names": names})

@@ -1,0 +1,213 @@
+"""Read the HDF5 of Keras' weights files with h5py, in a child process; see `isolation`.
+
+The job has ``path`` (HDF5 file) and ``folder`` (for the answer). With ``describe``, the answer has the model's
+``config`` and the names of its ``layers`` instead of weights. ``config`` is the path of the configuration that a .keras
+file has beside its weights.
+"""
+
+import math
+import re
+from collections.abc import Iterator
+
+import h5py
+import ml_dtypes
+import numpy as np
+
+from keras_inception.utils.subprocesses import answer
+from keras_inception.weights.readers import isolation
+from keras_inception.weights.readers.arrays import MAX_AXES
+from keras_inception.weights.readers.keras import LAYERS, layer_paths, read_config
+
+MAX_DEPTH = 16
+# A dataset may hold this many times the bytes that are stored of it. Weights that are pruned and clustered compress by
+# about 20; anything far beyond that is a bomb.
+MAX_RATIO = 64
+# Groups of Keras 3 that hold no weights.
+STATE = ("optimizer", "seed_generator")
+# The group of layers in TensorFlow 2.12.
+OLD_LAYERS = "_layer_checkpoint_dependencies"
+
+# Names of variables in Keras 3's order, by their layer's class and their number.
+VARIABLES = {
+    **{(layer, count): ("kernel", "bias") for layer in ("conv1d", "conv2d", "conv3d", "dense") for count in (1, 2)},
+    ("batch_normalization", 4): ("gamma", "beta", "moving_mean", "moving_variance"),
+    ("batch_normalization", 3): ("beta", "moving_mean", "moving_variance"),  # without scale
+}
+# Keras 1's names, used by the first files of keras.applications. Its running_std holds the variance.
+KERAS_1 = re.compile(r"(?:.+_)?(W|b|gamma|beta|running_mean|running_std)(?:_\d+)?")
+SINCE_KERAS_2 = {"W": "kernel", "b": "bias", "running_mean": "moving_mean", "running_std": "moving_variance"}
+
+
+def main(job: dict) -> None:
+    """Read the file and write the answer."""
+    try:
+        with h5py.File(job["path"], "r") as file:
+            if job.get("describe"):
+                config = texts(file, "model_config")
+                isolation.reply(job["folder"], {"config": config[0] if config else None, "layers": list(_names(file))})
+            else:
+                isolation.reply_tensors(job["folder"], _Weights(file, job.get("config")))
+    except Exception as error:  # h5py raises exceptions of any class for damaged files
+        isolation.reply_error(job["folder"], error)
+
+
+def member(group: h5py.Group, path: str) -> h5py.Group | h5py.Dataset:
+    """Return the member at a path.
+
+    Raises:
+        ValueError: There is none, or a soft or external link is on the way.
+    """
+    node = group
+    for name in path.split("/"):
+        if not isinstance(node, h5py.Group) or not name or name not in node:
+            raise ValueError(f"it has no {path:.200}")
+        if not isinstance(node.get(name, getlink=True), h5py.HardLink):
+            raise ValueError("links other than hard ones are not followed")
+        node = node[name]
+    return node
+
+
+def texts(group: h5py.Group, name: str) -> list[str] | None:
+    """Return an attribute of one or more texts; None if there is no such attribute."""
+    if name not in group.attrs:
+        return None
+    value = group.attrs[name]
+    if isinstance(value, h5py.Empty):
+        return []
+    values = value.ravel().tolist() if isinstance(value, np.ndarray) else [value]
+    if not all(isinstance(text, str | bytes) for text in values):
+        raise ValueError(f"its attribute {name:.200} is not text")
+    return [text.decode() if isinstance(text, bytes) else str(text) for text in values]
+
+
+class Datasets:
+    """Read datasets of a file, which together cannot hold more than the file stores."""
+
+    def __init__(self, file: h5py.File):
+        self._left = file.id.get_filesize()
+
+    def read(self, dataset: h5py.Dataset | h5py.Group) -> np.ndarray:
+        """Return the numbers of a dataset.
+
+        Raises:
+            ValueError: It is not a dataset of numbers, is not wholly stored in this file, or shares its storage.
+        """
+        if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
+            raise ValueError("an object in it is not an array")
+        if dataset.external or dataset.is_virtual:
+            raise ValueError("data in another file are not read")
+        dtype = dataset.dtype
+        is_bfloat16 = dtype.kind == "V" and dtype.itemsize == 2  # as h5py stores it
+        if not (dtype.kind in "fiu" or is_bfloat16) or dataset.ndim > MAX_AXES:
+            raise ValueError(f"a dataset does not hold numbers, or has more than {MAX_AXES} axes")
+        size = math.prod(dataset.shape) * dataset.id.get_type().get_size()
+        stored = dataset.id.get_storage_size()
+        if dataset.chunks:
+            grid = zip(dataset.shape, dataset.chunks, strict=True)
+            whole = dataset.id.get_num_chunks() == math.prod(-(-side // chunk) for side, chunk in grid)
+        else:
+            whole = stored == size
+        if not whole or size > MAX_RATIO * stored:
+            raise ValueError(f"a dataset of {size} bytes has only {stored} in the file")
+        self._left -= stored
+        if self._left < 0:
+            raise ValueError("its datasets take more bytes than the file has: they share them")
+        values = dataset[()]
+        return np.asarray(values).view(ml_dtypes.bfloat16) if is_bfloat16 else np.asarray(values)
+
+
+class _Weights:
+    """Iterate over the weights of a file as (``layer/variable``, array)."""
+
+    def __init__(self, file: h5py.File, config: str | None):
+        self._file = file
+        self._config = config
+        self._datasets = Datasets(file)
+
+    def __iter__(self) -> Iterator[tuple[str, np.ndarray]]:
+        group = member(self._file, "model_weights") if "model_weights" in self._file else self._file
+        layers = list(_all_texts(group, "layer_names"))
+        if not layers:
+            yield from self._since_keras_3()
+        for layer in layers:
+            yield from self._legacy(member(group, layer), layer)
+
+    def _legacy(self, group: h5py.Group, layer: str) -> Iterator[tuple[str, np.ndarray]]:
+        """Yield the weights of a layer in an old .h5 file; if it is a model, those of its layers."""
+        paths = list(_all_texts(group, "weight_names"))
+        variables = [_variable(path) for path in paths]
+        nested = len(set(variables)) < len(variables)
+        for path, variable in zip(paths, variables, strict=True):
+            owner = path.split("/")[-2] if nested and "/" in path else layer
+            yield f"{owner}/{variable}", self._datasets.read(member(group, path))
+
+    def _since_keras_3(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Yield the weights of Keras 3's form: ``layers/conv2d_1/vars/0``, with the layer's name as an attribute.
+
+        Keras 3.5 and earlier wrote no such attribute. A .keras file tells the names by its configuration, a
+        .weights.h5 file does not: there the path takes the name's place.
+        """
+        paths: dict[str, str] | None = None
+        found = False
+        for path, group in _groups(self._file):
+            found = True
+            count = len(group)
+            if not count:
+                continue
+            layer = texts(group, "name")
+            if layer is None and self._config is None and path.startswith(LAYERS):
+                layer = [path]
+            elif layer is None:
+                paths = layer_paths(read_config(self._config) if self._config else {}) if paths is None else paths
+                if path not in paths:
+                    raise ValueError(f"it lacks the name of the layer {path:.200}, and so does its configuration")
+                layer = [paths[path]]
+            kind = re.sub(r"_\d+$", "", path.rpartition("/")[2])
+            variables = VARIABLES.get((kind, count), map(str, range(count)))
+            for index, variable in zip(range(count), variables, strict=False):
+                yield f"{'/'.join(layer)}/{variable}", self._datasets.read(member(group, str(index)))
+        if not found:
+            raise ValueError("it is an HDF5 file, but not one of Keras' weights")
+
+
+def _all_texts(group: h5py.Group, name: str) -> Iterator[str]:
+    """Yield the texts of an attribute. Too many for one attribute are in ``layer_names0``, ``layer_names1``, ..."""
+    index, values = 0, texts(group, name)
+    if values is None:
+        values = texts(group, f"{name}0")
+    while values is not None:
+        yield from values
+        index += 1
+        values = texts(group, f"{name}{index}")
+
+
+def _variable(path: str) -> str:
+    """Return ``kernel`` for ``conv1/kernel:0``, and for Keras 1's ``conv1_W:0``."""
+    name = re.sub(r":\d+$", "", path.rpartition("/")[2])
+    old = KERAS_1.fullmatch(name)
+    return SINCE_KERAS_2.get(old[1], old[1]) if old else name
+
+
+def _groups(group: h5py.Group, path: str = "", depth: int = 0) -> Iterator[tuple[str, h5py.Group]]:
+    """Yield the groups ``vars`` with the path of their layer."""
+    if depth > MAX_DEPTH:
+        raise ValueError(f"its groups must not nest more than {MAX_DEPTH} deep")
+    for name in group:
+        if name in STATE:
+            continue
+        node = member(group, name)
+        if isinstance(node, h5py.Group) and name == "vars":
+            yield path, node
+        elif isinstance(node, h5py.Group):
+            inner = "layers" if name == OLD_LAYERS else name
+            yield from _groups(node, f"{path}/{inner}" if path else inner, depth + 1)
+
+
+def _names(file: h5py.File) -> Iterator[str]:
+    """Yield the names of the layers in Keras 3's groups, those of nested models included."""
+    for _, group in _groups(file):
+        yield from texts(group, "name") or ()
+
+
+if __name__ == "__main__":
+    answer(main)
