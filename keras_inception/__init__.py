@@ -11,6 +11,9 @@ from keras_inception.version import __version__
 
 if TYPE_CHECKING:
     from keras_inception import analysis as analysis
+    from keras_inception.compression.compress import compress as compress
+    from keras_inception.evaluation.evaluator import evaluate as evaluate
+    from keras_inception.evaluation.prediction import predict as predict
     from keras_inception.exporting.exporter import export as export
     from keras_inception.imagenet import decode_predictions as decode_predictions
     from keras_inception.imagenet import preprocess_input as preprocess_input
@@ -32,13 +35,16 @@ _HOMES = {
     "Preprocessing": "preprocessing",
     "Recipe": "training",
     "analysis": "analysis",
+    "compress": "compression.compress",
     "create": "registry",
     "decode_predictions": "imagenet",
+    "evaluate": "evaluation.evaluator",
     "export": "exporting.exporter",
     "features": "models.inference",
     "inference_model": "models.inference",
     "list_models": "registry",
     "load": "runs",
+    "predict": "evaluation.prediction",
     "preprocess_input": "imagenet",
     "train": "training",
 }
