@@ -16,11 +16,11 @@ from keras_inception.exporting.convert import convert
 from keras_inception.exporting.layer_errors import layer_errors as measure_layer_errors
 from keras_inception.exporting.layer_origins import LayerOrigins, recorded_scopes
 from keras_inception.exporting.model_card import CARD, model_card, write_sidecars
-from keras_inception.exporting.options import ExportOptions
+from keras_inception.exporting.options import TEST_IMAGES, ExportOptions, own_name
 from keras_inception.exporting.report import LAYER_ERRORS, REPORT, ExportReport
 from keras_inception.exporting.rewrites import for_variants
 from keras_inception.exporting.signature import deployed, save
-from keras_inception.exporting.source import TEST_IMAGES, Source, open_source, own_name
+from keras_inception.exporting.source import Source, open_source
 from keras_inception.exporting.variants import FLOAT32, VARIANTS, Variant
 from keras_inception.exporting.verify import Reference, accuracy, verify
 from keras_inception.preprocessing import Preprocessing
@@ -147,7 +147,7 @@ def export(
     opened = open_source(source, options, say, progress)
     if opened.noise:
         say("no images were given: the files are verified on noise")
-    variants = options.variants(opened)
+    variants = opened.variants(options)
     about = options.about(own_name(source) or opened.model.name, len(opened.class_names))
     folder, rows = Path(output), {}
     with tempfile.TemporaryDirectory(prefix="keras-inception-") as temporary:

@@ -5,23 +5,25 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeGuard
 
 from keras_inception.exporting.clients import check as check_clients
 from keras_inception.exporting.model_card import SIDECARS
 from keras_inception.exporting.report import LAYER_ERRORS, REPORT
 from keras_inception.exporting.rewrites import check_names
-from keras_inception.exporting.source import TEST_IMAGES, Source, check_images, check_source, is_run
 from keras_inception.exporting.targets import DEFAULT, LITERT_SAMPLE, Target
-from keras_inception.exporting.variants import VARIANTS, Variant
+from keras_inception.exporting.variants import VARIANTS
 from keras_inception.preprocessing import Preprocessing
+from keras_inception.runs import Run
 from keras_inception.tflite.metadata import About
 from keras_inception.utils import files
-from keras_inception.utils.suggestions import did_you_mean
 from keras_inception.version import __version__
 
 if TYPE_CHECKING:
     import keras
+
+
+TEST_IMAGES = 500  # on which an agreement of 99 % is known to within a percent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,24 +72,6 @@ class ExportOptions:
         check_images(self.calibration, self.test)
         self._check_folder(Path(output), source)
 
-    def variants(self, source: Source) -> list[Variant]:
-        """Return the variants to make of a network, adapted to the target.
-
-        Raises:
-            ValueError: calibration images are missing, or `keep_float` is not possible for this network.
-        """
-        self._check_layers(source)
-        chosen = [VARIANTS[name] for name in self.quantize or VARIANTS]
-        if source.trained_for_int8:
-            chosen = [variant for variant in chosen if self.quantize or variant.calibrated]
-        elif not len(source.calibration):
-            for variant in chosen:
-                if variant.calibrated:
-                    raise ValueError(
-                        f"{variant.name} needs `calibration`, a folder of images like those it will see. Received: none"
-                    )
-        return [self.target.adapt(variant) for variant in chosen]
-
     def about(self, name: str, classes: int) -> About:
         """Return the metadata's description.
 
@@ -135,15 +119,31 @@ class ExportOptions:
                 f"{folder} already holds {', '.join(present)}: choose another folder, or overwrite them"
             )
 
-    def _check_layers(self, source: Source) -> None:
-        if self.keep_float and source.trained_for_int8:
-            received = list(self.keep_float)
-            raise ValueError(f"`keep_float` does not apply to a network trained for int8. Received: {received}")
-        known = [layer.name for layer in source.model.layers]
-        for layer in self.keep_float:
-            if layer not in known:
-                hint = did_you_mean(layer, known)
-                network = source.model.name
-                raise ValueError(
-                    f"`keep_float` must be layers of {network}, without auxiliary heads.{hint} Received: {layer!r}"
-                )
+
+def is_run(source: "str | os.PathLike | keras.Model | None") -> TypeGuard[str | os.PathLike]:
+    """Return whether `source` is a directory, and so should be a run."""
+    return isinstance(source, (str, os.PathLike)) and Path(source).is_dir()
+
+
+def own_name(source: "str | os.PathLike | keras.Model") -> str | None:
+    """Return the name of a ``.keras`` file without its suffix; None for a run or a model."""
+    return Path(source).stem if isinstance(source, (str, os.PathLike)) and not is_run(source) else None
+
+
+def check_source(source: str | os.PathLike) -> None:
+    """Raise if there is no run directory and no file at `source`."""
+    if is_run(source):
+        Run(Path(source)).check_trained()
+    elif not Path(source).exists():
+        raise FileNotFoundError(f"there is no run directory or .keras file at {source}")
+
+
+def check_images(calibration: str | os.PathLike | None, test: str | os.PathLike | None) -> None:
+    """Raise ValueError if a look at the paths tells that there are no images."""
+    from keras_inception import datasets
+
+    if calibration is not None and not Path(calibration).is_dir():
+        there = "a file" if Path(calibration).exists() else "not there"
+        raise ValueError(f"`calibration` must be a folder of images. Received: {calibration}, which is {there}")
+    if test is not None:
+        datasets.located(test)

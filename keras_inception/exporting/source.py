@@ -8,25 +8,26 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from keras_inception.exporting.options import ExportOptions, is_run
 from keras_inception.exporting.signature import is_trained_for_int8, probability_model
+from keras_inception.exporting.variants import VARIANTS, Variant
 from keras_inception.preprocessing import DEFAULT, Preprocessing
 from keras_inception.runs import Run, load
 from keras_inception.tflite.classifier import numbered
 from keras_inception.utils import files
 from keras_inception.utils.progress import Progress
+from keras_inception.utils.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     import keras
 
     from keras_inception.datasets import Examples, Skipped, Splits
-    from keras_inception.exporting.options import ExportOptions
 
 CALIBRATION_IMAGES = 200
-TEST_IMAGES = 500  # on which an agreement of 99 % is known to within a percent
 NOISE_IMAGES = 50
 
 Say = Callable[[str], None]
@@ -56,6 +57,37 @@ class Source:
     test_labels: np.ndarray | None
     noise: bool
 
+    def variants(self, options: ExportOptions) -> list[Variant]:
+        """Return the variants to make of the network, adapted to the target.
+
+        Raises:
+            ValueError: calibration images are missing, or `keep_float` is not possible for this network.
+        """
+        self._check_layers(options.keep_float)
+        chosen = [VARIANTS[name] for name in options.quantize or VARIANTS]
+        if self.trained_for_int8:
+            chosen = [variant for variant in chosen if options.quantize or variant.calibrated]
+        elif not len(self.calibration):
+            for variant in chosen:
+                if variant.calibrated:
+                    raise ValueError(
+                        f"{variant.name} needs `calibration`, a folder of images like those it will see. Received: none"
+                    )
+        return [options.target.adapt(variant) for variant in chosen]
+
+    def _check_layers(self, keep_float: Sequence[str]) -> None:
+        if keep_float and self.trained_for_int8:
+            received = list(keep_float)
+            raise ValueError(f"`keep_float` does not apply to a network trained for int8. Received: {received}")
+        known = [layer.name for layer in self.model.layers]
+        for layer in keep_float:
+            if layer not in known:
+                hint = did_you_mean(layer, known)
+                raise ValueError(
+                    f"`keep_float` must be layers of {self.model.name}, without auxiliary heads.{hint} "
+                    f"Received: {layer!r}"
+                )
+
     @property
     def trained_for_int8(self) -> bool:
         """Whether the network went through quantization-aware training."""
@@ -73,37 +105,8 @@ class _Image(NamedTuple):
         return self.examples.read(self.number)
 
 
-def is_run(source: "str | os.PathLike | keras.Model | None") -> TypeGuard[str | os.PathLike]:
-    """Return whether `source` is a directory, and so should be a run."""
-    return isinstance(source, (str, os.PathLike)) and Path(source).is_dir()
-
-
-def own_name(source: "str | os.PathLike | keras.Model") -> str | None:
-    """Return the name of a ``.keras`` file without its suffix; None for a run or a model."""
-    return Path(source).stem if isinstance(source, (str, os.PathLike)) and not is_run(source) else None
-
-
-def check_source(source: str | os.PathLike) -> None:
-    """Raise if there is no run directory and no file at `source`."""
-    if is_run(source):
-        Run(Path(source)).check_trained()
-    elif not Path(source).exists():
-        raise FileNotFoundError(f"there is no run directory or .keras file at {source}")
-
-
-def check_images(calibration: str | os.PathLike | None, test: str | os.PathLike | None) -> None:
-    """Raise ValueError if a look at the paths tells that there are no images."""
-    from keras_inception import datasets
-
-    if calibration is not None and not Path(calibration).is_dir():
-        there = "a file" if Path(calibration).exists() else "not there"
-        raise ValueError(f"`calibration` must be a folder of images. Received: {calibration}, which is {there}")
-    if test is not None:
-        datasets.located(test)
-
-
 def open_source(
-    source: "str | os.PathLike | keras.Model", options: "ExportOptions", say: Say, progress: Progress
+    source: "str | os.PathLike | keras.Model", options: ExportOptions, say: Say, progress: Progress
 ) -> Source:
     """Open a run directory, a ``.keras`` file or a model. Options take precedence over what a run has.
 
@@ -164,7 +167,7 @@ def _class_names(option: str | os.PathLike | Sequence[str] | None, run: Run | No
 
 
 def _images(
-    run: Run | None, options: "ExportOptions", class_names: tuple[str, ...], say: Say
+    run: Run | None, options: ExportOptions, class_names: tuple[str, ...], say: Say
 ) -> tuple[list[_Image], list[_Image]]:
     """Return the images to calibrate with and those to verify on, possibly none."""
     from keras_inception import datasets
