@@ -30,6 +30,20 @@ HERE = "not backends and not web and not clients and not arm64"
 PLATFORMS = ("x86_64-manylinux_2_28", "aarch64-manylinux_2_28", "aarch64-apple-darwin", "x86_64-pc-windows-msvc")
 EXTRAS = ("mobile", "dev", "docs", "task-library")  # of the lock file
 PYTHONS = ("3.11", "3.12", "3.13")
+# Three classes of twelve images each, of those that the wheel must bring.
+HANDFUL = """
+import pathlib, shutil
+from keras_inception.datasets import pictograms
+classes = sorted((pictograms("pictograms") / "train").iterdir())[:3]
+for source in (image for folder in classes for image in sorted(folder.iterdir())[:12]):
+    target = pathlib.Path("handful", source.parent.name, source.name)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+"""
+WHEEL_TRAINING = (
+    *("--output", "run", "--network", "network_in_network", "--size", "64", "--epochs", "1"),
+    *("--batch-size", "8", "--precision", "float32"),
+)
 
 TASKS: dict[str, Callable[[], None]] = {}
 
@@ -161,12 +175,33 @@ def docs() -> None:
 
 
 @task
+def test_wheel() -> None:
+    """Build the package, install the wheel elsewhere, and train, export and make a page with it; needs Node.js."""
+    setup()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        run(python(), "-m", "build", "--no-isolation", "--outdir", folder / "dist", ROOT)
+        packages = sorted((folder / "dist").iterdir())
+        run(python(), "-m", "twine", "check", "--strict", *packages)
+        installed = environment(folder / "environment", sys.executable)
+        (wheel,) = (path for path in packages if path.suffix == ".whl")
+        run(installed, *PIP, wheel)
+        command = installed.with_name(f"keras-inception{EXE}")
+        run(installed, "-c", HANDFUL, cwd=folder)
+        run(command, "list", cwd=folder)
+        run(command, "train", "handful", *WHEEL_TRAINING, cwd=folder)
+        run(command, "export", "run", "--quantize", "float32,int8", "--min-agreement", "0", cwd=folder)
+        run(command, "page", "exported", "--output", "page", cwd=folder)
+
+
+@task
 def check() -> None:
     """Lint, check the format and the types."""
     setup()
     run(python(), "-m", "ruff", "check", ".")
     run(python(), "-m", "ruff", "format", "--check", ".")
     run(python(), "-m", "mypy")
+    run(VENV / SCRIPTS / f"lint-imports{EXE}")
     run(VENV / SCRIPTS / f"actionlint{EXE}")
 
 
@@ -204,9 +239,9 @@ def clean() -> None:
             shutil.rmtree(path)
 
 
-def run(*command: str | os.PathLike, variables: Mapping[str, str] | None = None) -> None:
-    """Run a command in the project's folder, and end with its exit code if it fails."""
-    done = subprocess.run(list(map(os.fspath, command)), cwd=ROOT, env={**os.environ, **(variables or {})}, check=False)
+def run(*command: str | os.PathLike, variables: Mapping[str, str] | None = None, cwd: Path = ROOT) -> None:
+    """Run a command, by default in the project's folder, and end with its exit code if it fails."""
+    done = subprocess.run(list(map(os.fspath, command)), cwd=cwd, env={**os.environ, **(variables or {})}, check=False)
     if done.returncode:
         sys.exit(done.returncode)
 

@@ -163,7 +163,7 @@ def make_variables(model: Any) -> None:
 def optimizer(
     recipe: Recipe, span: Phase, plan: Plan, steps: int, distribution: Distribution = ALONE
 ) -> keras.optimizers.Optimizer:
-    """The recipe's optimizer for a span of epochs of so many steps."""
+    """Return the recipe's optimizer for a phase with this many steps per epoch."""
     total = (span.last - span.first) * steps / recipe.accumulate  # changes of the weights
     # Keras' average begins with the first weights: it must be short enough to forget them.
     momentum = max(0.0, min(recipe.ema, 1 - 10 / total))
