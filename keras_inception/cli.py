@@ -849,7 +849,7 @@ def _warn_of_slow_protobuf() -> None:
     if api_implementation.Type() == "python":
         typer.echo(
             "warning: this protobuf is pure Python, with which TensorFlow starts three times slower: "
-            'pip install "protobuf>=5.29.5"',
+            'pip install "protobuf>=5.29.5,<6"',
             err=True,
         )
 
