@@ -1,5 +1,6 @@
 """Recipes: what they allow, their way to JSON and back, and fields given as text."""
 
+import inspect
 import json
 
 import pytest
@@ -166,5 +167,5 @@ def test_any_recipe_can_be_tried_in_an_epoch(name):
 
 
 def test_every_field_is_described():
-    described = Recipe.__doc__.split("Raises:")[0]
-    assert [name for name in FIELDS if f"        {name}:" not in described and f"`{name}`" not in described] == []
+    described = inspect.getdoc(Recipe).split("Raises:")[0]
+    assert [name for name in FIELDS if f"    {name}:" not in described and f"`{name}`" not in described] == []
