@@ -86,6 +86,6 @@ def warn_of_slow_protobuf() -> None:
     if api_implementation.Type() == "python":
         typer.echo(
             "warning: this protobuf is pure Python, which makes TensorFlow start three times slower: "
-            'pip install "protobuf>=5.29.5"',
+            'pip install "protobuf>=5.29.5,<6"',
             err=True,
         )

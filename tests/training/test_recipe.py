@@ -1,5 +1,6 @@
 """Tests of recipes: valid values, the round trip through JSON, and fields set from text."""
 
+import inspect
 import json
 
 import pytest
@@ -172,5 +173,5 @@ def test_any_recipe_can_be_shortened_to_one_epoch(name):
 
 
 def test_every_field_is_described():
-    described = Recipe.__doc__.split("Raises:")[0]
-    assert [name for name in FIELDS if f"        {name}:" not in described and f"`{name}`" not in described] == []
+    described = inspect.getdoc(Recipe).split("Raises:")[0]
+    assert [name for name in FIELDS if f"    {name}:" not in described and f"`{name}`" not in described] == []
