@@ -31,7 +31,7 @@ NETWORKS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("environments", nargs="*", type=Path, default=sorted(ROOT.glob(".venv-2.*")))
-    parser.add_argument("--runs", type=int, default=50, help="runs of each file in each of 5 processes")
+    parser.add_argument("--runs", type=int, default=50, help=f"runs of each file in each of {PROCESSES} processes")
     parser.add_argument("--convert", type=Path, help=argparse.SUPPRESS)  # called by this script in an environment
     arguments = parser.parse_args()
     if arguments.convert:
