@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import keras
 
+from keras_inception.graph import check_functional
 from keras_inception.utils.suggestions import did_you_mean
 
 
@@ -69,8 +70,7 @@ def features(model: keras.Model, stages: Sequence[str]) -> keras.Model:
 
 def _inputs(model: keras.Model) -> keras.KerasTensor | list[keras.KerasTensor]:
     """Return the input or inputs of a functional model; raise ValueError for any other model."""
-    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
-        raise ValueError(f"`model` must be a functional Keras model. Received: {type(model).__name__}")
+    check_functional(model)
     return model.inputs if len(model.inputs) > 1 else model.inputs[0]
 
 

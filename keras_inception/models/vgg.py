@@ -7,7 +7,8 @@ import numpy as np
 from keras import KerasTensor
 
 from keras_inception.models.blocks import BatchNorm, dense, flatten, max_pool
-from keras_inception.models.factory import Builder, Common, Shape, Weights, check, network
+from keras_inception.models.factory import Builder, Common, network
+from keras_inception.utils.checks import check_one_of
 from keras_inception.weights import Checkpoint
 from keras_inception.weights.publishers.vgg import CONVOLUTIONS
 
@@ -20,18 +21,7 @@ BATCH_NORM = BatchNorm(epsilon=1e-5, bias=True)
 
 @network("vgg16")
 def VGG16(
-    net: Builder,
-    include_top: bool = True,
-    weights: Weights = None,
-    input_tensor: KerasTensor | None = None,
-    input_shape: Shape | None = None,
-    pooling: str | None = None,
-    classes: int = 1000,
-    classifier_activation: str | None = "softmax",
-    *,
-    normalization: str | None = None,
-    dropout: float = 0.5,
-    **common: Unpack[Common],
+    net: Builder, *, normalization: str | None = None, dropout: float = 0.5, **common: Unpack[Common]
 ) -> keras.Model:
     """Build VGG-16, Simonyan and Zisserman, arXiv 1409.1556, Table 1, column D.
 
@@ -55,18 +45,7 @@ def VGG16(
 
 @network("vgg19")
 def VGG19(
-    net: Builder,
-    include_top: bool = True,
-    weights: Weights = None,
-    input_tensor: KerasTensor | None = None,
-    input_shape: Shape | None = None,
-    pooling: str | None = None,
-    classes: int = 1000,
-    classifier_activation: str | None = "softmax",
-    *,
-    normalization: str | None = None,
-    dropout: float = 0.5,
-    **common: Unpack[Common],
+    net: Builder, *, normalization: str | None = None, dropout: float = 0.5, **common: Unpack[Common]
 ) -> keras.Model:
     """Build VGG-19, Simonyan and Zisserman, arXiv 1409.1556, Table 1, column E.
 
@@ -82,11 +61,9 @@ def VGG19(
 
 
 def _vgg(key: str, net: Builder, normalization: str | None) -> keras.Model:
-    check("normalization", normalization, (None, "batch_norm"))
-    if net.checkpoint:
-        found = "batch_norm" if net.checkpoint.has("block1_conv1_bn/beta") else None
-        net.checkpoint.check_option("normalization", normalization, found)
-        normalization = found
+    check_one_of("normalization", normalization, (None, "batch_norm"))
+    tensor = "block1_conv1_bn/beta"
+    normalization = net.follow("normalization", normalization, tensor=tensor, present="batch_norm", absent=None)
     x = net.input(MIN_SIZE, fixed=True)
     conv_block = net.conv_block(batch_norm=BATCH_NORM if normalization else None)
 
