@@ -1,6 +1,6 @@
 """A network's layers in the order in which Keras runs them, and the steps that make and read each tensor.
 
-Shapes are enough for all of it: nothing is computed and no weights are read. Figures are for one image.
+Only shapes are traced: nothing is computed and no weights are read. Figures are for one image.
 """
 
 import functools

@@ -8,7 +8,7 @@ from keras import ops
 
 
 class _Layer(keras.layers.Layer):
-    """A layer with an attribute for each argument, whose output has the shape of its input unless it says otherwise."""
+    """A layer that keeps each argument in an attribute of that name and, unless overridden, does not change the shape."""
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -183,7 +183,7 @@ class SpaceToDepth(_Layer):
 
 @keras.saving.register_keras_serializable(package="keras_inception", name="FixedMap")  # as in files
 class ConstantScale(_Layer):
-    """Multiplies a map by a constant one: (batch, h, w, c) -> (batch, h, w, c).
+    """Multiplies each position of a map by a constant: (batch, h, w, c) -> (batch, h, w, c).
 
     Args:
         values: h rows of w numbers, the same for all channels.
@@ -202,7 +202,7 @@ FixedMap = ConstantScale  # its name before version 0.2
 
 @keras.saving.register_keras_serializable(package="keras_inception")
 class FakeQuantization(_Layer):
-    """Rounds values to the 256 steps of 8 bits from `low` to `high`, one of which is zero. The shape stays.
+    """Rounds values to 256 steps, those of 8 bits, from `low` to `high`. Zero is one of them. Any shape.
 
     TFLite's converter takes the range from this layer and needs no calibration.
 

@@ -259,7 +259,7 @@ def auxiliary_pool(x: KerasTensor, *, name: str) -> KerasTensor:
 def adaptive_average_pool(x: KerasTensor, side: int, *, name: str) -> KerasTensor:
     """Average side×side windows that cover a map, as torch does: (batch, h, w, c) -> (batch, side, side, c).
 
-    A side of one pixel is repeated, which gives the same: in a graph, Keras' layer fails on it.
+    A side of one pixel is repeated instead, which gives the same result: Keras' layer fails on it in a graph.
     """
     times = tuple(side if pixels == 1 else 1 for pixels in x.shape[1:3])
     if times == (side, side):

@@ -149,9 +149,9 @@ def GoogLeNet(
             ``"lrn"`` by the operation of TensorFlow and TFLite, which is slow on a phone: for comparison.
         five_kernel: kernel size of the 5×5 branch, 5 or 3. None is 5 with LRN and 3 with batch norm, as published.
         stem_stride: factor by which the layers before 3a shrink the image: 8 as in the paper, 4 for images of 64
-            pixels, or 2 for 32 pixels, of which little would be left otherwise. This departs from the paper: its
-            kernels stay, but conv1, and with 2 also pool1, have a stride of 1. The sides may then be as small as 16 or
-            8 pixels. The weights fit any stride.
+            pixels, or 2 for 32 pixels, of which 8 would leave little. This departs from the paper: its kernels stay,
+            but conv1, and with 2 also pool1, have a stride of 1. The sides may then be as small as 16 or 8 pixels. The
+            weights fit any stride.
         transform_input: torchvision's argument of that name, composed into ``preprocessing``: False normalizes by
             ImageNet's mean and deviation; True to -1 … 1, as torchvision's published weights expect and
             ``"imagenet"`` sets by itself.

@@ -27,7 +27,7 @@ FIVES = {"5x5": [(64, 5)], "two_3x3": [(64, 3), (64, 3)]}
 
 
 def inception_a(one: int, five: str, pool: int) -> Branches:
-    """Return the branches of Fig. 5."""
+    """Return the branches of Fig. 5, with `one` filters in the 1×1 branch and `pool` after the pooling."""
     return [
         [Conv("1x1", one)],
         reduced("5x5", 48, *FIVES[five]),
@@ -64,7 +64,7 @@ FIRST_FACTORS = ("5x5_1", "double_3x3_1", "7x7_1", "double_7x7_1", "double_7x7_3
 
 
 def _modules(five: str) -> dict[str, Branches]:
-    """Return the modules of Table 1 as published with weights, by the names of the published end points."""
+    """Return the modules of Table 1, as in the published weights, by the names of the published end points."""
     return {
         "mixed_5b": inception_a(64, five, 32),  # 35×35×256
         "mixed_5c": inception_a(64, five, 64),  # 35×35×288
@@ -101,7 +101,7 @@ REDUCTIONS = ("parallel", "pool_first", "pool_last")
 
 
 def _reduction(kind: str, branches: Branches) -> Branches:
-    """Return the branches of a grid reduction of that kind, given those of the parallel one."""
+    """Return the branches of one of the `REDUCTIONS`, made of those of the parallel one."""
     if kind == "parallel":
         return branches
     module, pool = Split("concat", _each(_at_stride_1, branches)), Pool("max", **GRID, name=kind)
@@ -109,7 +109,7 @@ def _reduction(kind: str, branches: Branches) -> Branches:
 
 
 class Ablation(NamedTuple):
-    """The options of `InceptionV3` along which the paper compares; the defaults are those published with weights."""
+    """The options of `InceptionV3` that the paper compares. The defaults are those of the published weights."""
 
     stem: str = "factorised"
     five: str = "5x5"

@@ -15,8 +15,8 @@ class Mlpconv(NamedTuple):
     """A convolution and 1×1 convolutions, each with ReLU, then optionally a 3×3/2 pooling and dropout (section 3.1).
 
     Attributes:
-        filters: those of the convolution and of the 1×1 convolutions. The last mlpconv lacks its last one, which has
-            a feature map for each class.
+        filters: numbers of filters of the convolution and of the 1×1 convolutions. The last mlpconv leaves its last 1×1
+            convolution, which has a feature map for each class, to the top.
         pool: ``"max"`` or ``"average"``.
     """
 

@@ -11,7 +11,7 @@ from keras_inception.models.factory import Builder, Common, network
 from keras_inception.utils.checks import check_one_of
 from keras_inception.weights.publishers.resnet import BLOCKS
 
-# Table 1 of the paper, 34 layers: filters of the blocks of two convolutions, of which `BLOCKS` has the numbers.
+# Table 1 of the paper, 34 layers: filters of the blocks in each stage. `BLOCKS` counts the blocks.
 FILTERS = {"conv2": 64, "conv3": 128, "conv4": 256, "conv5": 512}
 MIN_SIZE = 32
 
@@ -86,7 +86,7 @@ def Plain34(net: Builder, *, dropout: float = 0.0, **common: Unpack[Common]) -> 
 
     Sizes, names and the top are those of `ResNet34`.
 
-    Weights: nobody has published any. ``weights`` is None or the path of a file of ours.
+    Weights: nobody has published any. ``weights`` is None or the path of a file of this network's own.
     """
     return _of_34_layers(net, None)
 

@@ -12,10 +12,10 @@ from keras_inception.utils.checks import check_one_of
 from keras_inception.weights import Checkpoint
 from keras_inception.weights.publishers.vgg import CONVOLUTIONS
 
-# Table 1 of the paper: filters of the 3×3 convolutions in each block, of which `CONVOLUTIONS` has the numbers.
+# Table 1 of the paper: filters of the 3×3 convolutions in each block. `CONVOLUTIONS` counts them.
 FILTERS = (64, 128, 256, 512, 512)
 MIN_SIZE = 32
-# Not in the paper: torchvision's, whose convolutions keep their biases.
+# Not in the paper but torchvision's, whose convolutions keep their biases.
 BATCH_NORM = BatchNorm(epsilon=1e-5, bias=True)
 
 
@@ -40,7 +40,7 @@ def VGG16(
         normalization: ``"batch_norm"`` adds batch norm after every convolution, as in torchvision's vgg16_bn. None
             follows `weights`; without weights there is none.
     """
-    return _vgg("vgg16", net, normalization)
+    return _vgg(net, normalization)
 
 
 @network("vgg19")
@@ -57,17 +57,17 @@ def VGG19(
         normalization: ``"batch_norm"`` adds batch norm after every convolution, as in torchvision's vgg19_bn. None
             follows `weights`; without weights there is none.
     """
-    return _vgg("vgg19", net, normalization)
+    return _vgg(net, normalization)
 
 
-def _vgg(key: str, net: Builder, normalization: str | None) -> keras.Model:
+def _vgg(net: Builder, normalization: str | None) -> keras.Model:
     check_one_of("normalization", normalization, (None, "batch_norm"))
     tensor = "block1_conv1_bn/beta"
     normalization = net.follow("normalization", normalization, tensor=tensor, present="batch_norm", absent=None)
     x = net.input(MIN_SIZE, fixed=True)
     conv_block = net.conv_block(batch_norm=BATCH_NORM if normalization else None)
 
-    for block, (filters, count) in enumerate(zip(FILTERS, CONVOLUTIONS[key], strict=True), 1):
+    for block, (filters, count) in enumerate(zip(FILTERS, CONVOLUTIONS[net.key], strict=True), 1):
         for number in range(1, count + 1):
             x = conv_block(x, filters, 3, name=f"block{block}_conv{number}")
         # 112×112×64, 56×56×128, 28×28×256, 14×14×512, 7×7×512
