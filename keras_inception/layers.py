@@ -8,7 +8,7 @@ from keras import ops
 
 
 class _Layer(keras.layers.Layer):
-    """A layer that keeps each argument in an attribute of that name and, unless overridden, does not change the shape."""
+    """A layer that keeps each argument in an attribute of that name. By default it does not change the shape."""
 
     def compute_output_shape(self, input_shape):
         return input_shape
