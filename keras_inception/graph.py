@@ -1,6 +1,6 @@
 """A network's layers in the order in which Keras runs them, and the steps that make and read each tensor.
 
-Shapes are enough for all of it: nothing is computed and no weights are read. Figures are for one image.
+Only shapes are traced: nothing is computed and no weights are read. Figures are for one image.
 """
 
 import functools
@@ -21,18 +21,9 @@ SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
 MULTIPLYING = {"Conv", "ConvTranspose", "DepthwiseConv", "Dot", "Einsum", "Matmul", "SeparableConv", "Tensordot"}
 # Layers that a runtime fuses into the layer before, or runs in place.
 IN_PLACE = (
-    layers.Activation,
-    layers.BatchNormalization,
-    layers.Dropout,
-    layers.ELU,
-    layers.Flatten,
-    layers.LeakyReLU,
-    layers.PReLU,
-    layers.ReLU,
-    layers.Rescaling,
-    layers.Reshape,
-    layers.Softmax,
-    layers.SpatialDropout2D,
+    *(layers.Activation, layers.ELU, layers.LeakyReLU, layers.PReLU, layers.ReLU, layers.Softmax),
+    *(layers.BatchNormalization, layers.Dropout, layers.SpatialDropout2D, layers.Rescaling),
+    *(layers.Flatten, layers.Reshape),
 )
 
 
@@ -167,8 +158,7 @@ def walk(model: keras.Model, input_shape: Sequence[int] | None = None) -> Graph:
         ValueError: the model is not functional, its input size is unknown and `input_shape` is not given, or the
             model cannot take `input_shape`.
     """
-    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
-        raise ValueError(f"`model` must be a functional Keras model. Received: {type(model).__name__}")
+    check_functional(model)
     shapes = _shapes(model, input_shape)
     inputs = [keras.KerasTensor((1, *shape), x.dtype) for shape, x in zip(shapes, model.inputs, strict=True)]
     recorder = _Recorder(input_shape)
@@ -176,6 +166,16 @@ def walk(model: keras.Model, input_shape: Sequence[int] | None = None) -> Graph:
     if not recorder.steps:
         raise ValueError(f"`model` must have at least one layer. Received: {model.name}, which has none")
     return Graph(tuple(recorder.steps), tuple(inputs), tuple(keras.tree.flatten(outputs)))
+
+
+def check_functional(model) -> None:
+    """Raise ValueError unless `model` is a functional or sequential Keras model whose inputs are known."""
+    if not _is_functional(model):
+        raise ValueError(f"`model` must be a functional Keras model. Received: {type(model).__name__}")
+
+
+def _is_functional(model) -> bool:
+    return isinstance(model, keras.Model) and bool(getattr(model, "inputs", None))
 
 
 def size(x: keras.KerasTensor) -> int:
@@ -189,7 +189,6 @@ class _Recorder:
     def __init__(self, input_shape: Sequence[int] | None):
         self.input_shape = input_shape
         self.steps: list[Step] = []
-        self._seen: set[int] = set()
 
     def run(self, model: keras.Model, inputs, prefix: str = ""):
         """Return the model's outputs as a list."""
@@ -200,16 +199,13 @@ class _Recorder:
         name = prefix + operation.name
 
         def call(*args, **kwargs):
-            if isinstance(operation, keras.Model) and getattr(operation, "inputs", None):
+            if _is_functional(operation):
                 return self.run(operation, args[0], f"{name}/")
             inputs = [x for x in keras.tree.flatten((args, kwargs)) if isinstance(x, keras.KerasTensor)]
             outputs = self._outputs(operation, name, args, kwargs)
-            first = id(operation) not in self._seen
-            self._seen.add(id(operation))
-            parameters = _count(operation, "weights") if first else 0
-            trainable = _count(operation, "trainable_weights") if first else 0
-            produced = tuple(keras.tree.flatten(outputs))
-            self.steps.append(Step(name, operation, tuple(inputs), produced, parameters, trainable))
+            seen = any(step.operation is operation for step in self.steps)
+            counts = (0, 0) if seen else (_count(operation, "weights"), _count(operation, "trainable_weights"))
+            self.steps.append(Step(name, operation, tuple(inputs), tuple(keras.tree.flatten(outputs)), *counts))
             return outputs
 
         return call

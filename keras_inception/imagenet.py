@@ -13,6 +13,7 @@ import numpy as np
 
 from keras_inception import registry
 from keras_inception.preprocessing import Preprocessing
+from keras_inception.weights.publishers import find
 
 if TYPE_CHECKING:
     import keras
@@ -74,9 +75,9 @@ def preprocess_input(x, model: "str | keras.Model" = "googlenet", weights: str =
         ValueError: there is no such network or weights, the network carries no preprocessing, or `x` is not an array
             of RGB pixels.
     """
-    preprocessing = (
-        preprocessing_of(model, weights) if isinstance(model, str) else getattr(model, "preprocessing", None)
-    )
+    preprocessing = getattr(model, "preprocessing", None)
+    if isinstance(model, str):
+        preprocessing = find(weights, registry.resolve(model)).preprocessing
     if not isinstance(preprocessing, Preprocessing):
         raise ValueError(
             "`model` must be a network's name, or a network that was built with weights and carries their "
@@ -86,10 +87,3 @@ def preprocess_input(x, model: "str | keras.Model" = "googlenet", weights: str =
         received = tuple(x.shape) if hasattr(x, "shape") else type(x).__name__
         raise ValueError(f"`x` must be an array of RGB pixels, (..., height, width, 3). Received: {received}")
     return preprocessing.normalize(x)
-
-
-def preprocessing_of(model: str, weights: str = "imagenet") -> Preprocessing:
-    """Return the preprocessing of a network's published weights; raise ValueError if there are none."""
-    from keras_inception.weights.publishers import find
-
-    return find(weights, registry.resolve(model)).preprocessing

@@ -1,12 +1,25 @@
 """Layers that Keras lacks."""
 
+import inspect
+
 import keras
 import numpy as np
 from keras import ops
 
 
+class _Layer(keras.layers.Layer):
+    """A layer that keeps each argument in an attribute of that name. By default it does not change the shape."""
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        _, *arguments, _ = inspect.signature(type(self).__init__).parameters
+        return {**super().get_config(), **{name: getattr(self, name) for name in arguments}}
+
+
 @keras.saving.register_keras_serializable(package="keras_inception")
-class LocalResponseNormalization(keras.layers.Layer):
+class LocalResponseNormalization(_Layer):
     """Local response normalization across channels (Krizhevsky et al. 2012, section 3.3).
 
     ``y[c] = x[c] / (bias + alpha * sum(x[c - depth_radius : c + depth_radius + 1] ** 2)) ** beta``, which equals
@@ -61,16 +74,9 @@ class LocalResponseNormalization(keras.layers.Layer):
         power = ops.sqrt(ops.sqrt(scale)) / scale if self.beta == 0.75 else ops.power(scale, -self.beta)
         return ops.cast(x * power, self.compute_dtype)
 
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-    def get_config(self):
-        own = {"depth_radius": self.depth_radius, "bias": self.bias, "alpha": self.alpha, "beta": self.beta}
-        return {**super().get_config(), **own, "builtin": self.builtin}
-
 
 @keras.saving.register_keras_serializable(package="keras_inception")
-class ZeroPaddingShortcut(keras.layers.Layer):
+class ZeroPaddingShortcut(_Layer):
     """Shortcut of a residual network without parameters where the shape changes (1512.03385, section 3.3, option A).
 
     Maps (batch, h, w, c) to (batch, ceil(h / strides), ceil(w / strides), filters), channels last: takes one pixel in
@@ -105,12 +111,9 @@ class ZeroPaddingShortcut(keras.layers.Layer):
         batch, *sides, _ = input_shape
         return (batch, *(side and -(-side // self.strides) for side in sides), self.filters)
 
-    def get_config(self):
-        return {**super().get_config(), "filters": self.filters, "strides": self.strides}
-
 
 @keras.saving.register_keras_serializable(package="keras_inception")
-class CeilAveragePooling2D(keras.layers.Layer):
+class CeilAveragePooling2D(_Layer):
     """Average pooling as in Caffe: windows start at the first pixel, and their number is rounded up.
 
     A window that extends past the lower or right border averages the pixels inside the map. On an even side, 3×3/2 is
@@ -148,12 +151,9 @@ class CeilAveragePooling2D(keras.layers.Layer):
         batch, *sides, channels = input_shape
         return (batch, *(side and -((self.pool_size - side) // self.strides) + 1 for side in sides), channels)
 
-    def get_config(self):
-        return {**super().get_config(), "pool_size": self.pool_size, "strides": self.strides}
-
 
 @keras.saving.register_keras_serializable(package="keras_inception")
-class SpaceToDepth(keras.layers.Layer):
+class SpaceToDepth(_Layer):
     """Moves blocks of pixels into channels: (batch, h, w, c) -> (batch, h / size, w / size, size * size * c).
 
     Channels last. The pixels of a block follow each other row by row, left to right.
@@ -180,13 +180,10 @@ class SpaceToDepth(keras.layers.Layer):
         batch, *sides, channels = input_shape
         return (batch, *(side and side // self.size for side in sides), self.size**2 * channels)
 
-    def get_config(self):
-        return {**super().get_config(), "size": self.size}
-
 
 @keras.saving.register_keras_serializable(package="keras_inception", name="FixedMap")  # as in files
-class ConstantScale(keras.layers.Layer):
-    """Multiplies a map by a constant one: (batch, h, w, c) -> (batch, h, w, c).
+class ConstantScale(_Layer):
+    """Multiplies each position of a map by a constant: (batch, h, w, c) -> (batch, h, w, c).
 
     Args:
         values: h rows of w numbers, the same for all channels.
@@ -199,19 +196,13 @@ class ConstantScale(keras.layers.Layer):
     def call(self, inputs):
         return inputs * ops.convert_to_tensor(np.array(self.values)[None, :, :, None], self.compute_dtype)
 
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-    def get_config(self):
-        return {**super().get_config(), "values": self.values}
-
 
 FixedMap = ConstantScale  # its name before version 0.2
 
 
 @keras.saving.register_keras_serializable(package="keras_inception")
-class FakeQuantization(keras.layers.Layer):
-    """Rounds values to the 256 steps of 8 bits from `low` to `high`, one of which is zero. The shape stays.
+class FakeQuantization(_Layer):
+    """Rounds values to 256 steps, those of 8 bits, from `low` to `high`. Zero is one of them. Any shape.
 
     TFLite's converter takes the range from this layer and needs no calibration.
 
@@ -227,9 +218,3 @@ class FakeQuantization(keras.layers.Layer):
 
     def call(self, inputs):
         return keras.quantizers.fake_quant_with_min_max_vars(inputs, self.low, self.high)
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-    def get_config(self):
-        return {**super().get_config(), "low": self.low, "high": self.high}

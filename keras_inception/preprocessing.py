@@ -6,11 +6,13 @@ import os
 import sys
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from keras_inception.utils import files
+from keras_inception.utils.checks import check_one_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -25,6 +27,7 @@ FITTINGS = {
     "stretch": "resized to {height}×{width} whatever the aspect ratio, then center-cropped to the input",
     "central_crop": "the central {crop:.4g} of each side, resized to the input whatever the aspect ratio",
 }
+Box = tuple[float, float, float, float]  # left, upper, right, lower
 SLIM = "slim"  # the old name of "central_crop", in files of earlier versions
 
 
@@ -83,16 +86,12 @@ class Preprocessing:
             raise ValueError(f"`size` must be positive integers. Received: size={self.size}")
         if min(self.std) <= 0:
             raise ValueError(f"`std` must be positive. Received: std={self.std}")
-        if self.channels not in ("RGB", "BGR"):
-            raise ValueError(f"`channels` must be 'RGB' or 'BGR'. Received: channels={self.channels!r}")
+        check_one_of("channels", self.channels, ("RGB", "BGR"))
         if not _is_number(self.crop) or not 0 < self.crop <= 1:
             raise ValueError(f"`crop` must be in (0, 1]. Received: crop={self.crop!r}")
-        if self.interpolation not in INTERPOLATIONS:
-            allowed = ", ".join(INTERPOLATIONS)
-            raise ValueError(f"`interpolation` must be one of {allowed}. Received: {self.interpolation!r}")
+        check_one_of("interpolation", self.interpolation, INTERPOLATIONS)
         object.__setattr__(self, "fitting", _current_name(self.fitting))
-        if self.fitting not in tuple(FITTINGS):  # a tuple, since an unhashable value must not raise TypeError
-            raise ValueError(f"`fitting` must be one of {', '.join(FITTINGS)}. Received: {self.fitting!r}")
+        check_one_of("fitting", self.fitting, FITTINGS)
         if self.fitting in RESIZED_FIRST and self.crop < 0.1:
             raise ValueError(f"`crop` must be in [0.1, 1] for fitting {self.fitting!r}. Received: crop={self.crop!r}")
         if not isinstance(self.antialias, bool):
@@ -134,12 +133,7 @@ class Preprocessing:
             return self.resize(image, self.size, box)
         return self.resize(image, whole)[upper : upper + self.size[0], left : left + self.size[1]]
 
-    def resize(
-        self,
-        picture: "Image.Image | np.ndarray",
-        size: tuple[int, int],
-        box: tuple[float, float, float, float] | None = None,
-    ) -> np.ndarray:
+    def resize(self, picture: "Image.Image | np.ndarray", size: tuple[int, int], box: Box | None = None) -> np.ndarray:
         """Resize an image, or a box of it.
 
         Args:
@@ -206,11 +200,9 @@ class Preprocessing:
             values = json.loads(text)
         except ValueError as error:
             raise ValueError(f"preprocessing must be a JSON object: {error}") from None
-        fields = {field.name for field in dataclasses.fields(cls)}
-        if not isinstance(values, dict) or set(values) - fields:
-            raise ValueError(
-                f"preprocessing must be a JSON object of {', '.join(sorted(fields))}. Received: {text:.200}"
-            )
+        fields = sorted(field.name for field in dataclasses.fields(cls))
+        if not isinstance(values, dict) or not values.keys() <= {*fields}:
+            raise ValueError(f"preprocessing must be a JSON object of {', '.join(fields)}. Received: {text:.200}")
         if values.get("fitting") == SLIM:
             values["fitting"] = "central_crop"
         return cls(**values)
@@ -231,11 +223,10 @@ class Preprocessing:
         if not os.path.isfile(name):
             allowed = ", ".join(NAMED)
             raise ValueError(f"`preprocessing` must be one of {allowed}, or a JSON file. Received: {name!r}")
-        with open(name, encoding="utf-8", errors="replace") as file:
-            try:
-                return cls.from_json(file.read())
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}") from None
+        try:
+            return cls.from_json(Path(name).read_text(encoding="utf-8", errors="replace"))
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
 
 
 def _current_name(fitting):
@@ -249,9 +240,7 @@ def _is_number(value) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
-def box_in(
-    image: "Image.Image", size: tuple[int, int], share: float = 1.0, place: float = 0.5
-) -> tuple[float, float, float, float]:
+def box_in(image: "Image.Image", size: tuple[int, int], share: float = 1.0, place: float = 0.5) -> Box:
     """Return the largest rectangle of an aspect ratio within an image, each side times `share`.
 
     Args:
@@ -267,8 +256,7 @@ def box_in(
     scale = share * min(image.width / width, image.height / height)
     across = max(0.0, image.width - width * scale)  # rounding can leave it a hair below 0
     down = max(0.0, image.height - height * scale)
-    rest = 1 - place
-    return across * place, down * place, image.width - across * rest, image.height - down * rest
+    return across * place, down * place, image.width - across * (1 - place), image.height - down * (1 - place)
 
 
 def _rgb(picture: "Image.Image | np.ndarray") -> "Image.Image":
@@ -300,38 +288,25 @@ def _bilinear(pixels: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.n
     return np.rint(between(upper) * (1 - down) + between(lower) * down).astype(np.uint8)
 
 
+# Caffe's normalization; each network has a mean of its own.
+CAFFE = Preprocessing(std=(1.0, 1.0, 1.0), channels="BGR", fitting="stretch")
+# torchvision's GoogLeNet with `transform_input`, which converts its own normalization to this; and timm's.
+TORCHVISION_UNIT = Preprocessing(crop=0.875, fitting="shorter")
 # How the publishers of weights preprocess images when they evaluate their networks.
 NAMED = {
     # TF-slim's "inception_preprocessing".
     "inception": Preprocessing(crop=0.875, fitting="central_crop", antialias=False),
     "unit": Preprocessing(),
-    "torchvision": Preprocessing(
-        mean=(0.485 * 255, 0.456 * 255, 0.406 * 255),
-        std=(0.229 * 255, 0.224 * 255, 0.225 * 255),
-        crop=0.875,
-        fitting="shorter",
+    "torchvision": TORCHVISION_UNIT.replace(
+        mean=(0.485 * 255, 0.456 * 255, 0.406 * 255), std=(0.229 * 255, 0.224 * 255, 0.225 * 255)
     ),
-    # torchvision's GoogLeNet with `transform_input`, which converts its own normalization to this; and timm's.
-    "torchvision_unit": Preprocessing(crop=0.875, fitting="shorter"),
+    "torchvision_unit": TORCHVISION_UNIT,
     # The examples of keras.applications' Inception networks. (The accuracies listed there were measured differently:
     # OpenCV's bicubic resize to a shorter side of 256, then a center crop; keras-applications, issue 88.)
     "keras": Preprocessing(interpolation="nearest", fitting="stretch"),
     # The examples of keras.applications' VGG.
-    "keras_caffe": Preprocessing(
-        mean=(103.939, 116.779, 123.68),
-        std=(1.0, 1.0, 1.0),
-        channels="BGR",
-        interpolation="nearest",
-        fitting="stretch",
-    ),
+    "keras_caffe": CAFFE.replace(mean=(103.939, 116.779, 123.68), interpolation="nearest"),
     # Caffe's tools resize images to 256×256 by OpenCV.
-    "caffe": Preprocessing(
-        mean=(104.0, 117.0, 123.0),
-        std=(1.0, 1.0, 1.0),
-        channels="BGR",
-        crop=0.875,
-        fitting="stretch",
-        antialias=False,
-    ),
+    "caffe": CAFFE.replace(mean=(104.0, 117.0, 123.0), crop=0.875, antialias=False),
 }
 DEFAULT = NAMED["unit"]

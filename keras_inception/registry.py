@@ -1,4 +1,4 @@
-"""The networks by name: one row for each, from which every other list of networks derives."""
+"""The networks by name: one row for each. Every other list of networks derives from it."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class Network(NamedTuple):
     """A network with its default arguments.
 
-    The figures are stated here so that they are known without building anything; a test counts them anew.
+    The figures are stated here, so that they are known without building anything. A test counts them again.
 
     Attributes:
         factory: ``"module:function"``. A module that begins with a dot is relative to `keras_inception`.

@@ -12,7 +12,7 @@ from PIL import Image
 from keras_inception.analysis import cost
 from keras_inception.evaluation.metrics import Evaluation
 from keras_inception.figures import RIGHT, WRONG, _rounded, confusion_picture, module_picture, prediction_picture
-from keras_inception.models.blocks import BatchNorm, conv
+from keras_inception.models.blocks import BatchNorm, conv, module
 from keras_inception.models.googlenet import Filters, inception, inception_naive
 
 AWKWARD = ("$5 \\frac{", "日本語", "עברית", "🐱", "a label that goes on and on and on and on", "\\")
@@ -116,10 +116,9 @@ def test_labels_in_any_script_are_drawn_without_warnings(tmp_path):
 def modules():
     """A network of a module with reductions, named as in GoogLeNet, followed by a naive module."""
     inputs = keras.Input((16, 16, 8))
-    x = inception(
-        inputs, Filters(1, 2, 3, 4, 5, 6), conv_block=partial(conv, batch_norm=BatchNorm()), name="inception_3a"
-    )
-    x = inception_naive(x, Filters(7, 0, 8, 0, 9, 0), conv_block=conv, five_kernel=3, name="inception_3b")
+    conv_block = partial(conv, batch_norm=BatchNorm())
+    x = module(inputs, inception(Filters(1, 2, 3, 4, 5, 6)), conv_block=conv_block, name="inception_3a")
+    x = module(x, inception_naive(Filters(7, 0, 8, 0, 9, 0), five_kernel=3), conv_block=conv, name="inception_3b")
     return keras.Model(inputs, x, name="two_modules")
 
 

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 from keras_inception import registry
 from keras_inception.utils import lazy
 
+_HOMES = registry.public(__name__)
+
 if TYPE_CHECKING:  # a test compares this list, which type checkers and editors read, with the registry
     from keras_inception.models.alexnet import AlexNet as AlexNet
     from keras_inception.models.bn_inception import BNInception as BNInception
@@ -18,8 +20,7 @@ if TYPE_CHECKING:  # a test compares this list, which type checkers and editors 
     from keras_inception.models.resnet import ResNet34 as ResNet34
     from keras_inception.models.vgg import VGG16 as VGG16
     from keras_inception.models.vgg import VGG19 as VGG19
+else:  # type checkers would take a list that is made at run time for an empty one
+    __all__ = list(_HOMES)
 
-_HOMES = registry.public(__name__)
-
-__all__ = list(_HOMES)
 __getattr__, __dir__ = lazy.attach(__name__, _HOMES)

@@ -3,10 +3,9 @@
 from typing import NamedTuple, Unpack
 
 import keras
-from keras import KerasTensor
 
 from keras_inception.models.blocks import dense, flatten, max_pool
-from keras_inception.models.factory import Builder, Common, Shape, Weights, network
+from keras_inception.models.factory import Builder, Common, network
 
 
 class Convolution(NamedTuple):
@@ -31,19 +30,7 @@ MIN_SIZE = 63  # leaves one pixel of pool5
 
 
 @network("alexnet")
-def AlexNet(
-    net: Builder,
-    include_top: bool = True,
-    weights: Weights = None,
-    input_tensor: KerasTensor | None = None,
-    input_shape: Shape | None = None,
-    pooling: str | None = None,
-    classes: int = 1000,
-    classifier_activation: str | None = "softmax",
-    *,
-    dropout: float = 0.5,
-    **common: Unpack[Common],
-) -> keras.Model:
+def AlexNet(net: Builder, *, dropout: float = 0.5, **common: Unpack[Common]) -> keras.Model:
     """Build AlexNet in the one-tower form of arXiv 1404.5997, like torchvision: without LRN and groups.
 
     Input: 224×224 in torchvision; with a top, known sides of 63 pixels or more. Stages are layers named ``conv1`` to
@@ -65,6 +52,8 @@ def AlexNet(
         x = flatten(x, 6, dropout=net.dropout, name="fc6")
         x = dense(x, 4096, name="fc6")
         x = dense(x, 4096, dropout=net.dropout, name="fc7")
-        return keras.layers.Dense(net.classes, activation=net.activation, dtype="float32", name="predictions")(x)
+        return keras.layers.Dense(
+            net.classes, activation=net.classifier_activation, dtype="float32", name="predictions"
+        )(x)
 
     return net.finish(x, top=top)

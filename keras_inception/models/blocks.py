@@ -1,8 +1,8 @@
-"""Blocks: functions from tensor to tensor, every layer named by its place in the paper.
+"""Blocks: functions from tensor to tensor. Every layer is named after its place in the paper.
 
-A block that convolves takes the convolution block as its argument ``conv_block``, so that a variant of a network (batch
-norm, a publisher's padding) is the same graph made of another one. A module is data: branches, each a sequence of
-steps. Tensors are (batch, height, width, channels).
+A module is data: branches, each a sequence of steps. A block that convolves takes the convolution block as its argument
+``conv_block``, so that the variants of a network (batch norm, a publisher's padding) share one graph. Tensors are
+(batch, height, width, channels).
 """
 
 from collections.abc import Callable, Sequence
@@ -128,15 +128,8 @@ def conv(
     if isinstance(padding, int):
         x = layers.ZeroPadding2D(padding, name=f"{name}_pad")(x) if padding else x
         padding = "valid"
-    x = layers.Conv2D(
-        filters,
-        size,
-        strides=strides,
-        padding=padding,
-        use_bias=batch_norm is None or batch_norm.bias,
-        kernel_initializer="he_normal",
-        name=name,
-    )(x)
+    bias = batch_norm is None or batch_norm.bias
+    x = layers.Conv2D(filters, size, strides, padding, use_bias=bias, kernel_initializer="he_normal", name=name)(x)
     if batch_norm:
         x = layers.BatchNormalization(epsilon=batch_norm.epsilon, scale=batch_norm.scale, name=f"{name}_bn")(x)
     return layers.ReLU(name=f"{name}_relu")(x) if relu else x
@@ -154,12 +147,17 @@ def max_pool(x: KerasTensor, size: int = 3, *, strides: int = 2, padding: str = 
             even side that equals "same" if the stride is 2; on an odd one "same" starts a pixel earlier.
         name: name of the pooling layer.
     """
-    if padding == "symmetric":
-        if strides > 1:  # zeros never exceed what is not negative
-            x = layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
-        padding = "same" if strides == 1 else "valid"
-    elif padding == "ceil":
-        x, padding = _ceil(x, strides, name)
+    sides = x.shape[1:3]
+    # Padding with zeros changes no maximum, since nothing is negative.
+    if padding == "symmetric" and strides > 1:
+        x = layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
+        padding = "valid"
+    elif padding == "ceil" and strides > 1 and not all(side and side % strides == 0 for side in sides):
+        # One more row and column make "valid" round up; windows that do not need them ignore them.
+        x = layers.ZeroPadding2D(((0, 1), (0, 1)), name=f"{name}_pad")(x)
+        padding = "valid"
+    elif padding in ("symmetric", "ceil"):
+        padding = "same"
     return layers.MaxPooling2D(size, strides=strides, padding=padding, name=name)(x)
 
 
@@ -185,14 +183,6 @@ def average_pool(
     return layers.AveragePooling2D(size, strides=strides, padding=padding, name=name)(x)
 
 
-def _ceil(x: KerasTensor, strides: int, name: str) -> tuple[KerasTensor, str]:
-    """Return the map and Keras' padding for windows from the first pixel on, their number rounded up."""
-    if strides == 1 or all(side and side % strides == 0 for side in x.shape[1:3]):
-        return x, "same"
-    # One more row and column make "valid" round up; windows that do not need them ignore them.
-    return layers.ZeroPadding2D(((0, 1), (0, 1)), name=f"{name}_pad")(x), "valid"
-
-
 def branch(
     x: KerasTensor,
     steps: Sequence[Conv | Pool | Split],
@@ -212,20 +202,19 @@ def branch(
         average_pool: makes the average poolings.
         name: name of the module, with which the names of all layers begin.
     """
+    pools = {"max": max_pool, "average": average_pool}
     for step in steps:
+        layer = f"{name}_{step.name}"
         if isinstance(step, Split):
             tools = {"conv_block": conv_block, "max_pool": max_pool, "average_pool": average_pool}
-            x = layers.Concatenate(name=f"{name}_{step.name}")(
-                [branch(x, s, **tools, name=name) for s in step.branches]
-            )
+            x = layers.Concatenate(name=layer)([branch(x, s, **tools, name=name) for s in step.branches])
             continue
         own: dict[str, Any] = {} if step.padding is None else {"padding": step.padding}
         if isinstance(step, Pool):
-            pool = {"max": max_pool, "average": average_pool}[step.kind]
-            x = pool(x, strides=step.strides, **own, name=f"{name}_{step.name}")
+            x = pools[step.kind](x, strides=step.strides, **own, name=layer)
         else:
             own = own if step.relu else {**own, "relu": False}
-            x = conv_block(x, step.filters, step.size, strides=step.strides, **own, name=f"{name}_{step.name}")
+            x = conv_block(x, step.filters, step.size, strides=step.strides, **own, name=layer)
     return x
 
 
@@ -261,10 +250,16 @@ def flatten(x: KerasTensor, side: int | None, *, dropout: float | None = None, n
     return layers.Flatten(name=f"{name}_flatten")(x)
 
 
+def auxiliary_pool(x: KerasTensor, *, name: str) -> KerasTensor:
+    """Add the pooling of an auxiliary classifier: 5×5 averages, stride 3. On a smaller map the window is the map."""
+    window = tuple(min(5, side) for side in x.shape[1:3])
+    return layers.AveragePooling2D(window, strides=3, name=name)(x)
+
+
 def adaptive_average_pool(x: KerasTensor, side: int, *, name: str) -> KerasTensor:
     """Average side×side windows that cover a map, as torch does: (batch, h, w, c) -> (batch, side, side, c).
 
-    A side of one pixel is repeated, which gives the same: in a graph, Keras' layer fails on it.
+    A side of one pixel is repeated instead, which gives the same result: Keras' layer fails on it in a graph.
     """
     times = tuple(side if pixels == 1 else 1 for pixels in x.shape[1:3])
     if times == (side, side):

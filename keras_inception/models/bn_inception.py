@@ -4,20 +4,10 @@ from functools import partial
 from typing import NamedTuple, Unpack
 
 import keras
-from keras import KerasTensor
 
-from keras_inception.models.blocks import (
-    BatchNorm,
-    Branches,
-    Conv,
-    Pool,
-    average_pool,
-    max_pool,
-    module,
-    projected,
-    reduced,
-)
-from keras_inception.models.factory import Builder, Common, Shape, Weights, network
+from keras_inception.models import blocks
+from keras_inception.models.blocks import BatchNorm, Branches, Conv, Pool, projected, reduced
+from keras_inception.models.factory import Builder, Common, network
 
 MIN_SIZE = 32
 
@@ -65,19 +55,7 @@ def _branches(f: Filters) -> Branches:
 
 
 @network("bn_inception")
-def BNInception(
-    net: Builder,
-    include_top: bool = True,
-    weights: Weights = None,
-    input_tensor: KerasTensor | None = None,
-    input_shape: Shape | None = None,
-    pooling: str | None = None,
-    classes: int = 1000,
-    classifier_activation: str | None = "softmax",
-    *,
-    dropout: float = 0.0,
-    **common: Unpack[Common],
-) -> keras.Model:
+def BNInception(net: Builder, *, dropout: float = 0.0, **common: Unpack[Common]) -> keras.Model:
     """Build BN-Inception, Ioffe and Szegedy, arXiv 1502.03167, Fig. 5, like the package pretrainedmodels.
 
     Every convolution has a bias of its own before the batch norm, and the average poolings count the border.
@@ -92,15 +70,16 @@ def BNInception(
     """
     x = net.input(MIN_SIZE)
     conv_block = net.conv_block(padding="symmetric", batch_norm=BatchNorm(epsilon=1e-5, bias=True))
-    # In the modules, max pooling is "same": equal to the publisher's "ceil" on the even maps that his network takes,
-    # and as large as the other branches on odd ones.
-    pool = partial(average_pool, count_border=True)
+    # In the modules, max pooling is "same". It equals the publisher's "ceil" on even maps, the only ones that his
+    # network takes; on odd maps it is as large as the other branches.
+    average_pool = partial(blocks.average_pool, count_border=True)
 
     x = conv_block(x, 64, 7, strides=2, name="conv1")  # 112×112×64
-    x = max_pool(x, padding="ceil", name="pool1")  # 56×56×64
+    x = blocks.max_pool(x, padding="ceil", name="pool1")  # 56×56×64
     x = conv_block(x, 64, 1, name="conv2_reduce")
     x = conv_block(x, 192, 3, name="conv2")  # 56×56×192
-    x = max_pool(x, padding="ceil", name="pool2")  # 28×28×192
+    x = blocks.max_pool(x, padding="ceil", name="pool2")  # 28×28×192
     for key, row in MODULES.items():
-        x = module(x, _branches(row), conv_block=conv_block, average_pool=pool, name=f"inception_{key}")
+        branches, name = _branches(row), f"inception_{key}"
+        x = blocks.module(x, branches, conv_block=conv_block, average_pool=average_pool, name=name)
     return net.finish(x)

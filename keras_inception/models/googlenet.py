@@ -7,20 +7,10 @@ import keras
 from keras import KerasTensor, layers
 
 from keras_inception.layers import LocalResponseNormalization
-from keras_inception.models.blocks import (
-    BatchNorm,
-    Branches,
-    Conv,
-    ConvBlock,
-    Pool,
-    adaptive_average_pool,
-    classifier,
-    max_pool,
-    module,
-    projected,
-    reduced,
-)
-from keras_inception.models.factory import Builder, Common, Shape, Weights, check, network
+from keras_inception.models import blocks
+from keras_inception.models.blocks import BatchNorm, Branches, Conv, ConvBlock, Pool, projected, reduced
+from keras_inception.models.factory import Builder, Common, network
+from keras_inception.utils.checks import check_one_of
 from keras_inception.weights import Checkpoint
 
 
@@ -47,7 +37,6 @@ MODULES = {
     "5a": Filters(256, 160, 320, 32, 128, 128),
     "5b": Filters(384, 192, 384, 48, 128, 128),
 }
-AUXILIARY = ("4a", "4d")
 MIN_SIZE = 32
 # Strides of conv1, pool1 and pool2 by the factor that they shrink the image by in all. The paper's is 8.
 STEM_STRIDES = {8: (2, 2, 2), 4: (1, 2, 2), 2: (1, 1, 2)}
@@ -62,11 +51,6 @@ class Layout(NamedTuple):
     pool4_size: int = 3
     adaptive_heads: bool = False
 
-    @property
-    def normalization(self) -> str:
-        """The value of the argument `normalization`."""
-        return "batch_norm" if self.batch_norm else "lrn"
-
 
 LAYOUTS = {
     "lrn": Layout(None, five_kernel=5),
@@ -77,48 +61,33 @@ LAYOUTS = {
 }
 
 
-def inception(x: KerasTensor, f: Filters, *, conv_block: ConvBlock, five_kernel: int = 5, name: str) -> KerasTensor:
-    """Add an Inception module with dimension reduction (Fig. 2b).
+def inception(f: Filters, five_kernel: int = 5) -> Branches:
+    """Return the branches of an Inception module with dimension reduction (Fig. 2b).
 
     (batch, h, w, c) -> (batch, h, w, f.one + f.three + f.five + f.pool). ``five_kernel=3`` is the module of TF-slim
     and torchvision, whose "5x5" branch has a 3×3 kernel.
     """
-    branches: Branches = [
+    return [
         [Conv("1x1", f.one)],
         reduced("3x3", f.three_reduce, (f.three, 3)),
         reduced("5x5", f.five_reduce, (f.five, five_kernel)),
         projected("max", f.pool),
     ]
-    return module(x, branches, conv_block=conv_block, name=name)
 
 
-def inception_naive(
-    x: KerasTensor, f: Filters, *, conv_block: ConvBlock, five_kernel: int = 5, name: str
-) -> KerasTensor:
-    """Add a naive Inception module (Fig. 2a): no reductions, and the pooling keeps all its channels.
+def inception_naive(f: Filters, five_kernel: int = 5) -> Branches:
+    """Return the branches of a naive Inception module (Fig. 2a): no reductions, and the pooling keeps all its channels.
 
     (batch, h, w, c) -> (batch, h, w, f.one + f.three + f.five + c): a stack of them can only grow.
     """
-    branches: Branches = [
-        [Conv("1x1", f.one)],
-        [Conv("3x3", f.three, 3)],
-        [Conv("5x5", f.five, five_kernel)],
-        [Pool("max")],
-    ]
-    return module(x, branches, conv_block=conv_block, name=name)
+    return [[Conv("1x1", f.one)], [Conv("3x3", f.three, 3)], [Conv("5x5", f.five, five_kernel)], [Pool("max")]]
 
 
 MODULE_KINDS = {"reduced": inception, "naive": inception_naive}
 
 
 def auxiliary_head(
-    x: KerasTensor,
-    classes: int,
-    *,
-    conv_block: ConvBlock,
-    adaptive: bool = False,
-    activation: str | None,
-    name: str,
+    x: KerasTensor, classes: int, *, conv_block: ConvBlock, adaptive: bool = False, activation: str | None, name: str
 ) -> KerasTensor:
     """Add an auxiliary classifier (section 5): (batch, h, w, c) -> (batch, classes), h and w known.
 
@@ -133,33 +102,22 @@ def auxiliary_head(
         activation: activation of the classifier; None returns logits.
         name: name of the classifier, with which the names of all layers begin.
     """
-    if adaptive:
-        x = adaptive_average_pool(x, 4, name=f"{name}_pool")
-    else:
-        window = tuple(min(5, side) for side in x.shape[1:3])
-        x = layers.AveragePooling2D(window, strides=3, name=f"{name}_pool")(x)
+    pool = partial(blocks.adaptive_average_pool, side=4) if adaptive else blocks.auxiliary_pool
+    x = pool(x, name=f"{name}_pool")
     x = conv_block(x, 128, 1, name=f"{name}_conv")
     x = layers.Flatten(name=f"{name}_flatten")(x)
     x = layers.Dense(1024, activation="relu", kernel_initializer="he_normal", name=f"{name}_fc")(x)
-    return classifier(x, classes, dropout=0.7, activation=activation, name=name)
+    return blocks.classifier(x, classes, dropout=0.7, activation=activation, name=name)
 
 
 def _lrn(x: KerasTensor, name: str, builtin: bool = False) -> KerasTensor:
     # The paper states no constants: these are AlexNet's, as in Caffe (alpha 1e-4, divided by the window of 5).
-    constants = {"depth_radius": 2, "bias": 1.0, "alpha": 2e-5, "beta": 0.75}
-    return LocalResponseNormalization(**constants, builtin=builtin, name=name)(x)
+    return LocalResponseNormalization(2, bias=1.0, alpha=2e-5, beta=0.75, builtin=builtin, name=name)(x)
 
 
 @network("googlenet")
 def GoogLeNet(
     net: Builder,
-    include_top: bool = True,
-    weights: Weights = None,
-    input_tensor: KerasTensor | None = None,
-    input_shape: Shape | None = None,
-    pooling: str | None = None,
-    classes: int = 1000,
-    classifier_activation: str | None = "softmax",
     *,
     module: str = "reduced",
     normalization: str | None = None,
@@ -191,17 +149,17 @@ def GoogLeNet(
             ``"lrn"`` by the operation of TensorFlow and TFLite, which is slow on a phone: for comparison.
         five_kernel: kernel size of the 5×5 branch, 5 or 3. None is 5 with LRN and 3 with batch norm, as published.
         stem_stride: factor by which the layers before 3a shrink the image: 8 as in the paper, 4 for images of 64
-            pixels, or 2 for 32 pixels, of which little would be left otherwise. This departs from the paper: its
-            kernels stay, but conv1, and with 2 also pool1, have a stride of 1. The sides may then be as small as 16 or
-            8 pixels. The weights fit any stride.
+            pixels, or 2 for 32 pixels, of which 8 would leave little. This departs from the paper: its kernels stay,
+            but conv1, and with 2 also pool1, have a stride of 1. The sides may then be as small as 16 or 8 pixels. The
+            weights fit any stride.
         transform_input: torchvision's argument of that name, composed into ``preprocessing``: False normalizes by
             ImageNet's mean and deviation; True to -1 … 1, as torchvision's published weights expect and
             ``"imagenet"`` sets by itself.
     """
-    check("module", module, tuple(MODULE_KINDS))
-    check("normalization", normalization, (None, "lrn", "lrn_builtin", "batch_norm"))
-    check("five_kernel", five_kernel, (None, 3, 5))
-    check("stem_stride", stem_stride, tuple(STEM_STRIDES))
+    check_one_of("module", module, MODULE_KINDS)
+    check_one_of("normalization", normalization, (None, "lrn", "lrn_builtin", "batch_norm"))
+    check_one_of("five_kernel", five_kernel, (None, 3, 5))
+    check_one_of("stem_stride", stem_stride, STEM_STRIDES)
     builtin = normalization == "lrn_builtin"
     layout = _layout(net.checkpoint, "lrn" if builtin else normalization)
     if net.checkpoint and not net.checkpoint.is_own:
@@ -211,7 +169,7 @@ def GoogLeNet(
     x = net.input(MIN_SIZE * stem_stride // 8)
     strides, kernel = STEM_STRIDES[stem_stride], five_kernel or layout.five_kernel
     conv_block = net.conv_block(padding=layout.padding, batch_norm=layout.batch_norm)
-    pool = partial(max_pool, padding="same" if layout.padding == "same" else "ceil")
+    pool = partial(blocks.max_pool, padding="same" if layout.padding == "same" else "ceil")
     normalize = (lambda x, name: x) if layout.batch_norm else partial(_lrn, builtin=builtin)
 
     x = conv_block(x, 64, 7, strides=strides[0], name="conv1")  # 112×112×64
@@ -225,15 +183,12 @@ def GoogLeNet(
             x = pool(x, name="pool3")  # 14×14×480
         if key == "5a":
             x = pool(x, layout.pool4_size, name="pool4")  # 7×7×832
-        x = MODULE_KINDS[module](x, filters, conv_block=conv_block, five_kernel=kernel, name=f"inception_{key}")
-        if net.auxiliary and key in AUXILIARY:
-            heads[f"aux_{key}"] = auxiliary_head(
-                x,
-                net.classes,
-                conv_block=conv_block,
-                adaptive=layout.adaptive_heads,
-                activation=net.activation,
-                name=f"aux_{key}",
+        branches = MODULE_KINDS[module](filters, kernel)
+        x = blocks.module(x, branches, conv_block=conv_block, name=f"inception_{key}")
+        if net.auxiliary and (name := f"aux_{key}") in net.row.heads:
+            adaptive, activation = layout.adaptive_heads, net.classifier_activation
+            heads[name] = auxiliary_head(
+                x, net.classes, conv_block=conv_block, adaptive=adaptive, activation=activation, name=name
             )
     return net.finish(x, heads=heads)
 
@@ -242,9 +197,7 @@ def _layout(checkpoint: Checkpoint | None, normalization: str | None) -> Layout:
     """Return the layout of the weights, else of the argument; raise ValueError if they contradict each other."""
     if checkpoint is None:
         return LAYOUTS[normalization or "lrn"]
-    if checkpoint.is_own:
-        layout = LAYOUTS["batch_norm" if checkpoint.has("conv1_bn/beta") else "lrn"]
-    else:
-        layout = LAYOUTS[checkpoint.publisher]
-    checkpoint.check_option("normalization", normalization, layout.normalization)
+    own = "batch_norm" if checkpoint.has("conv1_bn/beta") else "lrn"
+    layout = LAYOUTS[own if checkpoint.is_own else checkpoint.publisher]
+    checkpoint.check_option("normalization", normalization, "batch_norm" if layout.batch_norm else "lrn")
     return layout

@@ -3,56 +3,40 @@
 Here "v2" is that paper's; BN-Inception, which others call v2, is `keras_inception.BNInception`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple, Unpack
 
 import keras
 from keras import KerasTensor, layers
 
-from keras_inception.models.blocks import (
-    GRID,
-    STEM,
-    BatchNorm,
-    Branches,
-    Conv,
-    ConvBlock,
-    Pool,
-    Split,
-    average_pool,
-    branch,
-    classifier,
-    fork,
-    grid_reduction,
-    max_pool,
-    module,
-    projected,
-    reduced,
-)
-from keras_inception.models.factory import Builder, Common, Shape, Weights, check, network
+from keras_inception.models import blocks
+from keras_inception.models.blocks import GRID, Branches, Conv, ConvBlock, Pool, Split, fork, projected, reduced
+from keras_inception.models.factory import Builder, Common, network
+from keras_inception.utils.checks import check_one_of
 from keras_inception.weights import Checkpoint
 
 MIN_SIZE = 75  # the last grid reduction then turns 3×3 into 1×1
 
 STEMS = {  # 147×147×64
     "7x7": [Conv("1a", 64, 7, **GRID)],
-    "factorised": STEM,  # section 6
+    "factorised": blocks.STEM,  # section 6
 }
 # The 5×5 convolutions of the first three modules: as published, or as in Fig. 5.
 FIVES = {"5x5": [(64, 5)], "two_3x3": [(64, 3), (64, 3)]}
 
 
-def _factorised_5x5(five: str, pool: int) -> Branches:
-    """Return the branches of Fig. 5."""
+def inception_a(one: int, five: str, pool: int) -> Branches:
+    """Return the branches of Fig. 5, with `one` filters in the 1×1 branch and `pool` after the pooling."""
     return [
-        [Conv("1x1", 64)],
+        [Conv("1x1", one)],
         reduced("5x5", 48, *FIVES[five]),
         reduced("double_3x3", 64, (96, 3), (96, 3)),
         projected("average", pool),
     ]
 
 
-def _asymmetric(c: int) -> Branches:
+def _inception_b(c: int) -> Branches:
     """Return the branches of Fig. 6 with n = 7."""
     return [
         [Conv("1x1", 192)],
@@ -63,40 +47,39 @@ def _asymmetric(c: int) -> Branches:
 
 
 # Fig. 10
-GRID_17: Branches = [
+REDUCTION_17: Branches = [
     reduced("3x3", 192, (320, 3), **GRID),
     reduced("7x7", 192, (192, (1, 7)), (192, (7, 1)), (192, 3), **GRID),
     [Pool("max", **GRID)],
 ]
 # Fig. 7
-EXPANDED: Branches = [
+INCEPTION_C: Branches = [
     [Conv("1x1", 320)],
     [Conv("3x3_reduce", 384), fork("3x3", 384)],
     [*reduced("double_3x3", 448, (384, 3)), fork("double_3x3_2", 384)],
     projected("average", 192),
 ]
-# The convolutions that are the first of two factors: 7×1 of 7×7, or 3×3 of 5×5.
+# The convolutions that are the first of two factors: 1×7 or 7×1 for 7×7, or 3×3 for 5×5.
 FIRST_FACTORS = ("5x5_1", "double_3x3_1", "7x7_1", "double_7x7_1", "double_7x7_3")
 
 
 def _modules(five: str) -> dict[str, Branches]:
-    """Return the modules of Table 1 as published with weights, by the names of the published end points."""
+    """Return the modules of Table 1, as in the published weights, by the names of the published end points."""
     return {
-        "mixed_5b": _factorised_5x5(five, 32),  # 35×35×256
-        "mixed_5c": _factorised_5x5(five, 64),  # 35×35×288
-        "mixed_5d": _factorised_5x5(five, 64),
-        "mixed_6a": grid_reduction(64, 96, 96, 384),  # 17×17×768
-        "mixed_6b": _asymmetric(128),
-        "mixed_6c": _asymmetric(160),
-        "mixed_6d": _asymmetric(160),
-        "mixed_6e": _asymmetric(192),
-        "mixed_7a": GRID_17,  # 8×8×1280
-        "mixed_7b": EXPANDED,  # 8×8×2048
-        "mixed_7c": EXPANDED,
+        "mixed_5b": inception_a(64, five, 32),  # 35×35×256
+        "mixed_5c": inception_a(64, five, 64),  # 35×35×288
+        "mixed_5d": inception_a(64, five, 64),
+        "mixed_6a": blocks.grid_reduction(64, 96, 96, 384),  # 17×17×768
+        "mixed_6b": _inception_b(128),
+        "mixed_6c": _inception_b(160),
+        "mixed_6d": _inception_b(160),
+        "mixed_6e": _inception_b(192),
+        "mixed_7a": REDUCTION_17,  # 8×8×1280
+        "mixed_7b": INCEPTION_C,  # 8×8×2048
+        "mixed_7c": INCEPTION_C,
     }
 
 
-AUXILIARY = "mixed_6e"
 Step = Conv | Pool | Split
 
 
@@ -114,19 +97,19 @@ def _each(change: Callable[[Step], Step], branches: Branches) -> Branches:
 
 
 # How the map is halved (section 5): in the module's branches (Fig. 10), or by a pooling before or after them (Fig. 9).
-REDUCTIONS: dict[str, Callable[[Branches], Branches]] = {
-    "parallel": lambda branches: branches,
-    "pool_first": lambda branches: [
-        [Pool("max", **GRID, name="pool_first"), Split("concat", _each(_at_stride_1, branches))]
-    ],
-    "pool_last": lambda branches: [
-        [Split("concat", _each(_at_stride_1, branches)), Pool("max", **GRID, name="pool_last")]
-    ],
-}
+REDUCTIONS = ("parallel", "pool_first", "pool_last")
+
+
+def _reduction(kind: str, branches: Branches) -> Branches:
+    """Return the branches of one of the `REDUCTIONS`, made of those of the parallel one."""
+    if kind == "parallel":
+        return branches
+    module, pool = Split("concat", _each(_at_stride_1, branches)), Pool("max", **GRID, name=kind)
+    return [[pool, module] if kind == "pool_first" else [module, pool]]
 
 
 class Ablation(NamedTuple):
-    """The options of `InceptionV3` along which the paper compares; the defaults are those published with weights."""
+    """The options of `InceptionV3` that the paper compares. The defaults are those of the published weights."""
 
     stem: str = "factorised"
     five: str = "5x5"
@@ -136,11 +119,11 @@ class Ablation(NamedTuple):
 
     def check(self) -> None:
         """Raise ValueError for an option that is not among those allowed."""
-        check("stem", self.stem, tuple(STEMS))
-        check("five", self.five, tuple(FIVES))
-        check("factor_relu", self.factor_relu, (True, False))
-        check("head_batch_norm", self.head_batch_norm, (True, False))
-        check("reduction", self.reduction, tuple(REDUCTIONS))
+        check_one_of("stem", self.stem, STEMS)
+        check_one_of("five", self.five, FIVES)
+        check_one_of("factor_relu", self.factor_relu, (True, False))
+        check_one_of("head_batch_norm", self.head_batch_norm, (True, False))
+        check_one_of("reduction", self.reduction, REDUCTIONS)
 
     def modules(self) -> dict[str, Branches]:
         """Return the branches of each module."""
@@ -148,36 +131,13 @@ class Ablation(NamedTuple):
         if not self.factor_relu:
             modules = {key: _each(_linear, branches) for key, branches in modules.items()}
         for key in ("mixed_6a", "mixed_7a"):
-            modules[key] = REDUCTIONS[self.reduction](modules[key])
+            modules[key] = _reduction(self.reduction, modules[key])
         return modules
-
-
-class Layout(NamedTuple):
-    """The differences between the Inception v3s that were published with weights."""
-
-    batch_norm: BatchNorm = BatchNorm()
-    count_border: bool = False  # in the modules' average poolings
-
-
-WITHOUT_SCALE = Layout(BatchNorm(scale=False))
-LAYOUTS = {
-    "keras_inception": Layout(),
-    "keras": WITHOUT_SCALE,
-    "torchvision": Layout(count_border=True),
-    "tf_slim": WITHOUT_SCALE,
-}
 
 
 @network("inception_v3")
 def InceptionV3(
     net: Builder,
-    include_top: bool = True,
-    weights: Weights = None,
-    input_tensor: KerasTensor | None = None,
-    input_shape: Shape | None = None,
-    pooling: str | None = None,
-    classes: int = 1000,
-    classifier_activation: str | None = "softmax",
     *,
     stem: str = "factorised",
     five: str = "5x5",
@@ -226,13 +186,6 @@ def InceptionV3(
 @network("inception_v2")
 def InceptionV2(
     net: Builder,
-    include_top: bool = True,
-    weights: Weights = None,
-    input_tensor: KerasTensor | None = None,
-    input_shape: Shape | None = None,
-    pooling: str | None = None,
-    classes: int = 1000,
-    classifier_activation: str | None = "softmax",
     *,
     stem: str = "7x7",
     five: str = "5x5",
@@ -264,47 +217,55 @@ def InceptionV2(
 
 def _network(net: Builder, ablation: Ablation) -> keras.Model:
     ablation.check()
-    layout = _layout(net.checkpoint, ablation)
+    if net.checkpoint and not net.checkpoint.is_own:
+        for argument, value in Ablation()._asdict().items():
+            net.checkpoint.check_option(argument, getattr(ablation, argument), value)
+    batch_norm = batch_norm_of(net.checkpoint)
     x = net.input(MIN_SIZE)
-    conv_block = net.conv_block(batch_norm=layout.batch_norm)
-    average = partial(average_pool, count_border=layout.count_border)
+    conv_block = net.conv_block(batch_norm=batch_norm)
+    # torchvision's poolings count the zeros at the border.
+    torchvision = net.checkpoint is not None and net.checkpoint.publisher == "torchvision"
+    average_pool = partial(blocks.average_pool, count_border=torchvision)
 
-    x = branch(x, STEMS[ablation.stem], conv_block=conv_block, name="conv2d")  # 147×147×64
-    x = max_pool(x, padding="valid", name="maxpool_3a")  # 73×73×64
-    x = conv_block(x, 80, 1, name="conv2d_3b")
-    x = conv_block(x, 192, 3, padding="valid", name="conv2d_4a")  # 71×71×192
-    x = max_pool(x, padding="valid", name="maxpool_5a")  # 35×35×192
+    x = stem(x, STEMS[ablation.stem], conv_block=conv_block)
     heads = {}
-    for key, branches in ablation.modules().items():
-        x = module(x, branches, conv_block=conv_block, average_pool=average, name=key)
-        if net.auxiliary and key == AUXILIARY:
-            batch_norm = layout.batch_norm if ablation.head_batch_norm else None
-            heads["aux"] = _head(x, net, conv_block=conv_block, batch_norm=batch_norm)
+    for name, branches in ablation.modules().items():
+        x = blocks.module(x, branches, conv_block=conv_block, average_pool=average_pool, name=name)
+        if net.auxiliary and name == "mixed_6e":
+            heads["aux"] = _head(x, net, conv_block, batch_norm if ablation.head_batch_norm else None)
     return net.finish(x, heads=heads)
 
 
-def _head(x: KerasTensor, net: Builder, *, conv_block: ConvBlock, batch_norm: BatchNorm | None) -> KerasTensor:
+def batch_norm_of(checkpoint: Checkpoint | None) -> blocks.BatchNorm:
+    """Return the batch norm of the weights. That of keras.applications and TF-slim has no scale."""
+    return blocks.BatchNorm(scale=checkpoint is None or checkpoint.has("conv2d_1a_bn/gamma"))
+
+
+def stem(x: KerasTensor, first: Sequence[Conv], *, conv_block: ConvBlock) -> KerasTensor:
+    """Add all layers before the modules: (batch, 299, 299, 3) -> (batch, 35, 35, 192).
+
+    Args:
+        x: the image.
+        first: the convolutions before the first pooling.
+        conv_block: makes the convolutions.
+    """
+    x = blocks.branch(x, first, conv_block=conv_block, name="conv2d")  # 147×147×64
+    x = blocks.max_pool(x, padding="valid", name="maxpool_3a")  # 73×73×64
+    x = conv_block(x, 80, 1, name="conv2d_3b")
+    x = conv_block(x, 192, 3, padding="valid", name="conv2d_4a")  # 71×71×192
+    return blocks.max_pool(x, padding="valid", name="maxpool_5a")  # 35×35×192
+
+
+def _head(x: KerasTensor, net: Builder, conv_block: ConvBlock, batch_norm: blocks.BatchNorm | None) -> KerasTensor:
     """Add the auxiliary classifier (section 4, Fig. 8): (batch, h, w, 768) -> (batch, classes), h and w known.
 
     `batch_norm` is that of the second convolution, the paper's fully connected layer.
     """
-    window = tuple(min(5, side) for side in x.shape[1:3])
-    x = layers.AveragePooling2D(window, strides=3, name="aux_pool")(x)  # 5×5×768
+    x = blocks.auxiliary_pool(x, name="aux_pool")  # 5×5×768
     x = conv_block(x, 128, 1, name="aux_1x1")
     lacking = [max(0, 5 - side) for side in x.shape[1:3]]
     if any(lacking):
         x = layers.ZeroPadding2D([(zeros // 2, zeros - zeros // 2) for zeros in lacking], name="aux_pad")(x)
     x = conv_block(x, 768, 5, padding="valid", batch_norm=batch_norm, name="aux_5x5")  # 1×1×768
     x = layers.GlobalAveragePooling2D(name="aux_global_pool")(x)
-    return classifier(x, net.classes, dropout=0.0, activation=net.activation, name="aux")
-
-
-def _layout(checkpoint: Checkpoint | None, ablation: Ablation) -> Layout:
-    """Return the layout of the weights; raise ValueError if an option contradicts them."""
-    if checkpoint is None:
-        return LAYOUTS["keras_inception"]
-    if checkpoint.is_own:  # they may have come from a publisher without scale
-        return LAYOUTS["keras_inception"] if checkpoint.has("conv2d_1a_bn/gamma") else WITHOUT_SCALE
-    for argument, value in Ablation()._asdict().items():
-        checkpoint.check_option(argument, getattr(ablation, argument), value)
-    return LAYOUTS[checkpoint.publisher]
+    return net.classifier(x, dropout=0.0, name="aux")

@@ -8,26 +8,10 @@ from typing import NamedTuple, Unpack
 import keras
 from keras import KerasTensor, layers
 
-from keras_inception.models.blocks import (
-    GRID,
-    STEM,
-    BatchNorm,
-    Branches,
-    Conv,
-    ConvBlock,
-    Pool,
-    Split,
-    branch,
-    conv,
-    fork,
-    grid_reduction,
-    max_pool,
-    module,
-    projected,
-    reduced,
-)
-from keras_inception.models.factory import Builder, Common, Shape, Weights, network
-from keras_inception.weights import Checkpoint
+from keras_inception.models import blocks
+from keras_inception.models.blocks import GRID, Branches, Conv, ConvBlock, Pool, Split, fork, projected, reduced
+from keras_inception.models.factory import Builder, Common, network
+from keras_inception.models.inception_v3 import batch_norm_of, inception_a, stem
 
 MIN_SIZE = 75  # the last grid reduction then turns 3×3 into 1×1
 
@@ -57,7 +41,7 @@ V4_MODULES: dict[str, Branches] = {
     ],  # 71×71×192
     "mixed_5a": [[Conv("3x3", 192, 3, **GRID)], [Pool("max", **GRID)]],  # 35×35×384
     **dict.fromkeys(("mixed_5b", "mixed_5c", "mixed_5d", "mixed_5e"), INCEPTION_A),
-    "mixed_6a": grid_reduction(192, 224, 256, 384),  # 17×17×1024
+    "mixed_6a": blocks.grid_reduction(192, 224, 256, 384),  # 17×17×1024
     **dict.fromkeys((f"mixed_6{letter}" for letter in "bcdefgh"), INCEPTION_B),
     "mixed_7a": [  # Fig. 8
         reduced("3x3", 192, (192, 3), **GRID),
@@ -83,16 +67,11 @@ BLOCK35 = [  # Fig. 16
 ]
 BLOCK17 = [[Conv("1x1", 192)], reduced("7x7", 128, (160, (1, 7)), (192, (7, 1)))]  # Fig. 17
 BLOCK8 = [[Conv("1x1", 192)], reduced("3x3", 192, (224, (1, 3)), (256, (3, 1)))]  # Fig. 19
-# As published, which is not quite the paper's: the stem is v3's, and the first module has a 5×5 branch.
+# As published, which is not quite the paper's: the stem and the first module are v3's.
 RESNET_MODULES: dict[str, Branches | Residual] = {
-    "mixed_5b": [
-        [Conv("1x1", 96)],
-        reduced("5x5", 48, (64, 5)),
-        reduced("double_3x3", 64, (96, 3), (96, 3)),
-        projected("average", 64),
-    ],  # 35×35×320
+    "mixed_5b": inception_a(96, "5x5", 64),  # 35×35×320
     **{f"block35_{i}": Residual(BLOCK35, 0.17) for i in range(1, 11)},
-    "mixed_6a": grid_reduction(256, 256, 384, 384),  # 17×17×1088
+    "mixed_6a": blocks.grid_reduction(256, 256, 384, 384),  # 17×17×1088
     **{f"block17_{i}": Residual(BLOCK17, 0.10) for i in range(1, 21)},
     "mixed_7a": [  # Fig. 18
         reduced("3x3_a", 256, (384, 3), **GRID),
@@ -106,19 +85,7 @@ RESNET_MODULES: dict[str, Branches | Residual] = {
 
 
 @network("inception_v4")
-def InceptionV4(
-    net: Builder,
-    include_top: bool = True,
-    weights: Weights = None,
-    input_tensor: KerasTensor | None = None,
-    input_shape: Shape | None = None,
-    pooling: str | None = None,
-    classes: int = 1000,
-    classifier_activation: str | None = "softmax",
-    *,
-    dropout: float = 0.2,
-    **common: Unpack[Common],
-) -> keras.Model:
+def InceptionV4(net: Builder, *, dropout: float = 0.2, **common: Unpack[Common]) -> keras.Model:
     """Build Inception v4, Szegedy et al., arXiv 1602.07261, Fig. 9.
 
     Input: 299×299 in the paper, sides of 75 pixels or more. Stages are layers named after the published end points:
@@ -131,27 +98,15 @@ def InceptionV4(
     Weights: timm's inception_v4.
     """
     x = net.input(MIN_SIZE)
-    conv_block = net.conv_block(batch_norm=BatchNorm())
-    x = branch(x, STEM, conv_block=conv_block, name="conv2d")  # 147×147×64
+    conv_block = net.conv_block(batch_norm=blocks.BatchNorm())
+    x = blocks.branch(x, blocks.STEM, conv_block=conv_block, name="conv2d")  # 147×147×64
     for stage, branches in V4_MODULES.items():
-        x = module(x, branches, conv_block=conv_block, name=stage)
+        x = blocks.module(x, branches, conv_block=conv_block, name=stage)
     return net.finish(x)
 
 
 @network("inception_resnet_v2")
-def InceptionResNetV2(
-    net: Builder,
-    include_top: bool = True,
-    weights: Weights = None,
-    input_tensor: KerasTensor | None = None,
-    input_shape: Shape | None = None,
-    pooling: str | None = None,
-    classes: int = 1000,
-    classifier_activation: str | None = "softmax",
-    *,
-    dropout: float = 0.2,
-    **common: Unpack[Common],
-) -> keras.Model:
+def InceptionResNetV2(net: Builder, *, dropout: float = 0.2, **common: Unpack[Common]) -> keras.Model:
     """Build Inception-ResNet v2, Szegedy et al., arXiv 1602.07261, Fig. 15, as published by its authors.
 
     Input: 299×299 in the paper, sides of 75 pixels or more. Stages are layers named after the published end points:
@@ -165,34 +120,23 @@ def InceptionResNetV2(
     Weights: inception_resnet_v2 of timm and of keras.applications, whose batch norm has no scale.
     """
     x = net.input(MIN_SIZE)
-    conv_block = net.conv_block(batch_norm=BatchNorm(scale=_has_scale(net.checkpoint)))
+    conv_block = net.conv_block(batch_norm=batch_norm_of(net.checkpoint))
 
-    x = branch(x, STEM, conv_block=conv_block, name="conv2d")  # 147×147×64
-    x = max_pool(x, padding="valid", name="maxpool_3a")  # 73×73×64
-    x = conv_block(x, 80, 1, name="conv2d_3b")
-    x = conv_block(x, 192, 3, padding="valid", name="conv2d_4a")  # 71×71×192
-    x = max_pool(x, padding="valid", name="maxpool_5a")  # 35×35×192
+    x = stem(x, blocks.STEM, conv_block=conv_block)
     for stage, row in RESNET_MODULES.items():
         if isinstance(row, Residual):
             x = _residual(x, row, conv_block=conv_block, name=stage)
         else:
-            x = module(x, row, conv_block=conv_block, name=stage)
+            x = blocks.module(x, row, conv_block=conv_block, name=stage)
     x = conv_block(x, 1536, 1, name="conv2d_7b")  # 8×8×1536
     return net.finish(x)
 
 
 def _residual(x: KerasTensor, block: Residual, *, conv_block: ConvBlock, name: str) -> KerasTensor:
     """Add a residual block: (batch, h, w, c) -> (batch, h, w, c). Its sum is ``{name}``, its ReLU ``{name}_relu``."""
-    y = branch(x, [Split("mixed", block.branches)], conv_block=conv_block, name=name)
-    y = conv(y, x.shape[-1], 1, relu=False, name=f"{name}_conv")  # has a bias, and neither batch norm nor ReLU
+    y = blocks.branch(x, [Split("mixed", block.branches)], conv_block=conv_block, name=name)
+    y = blocks.conv(y, x.shape[-1], 1, relu=False, name=f"{name}_conv")  # has a bias, and neither batch norm nor ReLU
     if block.scale != 1:
         y = layers.Rescaling(block.scale, name=f"{name}_scale")(y)
     x = layers.Add(name=name)([x, y])
     return layers.ReLU(name=f"{name}_relu")(x) if block.relu else x
-
-
-def _has_scale(checkpoint: Checkpoint | None) -> bool:
-    """Return whether batch norm has a scale: not in keras.applications, nor in what was loaded from there and saved."""
-    if checkpoint is None or checkpoint.publisher == "timm":
-        return True
-    return checkpoint.is_own and checkpoint.has("conv2d_1a_bn/gamma")

@@ -1,9 +1,10 @@
-"""Models made of a network for its use: the predictions alone in float32, or some feature maps."""
+"""Models derived from a network: its predictions alone, in float32, or some of its feature maps."""
 
 from collections.abc import Sequence
 
 import keras
 
+from keras_inception.graph import check_functional
 from keras_inception.utils.suggestions import did_you_mean
 
 
@@ -26,7 +27,7 @@ def inference_model(model: keras.Model) -> keras.Model:
 
 
 def without_heads(model: keras.Model) -> keras.Model:
-    """Return the model that ends in the predictions, made of the same layers, so that it shares their weights.
+    """Return a model that ends in the predictions and shares the layers and weights of `model`.
 
     Raises:
         ValueError: as `inference_model` does.
@@ -43,7 +44,7 @@ def without_heads(model: keras.Model) -> keras.Model:
 
 
 def features(model: keras.Model, stages: Sequence[str]) -> keras.Model:
-    """Return a model of the feature maps of some stages, made of the same layers.
+    """Return a model that outputs the feature maps of some stages and shares the layers and weights of `model`.
 
     ``features(GoogLeNet(), ["inception_3b", "inception_4e"])`` returns a dict with these two names.
 
@@ -69,8 +70,7 @@ def features(model: keras.Model, stages: Sequence[str]) -> keras.Model:
 
 def _inputs(model: keras.Model) -> keras.KerasTensor | list[keras.KerasTensor]:
     """Return the input or inputs of a functional model; raise ValueError for any other model."""
-    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
-        raise ValueError(f"`model` must be a functional Keras model. Received: {type(model).__name__}")
+    check_functional(model)
     return model.inputs if len(model.inputs) > 1 else model.inputs[0]
 
 

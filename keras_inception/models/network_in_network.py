@@ -4,19 +4,19 @@ import itertools
 from typing import NamedTuple, Unpack
 
 import keras
-from keras import KerasTensor, layers
+from keras import layers
 
 from keras_inception.models.blocks import average_pool, conv, max_pool
-from keras_inception.models.factory import Builder, Common, Shape, Weights, check, network
-from keras_inception.weights import Checkpoint
+from keras_inception.models.factory import Builder, Common, network
+from keras_inception.utils.checks import check_one_of
 
 
 class Mlpconv(NamedTuple):
     """A convolution and 1×1 convolutions, each with ReLU, then optionally a 3×3/2 pooling and dropout (section 3.1).
 
     Attributes:
-        filters: those of the convolution and of the 1×1 convolutions. The last mlpconv lacks its last one, which has
-            a feature map for each class.
+        filters: numbers of filters of the convolution and of the 1×1 convolutions. The last mlpconv leaves its last 1×1
+            convolution, which has a feature map for each class, to the top.
         pool: ``"max"`` or ``"average"``.
     """
 
@@ -37,44 +37,24 @@ class Form(NamedTuple):
 
 
 # Section 4.2 and the authors' Caffe models, nin_cifar10 and nin_imagenet.
-FORMS = {
-    "cifar": Form(
-        32,
-        8,
-        (
-            Mlpconv((192, 160, 96), 5, pool="max", dropout=True),  # 16×16×96
-            Mlpconv((192, 192, 192), 5, pool="average", dropout=True),  # 8×8×192
-            Mlpconv((192, 192), 3),  # 8×8×192
-        ),
-    ),
-    "imagenet": Form(
-        224,
-        39,  # leaves one pixel of pool3
-        (
-            Mlpconv((96, 96, 96), 11, strides=4, padding="valid", pool="max"),  # 54×54, 27×27×96
-            Mlpconv((256, 256, 256), 5, pool="max"),  # 13×13×256
-            Mlpconv((384, 384, 384), 3, pool="max", dropout=True),  # 6×6×384
-            Mlpconv((1024, 1024), 3),  # 6×6×1024
-        ),
-    ),
-}
+CIFAR = (
+    Mlpconv((192, 160, 96), 5, pool="max", dropout=True),  # 16×16×96
+    Mlpconv((192, 192, 192), 5, pool="average", dropout=True),  # 8×8×192
+    Mlpconv((192, 192), 3),  # 8×8×192
+)
+IMAGENET = (
+    Mlpconv((96, 96, 96), 11, strides=4, padding="valid", pool="max"),  # 54×54, 27×27×96
+    Mlpconv((256, 256, 256), 5, pool="max"),  # 13×13×256
+    Mlpconv((384, 384, 384), 3, pool="max", dropout=True),  # 6×6×384
+    Mlpconv((1024, 1024), 3),  # 6×6×1024
+)
+FORMS = {"cifar": Form(32, 8, CIFAR), "imagenet": Form(224, 39, IMAGENET)}  # 39 leaves one pixel of pool3
 POOLS = {"max": max_pool, "average": average_pool}
 
 
 @network("network_in_network")
 def NetworkInNetwork(
-    net: Builder,
-    include_top: bool = True,
-    weights: Weights = None,
-    input_tensor: KerasTensor | None = None,
-    input_shape: Shape | None = None,
-    pooling: str | None = None,
-    classes: int = 1000,
-    classifier_activation: str | None = "softmax",
-    *,
-    form: str | None = None,
-    dropout: float = 0.5,
-    **common: Unpack[Common],
+    net: Builder, *, form: str | None = None, dropout: float = 0.5, **common: Unpack[Common]
 ) -> keras.Model:
     """Build Network in Network, Lin et al., arXiv 1312.4400. It has no dense layer.
 
@@ -94,8 +74,9 @@ def NetworkInNetwork(
         form: ``"imagenet"``, four mlpconv layers, or ``"cifar"``, three. None follows `weights`; without weights it is
             ``"imagenet"``.
     """
-    check("form", form, (None, *FORMS))
-    layout = FORMS[_form(net.checkpoint, form)]
+    check_one_of("form", form, (None, *FORMS))
+    form = net.follow("form", form, tensor="conv4/kernel", present="imagenet", absent="cifar")
+    layout = FORMS[form or "imagenet"]
     x = net.input(layout.min_size, size=layout.size)
     conv_block = net.conv_block()
 
@@ -113,15 +94,6 @@ def NetworkInNetwork(
     def top(x):
         x = conv(x, net.classes, 1, name="predictions_conv")
         x = layers.GlobalAveragePooling2D(dtype="float32", name="global_pool")(x)
-        return layers.Activation(net.activation or "linear", dtype="float32", name="predictions")(x)
+        return layers.Activation(net.classifier_activation or "linear", dtype="float32", name="predictions")(x)
 
     return net.finish(x, top=top)
-
-
-def _form(checkpoint: Checkpoint | None, form: str | None) -> str:
-    """Return the form of the weights, else of the argument; raise ValueError if they contradict each other."""
-    if checkpoint is None:
-        return form or "imagenet"
-    found = "imagenet" if checkpoint.has("conv4/kernel") else "cifar"
-    checkpoint.check_option("form", form, found)
-    return found

@@ -7,12 +7,12 @@ from keras import KerasTensor, layers
 
 from keras_inception.layers import ZeroPaddingShortcut
 from keras_inception.models.blocks import BatchNorm, ConvBlock, max_pool
-from keras_inception.models.factory import Builder, Common, Shape, Weights, check, network
+from keras_inception.models.factory import Builder, Common, network
+from keras_inception.utils.checks import check_one_of
 from keras_inception.weights.publishers.resnet import BLOCKS
 
-# Table 1 of the paper, 34 layers: filters of the blocks of two convolutions, of which `BLOCKS` has the numbers.
+# Table 1 of the paper, 34 layers: filters of the blocks in each stage. `BLOCKS` counts the blocks.
 FILTERS = {"conv2": 64, "conv3": 128, "conv4": 256, "conv5": 512}
-SHORTCUTS = ("A", "B")
 MIN_SIZE = 32
 
 
@@ -54,18 +54,7 @@ def basic_block(
 
 @network("resnet34")
 def ResNet34(
-    net: Builder,
-    include_top: bool = True,
-    weights: Weights = None,
-    input_tensor: KerasTensor | None = None,
-    input_shape: Shape | None = None,
-    pooling: str | None = None,
-    classes: int = 1000,
-    classifier_activation: str | None = "softmax",
-    *,
-    shortcut: str | None = None,
-    dropout: float = 0.0,
-    **common: Unpack[Common],
+    net: Builder, *, shortcut: str | None = None, dropout: float = 0.0, **common: Unpack[Common]
 ) -> keras.Model:
     """Build ResNet-34, He et al., arXiv 1512.03385, Table 1.
 
@@ -86,33 +75,18 @@ def ResNet34(
             channels, without parameters (section 3.3). None follows `weights`; without weights it is ``"B"``, as in
             torchvision.
     """
-    check("shortcut", shortcut, (None, *SHORTCUTS))
-    if net.checkpoint:
-        found = "B" if net.checkpoint.has("conv3_1_shortcut/kernel") else "A"
-        net.checkpoint.check_option("shortcut", shortcut, found)
-        shortcut = found
+    check_one_of("shortcut", shortcut, (None, "A", "B"))
+    shortcut = net.follow("shortcut", shortcut, tensor="conv3_1_shortcut/kernel", present="B", absent="A")
     return _of_34_layers(net, shortcut or "B")
 
 
 @network("plain34")
-def Plain34(
-    net: Builder,
-    include_top: bool = True,
-    weights: Weights = None,
-    input_tensor: KerasTensor | None = None,
-    input_shape: Shape | None = None,
-    pooling: str | None = None,
-    classes: int = 1000,
-    classifier_activation: str | None = "softmax",
-    *,
-    dropout: float = 0.0,
-    **common: Unpack[Common],
-) -> keras.Model:
+def Plain34(net: Builder, *, dropout: float = 0.0, **common: Unpack[Common]) -> keras.Model:
     """Build Plain-34, the paper's baseline for ResNet-34 (1512.03385, Fig. 3 middle): `ResNet34` without shortcuts.
 
     Sizes, names and the top are those of `ResNet34`.
 
-    Weights: nobody has published any. ``weights`` is None or the path of a file of ours.
+    Weights: nobody has published any. ``weights`` is None or the path of a file of this network's own.
     """
     return _of_34_layers(net, None)
 

@@ -7,31 +7,21 @@ import numpy as np
 from keras import KerasTensor
 
 from keras_inception.models.blocks import BatchNorm, dense, flatten, max_pool
-from keras_inception.models.factory import Builder, Common, Shape, Weights, check, network
+from keras_inception.models.factory import Builder, Common, network
+from keras_inception.utils.checks import check_one_of
 from keras_inception.weights import Checkpoint
 from keras_inception.weights.publishers.vgg import CONVOLUTIONS
 
-# Table 1 of the paper: filters of the 3×3 convolutions in each block, of which `CONVOLUTIONS` has the numbers.
+# Table 1 of the paper: filters of the 3×3 convolutions in each block. `CONVOLUTIONS` counts them.
 FILTERS = (64, 128, 256, 512, 512)
 MIN_SIZE = 32
-# Not in the paper: torchvision's, whose convolutions keep their biases.
+# Not in the paper but torchvision's, whose convolutions keep their biases.
 BATCH_NORM = BatchNorm(epsilon=1e-5, bias=True)
 
 
 @network("vgg16")
 def VGG16(
-    net: Builder,
-    include_top: bool = True,
-    weights: Weights = None,
-    input_tensor: KerasTensor | None = None,
-    input_shape: Shape | None = None,
-    pooling: str | None = None,
-    classes: int = 1000,
-    classifier_activation: str | None = "softmax",
-    *,
-    normalization: str | None = None,
-    dropout: float = 0.5,
-    **common: Unpack[Common],
+    net: Builder, *, normalization: str | None = None, dropout: float = 0.5, **common: Unpack[Common]
 ) -> keras.Model:
     """Build VGG-16, Simonyan and Zisserman, arXiv 1409.1556, Table 1, column D.
 
@@ -50,23 +40,12 @@ def VGG16(
         normalization: ``"batch_norm"`` adds batch norm after every convolution, as in torchvision's vgg16_bn. None
             follows `weights`; without weights there is none.
     """
-    return _vgg("vgg16", net, normalization)
+    return _vgg(net, normalization)
 
 
 @network("vgg19")
 def VGG19(
-    net: Builder,
-    include_top: bool = True,
-    weights: Weights = None,
-    input_tensor: KerasTensor | None = None,
-    input_shape: Shape | None = None,
-    pooling: str | None = None,
-    classes: int = 1000,
-    classifier_activation: str | None = "softmax",
-    *,
-    normalization: str | None = None,
-    dropout: float = 0.5,
-    **common: Unpack[Common],
+    net: Builder, *, normalization: str | None = None, dropout: float = 0.5, **common: Unpack[Common]
 ) -> keras.Model:
     """Build VGG-19, Simonyan and Zisserman, arXiv 1409.1556, Table 1, column E.
 
@@ -78,19 +57,17 @@ def VGG19(
         normalization: ``"batch_norm"`` adds batch norm after every convolution, as in torchvision's vgg19_bn. None
             follows `weights`; without weights there is none.
     """
-    return _vgg("vgg19", net, normalization)
+    return _vgg(net, normalization)
 
 
-def _vgg(key: str, net: Builder, normalization: str | None) -> keras.Model:
-    check("normalization", normalization, (None, "batch_norm"))
-    if net.checkpoint:
-        found = "batch_norm" if net.checkpoint.has("block1_conv1_bn/beta") else None
-        net.checkpoint.check_option("normalization", normalization, found)
-        normalization = found
+def _vgg(net: Builder, normalization: str | None) -> keras.Model:
+    check_one_of("normalization", normalization, (None, "batch_norm"))
+    tensor = "block1_conv1_bn/beta"
+    normalization = net.follow("normalization", normalization, tensor=tensor, present="batch_norm", absent=None)
     x = net.input(MIN_SIZE, fixed=True)
     conv_block = net.conv_block(batch_norm=BATCH_NORM if normalization else None)
 
-    for block, (filters, count) in enumerate(zip(FILTERS, CONVOLUTIONS[key], strict=True), 1):
+    for block, (filters, count) in enumerate(zip(FILTERS, CONVOLUTIONS[net.key], strict=True), 1):
         for number in range(1, count + 1):
             x = conv_block(x, filters, 3, name=f"block{block}_conv{number}")
         # 112×112×64, 56×56×128, 28×28×256, 14×14×512, 7×7×512

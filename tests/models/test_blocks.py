@@ -122,12 +122,13 @@ FILTERS = googlenet.Filters(one=1, three_reduce=7, three=2, five_reduce=8, five=
 )
 @pytest.mark.parametrize("five_kernel", [3, 5])
 def test_a_module_concatenates_its_branches_in_the_papers_order(module, channels, order, five_kernel):
-    model = model_of(module, (6, 5, 5), f=FILTERS, conv_block=blocks.conv, five_kernel=five_kernel, name="inception_3a")
+    branches = module(FILTERS, five_kernel)
+    model = model_of(blocks.module, (6, 5, 5), branches=branches, conv_block=blocks.conv, name="inception_3a")
     assert model.output_shape == (None, 6, 5, channels)
     assert model.get_layer("inception_3a_5x5").kernel_size == (five_kernel, five_kernel)
-    branches = keras.Model(model.input, [model.get_layer(f"inception_3a_{name}").output for name in order])
+    ends = keras.Model(model.input, [model.get_layer(f"inception_3a_{name}").output for name in order])
     x = feature_map(6, 5, 5)
-    np.testing.assert_allclose(model(x), np.concatenate(branches(x), axis=-1), rtol=1e-5)
+    np.testing.assert_allclose(model(x), np.concatenate(ends(x), axis=-1), rtol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(14, 14, 2), (12, 17, 2), (3, 2, 2), (1, 3, 2), (1, 1, 2)])

@@ -9,9 +9,9 @@ import keras
 import pytest
 
 from keras_inception import models, registry
-from keras_inception.models.factory import Common
+from keras_inception.models.factory import Builder, Common
 
-SHARED = ["dropout", *Common.__annotations__]
+SEVEN, SHARED = list(Common.__annotations__)[:7], ["dropout", *list(Common.__annotations__)[7:]]
 
 
 @pytest.fixture(params=registry.NETWORKS)
@@ -19,16 +19,20 @@ def factory(request):
     return registry.factory(request.param)
 
 
+def test_type_checkers_see_the_types_of_the_shared_arguments():
+    shared = inspect.signature(Builder).parameters
+    assert Common.__annotations__ == {name: shared[name].annotation for name in Common.__annotations__}
+
+
 def test_the_signature_is_that_of_keras_applications_and_the_shared_arguments(factory):
     signature = inspect.signature(factory).parameters
     theirs = inspect.signature(keras.applications.InceptionV3).parameters
-    seven = list(signature)[:7]
-    assert seven == list(theirs)[:7]
-    assert [signature[name].default for name in seven if name != "weights"] == [
-        theirs[name].default for name in seven if name != "weights"
+    assert list(signature)[:7] == list(theirs)[:7] == SEVEN
+    assert [signature[name].default for name in SEVEN if name != "weights"] == [
+        theirs[name].default for name in SEVEN if name != "weights"
     ]
     assert signature["weights"].default is None
-    assert all(signature[name].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD for name in seven)
+    assert all(signature[name].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD for name in SEVEN)
     assert all(signature[name].kind is inspect.Parameter.KEYWORD_ONLY for name in SHARED)
     assert {parameter.kind for parameter in signature.values()} <= {
         inspect.Parameter.POSITIONAL_OR_KEYWORD,

@@ -4,7 +4,8 @@ import pytest
 from keras import layers
 
 from keras_inception import InceptionResNetV2, InceptionV4, features
-from keras_inception.models.inception_v4 import RESNET_MODULES, V4_MODULES, _has_scale
+from keras_inception.models.inception_v3 import batch_norm_of
+from keras_inception.models.inception_v4 import RESNET_MODULES, V4_MODULES
 from keras_inception.preprocessing import DEFAULT
 from keras_inception.weights import Checkpoint
 
@@ -127,5 +128,6 @@ def test_dropout_keeps_four_fifths(built):
 )
 def test_batch_norm_scales_if_the_weights_do(publisher, tensor, scale):
     tensors = {tensor: np.ones(32, np.float32)}
-    assert _has_scale(Checkpoint("weights", "inception_resnet_v2", publisher, tensors, DEFAULT)) is scale
-    assert _has_scale(None)
+    checkpoint = Checkpoint("weights", "inception_resnet_v2", publisher, tensors, DEFAULT)
+    assert batch_norm_of(checkpoint).scale is scale
+    assert batch_norm_of(None).scale

@@ -19,26 +19,12 @@ FILE = '''"""Two convolutions."""
 from typing import Unpack
 
 import keras
-from keras import KerasTensor
 
-from keras_inception.models.factory import Builder, Common, Shape, Weights, network
+from keras_inception.models.factory import Builder, Common, network
 
 
 @network("toy")
-def Toy(
-    net: Builder,
-    include_top: bool = True,
-    weights: Weights = None,
-    input_tensor: KerasTensor | None = None,
-    input_shape: Shape | None = None,
-    pooling: str | None = None,
-    classes: int = 1000,
-    classifier_activation: str | None = "softmax",
-    *,
-    width: int = 8,
-    dropout: float = 0.0,
-    **common: Unpack[Common],
-) -> keras.Model:
+def Toy(net: Builder, *, width: int = 8, dropout: float = 0.0, **common: Unpack[Common]) -> keras.Model:
     """Build two convolutions.
 
     Options:
