@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +62,7 @@ def benchmark(
     return rows[: len(paths)]
 
 
-class Stopwatch:
+class Stopwatch(AbstractContextManager["Stopwatch"]):
     """A process that times something on demand.
 
     The process prints a line of JSON when it is ready. It then answers each number of runs on its standard input with a
@@ -83,9 +83,6 @@ class Stopwatch:
             self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8"
         )
         self.told = self._answer()
-
-    def __enter__(self) -> "Stopwatch":
-        return self
 
     def __exit__(self, kind, error, traceback) -> None:
         self._process.__exit__(kind, error, traceback)

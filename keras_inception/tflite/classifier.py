@@ -49,13 +49,13 @@ class TFLiteClassifier:
         self._interpreter = interpreter(self.path, threads)
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         if len(inputs) != 1 or len(outputs) != 1:
-            received = f"{len(inputs)} and {len(outputs)}"
-            raise ValueError(f"{self.path} must have one input and one output. Received: {received}")
+            raise ValueError(
+                f"{self.path} must have one input and one output. Received: {len(inputs)} and {len(outputs)}"
+            )
         self._input, self._output = inputs[0], outputs[0]
         shape, kind = self._input["shape"].tolist(), self._input["dtype"].__name__
         if len(shape) != 4 or shape[0] != 1 or shape[3] != 3 or kind not in ("float32", "uint8"):
-            allowed = "float32 or uint8 [1, height, width, 3]"
-            raise ValueError(f"{self.path} must take {allowed}. Received: {kind} {shape}")
+            raise ValueError(f"{self.path} must take float32 or uint8 [1, height, width, 3]. Received: {kind} {shape}")
         self.size: tuple[int, int] = (shape[1], shape[2])
         shape = self._output["shape"].tolist()
         if len(shape) != 2 or shape[0] != 1:

@@ -31,9 +31,12 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{WRITING}{secrets.token_hex(8)}{path.name}")
     try:
+        beside.touch(exist_ok=False)
+        mode = beside.stat().st_mode
         yield beside
         with open(beside, "r+b") as written:  # Windows cannot flush a file that is open only for reading
             os.fsync(written.fileno())
+        beside.chmod(mode)  # writers that replace the file, as safetensors does, may make it private
         os.replace(beside, path)
     except ConnectionError:
         raise
