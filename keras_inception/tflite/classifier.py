@@ -49,9 +49,8 @@ class TFLiteClassifier:
         self._interpreter = interpreter(self.path, threads)
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         if len(inputs) != 1 or len(outputs) != 1:
-            raise ValueError(
-                f"{self.path} must have one input and one output. Received: {len(inputs)} and {len(outputs)}"
-            )
+            received = f"{len(inputs)} and {len(outputs)}"
+            raise ValueError(f"{self.path} must have one input and one output. Received: {received}")
         self._input, self._output = inputs[0], outputs[0]
         shape, kind = self._input["shape"].tolist(), self._input["dtype"].__name__
         if len(shape) != 4 or shape[0] != 1 or shape[3] != 3 or kind not in ("float32", "uint8"):
