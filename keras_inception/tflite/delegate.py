@@ -29,7 +29,7 @@ def outside_delegate(path: str | os.PathLike) -> list[str]:
             if tensor in producer and tensor not in seen:
                 seen.add(tensor)
                 inside.add(producer[tensor])
-                pending += nodes[producer[tensor]]["inputs"]
+                pending.extend(nodes[producer[tensor]]["inputs"])
     return [node["op_name"] for position, node in enumerate(nodes) if position not in inside]
 
 
