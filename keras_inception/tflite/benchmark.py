@@ -29,11 +29,11 @@ def benchmark(
     """Time .tflite files against each other, each in its own process.
 
     Args:
-        paths: the files. Ratios are relative to the first.
+        paths: the .tflite files. Ratios are relative to the first.
         threads: threads of each interpreter.
         runs: counted runs of each file.
-        peaks: files that reach the machine's peak throughput, one for each arithmetic type, as
-            `keras_inception.exporting.peaks.write_peaks` writes them. Each row then has ``share_of_peak``.
+        peaks: files that reach the machine's peak throughput, one for each arithmetic type, to be timed as well
+            (`keras_inception.exporting.peaks.write_peaks` writes them). Each row then has ``share_of_peak``.
         on_round: called with the number of finished rounds and the total.
 
     Returns:

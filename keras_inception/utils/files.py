@@ -29,7 +29,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{WRITING}{secrets.token_hex(8)}{path.name}")
+    beside = path.with_name(f"{WRITING}{secrets.token_hex(4)}{path.name}")
     try:
         beside.touch(exist_ok=False)
         mode = beside.stat().st_mode
