@@ -1,4 +1,4 @@
-"""The README and the pages of docs: their tables equal the result files, and their commands and links work."""
+"""The README and the pages of docs: tables equal the result files, and commands and links work."""
 
 import importlib
 import json
@@ -43,7 +43,7 @@ def result(name: str) -> dict:
 
 
 def stands(name: str, text: str) -> bool:
-    """Return whether exactly this text stands between the markers of that name, in exactly one page."""
+    """Return True if exactly this text is between the markers of that name, on exactly one page."""
     return DOCS.count(f"<!-- {name} -->\n{text}<!-- /{name} -->") == DOCS.count(f"<!-- {name} -->") == 1
 
 
@@ -146,7 +146,7 @@ def test_trainings_can_begin(arguments, monkeypatch, tmp_path):
         cli.main(arguments)
     assert not stop.value.code
     (recipe,) = recipes
-    with keras.StatelessScope(initialize_variables=False):  # only the shapes
+    with keras.StatelessScope(initialize_variables=False):  # shapes only
         kept, trained = (
             building.build(recipe, 10, size, "float32") for size in (recipe.size, recipe.training_size or recipe.size)
         )
@@ -174,7 +174,7 @@ def test_python_compiles_and_names_what_is_public(snippet):
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
-def test_what_it_links_to_is_there(path):
+def test_links_lead_somewhere(path):
     for target in re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", TEXTS[path]):
         assert (path.parent / target).exists() or target == "api.md", target
 

@@ -13,7 +13,7 @@ from keras_inception.weights.publishers import PUBLISHED
 
 
 def probabilities(*indices, classes=1000):
-    """Predictions for one image, whose likeliest classes are `indices`, the likeliest first."""
+    """Return predictions for one image whose most likely classes are `indices`, in this order."""
     row = np.zeros((1, classes), np.float32)
     for rank, index in enumerate(indices):
         row[0, index] = 0.5 / 2**rank
@@ -28,7 +28,7 @@ def test_there_are_a_thousand_classes_in_the_order_of_their_ids():
     assert all(name == name.strip() and name for name in names)
 
 
-# Some classes as in other lists, those of keras.applications and Caffe's synset_words.txt.
+# Some classes, as in the lists of keras.applications and Caffe (synset_words.txt).
 @pytest.mark.parametrize(
     ("index", "wnid", "name"),
     [
@@ -45,7 +45,7 @@ def test_classes_by_example(index, wnid, name):
     assert imagenet.classes()[index] == (wnid, name)
 
 
-def test_the_likeliest_classes_come_first():
+def test_the_most_likely_classes_come_first():
     batch = np.concatenate([probabilities(285, 0, 999), probabilities(517)])
     first, second = decode_predictions(batch, top=3)
     assert first == [

@@ -75,12 +75,23 @@ def test_lrn_computes_in_float32_under_mixed_precision(dtype):
     np.testing.assert_array_equal(keras.ops.cast(y, "float32"), keras.ops.cast(want, "float32"))
 
 
-def test_lrn_accepts_maps_of_unknown_size():
-    inputs = keras.Input((None, None, 6))
-    model = keras.Model(inputs, LocalResponseNormalization()(inputs))
-    assert model.output_shape == (None, None, None, 6)
-    for size in (3, 8):
-        assert model(maps((1, size, size + 1, 6))).shape == (1, size, size + 1, 6)
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (LocalResponseNormalization(name="layer"), (2, 5, 8, 4)),
+        (ZeroPaddingShortcut(6, strides=2, name="layer"), (2, 3, 4, 6)),
+        (CeilAveragePooling2D(name="layer"), (2, 2, 4, 4)),
+    ],
+)
+def test_a_layer_accepts_maps_of_unknown_size_and_is_restored_with_its_model(layer, shape):
+    inputs = keras.Input((None, None, 4))
+    model = keras.Model(inputs, layer(inputs))
+    assert model.output_shape == (None, None, None, shape[-1])
+    again = keras.Model.from_config(model.get_config())
+    assert again.get_layer("layer").get_config() == layer.get_config()
+    x = maps((2, 5, 8, 4))
+    assert again(x).shape == shape
+    np.testing.assert_array_equal(again(x), model(x))
 
 
 @pytest.mark.parametrize(
@@ -106,17 +117,6 @@ def test_the_zero_padding_shortcut_equals_its_definition(shape, extra, strides):
     np.testing.assert_array_equal(y[..., : shape[-1]], want)
     assert y.shape == (*want.shape[:3], shape[-1] + extra) == layer.compute_output_shape(shape)
     assert not y[..., shape[-1] :].any()
-
-
-def test_the_zero_padding_shortcut_accepts_unknown_sizes_and_is_restored():
-    inputs = keras.Input((None, None, 4))
-    model = keras.Model(inputs, ZeroPaddingShortcut(6, strides=2, name="shortcut")(inputs))
-    assert model.output_shape == (None, None, None, 6)
-    again = keras.Model.from_config(model.get_config())
-    assert again.get_layer("shortcut").get_config() == model.get_layer("shortcut").get_config()
-    x = maps((2, 5, 8, 4))
-    assert again(x).shape == (2, 3, 4, 6)
-    np.testing.assert_array_equal(again(x), model(x))
 
 
 @pytest.mark.parametrize(
@@ -145,17 +145,6 @@ def test_ceil_pooling_averages_the_pixels_inside_the_map(side, size, strides):
     layer = CeilAveragePooling2D(size, strides)
     np.testing.assert_allclose(layer(x), want, rtol=1e-4, atol=1e-6)
     assert layer.compute_output_shape(x.shape) == want.shape
-
-
-def test_ceil_pooling_accepts_unknown_sizes_and_is_restored():
-    inputs = keras.Input((None, None, 4))
-    model = keras.Model(inputs, CeilAveragePooling2D(name="pool")(inputs))
-    assert model.output_shape == (None, None, None, 4)
-    again = keras.Model.from_config(model.get_config())
-    assert again.get_layer("pool").get_config() == model.get_layer("pool").get_config()
-    x = maps((2, 7, 8, 4))
-    assert again(x).shape == (2, 3, 4, 4)
-    np.testing.assert_array_equal(again(x), model(x))
 
 
 def test_ceil_pooling_equals_same_pooling_on_even_sides():

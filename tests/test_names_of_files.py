@@ -1,4 +1,4 @@
-"""Every file's name is one that Windows and a disk without regard to case can have."""
+"""Names of files are valid on Windows and unique on file systems that ignore case."""
 
 import subprocess
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom, and their stored outputs are what they produce."""
+"""The notebooks run from top to bottom, and their stored outputs are those that they produce."""
 
 import base64
 import re

@@ -1,4 +1,4 @@
-"""The public names of the package."""
+"""The public names of the package, and what importing them imports."""
 
 import subprocess
 import sys

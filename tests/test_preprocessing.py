@@ -163,12 +163,12 @@ def pixels():
 
 
 def imagenet(pixels):
-    """torchvision's `ToTensor` and `Normalize`."""
+    """Return pixels normalized like torchvision's `ToTensor` and `Normalize`."""
     return (pixels / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
 
 
 def torchvision_transform_input(pixels):
-    """ImageNet's normalization as torchvision's GoogLeNet converts it with `transform_input`."""
+    """Return ImageNet's normalization as torchvision's GoogLeNet converts it with `transform_input`."""
     return imagenet(pixels) * (np.array([0.229, 0.224, 0.225]) / 0.5) + (np.array([0.485, 0.456, 0.406]) - 0.5) / 0.5
 
 
@@ -220,7 +220,7 @@ def test_an_image_of_the_networks_size_is_unchanged(pixels):
 
 
 def coordinates(height, width):
-    """An image whose red is the row and whose green is the column."""
+    """Return an image whose red is the row and whose green is the column."""
     rows, columns = np.mgrid[:height, :width]
     return np.stack([rows, columns, np.zeros_like(rows)], axis=-1).astype(np.uint8)
 
@@ -278,7 +278,7 @@ ODD_SIZES = [(375, 500), (501, 333), (77, 77), (19, 31), (40, 399), (256, 341)]
     ],
 )
 def test_shorter_is_torchvisions_resize_and_center_crop(shape, name, fields, shorter_side, side):
-    """Compare with torchvision's two steps, spelled out; `test_torchvisions_own_transforms` has its own pixels."""
+    """Compare with torchvision's two steps, spelled out here. `test_torchvisions_own_transforms` has its pixels."""
     preprocessing = NAMED[name].replace(**fields)
     image = Image.fromarray(waves(*shape))
     longer = int(shorter_side * max(shape) / min(shape))
@@ -290,7 +290,7 @@ def test_shorter_is_torchvisions_resize_and_center_crop(shape, name, fields, sho
 
 
 def test_torchvisions_own_transforms():
-    """Pixels that torchvision itself returned; golden/make_transforms.py."""
+    """Compare with pixels that torchvision itself returned (golden/make_transforms.py)."""
     golden = json.loads((GOLDEN / "tv_transforms.json").read_text())
     step = golden["step"]
     for case in golden["cases"]:

@@ -1,4 +1,4 @@
-"""Tests of run directories and of `load`."""
+"""Run directories and `load`."""
 
 import json
 
@@ -23,7 +23,7 @@ def model():
 
 @pytest.fixture
 def run(tmp_path):
-    """Return a run whose training has not finished an epoch."""
+    """A run whose training has not finished an epoch."""
     files.write_labels(tmp_path / LABELS, ["cat", "dog"])
     Preprocessing(size=(8, 8)).save(tmp_path / PREPROCESSING)
     files.write_json(tmp_path / RECIPE, {})

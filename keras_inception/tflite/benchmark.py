@@ -5,11 +5,10 @@ The files take turns, so that noise on the machine affects all of them alike.
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +16,6 @@ import numpy as np
 from keras_inception.tflite.classifier import interpreter
 from keras_inception.tflite.operations import operations
 from keras_inception.utils.subprocesses import ChildError
-
-RUNS_PER_TURN = 5
-WARM_UP_ROUNDS = 2  # not counted
 
 
 def benchmark(
@@ -33,7 +29,7 @@ def benchmark(
     """Time .tflite files against each other, each in its own process.
 
     Args:
-        paths: files with one input each. Ratios are relative to the first.
+        paths: the .tflite files. Ratios are relative to the first.
         threads: threads of each interpreter.
         runs: counted runs of each file.
         peaks: files that reach the machine's peak throughput, one for each arithmetic type, to be timed as well
@@ -59,26 +55,25 @@ def benchmark(
         take_turns(watches, runs, on_round)
         rows = [_row(path, watch) for path, watch in zip(measured, watches, strict=True)]
     peak_gmacs = {row["kind"]: row["gmacs"] for row in rows[len(paths) :]}
-    rows = rows[: len(paths)]
-    for row in rows:
+    for row in rows[: len(paths)]:
         row["ratio"] = row["median_ms"] / rows[0]["median_ms"]
         if peaks:
             row["share_of_peak"] = row["gmacs"] / peak_gmacs[row["kind"]]
-    return rows
+    return rows[: len(paths)]
 
 
-class Stopwatch:
+class Stopwatch(AbstractContextManager["Stopwatch"]):
     """A process that times something on demand.
 
-    It prints a line of JSON once it is ready. For each line with a number of runs that it is sent, it prints one line
-    of JSON with the milliseconds of each run.
+    The process prints a line of JSON when it is ready. It then answers each number of runs on its standard input with a
+    line of JSON, the milliseconds of each run.
 
     Args:
         command: the program and its arguments.
 
     Attributes:
         told: the JSON that the process printed when it was ready.
-        times: milliseconds of all counted runs.
+        times: milliseconds of the runs that `take_turns` counts.
     """
 
     def __init__(self, command: Sequence[str | os.PathLike]):
@@ -89,22 +84,13 @@ class Stopwatch:
         )
         self.told = self._answer()
 
-    def __enter__(self) -> "Stopwatch":
-        return self
-
     def __exit__(self, kind, error, traceback) -> None:
-        assert self._process.stdin
-        assert self._process.stdout
-        self._process.stdin.close()
-        self._process.stdout.close()
-        self._process.wait()
+        self._process.__exit__(kind, error, traceback)
 
-    def run(self, count: int, *, counts: bool) -> None:
-        """Run `count` times, and add the times to `times` if `counts`."""
+    def run(self, count: int) -> list[float]:
+        """Run `count` times and return the milliseconds of each run."""
         print(count, file=self._process.stdin, flush=True)
-        times = self._answer()
-        if counts:
-            self.times += times
+        return self._answer()
 
     def _answer(self):
         assert self._process.stdout
@@ -124,29 +110,31 @@ def take_turns(
     runs: int,
     on_round: Callable[[int, int], None] | None = None,
     *,
-    per_turn: int = RUNS_PER_TURN,
-    warm_up: int = WARM_UP_ROUNDS,
+    per_turn: int = 5,
+    warm_up: int = 2,
 ) -> None:
-    """Run each stopwatch `runs` times or slightly more, in rounds with a turn for each.
+    """Run each stopwatch `runs` times or slightly more, in rounds with a turn for each, and fill in its `times`.
 
     Args:
         watches: the stopwatches.
-        runs: counted runs of each.
+        runs: counted runs of each stopwatch.
         on_round: called with the number of finished rounds and the total.
-        per_turn: runs per turn.
-        warm_up: rounds before the counted ones.
+        per_turn: runs in one turn.
+        warm_up: rounds before the first one that counts.
     """
     rounds = -(-runs // per_turn)
     for number in range(-warm_up, rounds):
         for watch in watches if number % 2 else reversed(watches):
-            watch.run(min(per_turn, runs), counts=number >= 0)
+            times = watch.run(min(per_turn, runs))
+            if number >= 0:
+                watch.times += times
         if on_round:
             on_round(number + warm_up + 1, rounds + warm_up)
 
 
 def _row(path: Path, watch: Stopwatch) -> dict:
     macs, kind = operations(path)
-    median = statistics.median(watch.times)
+    p10, median, p90 = np.quantile(watch.times, (0.1, 0.5, 0.9)).tolist()
     return {
         "path": str(path),
         "kind": kind,
@@ -155,7 +143,7 @@ def _row(path: Path, watch: Stopwatch) -> dict:
         "load_ms": watch.told["load_ms"],
         "memory_mb": watch.told["memory_mb"],
         "median_ms": median,
-        "p10_ms": float(np.quantile(watch.times, 0.1)),
-        "p90_ms": float(np.quantile(watch.times, 0.9)),
+        "p10_ms": p10,
+        "p90_ms": p90,
         "gmacs": macs / median / 1e6,
     }

@@ -3,7 +3,7 @@
 import json
 import os
 import statistics
-import time
+import timeit
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class TFLiteClassifier:
     """A .tflite image classifier, exported by this package or by anyone else.
 
-    Class names and preprocessing are those that `export` packed into the file. For other files they come from TFLite
-    metadata and its labels.txt. Without these, classes are numbered and the normalization is (x - 127.5) / 127.5.
+    Class names and preprocessing are those that `export` packed into the file. Other files get them from their TFLite
+    metadata and labels.txt. Without these, classes are numbered and the normalization is (x - 127.5) / 127.5.
 
     Args:
         path: the .tflite file.
@@ -34,8 +34,8 @@ class TFLiteClassifier:
         classes: number of classes.
         labels: names of the classes.
         size: (height, width) of the input.
-        preprocessing: preprocessing from an image to the input. A uint8 input takes raw pixels, so only the resizing
-            and cropping apply to it.
+        preprocessing: turns an image into the input. A uint8 input takes raw pixels, so only the resizing and cropping
+            apply to it.
 
     Raises:
         FileNotFoundError: the file does not exist.
@@ -54,8 +54,7 @@ class TFLiteClassifier:
         self._input, self._output = inputs[0], outputs[0]
         shape, kind = self._input["shape"].tolist(), self._input["dtype"].__name__
         if len(shape) != 4 or shape[0] != 1 or shape[3] != 3 or kind not in ("float32", "uint8"):
-            allowed = "float32 or uint8 [1, height, width, 3]"
-            raise ValueError(f"{self.path} must take {allowed}. Received: {kind} {shape}")
+            raise ValueError(f"{self.path} must take float32 or uint8 [1, height, width, 3]. Received: {kind} {shape}")
         self.size: tuple[int, int] = (shape[1], shape[2])
         shape = self._output["shape"].tolist()
         if len(shape) != 2 or shape[0] != 1:
@@ -71,7 +70,7 @@ class TFLiteClassifier:
 
     @property
     def quantization(self) -> tuple[float, int]:
-        """Return (scale, zero point) of the input, (0.0, 0) if it is float32."""
+        """Return (scale, zero point) of the input, or (0.0, 0) if it is float32."""
         return self._input["quantization"]
 
     @property
@@ -80,10 +79,10 @@ class TFLiteClassifier:
         return self._input["dtype"] == np.uint8
 
     def described(self) -> dict:
-        """Return what other runtimes need to run the file, as values that JSON can hold.
+        """Return what other runtimes need to run the file, ready for JSON.
 
         Returns:
-            ``shape`` and ``dtype`` of the input; ``output`` with its ``scale`` and ``zeroPoint``, 0 if it is float32;
+            ``shape`` and ``dtype`` of the input; ``output`` with ``scale`` and ``zeroPoint``, both 0 if it is float32;
             and ``preprocessing``, whose normalization applies to a float32 input.
         """
         scale, zero_point = self._output["quantization"]
@@ -98,14 +97,14 @@ class TFLiteClassifier:
         """Classify RGB images that `preprocessing.fit` has resized and cropped.
 
         Args:
-            images: images (n, height, width, 3) of the input's `size`, integers or floats from 0 to 255.
-            on_image: called with the number of finished images, for a progress bar.
+            images: shape (n, height, width, 3) of the input's `size`, integers or floats from 0 to 255.
+            on_image: called with the number of images done, for a progress bar.
 
         Returns:
             Probabilities, float32 (n, classes).
 
         Raises:
-            ValueError: the images have another size or range.
+            ValueError: the images have another size, or values outside of 0 to 255.
         """
         images = np.asarray(images)
         if images.shape[1:] != (*self.size, 3):
@@ -127,11 +126,7 @@ class TFLiteClassifier:
         """Return the median time of one inference in milliseconds, after a few warm-up runs."""
         noise = np.random.default_rng(0).integers(0, 256, (1, *self.size, 3), dtype=np.uint8)
         self._interpreter.set_tensor(self._input["index"], self.as_input(noise))
-        times = []
-        for _ in range(5 + runs):
-            start = time.perf_counter()
-            self._interpreter.invoke()
-            times.append(time.perf_counter() - start)
+        times = timeit.repeat(self._interpreter.invoke, number=1, repeat=5 + runs)
         return 1000 * statistics.median(times[5:])
 
     def as_input(self, images: np.ndarray) -> np.ndarray:
@@ -159,11 +154,11 @@ def interpreter(model: str | os.PathLike | bytes, threads: int = 1, **options) -
     Args:
         model: the file, or its content.
         threads: threads of the interpreter.
-        **options: other arguments of LiteRT's `Interpreter`.
+        **options: further arguments of LiteRT's `Interpreter`.
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: it is not a runnable TFLite model.
+        ValueError: it is not a TFLite model that LiteRT can run.
     """
     from ai_edge_litert.interpreter import Interpreter
 
@@ -189,7 +184,7 @@ def numbered(classes: int) -> tuple[str, ...]:
 
 
 def _described(path: Path) -> Preprocessing:
-    """Return the default preprocessing with the normalization of the file's TFLite metadata, if there is one."""
+    """Return the default preprocessing, with the normalization of the file's TFLite metadata if it has one."""
     normalization = metadata.normalization_of(metadata.read(path) or {})
     if not normalization:
         return DEFAULT

@@ -1,4 +1,4 @@
-"""Find the operations of a .tflite file that a delegate, XNNPACK or the GPU's, leaves to the slower interpreter."""
+"""Find the operations of a .tflite file that the XNNPACK or the GPU delegate leaves to the slower interpreter."""
 
 import os
 from typing import TYPE_CHECKING, NamedTuple
@@ -8,66 +8,42 @@ from keras_inception.tflite.classifier import interpreter
 if TYPE_CHECKING:
     from ai_edge_litert.interpreter import Interpreter
 
-# Operations that the GPU delegate supports, by https://ai.google.dev/edge/litert/performance/gpu (2026-11). Its source
-# lists more.
-ON_GPU = frozenset(
-    (
-        "ADD",
-        "AVERAGE_POOL_2D",
-        "CONCATENATION",
-        "CONV_2D",
-        "DEPTHWISE_CONV_2D",
-        "EXP",
-        "FULLY_CONNECTED",
-        "LOGISTIC",
-        "LSTM",
-        "MAX_POOL_2D",
-        "MAXIMUM",
-        "MINIMUM",
-        "MUL",
-        "PAD",
-        "PRELU",
-        "RELU",
-        "RELU6",
-        "RESHAPE",
-        "RESIZE_BILINEAR",
-        "SOFTMAX",
-        "STRIDED_SLICE",
-        "SUB",
-        "TRANSPOSE_CONV",
-    )
-)
+# Operations that the GPU delegate supports according to https://ai.google.dev/edge/litert/performance/gpu (2026-11).
+# Its source code lists more.
+ON_GPU = """
+    ADD AVERAGE_POOL_2D CONCATENATION CONV_2D DEPTHWISE_CONV_2D EXP FULLY_CONNECTED LOGISTIC LSTM MAX_POOL_2D MAXIMUM
+    MINIMUM MUL PAD PRELU RELU RELU6 RESHAPE RESIZE_BILINEAR SOFTMAX STRIDED_SLICE SUB TRANSPOSE_CONV
+"""
 
 
 def outside_delegate(path: str | os.PathLike) -> list[str]:
-    """Return the operations that the interpreter runs itself in graph order, such as ``["SOFTMAX"]``."""
+    """Return the operations that the default delegate does not run, in graph order, such as ``["SOFTMAX"]``."""
     nodes, partitions = delegation(path)
     producer = {tensor: position for position, node in enumerate(nodes) for tensor in node["outputs"]}
     inside: set[int] = set()
     for partition in partitions:
         # A partition replaces every operation between its outputs and its inputs.
-        inputs = set(partition["inputs"])
-        pending = list(partition["outputs"])
+        seen, pending = set(partition["inputs"]), list(partition["outputs"])
         while pending:
             tensor = pending.pop()
-            position = producer.get(tensor)
-            if tensor not in inputs and position is not None and position not in inside:
-                inside.add(position)
-                pending.extend(nodes[position]["inputs"])
+            if tensor in producer and tensor not in seen:
+                seen.add(tensor)
+                inside.add(producer[tensor])
+                pending.extend(nodes[producer[tensor]]["inputs"])
     return [node["op_name"] for position, node in enumerate(nodes) if position not in inside]
 
 
 def outside_gpu(path: str | os.PathLike) -> list[str]:
-    """Return the sorted kinds of operations that the GPU delegate does not list in `ON_GPU`."""
-    return sorted({node["op_name"] for node in delegation(path).nodes} - ON_GPU)
+    """Return the kinds of operations that are not in `ON_GPU`, sorted."""
+    return sorted({node["op_name"] for node in delegation(path).nodes}.difference(ON_GPU.split()))
 
 
 class Delegation(NamedTuple):
-    """How the default delegate runs a file. Between two partitions, the interpreter runs operations itself.
+    """The operations of a file and the parts of its graph that the default delegate takes over.
 
     Attributes:
         nodes: LiteRT's descriptions of the operations, in graph order.
-        partitions: descriptions of the nodes with which the delegate replaces parts of the graph.
+        partitions: LiteRT's descriptions of the nodes that the delegate puts in place of parts of the graph.
     """
 
     nodes: list[dict]
@@ -75,7 +51,7 @@ class Delegation(NamedTuple):
 
 
 def delegation(path: str | os.PathLike) -> Delegation:
-    """Return the operations of a file and the partitions that the default delegate makes of them."""
+    """Return the operations of a file and the partitions of the default delegate."""
     details = interpreter(path)._get_ops_details()
     nodes = [node for node in details if node["op_name"] != "DELEGATE"]
     return Delegation(nodes, details[len(nodes) :])
@@ -86,7 +62,7 @@ def undelegated(file: str | os.PathLike | bytes, *, keep: bool = False) -> "Inte
 
     Args:
         file: the .tflite file, or its content.
-        keep: keep every tensor, to be read after a run.
+        keep: keep the value of every tensor, so that it can be read after a run.
     """
     from ai_edge_litert.interpreter import OpResolverType
 

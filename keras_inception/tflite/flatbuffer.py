@@ -1,6 +1,6 @@
-"""Read and write FlatBuffers, which are tables with numbered fields.
+"""Read and write FlatBuffers: tables with numbered fields.
 
-Buffers may come from untrusted files: every offset is checked before it is followed, and the work is bounded.
+Buffers may come from untrusted files, so every offset is checked before it is followed, and the work is bounded.
 """
 
 import struct
@@ -10,8 +10,8 @@ from typing import NamedTuple
 import flatbuffers
 
 # Tables may share what they refer to, so a file of a few kilobytes could expand to billions of tables.
-LIMIT = 2**24  # bytes that may be read of one buffer, counting repeated reads
-COST = 16  # bytes that each read is charged with in addition
+LIMIT = 2**24  # bytes that may be read from one buffer, counting repeated reads
+COST = 16  # bytes that each read costs in addition to its size
 
 
 class Data:
@@ -54,15 +54,11 @@ class Data:
         return target
 
     def content(self, position: int) -> bytes:
-        """Return a vector of bytes."""
+        """Return the vector of bytes or the string at a position."""
         return self.take(position + 4, self.number(position, "I"))
 
-    def text(self, position: int) -> str:
-        """Return a string, with U+FFFD in place of bytes that are not UTF-8."""
-        return self.content(position).decode("utf-8", errors="replace")
-
     def places(self, position: int) -> range:
-        """Return the positions of the elements of a vector whose elements have four bytes."""
+        """Return the position of each element of a vector of four-byte elements."""
         return range(position + 4, position + 4 + 4 * self.number(position, "I"), 4)
 
 
@@ -76,7 +72,7 @@ class Table(NamedTuple):
     position: int
 
     def places(self) -> dict[int, int]:
-        """Return the position of each field's number or offset."""
+        """Return the position of the number or offset of each field that is not missing."""
         vtable = self.position - self.data.number(self.position, "i")
         entries = range(vtable + 4, vtable + self.data.number(vtable, "H") - 1, 2)
         offsets = [self.data.number(entry, "H") for entry in entries]
@@ -92,10 +88,10 @@ class Table(NamedTuple):
         place = self.places().get(field)
         return None if place is None else self.data.follow(place)
 
-    def text(self, field: int) -> str | None:
-        """Return a field that is a string."""
+    def content(self, field: int) -> bytes:
+        """Return a field that is a string or a vector of bytes."""
         target = self.target(field)
-        return None if target is None else self.data.text(target)
+        return b"" if target is None else self.data.content(target)
 
     def numbers(self, field: int, kind: str) -> list:
         """Return a field that is a vector of numbers, in a four-byte format of `struct`."""
@@ -123,8 +119,8 @@ def put_table(
 
     Args:
         builder: the builder to write with.
-        offsets: the offset that each field refers to, counted from the end as builders do.
-        numbers: the format of `struct` and the number for each numeric field.
+        offsets: what each field refers to, as an offset that the builder returned.
+        numbers: format of `struct` and value of each numeric field.
     """
     numbers = numbers or {}
     builder.StartObject(1 + max([*offsets, *numbers], default=-1))
@@ -136,7 +132,7 @@ def put_table(
 
 
 def put_offsets(builder: flatbuffers.Builder, written: Sequence[int]) -> int:
-    """Write a vector of offsets of what has been written before, and return its offset."""
+    """Write a vector of references to what has been written before, and return its offset."""
     builder.StartVector(4, len(written), 4)
     for each in reversed(written):
         builder.PrependUOffsetTRelative(each)
@@ -144,6 +140,6 @@ def put_offsets(builder: flatbuffers.Builder, written: Sequence[int]) -> int:
 
 
 def put_bytes(builder: flatbuffers.Builder, content: bytes, alignment: int) -> int:
-    """Write a vector of bytes, the first of them aligned, and return its offset."""
+    """Write a vector of bytes that starts at a multiple of `alignment`, and return its offset."""
     builder.Prep(alignment, len(content))
     return builder.CreateByteVector(content)

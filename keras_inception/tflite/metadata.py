@@ -1,13 +1,13 @@
 """Read and write TFLite metadata and the archive at the end of a .tflite file.
 
 The archive is a plain zip file appended to the model, which interpreters ignore. TFLite metadata keeps labels there,
-and `export` adds the preprocessing, so that a single file can be used without others beside it.
+and `export` adds the preprocessing, so that a .tflite file can be used on its own.
 """
 
 import os
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypedDict
 
@@ -19,6 +19,7 @@ from keras_inception.tflite.model_entries import FLOAT32, UINT8, end_types, entr
 from keras_inception.utils import files
 
 ENTRY = "TFLITE_METADATA"
+LABELS_DESCRIPTION = "Labels for categories that the model can recognize."
 MAX_TEXT_BYTES = 2**24  # of a text file in an archive
 
 
@@ -38,9 +39,9 @@ def write(path: Path, about: About, input_preprocessing: Preprocessing, labels: 
     Args:
         path: the .tflite file.
         about: general metadata.
-        input_preprocessing: preprocessing whose RGB mean and standard deviation the input tensor expects
-            (`exporting.signature.input_of`).
-        labels: text file with one label per line, which is packed into the archive.
+        input_preprocessing: the RGB mean and standard deviation that the input tensor expects
+            (`exporting.variants.Variant.input`).
+        labels: text file with one label per line, to be packed into the archive.
 
     Raises:
         ValueError: the file is not a model with one input and one output, or the metadata read back differs from what
@@ -79,13 +80,7 @@ def _described(model: bytes, about: About, input_preprocessing: Preprocessing, l
         "description": "probability of each label",
         "content": {"content_properties_type": "FeatureProperties", "content_properties": {}},
         "stats": _stats(output_type, [0], [1]),
-        "associated_files": [
-            {
-                "name": labels,
-                "description": "Labels for categories that the model can recognize.",
-                "type": "TENSOR_AXIS_LABELS",
-            }
-        ],
+        "associated_files": [{"name": labels, "description": LABELS_DESCRIPTION, "type": "TENSOR_AXIS_LABELS"}],
     }
     metadata = {
         **{key: text for key, text in about.items() if text},
@@ -96,7 +91,7 @@ def _described(model: bytes, about: About, input_preprocessing: Preprocessing, l
 
 
 def _stats(kind: int, lowest: Sequence[float] | np.ndarray, highest: Sequence[float] | np.ndarray) -> dict:
-    """Return the range of a tensor's values, which is known for float32 and uint8."""
+    """Return the range of a tensor's values, or an empty dict if its type is neither float32 nor uint8."""
     if kind == UINT8:
         return {"min": [0], "max": [255]}
     return {"min": lowest, "max": highest} if kind == FLOAT32 else {}
@@ -116,7 +111,7 @@ def _check(path: Path, about: About, input_preprocessing: Preprocessing, labels:
 
 
 def read(path: str | os.PathLike) -> dict | None:
-    """Return the metadata of a file under the names of TFLite's metadata schema, or None if it has none.
+    """Return a file's metadata under the names of TFLite's metadata schema, or None if it has none.
 
     Raises:
         ValueError: the metadata is damaged.
@@ -132,9 +127,9 @@ def read(path: str | os.PathLike) -> dict | None:
 
 
 def normalization_of(metadata: dict) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-    """Return (mean, std) of the input from metadata that `read` returned, or None if there are none.
+    """Return (mean, std) of the input from metadata that `read` returned, or None if it has no normalization.
 
-    Files of this package have three numbers for each. Other files may have anything, so check them.
+    Files of this package have three numbers for each. Other files may have anything, so check the result.
     """
     for subgraph in metadata.get("subgraph_metadata", ())[:1]:
         for tensor in subgraph.get("input_tensor_metadata", ())[:1]:
@@ -146,7 +141,7 @@ def normalization_of(metadata: dict) -> tuple[tuple[float, ...], tuple[float, ..
 
 
 def _per_channel(numbers: Sequence[float]) -> tuple[float, ...]:
-    """Repeat a single number for all three channels."""
+    """Return a number for each channel: a single one stands for all three."""
     return tuple(numbers) * (3 if len(numbers) == 1 else 1)
 
 
@@ -162,7 +157,7 @@ def unpack(path: str | os.PathLike, name: str) -> str | None:
     """Return a text file from the archive at the end of a .tflite file, or None if there is no such file.
 
     Raises:
-        ValueError: the text cannot be read, or is larger than `MAX_TEXT_BYTES`.
+        ValueError: the archive is damaged, or the text is larger than `MAX_TEXT_BYTES`.
     """
     with _archive(path) as archive:
         if archive is None or name not in archive.namelist():
@@ -173,30 +168,20 @@ def unpack(path: str | os.PathLike, name: str) -> str | None:
 
 
 def _archived(path: Path) -> tuple[int | None, list[tuple[zipfile.ZipInfo, bytes]]]:
-    """Return the position and the content of a file's archive, or None and an empty list if there is none."""
+    """Return the position of the archive at the end of a file, None if there is none, and its documents."""
     with _archive(path) as archive:
-        if archive is None or not archive.infolist():
-            return None, []
-        documents = archive.infolist()
-        begin = min(document.header_offset for document in documents)
-        return begin, [(document, archive.read(document)) for document in documents]
+        documents = [(document, archive.read(document)) for document in archive.infolist()] if archive else []
+        return min((document.header_offset for document, _ in documents), default=None), documents
 
 
 @contextmanager
 def _archive(path: str | os.PathLike) -> Iterator[zipfile.ZipFile | None]:
-    """Open the archive at the end of a file, None if there is none. Any error in the block means a damaged archive."""
+    """Yield the archive at the end of a file, None if there is none. An error in the block means a damaged archive."""
+    archive = None
     with open(path, "rb") as file:
         try:
-            archive = zipfile.ZipFile(file)
-        except zipfile.BadZipFile:
-            archive = None
-        except Exception as error:
-            raise _damaged(path, error) from None
-        try:
+            with suppress(zipfile.BadZipFile):
+                archive = zipfile.ZipFile(file)
             yield archive
         except Exception as error:  # zipfile raises many kinds
-            raise _damaged(path, error) from None
-
-
-def _damaged(path: str | os.PathLike, error: Exception) -> ValueError:
-    return ValueError(f"{path} has a damaged archive: {str(error) or type(error).__name__}")
+            raise ValueError(f"{path} has a damaged archive: {str(error) or type(error).__name__}") from None

@@ -1,8 +1,10 @@
 """Encode TFLite metadata from nested dicts to a FlatBuffer and decode it.
 
 Field names and their order, which numbers them, are those of version 1.5.0 of TensorFlow Lite's published
-metadata_schema.fbs. Only the tables of an image classifier are listed: those of text, audio and detection are ignored.
+metadata_schema.fbs. Only the tables of an image classifier are listed. Those of text, audio and detection are ignored.
 """
+
+import re
 
 import flatbuffers
 import numpy as np
@@ -11,94 +13,43 @@ from keras_inception.tflite.flatbuffer import Data, Table, put_offsets, put_tabl
 
 IDENTIFIER = b"M001"
 ROOT = "ModelMetadata"
-# Enums and unions of the schema: a byte is an index into the names.
-NAMES = {
-    "AssociatedFileType": (
-        "UNKNOWN",
-        "DESCRIPTIONS",
-        "TENSOR_AXIS_LABELS",
-        "TENSOR_VALUE_LABELS",
-        "TENSOR_AXIS_SCORE_CALIBRATION",
-        "VOCABULARY",
-        "SCANN_INDEX_FILE",
-    ),
-    "ColorSpaceType": ("UNKNOWN", "RGB", "GRAYSCALE"),
-    "ContentProperties": (
-        "NONE",
-        "FeatureProperties",
-        "ImageProperties",
-        "BoundingBoxProperties",
-        "AudioProperties",
-    ),
-    "ProcessUnitOptions": (
-        "NONE",
-        "NormalizationOptions",
-        "ScoreCalibrationOptions",
-        "ScoreThresholdingOptions",
-        "BertTokenizerOptions",
-        "SentencePieceTokenizerOptions",
-        "RegexTokenizerOptions",
-    ),
-    "ScoreTransformationType": ("IDENTITY", "LOG", "INVERSE_LOGISTIC"),
-}
+# The notation is the schema's own, except that a union is written as two fields: its type, and the table of that type.
+# An enum is stored as a byte, the index of the name.
+SCHEMA = """
+enum AssociatedFileType { UNKNOWN, DESCRIPTIONS, TENSOR_AXIS_LABELS, TENSOR_VALUE_LABELS,
+                          TENSOR_AXIS_SCORE_CALIBRATION, VOCABULARY, SCANN_INDEX_FILE }
+enum ColorSpaceType { UNKNOWN, RGB, GRAYSCALE }
+enum ContentProperties { NONE, FeatureProperties, ImageProperties, BoundingBoxProperties, AudioProperties }
+enum ProcessUnitOptions { NONE, NormalizationOptions, ScoreCalibrationOptions, ScoreThresholdingOptions,
+                          BertTokenizerOptions, SentencePieceTokenizerOptions, RegexTokenizerOptions }
+enum ScoreTransformationType { IDENTITY, LOG, INVERSE_LOGISTIC }
+table ModelMetadata { name: string; description: string; version: string; subgraph_metadata: [SubGraphMetadata];
+                      author: string; license: string; associated_files: [AssociatedFile]; min_parser_version: string; }
+table SubGraphMetadata { name: string; description: string; input_tensor_metadata: [TensorMetadata];
+                         output_tensor_metadata: [TensorMetadata]; associated_files: [AssociatedFile];
+                         input_process_units: [ProcessUnit]; output_process_units: [ProcessUnit]; }
+table TensorMetadata { name: string; description: string; dimension_names: [string]; content: Content;
+                       process_units: [ProcessUnit]; stats: Stats; associated_files: [AssociatedFile]; }
+table Content { content_properties_type: ContentProperties; content_properties: union; range: ValueRange; }
+table FeatureProperties { }
+table ImageProperties { color_space: ColorSpaceType; default_size: ImageSize; }
+table ImageSize { width: uint; height: uint; }
+table ValueRange { min: int; max: int; }
+table ProcessUnit { options_type: ProcessUnitOptions; options: union; }
+table NormalizationOptions { mean: [float]; std: [float]; }
+table ScoreCalibrationOptions { score_transformation: ScoreTransformationType; default_score: float; }
+table ScoreThresholdingOptions { global_score_threshold: float; }
+table Stats { max: [float]; min: [float]; }
+table AssociatedFile { name: string; description: string; type: AssociatedFileType; locale: string; version: string; }
+"""
 NUMBERS = {"int": "i", "uint": "I", "float": "f"}  # formats of `struct`
-# The fields of each table and their kinds; brackets mark a vector of a kind. A union is a table of the kind that the
-# field before it names.
-TABLES = {
-    ROOT: {
-        "name": "string",
-        "description": "string",
-        "version": "string",
-        "subgraph_metadata": "[SubGraphMetadata]",
-        "author": "string",
-        "license": "string",
-        "associated_files": "[AssociatedFile]",
-        "min_parser_version": "string",
-    },
-    "SubGraphMetadata": {
-        "name": "string",
-        "description": "string",
-        "input_tensor_metadata": "[TensorMetadata]",
-        "output_tensor_metadata": "[TensorMetadata]",
-        "associated_files": "[AssociatedFile]",
-        "input_process_units": "[ProcessUnit]",
-        "output_process_units": "[ProcessUnit]",
-    },
-    "TensorMetadata": {
-        "name": "string",
-        "description": "string",
-        "dimension_names": "[string]",
-        "content": "Content",
-        "process_units": "[ProcessUnit]",
-        "stats": "Stats",
-        "associated_files": "[AssociatedFile]",
-    },
-    "Content": {
-        "content_properties_type": "ContentProperties",
-        "content_properties": "union",
-        "range": "ValueRange",
-    },
-    "FeatureProperties": {},
-    "ImageProperties": {"color_space": "ColorSpaceType", "default_size": "ImageSize"},
-    "ImageSize": {"width": "uint", "height": "uint"},
-    "ValueRange": {"min": "int", "max": "int"},
-    "ProcessUnit": {"options_type": "ProcessUnitOptions", "options": "union"},
-    "NormalizationOptions": {"mean": "[float]", "std": "[float]"},
-    "ScoreCalibrationOptions": {"score_transformation": "ScoreTransformationType", "default_score": "float"},
-    "ScoreThresholdingOptions": {"global_score_threshold": "float"},
-    "Stats": {"max": "[float]", "min": "[float]"},
-    "AssociatedFile": {
-        "name": "string",
-        "description": "string",
-        "type": "AssociatedFileType",
-        "locale": "string",
-        "version": "string",
-    },
-}
+_BODIES = re.findall(r"(enum|table) (\w+) {(.*?)}", SCHEMA, re.DOTALL)
+NAMES = {name: re.findall(r"\w+", body) for declared, name, body in _BODIES if declared == "enum"}
+TABLES = {name: dict(re.findall(r"(\w+): (.*?);", body)) for declared, name, body in _BODIES if declared == "table"}
 
 
 def encode(metadata: dict) -> bytes:
-    """Encode metadata, whose keys must all be names of the schema."""
+    """Encode metadata: nested dicts whose keys are all names of the schema."""
     builder = flatbuffers.Builder()
     builder.Finish(_put_table(builder, metadata, ROOT), IDENTIFIER)
     return bytes(builder.Output())
@@ -143,6 +94,7 @@ def _put(builder: flatbuffers.Builder, value, kind: str) -> int:
 
 
 def _take_table(table: Table, name: str) -> dict:
+    """Read the known fields of a table. An unknown enum value stays a number."""
     places = table.places()
     found: dict = {}
     for field, (key, kind) in enumerate(TABLES[name].items()):
@@ -161,7 +113,7 @@ def _take(data: Data, place: int, kind: str):
         return NAMES[kind][number] if number < len(NAMES[kind]) else number
     target = data.follow(place)
     if kind == "string":
-        return data.text(target)
+        return data.content(target).decode("utf-8", errors="replace")
     if kind in TABLES:
         return _take_table(Table(data, target), kind)
     return [_take(data, each, kind[1:-1]) for each in data.places(target)]

@@ -1,7 +1,7 @@
 """Read and write a TFLite model's named entries, such as its metadata.
 
-An entry is a name and the index of the buffer that holds its content. Field numbers are those of TFLite's published
-schema.
+An entry is a name and the index of the buffer that holds its content. Tables and field numbers are those of TFLite's
+published schema.
 """
 
 from enum import IntEnum
@@ -15,48 +15,17 @@ ALIGNMENT = 16  # bytes, of the content of buffers
 FLOAT32, UINT8 = 0, 3  # tensor types
 
 
-class Model(IntEnum):
-    """Fields of the root table. All but the version are offsets."""
-
-    VERSION = 0
-    OPERATOR_CODES = 1
-    SUBGRAPHS = 2
-    DESCRIPTION = 3
-    BUFFERS = 4
-    METADATA_BUFFER = 5
-    METADATA = 6
-    SIGNATURE_DEFS = 7
-    EXTERNAL_BUFFER_GROUPS = 8
-    EXTERNAL_BUFFERS = 9
-
-
-class SubGraph(IntEnum):
-    """Fields of a subgraph."""
-
-    TENSORS = 0
-    INPUTS = 1
-    OUTPUTS = 2
-
-
-class Tensor(IntEnum):
-    """Fields of a tensor."""
-
-    TYPE = 1
-    BUFFER = 2
-
-
-class Buffer(IntEnum):
-    """Fields of a buffer."""
-
-    DATA = 0
-    OFFSET = 1  # position of the content in the file instead, for models over 2 GB
-
-
-class Metadata(IntEnum):
-    """Fields of an entry."""
-
-    NAME = 0
-    BUFFER = 1
+# The fields of each table, numbered from 0. Those of the root table, `Model`, are offsets except for the version.
+Model = IntEnum(
+    "Model",
+    "VERSION OPERATOR_CODES SUBGRAPHS DESCRIPTION BUFFERS METADATA_BUFFER METADATA SIGNATURE_DEFS"
+    " EXTERNAL_BUFFER_GROUPS EXTERNAL_BUFFERS",
+    start=0,
+)
+SubGraph = IntEnum("SubGraph", "TENSORS INPUTS OUTPUTS", start=0)
+Tensor = IntEnum("Tensor", "SHAPE TYPE BUFFER", start=0)
+Buffer = IntEnum("Buffer", "DATA OFFSET", start=0)  # the offset of content behind the model, if it is over 2 GB
+Metadata = IntEnum("Metadata", "NAME BUFFER", start=0)
 
 
 def is_model(model: bytes) -> bool:
@@ -81,25 +50,23 @@ def end_types(model: bytes) -> tuple[int, int]:
     return given, taken
 
 
-def entry(model: bytes, name: str) -> bytes | None:
-    """Return the content of a model's entry, or None if there is no entry of this name.
+def entry(model: bytes, name: str) -> bytes:
+    """Return the content of a model's entry, empty if there is no entry of this name.
 
     Raises:
         ValueError: the model is damaged.
     """
     root = Data(model).root()
     number = _number(root, name)
-    if number is None:
-        return None
-    target = root.tables(Model.BUFFERS)[number].target(Buffer.DATA)
-    return b"" if target is None else root.data.content(target)
+    return root.tables(Model.BUFFERS)[number].content(Buffer.DATA) if number else b""
 
 
 def with_entry(model: bytes, name: str, content: bytes) -> bytes:
     """Return a model with an entry added or replaced.
 
     Offsets in a FlatBuffer only point forward, so a new root and new lists are put in front of the model and refer to
-    the tables in it. The model itself is kept byte for byte, which takes no longer than copying it.
+    the tables in it. The model itself stays as it is, so that this takes no longer than copying it. A replaced
+    entry's content is overwritten with zeros.
 
     Raises:
         ValueError: the model is damaged, or is of a kind whose content cannot be shifted in the file.
@@ -110,8 +77,7 @@ def with_entry(model: bytes, name: str, content: bytes) -> bytes:
         raise ValueError(f"it is of a newer schema. Received: a model of fields {sorted(places)}")
     if any(buffer.number(Buffer.OFFSET, "Q") for buffer in buffers):
         raise ValueError("its weights lie behind the model and cannot be moved in the file")
-    number = _number(root, name)
-    if number is not None:
+    if number := _number(root, name):
         model = _without(model, root, number)
 
     builder = flatbuffers.Builder(len(model) + len(content) + 2**16)
@@ -119,32 +85,32 @@ def with_entry(model: bytes, name: str, content: bytes) -> bytes:
     added = put_table(builder, {Buffer.DATA: put_bytes(builder, content, ALIGNMENT)})
     targets = {field: begin - root.data.follow(place) for field, place in places.items() if field != Model.VERSION}
     listed = [begin - buffer.position for buffer in buffers]
-    if number is None:
+    if number:
+        listed[number] = added
+    else:
         named = put_table(builder, {Metadata.NAME: builder.CreateString(name)}, {Metadata.BUFFER: ("I", len(listed))})
         others = [begin - entry.position for entry in root.tables(Model.METADATA)]
         targets[Model.METADATA] = put_offsets(builder, [*others, named])
         listed.append(added)
-    else:
-        listed[number] = added
     targets[Model.BUFFERS] = put_offsets(builder, listed)
     version = ("I", root.number(Model.VERSION, "I"))
     builder.Finish(put_table(builder, targets, {Model.VERSION: version}), IDENTIFIER)
     return bytes(builder.Output())
 
 
-def _number(root: Table, name: str) -> int | None:
-    """Return the buffer index of an entry, or None if there is no entry of this name."""
+def _number(root: Table, name: str) -> int:
+    """Return the buffer index of an entry, or 0 if there is no entry of this name: the first buffer is always empty."""
     for each in root.tables(Model.METADATA):
-        if each.text(Metadata.NAME) == name:
+        if each.content(Metadata.NAME) == name.encode():
             number = each.number(Metadata.BUFFER, "I")
-            if not 0 < number < len(root.tables(Model.BUFFERS)):  # the first buffer is always empty
+            if not 0 < number < len(root.tables(Model.BUFFERS)):
                 raise ValueError(f"{name} must be in one of its buffers. Received: number {number}")
             return number
-    return None
+    return 0
 
 
 def _without(model: bytes, root: Table, number: int) -> bytes:
-    """Return the model with one buffer overwritten by zeros, so that replaced content does not stay in the file."""
+    """Return the model with the content of one buffer overwritten with zeros."""
     subgraphs = root.tables(Model.SUBGRAPHS)
     tensors = [tensor for subgraph in subgraphs for tensor in subgraph.tables(SubGraph.TENSORS)]
     if number in [tensor.number(Tensor.BUFFER, "I") for tensor in tensors]:

@@ -20,7 +20,7 @@ class Node(NamedTuple):
     """An operation of a file.
 
     Attributes:
-        kind: tFLite's name of the operation, such as "CONV_2D".
+        kind: TFLite's name of the operation, such as "CONV_2D".
         inputs: LiteRT's descriptions of the input tensors.
         outputs: LiteRT's descriptions of the output tensors.
     """
@@ -36,12 +36,11 @@ def nodes(path: str | os.PathLike) -> list[Node]:
 
 
 def operations(path: str | os.PathLike) -> tuple[int, str]:
-    """Return the multiply-adds of a file's convolutions and dense layers, and the type of most: "int8" or "float32"."""
+    """Return the multiply-adds of a file's convolutions and dense layers, and the type of most, "int8" or "float32"."""
     macs = {"int8": 0, "float32": 0}
     for inputs, kernel, outputs in _multiplications(nodes(path)):
-        positions = int(np.prod(outputs["shape"][:-1]))
         kind = "int8" if inputs["dtype"] == np.int8 else "float32"
-        macs[kind] += positions * int(np.prod(kernel["shape"]))
+        macs[kind] += int(np.prod(outputs["shape"][:-1])) * int(np.prod(kernel["shape"]))
     return sum(macs.values()), max(macs, key=lambda kind: macs[kind])
 
 

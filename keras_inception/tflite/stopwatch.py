@@ -1,7 +1,7 @@
 """Time one .tflite file in its own process: python -m keras_inception.tflite.stopwatch FILE THREADS.
 
-It prints a line of JSON once the file is loaded. For each line with a number of runs on standard input, it prints one
-line of JSON with the milliseconds of each run. Until the file is loaded, nothing but LiteRT is imported.
+It prints a line of JSON when the file is loaded. It then answers each number of runs on standard input with a line of
+JSON, the milliseconds of each run. Nothing but LiteRT is imported before the file is loaded.
 """
 
 import json
@@ -11,7 +11,7 @@ import time
 
 
 def main(path: str, threads: str) -> None:
-    """Load the file, then answer each line on standard input."""
+    """Load the file, then time as many runs as each line of standard input asks for."""
     began = time.perf_counter()
     from ai_edge_litert.interpreter import Interpreter
 
@@ -39,7 +39,7 @@ def main(path: str, threads: str) -> None:
 
 
 def resident() -> float:
-    """Return the resident memory of this process in MB, or 0 where the system does not tell."""
+    """Return the resident memory of this process in MB, or 0 if the system is not Linux."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6

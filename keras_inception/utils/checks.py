@@ -6,7 +6,7 @@ from keras_inception.utils.suggestions import did_you_mean
 
 
 def check_one_of(argument: str, value: object, allowed: Iterable[object]) -> None:
-    """Raise ValueError unless `value` is one of `allowed`. Suggest the closest one for a misspelled text."""
+    """Raise ValueError unless `value` is one of `allowed`. Suggest the closest one for a misspelled string."""
     allowed = tuple(allowed)
     if value not in allowed:
         texts = [each for each in allowed if isinstance(each, str)]

@@ -1,4 +1,4 @@
-"""Read and write files. Writers use a temporary file next to the target and rename it, so none is left half done."""
+"""Read and write files. Each is written under a temporary name and then renamed, so that none is left half done."""
 
 import csv
 import errno
@@ -7,20 +7,21 @@ import hashlib
 import io
 import json
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-WRITING = ".writing-"  # prefix of the name of anything unfinished
+WRITING = ".writing-"  # names of unfinished files and folders begin with it
 
 
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """Yield a temporary path next to `path`, and rename it to `path` afterwards; on an error, remove it.
+    """Yield a temporary path next to `path`, and rename the file there to `path` afterwards; on an error, remove it.
 
-    The temporary name has the suffix of `path`, for writers that go by it.
+    The temporary name ends like that of `path`, for writers that go by the suffix.
 
     Raises:
         OSError: The file cannot be written, for example because the disk is full. `filename` is `path`, which is left
@@ -28,14 +29,14 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=WRITING, suffix=path.name, dir=path.parent)
-    os.close(handle)
-    beside = Path(name)
+    beside = path.with_name(f"{WRITING}{secrets.token_hex(4)}{path.name}")
     try:
+        beside.touch(exist_ok=False)
+        mode = beside.stat().st_mode
         yield beside
         with open(beside, "r+b") as written:  # Windows cannot flush a file that is open only for reading
             os.fsync(written.fileno())
-        beside.chmod(0o666 & ~_umask())
+        beside.chmod(mode)  # writers that replace the file, as safetensors does, may make it private
         os.replace(beside, path)
     except ConnectionError:
         raise
@@ -50,7 +51,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 def new_folder(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a temporary folder next to `path` to fill, and rename it to `path` afterwards; on an error, remove it.
 
-    Remove first what a killed process left of the same folder.
+    What a killed process left of the same folder is removed first.
 
     Raises:
         OSError: The folder cannot be written, or `path` is a folder that is not empty.
@@ -73,16 +74,10 @@ def cache() -> Path:
 
 
 def remove_unfinished(folder: str | os.PathLike) -> None:
-    """Remove what a killed process left of `replacing` in a folder that no other process writes to."""
+    """Remove the temporary files that a killed process left in a folder. No other process may be writing to it."""
     for left in Path(folder).rglob(f"{WRITING}*"):
         if left.is_file():
             left.unlink()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def sha256(path: str | os.PathLike) -> str:
@@ -113,7 +108,7 @@ def write_csv(path: str | os.PathLike, rows: Sequence[Mapping]) -> None:
 
 
 def read_json(path: str | os.PathLike):
-    """Return the value of a JSON file. Raise ValueError naming the file if it is not JSON."""
+    """Return the value of a JSON file. Raise ValueError with the name of the file if it is not JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-Progress = Callable[[str, int, int], None]  # called with (name of the step, number done, total)
+Progress = Callable[[str, int, int], None]  # called with the name of the step, the number done and the total
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -13,33 +13,31 @@ def silent(what: str, done: int, total: int) -> None:
 
 
 def bars() -> Progress:
-    """Return a function that shows a bar with the time left for each step, if standard error is a terminal."""
+    """Return a function that shows each step's progress and time left, or nothing unless stderr is a terminal."""
     from rich.console import Console
     from rich.progress import Progress as Bar
 
     console = Console(stderr=True)
     if not console.is_terminal:
         return silent
-    bar, step = None, None
+    bar = Bar(console=console, transient=True)
 
     def show(what: str, done: int, total: int) -> None:
-        nonlocal bar, step
-        if bar is None or step != what:
-            if bar is not None:
-                bar.stop()
-            bar, step = Bar(console=console, transient=True), what
+        if [task.description for task in bar.tasks] != [what]:
+            for task in bar.task_ids:
+                bar.remove_task(task)
             bar.add_task(what)
             bar.start()
         bar.update(bar.task_ids[0], completed=done, total=total)
         if done >= total:
             bar.stop()
-            bar = None
+            bar.remove_task(bar.task_ids[0])
 
     return show
 
 
 def counted(items: Iterable[T], what: str, total: int, progress: Progress) -> Iterator[T]:
-    """Yield the items, reporting before each one and at the end how many are done."""
+    """Yield the items. Report how many are done before each one and at the end."""
     for done, item in enumerate(items):
         progress(what, done, total)
         yield item

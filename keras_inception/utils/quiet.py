@@ -1,4 +1,4 @@
-"""Import libraries without the messages that they print and the modules that they do not need."""
+"""Import libraries without the messages that they print or the modules that they do not need."""
 
 import os
 import sys
@@ -8,24 +8,23 @@ from contextlib import contextmanager
 
 @contextmanager
 def silenced() -> Iterator[None]:
-    """Discard what is written to file descriptor 2, standard error. Keep the block short: it hides real errors too."""
+    """Discard everything written to standard error, also by C++. Keep the block short: it hides real errors too."""
     sys.stderr.flush()
     kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
     try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
         yield
     finally:
         os.dup2(kept, 2)
         os.close(kept)
-        os.close(nowhere)
 
 
 @contextmanager
 def without_modules(names: Sequence[str]) -> Iterator[None]:
-    """Make importing these modules fail inside the block, unless they have been imported before."""
+    """Make imports of these modules fail inside the block, unless they were imported before."""
     blocked = [name for name in names if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(blocked))  # type: ignore[arg-type]  # None is Python's own mark for it
+    sys.modules.update(dict.fromkeys(blocked))  # type: ignore[arg-type]  # None blocks an import
     try:
         yield
     finally:

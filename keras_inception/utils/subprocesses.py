@@ -1,11 +1,13 @@
-"""Run work in child processes: what leaks memory, prints a lot, may crash, or cannot share one with TensorFlow."""
+"""Run work in a child process: what leaks memory, prints a lot, may crash, or cannot share one with TensorFlow."""
 
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from keras_inception.utils import files
 
@@ -19,31 +21,13 @@ class ChildError(RuntimeError):
 
     @property
     def last_line(self) -> str:
-        """The last line printed: the error itself if the child caught one."""
+        """The last line that it printed: the error itself if `answer` caught one."""
         return str(self).rpartition(LINE_SEPARATOR)[2]
 
 
-def run_module(
-    module: str,
-    job: dict,
-    environment: Mapping[str, str] | None = None,
-    *,
-    timeout: float = TIMEOUT,
-    memory: int | None = None,
-) -> None:
-    """Run ``python -m module JOB.json`` and wait for it. Its output is shown only if it fails.
-
-    Args:
-        module: Name of a module that passes its ``main`` to `answer`.
-        job: Anything that JSON can hold.
-        environment: Variables to set in addition to those of this process.
-        timeout: Seconds after which the child is killed.
-        memory: Bytes that the child may allocate. None sets no limit; only Linux can set one.
-
-    Raises:
-        ChildError: The child exited with a code other than 0, or took too long.
-    """
-    run_program([sys.executable, "-m", module], job, module, environment, timeout=timeout, memory=memory)
+def run_module(module: str, job: dict, environment: Mapping[str, str] | None = None, **limits: Any) -> None:
+    """Run ``python -m module JOB.json`` with `run_program`, for a module that passes its ``main`` to `answer`."""
+    run_program([sys.executable, "-m", module], job, module, environment, **limits)
 
 
 def run_program(
@@ -55,7 +39,19 @@ def run_program(
     timeout: float = TIMEOUT,
     memory: int | None = None,
 ) -> None:
-    """Run ``program JOB.json`` like `run_module`. Errors refer to it as `name`."""
+    """Run ``program JOB.json`` and wait for it. Its output is shown only if it fails.
+
+    Args:
+        program: The program and its first arguments.
+        job: Anything that JSON can hold.
+        name: What errors call the program.
+        environment: Variables to set in addition to those of this process.
+        timeout: Seconds after which the child is killed.
+        memory: Bytes that the child may allocate. None sets no limit; only Linux can set one.
+
+    Raises:
+        ChildError: The child exited with a code other than 0, or took too long.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "job.json"
         files.write_json(path, job)
@@ -72,11 +68,9 @@ def run_program(
                 limit_memory(process.pid, memory)
                 output, _ = process.communicate(timeout=timeout)
             except subprocess.TimeoutExpired:
-                process.kill()
                 raise ChildError(f"{name} was stopped because it took longer than {timeout:.0f} s") from None
-            except BaseException:
-                process.kill()
-                raise
+            finally:
+                process.kill()  # no effect on a process that has ended
     if process.returncode:
         last = [line for line in output.splitlines() if line.strip()][-3:]
         reason = LINE_SEPARATOR.join(last) or "no message"
@@ -84,16 +78,14 @@ def run_program(
 
 
 def limit_memory(pid: int, memory: int | None) -> None:
-    """Limit what a process may allocate. Libraries that it maps from files do not count."""
+    """Limit the memory that a process may allocate. Libraries mapped from files do not count."""
     if memory is not None and sys.platform == "linux":
         import resource
 
-        try:
+        with suppress(ProcessLookupError):  # it has ended already
             _, hard = resource.prlimit(pid, resource.RLIMIT_DATA)
             limit = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
             resource.prlimit(pid, resource.RLIMIT_DATA, (limit, limit))
-        except ProcessLookupError:  # it has ended already
-            pass
 
 
 def answer(main: Callable[[dict], None]) -> None:

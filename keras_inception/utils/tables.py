@@ -12,15 +12,13 @@ and rounded the same everywhere:
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-MISSING = "–"
-
 
 class Column(NamedTuple):
     """A column of a table.
 
     Attributes:
         title: the heading.
-        show: turns a value into text.
+        show: formats a value.
         is_text: align left and wrap long cells; otherwise align right.
     """
 
@@ -30,58 +28,35 @@ class Column(NamedTuple):
 
 
 def fixed(digits: int, unit: str = "", per: float = 1) -> Callable[[float], str]:
-    """Return a format with `digits` decimals: ``fixed(2, " M", per=1e6)(6_998_552)`` is ``"7.00 M"``."""
+    """Return a formatter with `digits` decimals: ``fixed(2, " M", per=1e6)(6_998_552)`` is ``"7.00 M"``."""
     return lambda value: f"{value / per:.{digits}f}{unit}"
 
 
 def percent(digits: int = 1) -> Callable[[float], str]:
-    """Return a format of a fraction of 1 as a percentage: ``percent()(0.5232)`` is ``"52.3%"``."""
+    """Return a formatter of fractions as percentages: ``percent()(0.5232)`` is ``"52.3%"``."""
     return lambda share: f"{share:.{digits}%}"
 
 
+def _columns(show: Callable[[Any], str], is_text: bool = False, /, **titles: str) -> dict[str, Column]:
+    return {key: Column(title, show, is_text) for key, title in titles.items()}
+
+
 COLUMNS = {
-    "about": Column("about", is_text=True),
-    "agreement": Column("agreement with Keras", percent()),
-    "agreement_interval": Column("agreement with Keras"),
-    "epochs": Column("epochs"),
-    "error": Column("error so far", percent()),
-    "f1": Column("F1", percent()),
-    "gzip_mb": Column("gzip MB", fixed(2)),
-    "images": Column("images"),
-    "label": Column("class", is_text=True),
-    "latency_ms": Column("latency, ms", fixed(2)),
-    "layer": Column("layer", is_text=True),
-    "load_ms": Column("load, ms", fixed(0)),
-    "macs": Column("MACs", fixed(0, " M", per=1e6)),
-    "mb": Column("MB", fixed(2)),
-    "median_ms": Column("median, ms", fixed(2)),
-    "memory_mb": Column("memory, MB", fixed(0)),
-    "minutes": Column("minutes", fixed(0)),
-    "network": Column("network", is_text=True),
-    "operation": Column("operation", is_text=True),
-    "outside_delegate": Column("outside the delegate", is_text=True),
-    "outside_gpu": Column("not on the GPU", is_text=True),
-    "own_error": Column("own error", percent()),
-    "p10_ms": Column("p10", fixed(2)),
-    "p90_ms": Column("p90", fixed(2)),
-    "parameters": Column("parameters", fixed(2, " M", per=1e6)),
-    "path": Column("file", is_text=True),
-    "pictures": Column("images"),
-    "precision": Column("precision", percent()),
-    "ratio": Column("ratio", fixed(2)),
-    "recipe": Column("recipe", is_text=True),
-    "rewrite": Column("rewrite", is_text=True),
-    "share_of_peak": Column("of peak", percent(0)),
-    "size": Column("pixels"),
-    "sparsity": Column("zeros", percent(0)),
-    "sqnr_db": Column("SQNR, dB", fixed(1)),
-    "step": Column("step", is_text=True),
-    "top1": Column("top-1", percent()),
-    "top1_interval": Column("top-1"),
-    "top5": Column("top-5", percent()),
-    "type": Column("type", is_text=True),
-    "variant": Column("variant", is_text=True),
-    "variants": Column("variants", is_text=True),
+    **_columns(str, True, about="about", label="class", layer="layer", network="network", operation="operation"),
+    **_columns(str, True, outside_delegate="outside the delegate", outside_gpu="not on the GPU", path="file"),
+    **_columns(str, True, recipe="recipe", rewrite="rewrite", step="step", type="type"),
+    **_columns(str, True, variant="variant", variants="variants"),
+    **_columns(str, agreement_interval="agreement with Keras", top1_interval="top-1"),
+    **_columns(str, epochs="epochs", pictures="images", size="pixels"),
+    **_columns(percent(), agreement="agreement with Keras", error="error so far", own_error="own error"),
+    **_columns(percent(), f1="F1", precision="precision", top1="top-1", top5="top-5"),
+    **_columns(percent(0), share_of_peak="of peak", sparsity="zeros"),
+    **_columns(fixed(2), gzip_mb="gzip MB", mb="MB", ratio="ratio"),
+    **_columns(fixed(2), latency_ms="latency, ms", median_ms="median, ms", p10_ms="p10", p90_ms="p90"),
+    **_columns(fixed(1), sqnr_db="SQNR, dB"),
+    **_columns(fixed(0), load_ms="load, ms", memory_mb="memory, MB", minutes="minutes"),
+    **_columns(fixed(0, " M", per=1e6), macs="MACs"),
+    **_columns(fixed(2, " M", per=1e6), parameters="parameters"),
 }
 
 
@@ -91,7 +66,7 @@ def number(count: int, thing: str) -> str:
 
 
 def columns(*keys: str, **changed: Column) -> dict[str, Column]:
-    """Return the named columns of `COLUMNS` in this order, some of them changed.
+    """Return these columns of `COLUMNS` in this order, some of them changed.
 
     ``columns("network", "macs", macs=COLUMNS["macs"]._replace(show=fixed(2, " G", per=1e9)))`` shows billions.
     """
@@ -101,12 +76,12 @@ def columns(*keys: str, **changed: Column) -> dict[str, Column]:
 def cell(row: Mapping[str, Any], key: str, column: Column) -> str:
     """Return one cell as text.
 
-    A value that is missing or None is shown as a dash, a string as it is, and a list as its items or "none". A key
-    that ends in ``_interval`` shows the share that the interval belongs to as well: ``52.3% (49.5–55.1)``.
+    A value that is missing or None becomes a dash, a string stays as it is, and a list becomes its items or "none". A
+    key that ends in ``_interval`` shows the value that the interval belongs to as well: ``52.3% (49.5–55.1)``.
     """
     value = row.get(key)
     if value is None:
-        return MISSING
+        return "–"
     if isinstance(value, str):
         return value
     if key.endswith("_interval"):
@@ -128,7 +103,7 @@ def markdown(columns: Mapping[str, Column], rows: Iterable[Mapping[str, Any]]) -
 
 
 def text(columns: Mapping[str, Column], rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return a table for a terminal, as wide as the terminal at most, without a line break at its end."""
+    """Return a table no wider than the terminal, without a line break at its end."""
     from rich import box
     from rich.console import Console
     from rich.table import Table

@@ -1,4 +1,4 @@
-"""The ARM64 table, and the userland where it cannot be made. Nothing is emulated here."""
+"""The ARM64 table, and the errors of machines that cannot emulate ARM. Nothing is emulated here."""
 
 import aarch64
 import arm64
@@ -58,7 +58,7 @@ def test_outputs_are_compared(tmp_path):
 
 @pytest.fixture
 def bare(tmp_path, monkeypatch):
-    """A machine with an empty cache, whose only programs are those in the returned folder."""
+    """A machine with an empty cache and no programs but those in the returned folder."""
     tools = tmp_path / "bin"
     tools.mkdir()
     monkeypatch.setenv("PATH", str(tools))

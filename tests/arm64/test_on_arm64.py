@@ -1,4 +1,4 @@
-"""Exported files return on an ARM processor, under qemu, what they return here. Run by `make test-arm64`."""
+"""Exported files give the same outputs on an ARM processor, under qemu, as here. Run by `make test-arm64`."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The networks compute on Keras' other backends what they compute on TensorFlow. Run by `make test-backends`."""
+"""The networks' outputs on Keras' other backends equal those on TensorFlow. Run by `make test-backends`."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Operations of exported files, inside and outside of the delegates."""
+"""Which operations of exported files the delegates run."""
 
 import pytest
 

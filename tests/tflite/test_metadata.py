@@ -1,4 +1,4 @@
-"""TFLite metadata: writing, reading by us and by other libraries, and damaged files."""
+"""TFLite metadata: written here, read here and by other libraries, and damaged."""
 
 import json
 import re
@@ -34,8 +34,8 @@ def converted(*, of_bytes: bool = False, inputs: int = 1, **options) -> bytes:
 
     weights = tf.constant(np.random.default_rng(0).normal(size=(3, CLASSES)), tf.float32)
 
-    def network(*pictures):
-        return tf.nn.softmax(tf.reduce_mean(sum(pictures), axis=[1, 2]) @ weights)
+    def network(*images):
+        return tf.nn.softmax(tf.reduce_mean(sum(images), axis=[1, 2]) @ weights)
 
     signature = [tf.TensorSpec((1, SIDE, SIDE, 3), tf.float32)] * inputs
     concrete = tf.function(network, input_signature=signature).get_concrete_function()
@@ -68,7 +68,7 @@ def labels(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def described(bare, labels, tmp_path):
-    """A function that writes a model with metadata and returns its path."""
+    """Return a function that writes a model with metadata and returns its path."""
 
     def write(kind: str = "float32", about: metadata.About = ABOUT, given: Preprocessing = GIVEN) -> Path:
         path = tmp_path / f"{kind}.tflite"
@@ -85,8 +85,8 @@ def outputs(path: Path) -> np.ndarray:
     (given,), (taken,) = opened.get_input_details(), opened.get_output_details()
     found = []
     for seed in range(20):
-        picture = pixels(seed) if given["dtype"] == np.uint8 else DEFAULT.normalize(pixels(seed))
-        opened.set_tensor(given["index"], picture.astype(given["dtype"]))
+        image = pixels(seed) if given["dtype"] == np.uint8 else DEFAULT.normalize(pixels(seed))
+        opened.set_tensor(given["index"], image.astype(given["dtype"]))
         opened.invoke()
         found.append(opened.get_tensor(taken["index"]))
     return np.concatenate(found)
@@ -317,7 +317,7 @@ def test_damaged_metadata_is_read_or_refused(changes, end):
 
 
 def test_reading_repeated_references_is_bounded(bare, tmp_path):
-    """A thousand references to a subgraph with a thousand to a tensor with a thousand to a file."""
+    """Read 1000 references to a subgraph with 1000 references to a tensor with 1000 references to a file."""
     builder = flatbuffers.Builder()
     written = put_table(builder, {0: builder.CreateString("x" * 1000)})
     for field in (6, 2, 3):

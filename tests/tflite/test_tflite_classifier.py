@@ -1,4 +1,4 @@
-"""`TFLiteClassifier`: files of this package and of others, and refused files and images."""
+"""`TFLiteClassifier` on files of this package and of others, and what it refuses."""
 
 import shutil
 import zipfile

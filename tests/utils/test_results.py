@@ -1,4 +1,4 @@
-"""Results: attributes that are keys as well."""
+"""Results whose attributes are also the keys of a mapping."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Children with limits. tests/exporting/test_convert.py has children that fail."""
+"""Child processes with limits. Those that fail are in tests/exporting/test_convert.py too."""
 
 import sys
 
@@ -28,7 +28,7 @@ def test_a_child_that_floods_the_memory_fails():
         run_program(python(script), {}, "It", memory=200 * 2**20)
 
 
-def test_the_last_line_is_told():
+def test_the_error_ends_with_the_last_lines():
     with pytest.raises(ChildError, match="It ended with exit code 3: one / two") as error:
         run_program(python("print('one'); print('two'); raise SystemExit(3)"), {}, "It")
     assert error.value.last_line == "two"

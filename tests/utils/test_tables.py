@@ -1,4 +1,4 @@
-"""The two renderings of a table of results."""
+"""Tables of results as plain text and as Markdown."""
 
 import pytest
 
