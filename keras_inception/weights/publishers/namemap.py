@@ -1,4 +1,4 @@
-"""Name maps: the names of a publisher's tensors, their layout, and the ``layer/variable`` of ours that they are for."""
+"""Map the names of publishers' tensors to our ``layer/variable``, and their arrays to Keras' layout."""
 
 import dataclasses
 import functools
@@ -27,9 +27,9 @@ class NameMap:
         transformed: the preprocessing with torchvision's ``transform_input``, if the publisher has that.
         channels_last: kernels are (height, width, in, out) and (in, out), as in Keras, not (out, in, height, width)
             and (out, in), as in torch and Caffe.
-        background: class 0 is "background", which the other publishers do not have (TF-slim, and what timm took from
-            it).
-        counted: layers have Keras' default names, numbered on from network to network; `layers` numbers them from 0.
+        background: class 0 is "background", as in TF-slim and in what timm took from it.
+        counted: layers have Keras' default names, whose numbers run on from network to network. In `layers`, they
+            start at 0.
         first: the lowest number of each kind of layer in a file with such names.
     """
 
@@ -131,7 +131,7 @@ def slim_map(scope: str, layers: Mapping[str, str], preprocessing: Preprocessing
 
 
 def listed(names: list[str], limit: int = 5) -> str:
-    """Return the first few of many names, and their number."""
+    """Return the first few names as text, and how many there are if that is not all."""
     shown = ", ".join(f"{name:.80}" for name in names[:limit])
     return shown if len(names) <= limit else f"{shown}, … ({len(names)} in all)"
 
