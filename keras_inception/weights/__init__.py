@@ -12,11 +12,7 @@ if TYPE_CHECKING:
     from keras_inception.weights.checkpoint import read_weights as read_weights
     from keras_inception.weights.readers import read_tensors as read_tensors
 
-_HOMES = {
-    "Checkpoint": "checkpoint",
-    "read_tensors": "readers",
-    "read_weights": "checkpoint",
-}
+_HOMES = {"Checkpoint": "checkpoint", "read_tensors": "readers", "read_weights": "checkpoint"}
 
 __all__ = list(_HOMES)
 __getattr__, __dir__ = lazy.attach(__name__, _HOMES)

@@ -1,4 +1,4 @@
-"""Weights of any publisher, to be loaded into one of our networks."""
+"""Load the weights of any publisher into one of our networks."""
 
 import dataclasses
 import json
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+Tensors = dict[str, np.ndarray]
+
 # Prefixes of the layers of auxiliary classifiers and tops: a network may be built without them.
 CLASSIFIERS = ("aux", "fc", "predictions")
 
@@ -36,14 +38,14 @@ class Checkpoint:
             `keras_inception.weights.publishers.name_maps` of the network.
         tensors: float32 arrays by name.
         preprocessing: the preprocessing that the network was trained with.
-        own_names: the tensors have our names, whoever the publisher is.
-        description: the network in the file, if the file is of Keras and has our names.
+        own_names: whether the tensors have our names, whoever the publisher is.
+        description: the network in the file, if it is a Keras file with our names.
     """
 
     path: str | os.PathLike
     family: str
     publisher: str
-    tensors: dict[str, np.ndarray]
+    tensors: Tensors
     preprocessing: Preprocessing
     own_names: bool = False
     description: Description | None = None
@@ -111,9 +113,8 @@ class Checkpoint:
             raise ValueError(f"{self.path} does not fit the network. Tensors {found}")
         self._check_layout(model)
         if found:
-            logger.warning(
-                "%s does not fit the network everywhere, and was loaded in part. Tensors %s", self.path, found
-            )
+            text = "%s does not fit the network everywhere, and was loaded in part. Tensors %s"
+            logger.warning(text, self.path, found)
         if skipped:
             logger.info("%s: skipped the tensors of heads or top not asked for: %s", self.path, listed(skipped))
         for key, value in values.items():
@@ -126,15 +127,13 @@ class Checkpoint:
         if layers := differences(self.description, description_of_model(model), ignored=CLASSIFIERS):
             raise ValueError(
                 f"{self.path} holds {model.name} in another layout, in which its weights give other numbers: it "
-                f"differs in {listed(layers)}. Open it by keras_inception.load; or let keras-inception convert-weights "
-                "make a .safetensors of it, which tells the layout"
+                f"differs in {listed(layers)}. Open it with keras_inception.load, or convert it with keras-inception "
+                "convert-weights to a .safetensors file, which records the layout"
             )
 
 
-def _named_by_order(
-    path: str | os.PathLike, tensors: dict[str, np.ndarray], model: "keras.Model"
-) -> dict[str, np.ndarray]:
-    """Name the tensors of a file without the names of layers: its layers are the model's by class and order.
+def _named_by_order(path: str | os.PathLike, tensors: Tensors, model: "keras.Model") -> Tensors:
+    """Name the tensors of a file without names of layers. Its layers are the model's, by class and order.
 
     Raises:
         ValueError: The file does not have as many layers of each class as `model`.
@@ -164,16 +163,16 @@ def _flattened_maps(model: "keras.Model") -> dict[str, tuple[int, ...]]:
 
 
 def read_weights(weights: str | os.PathLike | Checkpoint, family: str, *, transform_input: bool = False) -> Checkpoint:
-    """Read a file of weights, whose publisher is recognized by the names of its tensors.
+    """Read a file of weights and recognize its publisher by the names of the tensors.
 
     Args:
         weights: the path of a file in a format that `read_tensors` knows, by its content; ``"imagenet"`` for the
             network's published weights, or ``"imagenet:PUBLISHER"`` for those of one of several publishers, which are
-            downloaded once; or a checkpoint, which is returned.
+            downloaded once; or a checkpoint, which is returned as it is.
         family: the network that the weights are for, a key of `keras_inception.registry.NETWORKS`.
-        transform_input: torchvision's argument of that name: its networks then take their ImageNet normalization back
-            to (x - 0.5) / 0.5, which is composed into the checkpoint's preprocessing. Published weights need no such
-            argument.
+        transform_input: torchvision's argument of that name, with which its networks convert ImageNet's normalization
+            back to (x - 0.5) / 0.5. The checkpoint's preprocessing then includes this conversion. Published weights do
+            not need the argument.
 
     Raises:
         ValueError: the file is damaged or of an unknown kind, a weight is not finite, no publisher of the network

@@ -1,13 +1,11 @@
-"""Downloads of published weights, checked by their hashes and kept in a cache."""
+"""Download published weights, check their hashes and keep them in a cache."""
 
-import contextlib
 import hashlib
 import http.client
 import logging
 import os
 import tempfile
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 from keras_inception.utils import files
@@ -20,7 +18,7 @@ CHUNK = 1 << 20
 
 
 def cache() -> Path:
-    """Return the folder of downloaded weights: in Keras' own folder, which the variable KERAS_HOME moves."""
+    """Return the folder of downloaded weights: ``models/keras_inception`` in KERAS_HOME, by default ``~/.keras``."""
     home = os.environ.get("KERAS_HOME")
     if not home:
         user = os.path.expanduser("~")
@@ -29,7 +27,7 @@ def cache() -> Path:
 
 
 def fetch(entry: Published) -> Path:
-    """Return the path of a file of published weights, and download it unless a whole one is in the cache.
+    """Return the path of a published file of weights. Download it unless the cache has it whole.
 
     Raises:
         ValueError: the downloaded file is not the one published, or no hash is known that could tell.
@@ -50,12 +48,12 @@ def fetch(entry: Published) -> Path:
 
 
 def download(address: str, path: Path, hash: str) -> None:
-    """Download a file to `path`, whole and with that hash or not at all.
+    """Download a file to `path`, completely and with the right hash, or not at all.
 
     Args:
         address: URL of the file.
         path: where to write it.
-        hash: algorithm and first digits, as in `Published`.
+        hash: algorithm and first hexadecimal digits, as in `Published`.
 
     Raises:
         ValueError: the file has another hash.
@@ -65,9 +63,8 @@ def download(address: str, path: Path, hash: str) -> None:
         try:
             _copy(address, beside)
         except (OSError, http.client.HTTPException) as error:
-            raise ConnectionError(
-                f"{address} cannot be downloaded to {path}: {error or type(error).__name__}"
-            ) from None
+            reason = str(error) or type(error).__name__
+            raise ConnectionError(f"{address} cannot be downloaded to {path}: {reason}") from None
         if not _is_whole(beside, hash):
             raise ValueError(
                 f"{address} is not the file that was published, and was not kept as {path}. Its hash "
@@ -76,14 +73,28 @@ def download(address: str, path: Path, hash: str) -> None:
 
 
 def _copy(address: str, path: Path) -> None:
-    """Write the content of an address to `path`; raise OSError if it is shorter than announced."""
+    """Write the content of an address to `path`; raise OSError if it is shorter than announced.
+
+    Show a progress bar on standard error, if that is a terminal or a notebook.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    logger.info("Downloading %s", address)
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    hidden = not (console.is_terminal or console.is_jupyter)
     request = urllib.request.Request(address, headers={"User-Agent": "keras-inception"})
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as response, open(path, "wb") as file:
+    with (
+        urllib.request.urlopen(request, timeout=TIMEOUT) as response,
+        open(path, "wb") as file,
+        Progress(*columns, console=console, transient=True, disable=hidden) as bar,
+    ):
         announced = response.length  # None if it is not announced
-        with _progress(f"Downloading {address}", announced) as show:
-            while chunk := response.read(CHUNK):
-                file.write(chunk)
-                show(len(chunk))
+        task = bar.add_task(f"Downloading {address}", total=announced)
+        while chunk := response.read(CHUNK):
+            file.write(chunk)
+            bar.advance(task, len(chunk))
         if announced is not None and file.tell() != announced:
             raise OSError(f"it ended after {file.tell()} of {announced} bytes")
 
@@ -97,18 +108,3 @@ def _digest(path: Path, hash: str) -> str:
 
 def _is_whole(path: Path, hash: str) -> bool:
     return _digest(path, hash) == hash
-
-
-@contextlib.contextmanager
-def _progress(text: str, total: int | None) -> Iterator:
-    """Show a progress bar on standard error, if that is a terminal or a notebook. Call it with the bytes received."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
-    logger.info(text)
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    seen = console.is_terminal or console.is_jupyter
-    with Progress(*columns, console=console, transient=True, disable=not seen) as bar:
-        task = bar.add_task(text, total=total)
-        yield lambda count: bar.advance(task, count)

@@ -1,9 +1,8 @@
-"""Layouts of weights that have our own names, which are the same in every layout.
+"""Find the layout of weights that have our own names.
 
-A publisher's names tell how its network is padded, pooled and so on. But a network of ours that was built in a
-publisher's layout and then saved has our names. A ``.keras`` file holds the network's layers beside the weights, and so
-does an old ``.h5`` of a whole model; a ``.weights.h5`` holds their names. The ``.safetensors`` that `convert` writes
-hold a record.
+A publisher's names tell how its network pads, pools and so on. Our names are the same in every layout, so the layout of
+a saved network must come from elsewhere in the file. A ``.keras`` file and an old ``.h5`` of a whole model describe the
+layers; a ``.weights.h5`` lists the names of the layers; and the ``.safetensors`` that `convert` writes holds a record.
 """
 
 import functools
@@ -50,12 +49,12 @@ class Layer(NamedTuple):
 
 
 class Description(NamedTuple):
-    """A network that Keras has written.
+    """A network as a Keras file describes it.
 
     Attributes:
         layers: the layers by name; None for a layer of which nothing but the name is known.
-        name: name of the network, if more is known than the names of the layers.
-        input_shape: (height, width, channels) of an image, likewise.
+        name: name of the network; None if only the names of its layers are known.
+        input_shape: (height, width, channels) of an image; None likewise.
     """
 
     layers: Mapping[str, Layer | None]
@@ -64,11 +63,11 @@ class Description(NamedTuple):
 
 
 class Record(NamedTuple):
-    """The metadata that a ``.safetensors`` of ours holds beside its tensors.
+    """The metadata in a ``.safetensors`` that this project wrote.
 
     Attributes:
         network: a key of `keras_inception.registry.NETWORKS`.
-        publisher: the publisher whose layout the network has.
+        publisher: the publisher in whose layout the network is built.
         preprocessing: the preprocessing that the network was trained with.
     """
 
@@ -83,7 +82,7 @@ class Record(NamedTuple):
 
 
 class WeightsFile:
-    """A file of weights, each part of which is read once, when it is first asked for.
+    """A file of weights. Each part is read once, when it is first used.
 
     Attributes:
         path: path of the file.
@@ -99,55 +98,42 @@ class WeightsFile:
 
     @functools.cached_property
     def record(self) -> Record | None:
-        """The result of `record_of`."""
-        return record_of(self.path)
+        """The record in the file; None if it has none. Raise ValueError if it is damaged."""
+        if not os.path.isfile(self.path):  # TF-slim's checkpoints are named by the prefix of their files
+            return None
+        try:
+            with safetensors.safe_open(self.path, framework="numpy") as file:
+                text = (file.metadata() or {}).get(KEY)
+        except safetensors.SafetensorError:  # another kind of file
+            return None
+        if text is None:
+            return None
+        try:
+            values = json.loads(text)
+            preprocessing = Preprocessing.from_json(json.dumps(values["preprocessing"]))
+            return Record(str(values["network"]), str(values["publisher"]), preprocessing)
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise ValueError(f"{self.path} has a damaged record of its network: {error}") from None
 
     @functools.cached_property
     def description(self) -> Description | None:
-        """The result of `description_of`."""
-        return description_of(self.path)
+        """The network that a Keras file describes; None for files of other kinds and weights without a description.
 
-
-def record_of(path: str | os.PathLike) -> Record | None:
-    """Return the record in a file of weights; None if it has none.
-
-    Raises:
-        ValueError: the record is damaged.
-    """
-    if not os.path.isfile(path):  # TF-slim's checkpoints are named by the prefix of their files
-        return None
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            text = (file.metadata() or {}).get(KEY)
-    except safetensors.SafetensorError:  # another kind of file
-        return None
-    if text is None:
-        return None
-    try:
-        values = json.loads(text)
-        preprocessing = Preprocessing.from_json(json.dumps(values["preprocessing"]))
-        return Record(str(values["network"]), str(values["publisher"]), preprocessing)
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ValueError(f"{path} has a damaged record of its network: {error}") from None
-
-
-def description_of(path: str | os.PathLike) -> Description | None:
-    """Return the network that a Keras file describes; None if it describes none, like files of other kinds.
-
-    Raises:
-        ValueError: the file describes something other than a functional network.
-    """
-    if not os.path.isfile(path):
-        return None
-    with open(path, "rb") as file:
-        head = file.read(len(keras_files.SIGNATURE))
-    try:
-        if head.startswith(b"PK"):
-            with Archive(path) as archive:
-                return _of_config(json.loads(archive.read(CONFIG))) if CONFIG in archive else None
-        return _of_hdf5(*keras_files.read_description(path)) if head == keras_files.SIGNATURE else None
-    except STRANGE as error:
-        raise ValueError(f"{path} does not describe a functional network as Keras does: {error!r:.200}") from None
+        Raises:
+            ValueError: the file describes something other than a functional network.
+        """
+        if not os.path.isfile(self.path):
+            return None
+        with open(self.path, "rb") as file:
+            head = file.read(len(keras_files.SIGNATURE))
+        try:
+            if head.startswith(b"PK"):
+                with Archive(self.path) as archive:
+                    return _of_config(json.loads(archive.content(CONFIG))) if CONFIG in archive else None
+            return _of_hdf5(*keras_files.read_description(self.path)) if head == keras_files.SIGNATURE else None
+        except STRANGE as error:
+            reason = f"{error!r:.200}"
+            raise ValueError(f"{self.path} does not describe a functional network as Keras does: {reason}") from None
 
 
 def description_of_model(model: "keras.Model") -> Description:
@@ -164,7 +150,8 @@ def differences(one: Description, other: Description, *, ignored: tuple[str, ...
         ignored: prefixes of the names of layers that do not matter.
     """
     names = {name for name in (*one.layers, *other.layers) if not name.startswith(ignored)}
-    both = {name for name in names if name in one.layers and name in other.layers}
+    both = names & one.layers.keys() & other.layers.keys()
+    known = {name for name in both if _matters(one.layers[name]) and _matters(other.layers[name])}
     found = []
     for name in sorted(both):
         ours, theirs = one.layers[name], other.layers[name]
@@ -172,21 +159,16 @@ def differences(one: Description, other: Description, *, ignored: tuple[str, ...
             # Zeros before or a ReLU after a convolution or pooling, in one of the two networks only.
             only = sorted(other for other in names - both if other.rpartition("_")[0] == name)
             found += only if not _rounds(ours or theirs) else [other for other in only if other != f"{name}_pad"]
-        elif {ours.kind, theirs.kind} & {*INDIFFERENT}:
-            continue
-        elif ours.kind != theirs.kind or any(
-            ours.settings[key] != theirs.settings[key] for key in ours.settings.keys() & theirs.settings.keys()
-        ):
-            found.append(name)
-        else:
-            known = {each for each in both if _matters(one.layers[each]) and _matters(other.layers[each])}
-            if ours.inputs & known != theirs.inputs & known:
+        elif name in known:
+            shared = ours.settings.keys() & theirs.settings.keys()
+            alike = ours.kind == theirs.kind and all(ours.settings[key] == theirs.settings[key] for key in shared)
+            if not alike or ours.inputs & known != theirs.inputs & known:
                 found.append(name)
     return found
 
 
 def _rounds(layer: Layer | None) -> bool:
-    """Return whether a layer is a pooling that has zeros before it or not depending on the size of its map."""
+    """Return whether a layer is a pooling that may need padding before it, depending on the size of its input."""
     return layer is not None and layer.kind == "MaxPooling2D" and layer.settings.get("padding") == "same"
 
 
@@ -221,9 +203,9 @@ def _layers(rows: list) -> Iterator[tuple[str, Layer]]:
 
 
 def _rounding_alike(layers: Mapping[str, Layer]) -> Iterator[tuple[str, Layer]]:
-    """Yield the layers without the zeros that `blocks.max_pool` puts below and right of a map to round up.
+    """Yield the layers without the padding that `blocks.max_pool` adds at the bottom and right to round sizes up.
 
-    They depend on the size of the image. No two layouts of ours differ in them alone.
+    It depends on the size of the image. No two of our layouts differ in it alone.
     """
     rounds = {name: layers.get(f"{name}_pad") for name in layers}
     rounds = {name: pad for name, pad in rounds.items() if pad and pad.settings.get("padding") == [[0, 1], [0, 1]]}

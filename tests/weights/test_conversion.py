@@ -77,7 +77,7 @@ def test_a_saved_network_is_not_loaded_into_another_layout(saved):
         ValueError, match=r"model\.keras holds googlenet in another layout.* differs in conv1"
     ) as raised:
         GoogLeNet(weights=saved, classes=CLASSES, input_shape=SHAPE)
-    assert "Open it by keras_inception.load" in str(raised.value)
+    assert "Open it with keras_inception.load" in str(raised.value)
 
 
 def test_weights_alone_are_not_loaded_into_another_layout(network, tmp_path):

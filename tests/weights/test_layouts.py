@@ -18,14 +18,7 @@ from keras_inception import Preprocessing
 from keras_inception.models import blocks
 from keras_inception.preprocessing import DEFAULT
 from keras_inception.weights.checkpoint import Checkpoint
-from keras_inception.weights.layouts import (
-    Description,
-    Record,
-    description_of,
-    description_of_model,
-    differences,
-    record_of,
-)
+from keras_inception.weights.layouts import Description, Record, WeightsFile, description_of_model, differences
 
 
 def network(padding="same", pool=3, relu=True, epsilon=1e-3, side=32, top=True):
@@ -50,7 +43,7 @@ LAYOUTS = {
 @pytest.mark.parametrize("ending", ["keras", "h5"])
 def test_a_saved_network_is_described_as_the_built_one(ending, tmp_path):
     network("symmetric").save(tmp_path / f"model.{ending}")
-    description = description_of(tmp_path / f"model.{ending}")
+    description = WeightsFile(tmp_path / f"model.{ending}").description
     assert description == description_of_model(network("symmetric"))._replace(name=description.name)
     assert description.input_shape == (32, 32, 3)
     assert description.layers["conv1_bn"].settings == {"epsilon": 1e-3, "scale": True}
@@ -61,7 +54,7 @@ def test_a_saved_network_is_described_as_the_built_one(ending, tmp_path):
 def test_another_layout_is_recognized_by_its_differences(layout, ending, tmp_path):
     options, expected = LAYOUTS[layout]
     network(**options).save(tmp_path / f"model.{ending}")
-    description = description_of(tmp_path / f"model.{ending}")
+    description = WeightsFile(tmp_path / f"model.{ending}").description
     assert differences(description, description_of_model(network())) == expected
     assert differences(description_of_model(network()), description) == expected
     assert differences(description, description_of_model(network(**options))) == []
@@ -81,12 +74,12 @@ def test_weights_alone_tell_what_the_names_of_their_layers_tell(tmp_path):
     for name, (options, _) in LAYOUTS.items():
         network(**options).save_weights(tmp_path / f"{name}.weights.h5")
     found = {
-        name: differences(description_of(tmp_path / f"{name}.weights.h5"), description_of_model(network()))
+        name: differences(WeightsFile(tmp_path / f"{name}.weights.h5").description, description_of_model(network()))
         for name in LAYOUTS
     }
     assert found == {"padded": ["conv1_pad"], "pooled": [], "epsilon": [], "linear": ["conv2_relu"]}
     network(top=False).save_weights(tmp_path / "body.weights.h5")
-    assert differences(description_of(tmp_path / "body.weights.h5"), description_of_model(network())) == []
+    assert differences(WeightsFile(tmp_path / "body.weights.h5").description, description_of_model(network())) == []
 
 
 def archive(path, config, compression=zipfile.ZIP_STORED):
@@ -109,21 +102,21 @@ def archive(path, config, compression=zipfile.ZIP_STORED):
 def test_a_damaged_description_is_an_error(config, tmp_path):
     archive(tmp_path / "file.keras", config)
     with pytest.raises(ValueError, match=r"file\.keras does not describe a functional network as Keras does: "):
-        description_of(tmp_path / "file.keras")
+        _ = WeightsFile(tmp_path / "file.keras").description
 
 
 def test_a_huge_description_is_not_read(tmp_path):
     archive(tmp_path / "file.keras", b" " * 100_000_000, zipfile.ZIP_DEFLATED)
     assert (tmp_path / "file.keras").stat().st_size < 1_000_000
     with pytest.raises(ValueError, match=r"config\.json is compressed"):
-        description_of(tmp_path / "file.keras")
+        _ = WeightsFile(tmp_path / "file.keras").description
 
 
 @pytest.mark.parametrize("content", [b"", b"anything else"])
 def test_other_files_have_no_description_and_no_record(content, tmp_path):
     (tmp_path / "file").write_bytes(content)
-    assert description_of(tmp_path / "file") is None
-    assert record_of(tmp_path / "file") is None
+    assert WeightsFile(tmp_path / "file").description is None
+    assert WeightsFile(tmp_path / "file").record is None
 
 
 def test_weights_of_another_layout_are_refused_without_changing_the_network(tmp_path):
@@ -137,10 +130,10 @@ def test_weights_of_another_layout_are_refused_without_changing_the_network(tmp_
         tensors,
         DEFAULT,
         True,
-        description_of(tmp_path / "model.keras"),
+        WeightsFile(tmp_path / "model.keras").description,
     )
     before = model.get_weights()
-    with pytest.raises(ValueError, match=r"model\.keras holds .* in another layout.* differs in conv1\. Open it by"):
+    with pytest.raises(ValueError, match=r"model\.keras holds .* in another layout.* differs in conv1\. Open it with"):
         checkpoint.load_into(model, skip_mismatch=True)
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
@@ -169,9 +162,9 @@ RECORD = Record("googlenet", "caffe", Preprocessing.named("caffe"))
 
 def test_a_record_is_read_as_it_was_written(tmp_path):
     save_file({"a": np.zeros(1)}, tmp_path / "file", metadata=RECORD.metadata())
-    assert record_of(tmp_path / "file") == RECORD
+    assert WeightsFile(tmp_path / "file").record == RECORD
     save_file({"a": np.zeros(1)}, tmp_path / "file", metadata={"format": "pt"})
-    assert record_of(tmp_path / "file") is None
+    assert WeightsFile(tmp_path / "file").record is None
 
 
 @pytest.mark.parametrize(
@@ -181,13 +174,13 @@ def test_a_record_is_read_as_it_was_written(tmp_path):
 def test_a_damaged_record_is_an_error(text, tmp_path):
     save_file({"a": np.zeros(1)}, tmp_path / "file", metadata={"keras_inception": text})
     with pytest.raises(ValueError, match="file has a damaged record of its network: "):
-        record_of(tmp_path / "file")
+        _ = WeightsFile(tmp_path / "file").record
 
 
 def test_a_sequential_network_is_not_a_functional_one(tmp_path):
     keras.Sequential([keras.Input((4, 4, 3)), layers.Conv2D(2, 3, name="conv1")]).save(tmp_path / "model.keras")
     with pytest.raises(ValueError, match=r"model\.keras does not describe a functional network"):
-        description_of(tmp_path / "model.keras")
+        _ = WeightsFile(tmp_path / "model.keras").description
 
 
 @pytest.mark.parametrize("ending", ["keras", "h5", "weights.h5"])
@@ -195,7 +188,7 @@ def test_a_network_in_a_network_is_described_too(ending, tmp_path):
     inputs = keras.Input((32, 32, 3))
     outer = keras.Model(inputs, layers.Dense(2, name="own")(network("symmetric", top=False)(inputs)))
     (outer.save_weights if ending == "weights.h5" else outer.save)(tmp_path / f"model.{ending}")
-    description = description_of(tmp_path / f"model.{ending}")
+    description = WeightsFile(tmp_path / f"model.{ending}").description
     assert {"own", "conv1_pad", "conv1", "conv2_relu"} <= set(description.layers)
     assert differences(description, description_of_model(network()))
     assert not differences(description, description_of_model(network("symmetric")))
@@ -211,7 +204,7 @@ def test_zeros_that_only_round_up_depend_on_the_size(size, tmp_path):
     model.save(tmp_path / "model.keras")
     model.save_weights(tmp_path / "model.weights.h5")
     for file in ("model.keras", "model.weights.h5"):
-        description = description_of(tmp_path / file)
+        description = WeightsFile(tmp_path / file).description
         assert [differences(description, description_of_model(pooled(side))) for side in (6, 7, None)] == [[], [], []]
 
 
@@ -236,8 +229,8 @@ def test_damaged_files_are_described_or_raise_a_value_error(wholes, tmp_path_fac
     path = tmp_path_factory.getbasetemp() / "fuzzed"
     path.write_bytes(content[: end or None])
     with contextlib.suppress(ValueError):
-        record_of(path)
-        description = description_of(path)
+        _ = WeightsFile(path).record
+        description = WeightsFile(path).description
         assert description is None or differences(description, description) == []
 
 

@@ -28,15 +28,15 @@ IMAGENET = "imagenet"
 
 
 def name_maps(network: str) -> dict[str, NameMap]:
-    """Return the name maps of a network by publisher; this project's last, since its names may be those of Keras."""
+    """Return the name maps of a network by publisher. Ours comes last because some of our names are Keras' too."""
     return {**PUBLISHERS.get(network, {}), OWN_NAME: OWN}
 
 
 def publisher_of(names: Iterable[str], network: str) -> str:
-    """Return the publisher of a network who names most of these tensors.
+    """Return the publisher of a network's weights, the one that knows most of these names of tensors.
 
     Raises:
-        ValueError: no publisher names more than half of them.
+        ValueError: no publisher knows more than half of them.
     """
     names = list(names)
     maps = {publisher: name_map.for_file(names) for publisher, name_map in name_maps(network).items()}

@@ -1,4 +1,4 @@
-"""Name maps: the names of a publisher's tensors, their layout, and the ``layer/variable`` of ours that they are for."""
+"""Map the names of publishers' tensors to our ``layer/variable``, and their arrays to Keras' layout."""
 
 import dataclasses
 import functools
@@ -27,9 +27,9 @@ class NameMap:
         transformed: the preprocessing with torchvision's ``transform_input``, if the publisher has that.
         channels_last: kernels are (height, width, in, out) and (in, out), as in Keras, not (out, in, height, width)
             and (out, in), as in torch and Caffe.
-        background: class 0 is "background", which the other publishers do not have (TF-slim, and what timm took from
-            it).
-        counted: layers have Keras' default names, numbered on from network to network; `layers` numbers them from 0.
+        background: class 0 is "background", as in TF-slim and in what timm took from it.
+        counted: layers have Keras' default names, whose numbers run on from network to network. In `layers`, they
+            start at 0.
         first: the lowest number of each kind of layer in a file with such names.
     """
 
@@ -98,41 +98,59 @@ class NameMap:
         return tensor.transpose(2, 3, 1, 0) if tensor.ndim == 4 else tensor.T
 
 
+def names(table: str) -> dict[str, str]:
+    """Return the pairs of a table of ``theirs=ours``, separated by white space."""
+    return dict(pair.split("=") for pair in table.split())
+
+
 def torch_unit(convolution: str, batch_norm: str, layer: str) -> dict[str, str]:
     """Return patterns, for `WHOLE_NAMES`, of the tensors of torch's convolution and its batch norm, and our names."""
     norm = {rf"{batch_norm}\.{theirs}": f"{layer}_bn/{ours}" for theirs, ours in TORCH_BATCH_NORM.items()}
     return {rf"{convolution}\.weight": f"{layer}/kernel", rf"{convolution}\.bias": f"{layer}/bias", **norm}
 
 
+def keras_map(layers: Mapping[str, str], preprocessing: Preprocessing, convolutions: Iterable[str] = ()) -> NameMap:
+    """Return the map of a network of keras.applications.
+
+    Args:
+        layers: patterns of layers with names, and our names.
+        preprocessing: the preprocessing that the network was trained with.
+        convolutions: our names of the convolutions that have numbers for names, as have their batch norms.
+    """
+    counted = dict(enumerate(convolutions))
+    kernels = {f"conv2d_{number}": name for number, name in counted.items()}
+    norms = {f"batch_normalization_{number}": f"{name}_bn" for number, name in counted.items()}
+    patterns = {**kernels, **norms, **layers}
+    return NameMap(patterns, KERAS_VARIABLES, preprocessing, channels_last=True, counted=bool(counted))
+
+
+def slim_map(scope: str, layers: Mapping[str, str], preprocessing: Preprocessing) -> NameMap:
+    """Return the map of a network of TF-slim, whose variables are all in a `scope`."""
+    patterns = {f"{scope}/{theirs}": ours for theirs, ours in layers.items()}
+    return NameMap(patterns, SLIM_VARIABLES, preprocessing, channels_last=True, background=True)
+
+
 def listed(names: list[str], limit: int = 5) -> str:
-    """Return the first few of many names, and their number."""
+    """Return the first few names as text, and how many there are if that is not all."""
     shown = ", ".join(f"{name:.80}" for name in names[:limit])
     return shown if len(names) <= limit else f"{shown}, … ({len(names)} in all)"
 
 
+TORCH_BATCH_NORM = names("weight=gamma bias=beta running_mean=moving_mean running_var=moving_variance")
 TORCH_VARIABLES = {
     ".conv.weight": "/kernel",
-    ".bn.weight": "_bn/gamma",
-    ".bn.bias": "_bn/beta",
-    ".bn.running_mean": "_bn/moving_mean",
-    ".bn.running_var": "_bn/moving_variance",
-    ".weight": "/kernel",
-    ".bias": "/bias",
+    **{f".bn.{theirs}": f"_bn/{ours}" for theirs, ours in TORCH_BATCH_NORM.items()},
+    **names(".weight=/kernel .bias=/bias"),
 }
-TORCH_BATCH_NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
-CAFFE_VARIABLES = {"/0": "/kernel", "/1": "/bias"}
+CAFFE_VARIABLES = names("/0=/kernel /1=/bias")
 SLIM_VARIABLES = {
-    "/weights": "/kernel",
-    "/biases": "/bias",
-    "/BatchNorm/beta": "_bn/beta",
-    "/BatchNorm/moving_mean": "_bn/moving_mean",
-    "/BatchNorm/moving_variance": "_bn/moving_variance",
+    **names("/weights=/kernel /biases=/bias"),
+    **{f"/BatchNorm/{name}": f"_bn/{name}" for name in ("beta", "moving_mean", "moving_variance")},
 }
 # The names of Keras' variables, which are ours too.
-KERAS_VARIABLES = {
-    f"/{name}": f"/{name}" for name in ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance")
-}
+VARIABLES = ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance")
+KERAS_VARIABLES = {f"/{name}": f"/{name}" for name in VARIABLES}
 # The endings in a map whose `layers` are whole names, including the variables.
 WHOLE_NAMES = {"": ""}
 OWN_NAME = "keras_inception"
-OWN = NameMap({r"(.+)": r"\1"}, KERAS_VARIABLES, preprocessing=DEFAULT, channels_last=True)
+OWN = keras_map({r"(.+)": r"\1"}, DEFAULT)

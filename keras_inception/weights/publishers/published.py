@@ -1,17 +1,16 @@
-"""Published files of weights: where they lie, how they are recognized, and what they reached.
+"""Published files of weights: where they are, how they are recognized, and how accurate they are.
 
 Addresses and hashes of what is `verified` are those in torchvision 0.29.1, timm 1.0.31 and 0.4.12, pretrainedmodels
-0.7.4 and Keras 3.15.1. All were trained on ImageNet (ILSVRC 2012), which is for non-commercial research and education;
-whether that binds a network trained on it, no publisher says.
+0.7.4 and Keras 3.15.1. All networks were trained on ImageNet (ILSVRC 2012), which is for non-commercial research and
+education. No publisher says whether that binds a network trained on it.
 """
 
 from typing import NamedTuple
 
 from keras_inception.preprocessing import Preprocessing
 
-TIMM = "https://github.com/rwightman/pytorch-image-models/releases/download/"
-
 APACHE = "Apache-2.0"
+GITHUB = "https://github.com/rwightman/"
 
 
 class Published(NamedTuple):
@@ -23,13 +22,13 @@ class Published(NamedTuple):
         address: URL of the file.
         hash: ``"sha256:"``, ``"md5:"`` or ``"sha1:"`` and the digits that the publisher states, not always all of them;
             None if there are none.
-        mib: size of the file in MiB, as published.
-        licence: license of the weights, or of the package that publishes them where it states none for its weights.
+        mib: size of the file in MiB, as published; None if unknown.
+        licence: license of the weights, or of the package that publishes them if it states none for its weights.
         preprocessing: the preprocessing that the network was trained with.
         top1: top-1 accuracy in percent on ImageNet's validation images, one center crop, as published.
-        top5: top-5 accuracy, likewise.
+        top5: top-5 accuracy, likewise; None if unknown.
         source: source of the accuracies.
-        verified: address and hash were taken from an installed package, not from a web page.
+        verified: whether address and hash were taken from an installed package, not from a web page.
     """
 
     network: str
@@ -42,87 +41,75 @@ class Published(NamedTuple):
     top1: float
     top5: float | None
     source: str
+    verified: bool
+
+
+class Publisher(NamedTuple):
+    """What the files of one publisher share. See `Published`.
+
+    Attributes:
+        name: the publisher's name.
+        address: URL of a file, with ``{network}`` and ``{file}`` to be filled in.
+        licence: license of the files.
+        source: source of their accuracies.
+        verified: whether addresses and hashes were taken from an installed package.
+    """
+
+    name: str
+    address: str
+    licence: str
+    source: str
     verified: bool = True
 
+    def file(
+        self,
+        network: str,
+        file: str,
+        preprocessing: Preprocessing,
+        top1: float,
+        top5: float | None,
+        mib: float | None = None,
+        *,
+        hash: str | None = None,
+    ) -> Published:
+        """Describe one file of the publisher's.
 
-def torch_file(
-    network: str,
-    publisher: str,
-    address: str,
-    preprocessing: Preprocessing,
-    top1: float,
-    top5: float,
-    *,
-    mib: float | None = None,
-    licence: str,
-    source: str,
-) -> Published:
-    """Describe a file of torch's, whose name ends in the first digits of its SHA-256. See `Published`."""
-    digits = address.rpartition("-")[2].removesuffix(".pth")
-    return Published(network, publisher, address, f"sha256:{digits}", mib, licence, preprocessing, top1, top5, source)
-
-
-def torchvision_file(
-    network: str,
-    file: str,
-    preprocessing: Preprocessing,
-    top1: float,
-    top5: float,
-    *,
-    mib: float,
-    publisher: str = "torchvision",
-) -> Published:
-    """Describe a file of torchvision's. See `Published`."""
-    return torch_file(
-        network,
-        publisher,
-        f"https://download.pytorch.org/models/{file}",
-        preprocessing,
-        top1,
-        top5,
-        mib=mib,
-        licence="BSD-3-Clause (torchvision)",
-        source="torchvision 0.29.1, metadata of the weights",
-    )
+        The arguments are the attributes of `Published`, and `file`, the text for ``{file}`` in the address. torch's
+        names, which end in .pth, contain the first digits of the file's SHA-256, so that they need no `hash`.
+        """
+        address = self.address.format(network=network, file=file)
+        if file.endswith(".pth"):
+            hash = f"sha256:{file.rpartition('-')[2].removesuffix('.pth')}"
+        facts = (address, hash, mib, self.licence, preprocessing, top1, top5, self.source, self.verified)
+        return Published(network, self.name, *facts)
 
 
-def timm_file(network: str, address: str, preprocessing: Preprocessing, top1: float, top5: float) -> Published:
-    """Describe a file of timm's. See `Published`."""
-    source = "timm, results/results-imagenet.csv"
-    return torch_file(network, "timm", address, preprocessing, top1, top5, licence=APACHE, source=source)
-
-
-def keras_file(
-    network: str, md5: str, mib: float, preprocessing: Preprocessing, top1: float, top5: float, licence: str = APACHE
-) -> Published:
-    """Describe a file of keras.applications. See `Published`."""
-    return Published(
-        network,
-        "keras",
-        "https://storage.googleapis.com/tensorflow/keras-applications/"
-        f"{network}/{network}_weights_tf_dim_ordering_tf_kernels.h5",
-        f"md5:{md5}",
-        mib,
-        licence,
-        preprocessing,
-        top1,
-        top5,
-        "keras.io/api/applications",
-    )
-
-
-def slim_file(network: str, file: str, preprocessing: Preprocessing, top1: float, top5: float) -> Published:
-    """Describe an archive of TF-slim's, for which no hash is known. See `Published`."""
-    return Published(
-        network,
-        "tf_slim",
-        f"http://download.tensorflow.org/models/{file}",
-        None,
-        None,
-        APACHE,
-        preprocessing,
-        top1,
-        top5,
-        "TF-slim, README",
-        verified=False,
-    )
+TORCHVISION = Publisher(
+    "torchvision",
+    "https://download.pytorch.org/models/{file}",
+    licence="BSD-3-Clause (torchvision)",
+    source="torchvision 0.29.1, metadata of the weights",
+)
+TIMM = Publisher(
+    "timm",
+    GITHUB + "pytorch-image-models/releases/download/{file}",
+    licence=APACHE,
+    source="timm, results/results-imagenet.csv",
+)
+PRETRAINEDMODELS = Publisher(
+    "pretrainedmodels",
+    "http://data.lip6.fr/cadene/pretrainedmodels/{file}",
+    licence="not stated",
+    source="pretrainedmodels 0.7.4, README",
+)
+KERAS = Publisher(
+    "keras",
+    "https://storage.googleapis.com/tensorflow/keras-applications/"
+    "{network}/{network}_weights_tf_dim_ordering_{file}.h5",
+    licence=APACHE,
+    source="keras.io/api/applications",
+)
+# No hashes of TF-slim's archives are known.
+TF_SLIM = Publisher(
+    "tf_slim", "http://download.tensorflow.org/models/{file}", APACHE, source="TF-slim, README", verified=False
+)

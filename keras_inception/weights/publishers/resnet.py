@@ -1,8 +1,8 @@
 """Publishers of ResNet-34; nobody has published weights of the plain network."""
 
 from keras_inception.preprocessing import NAMED
+from keras_inception.weights.publishers import published
 from keras_inception.weights.publishers.namemap import WHOLE_NAMES, NameMap, torch_unit
-from keras_inception.weights.publishers.published import timm_file, torchvision_file
 
 BLOCKS = (3, 4, 6, 3)  # number of blocks in conv2 to conv5: Table 1 of the paper, 34 layers
 
@@ -23,15 +23,10 @@ TORCHVISION = NAMED["torchvision"]
 GLUON = TORCHVISION.replace(interpolation="bicubic")  # timm's weights
 
 # timm names its tensors so too.
-PUBLISHERS = {"resnet34": {"torchvision": NameMap(_names(), WHOLE_NAMES, preprocessing=TORCHVISION)}}
+PUBLISHERS = {"resnet34": {"torchvision": NameMap(_names(), WHOLE_NAMES, TORCHVISION)}}
+GLUON_ADDRESS = published.GITHUB + "pytorch-pretrained-gluonresnet/releases/download/{file}"
+TIMM = published.TIMM._replace(address=GLUON_ADDRESS)
 PUBLISHED = (
-    torchvision_file("resnet34", "resnet34-b627a593.pth", TORCHVISION, 73.314, 91.420, mib=83.275),
-    timm_file(
-        "resnet34",
-        "https://github.com/rwightman/pytorch-pretrained-gluonresnet/releases/download/v0.1/"
-        "gluon_resnet34_v1b-c6d82d59.pth",
-        GLUON,
-        74.578,
-        91.984,
-    ),
+    published.TORCHVISION.file("resnet34", "resnet34-b627a593.pth", TORCHVISION, 73.314, 91.420, 83.275),
+    TIMM.file("resnet34", "v0.1/gluon_resnet34_v1b-c6d82d59.pth", GLUON, 74.578, 91.984),
 )

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Archive:
-    """Read the entries of a zip file that are stored uncompressed, as torch and Keras do: none exceeds the file.
+class Archive(zipfile.ZipFile):
+    """A zip file whose entries are stored uncompressed, as torch and Keras do: none exceeds the file.
 
     Raises:
         ValueError: The file is damaged.
@@ -16,41 +16,25 @@ class Archive:
     """
 
     def __init__(self, path: str | os.PathLike):
+        with _damage_named("it"):
+            super().__init__(path)
         self._left = os.path.getsize(path)
-        self._file = open(path, "rb")  # noqa: SIM115
-        try:
-            with _damage_named("it"):
-                self._zip = zipfile.ZipFile(self._file)
-        except BaseException:
-            self._file.close()
-            raise
-
-    def __enter__(self) -> "Archive":
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._file.close()
 
     def __contains__(self, name: str) -> bool:
-        return name in self._zip.NameToInfo
+        return name in self.NameToInfo
 
-    @property
-    def names(self) -> list[str]:
-        """Names of all entries."""
-        return self._zip.namelist()
-
-    def read(self, name: str) -> bytes:
+    def content(self, name: str) -> bytes:
         """Return an entry's content. Raise ValueError if it is missing, damaged, compressed or overlaps others."""
         if name not in self:
             raise ValueError(f"it has no entry {name:.200}")
-        entry = self._zip.getinfo(name)
+        entry = self.getinfo(name)
         if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
             raise ValueError(f"its entry {name:.200} is compressed or encrypted, which torch and Keras never do")
         self._left -= entry.file_size
         if entry.file_size != entry.compress_size or self._left < 0:
             raise ValueError(f"its entry {name:.200} is larger than the file has room for")
         with _damage_named(f"its entry {name:.200}"):
-            return self._zip.read(entry)
+            return self.read(entry)
 
 
 @contextmanager

@@ -29,15 +29,14 @@ def read(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
         for layer in wire.parts(net, field):
             for index, blob in enumerate(wire.parts(layer, blobs)):
                 found = True
-                yield f"{wire.text(layer, name)}/{index}", _array(blob)
+                yield f"{str(wire.part(layer, name), 'utf-8')}/{index}", _array(blob)
     if not found:
         raise ValueError("no layer in it has weights")
 
 
 def _array(blob: memoryview) -> np.ndarray:
-    values = np.frombuffer(wire.numbers(blob, DATA), "<f4")
-    if not values.size:
-        values = np.frombuffer(wire.numbers(blob, DOUBLE_DATA), "<f8")
+    floats = wire.numbers(blob, DATA)
+    values = np.frombuffer(floats, "<f4") if floats else np.frombuffer(wire.numbers(blob, DOUBLE_DATA), "<f8")
     if any(True for _ in wire.parts(blob, SHAPE)):
         return shaped(values, wire.integers(wire.part(blob, SHAPE), 1))
     return shaped(values, (wire.integer(blob, size) for size in SIZES))

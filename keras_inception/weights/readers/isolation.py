@@ -11,7 +11,7 @@ pickled.
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +38,7 @@ def ask(module: str, job: dict, size: int) -> dict:
 
     Args:
         module: The child's module.
-        job: What its ``main`` takes; ``folder`` is where it answers.
+        job: What its ``main`` takes; ``folder`` is where it answers. ``size`` is added.
         size: Bytes of the file to read, which the limits grow with.
 
     Raises:
@@ -46,7 +46,7 @@ def ask(module: str, job: dict, size: int) -> dict:
     """
     timeout, memory = SECONDS + size / BYTES_A_SECOND, MEMORY + MEMORY_A_BYTE * size
     try:
-        run_module(module, job, ENVIRONMENT, timeout=timeout, memory=memory)
+        run_module(module, {**job, "size": size}, ENVIRONMENT, timeout=timeout, memory=memory)
     except ChildError as error:
         raise ValueError(f"reading it failed: {error}") from None
     answer = files.read_json(Path(job["folder"]) / ANSWER)
@@ -64,23 +64,22 @@ def read(module: str, job: dict, size: int) -> Iterator[tuple[str, np.ndarray]]:
                 yield name, np.load(file, allow_pickle=False)
 
 
-def reply(folder: str | os.PathLike, answer: Mapping) -> None:
-    """Write the answer of a child process."""
-    (Path(folder) / ANSWER).write_text(json.dumps(answer), encoding="utf-8")
+def reply(folder: str | os.PathLike, answer: Callable[[], Mapping]) -> None:
+    """Write the answer of a child process, or why it cannot read its file."""
+    try:
+        content = answer()
+    except Exception as error:  # libraries raise exceptions of any class for damaged files
+        reason = " ".join(str(error).split())[:MAX_MESSAGE]
+        content = {"error": reason if type(error) is ValueError else f"{type(error).__name__}: {reason}"}
+    (Path(folder) / ANSWER).write_text(json.dumps(content), encoding="utf-8")
 
 
-def reply_error(folder: str | os.PathLike, error: Exception) -> None:
-    """Write that a child process cannot read its file."""
-    reason = " ".join(str(error).split())[:MAX_MESSAGE]
-    reply(folder, {"error": reason if type(error) is ValueError else f"{type(error).__name__}: {reason}"})
-
-
-def reply_tensors(folder: str | os.PathLike, tensors: Iterable[tuple[str, np.ndarray]]) -> None:
-    """Write names and arrays as the answer of a child process."""
+def saved(folder: str | os.PathLike, tensors: Iterable[tuple[str, np.ndarray]]) -> dict[str, list[str]]:
+    """Save arrays for `read` in a child process, and return its answer, their names."""
     names = []
     with open(Path(folder) / TENSORS, "wb") as file:
         for name, tensor in tensors:
             names.append(name)
             with np.errstate(over="ignore"):  # infinity is refused later, by name
                 np.save(file, tensor.astype(np.int64 if tensor.dtype.kind in "iu" else np.float32), allow_pickle=False)
-    reply(folder, {"names": names})
+    return {"names": names}

@@ -25,10 +25,10 @@ def read_archive(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
     with tempfile.TemporaryDirectory() as folder:
         job: dict[str, str | None] = {"path": f"{folder}/{WEIGHTS}", "config": None}
         with Archive(path) as archive:
-            Path(folder, WEIGHTS).write_bytes(archive.read(WEIGHTS))
+            Path(folder, WEIGHTS).write_bytes(archive.content(WEIGHTS))
             if CONFIG in archive:
                 job["config"] = f"{folder}/{CONFIG}"
-                Path(folder, CONFIG).write_bytes(archive.read(CONFIG))
+                Path(folder, CONFIG).write_bytes(archive.content(CONFIG))
         yield from isolation.read(CHILD, job, os.path.getsize(path))
 
 

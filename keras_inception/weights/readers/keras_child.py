@@ -5,6 +5,7 @@ The job has ``path`` (HDF5 file) and ``folder`` (for the answer). With ``describ
 file has beside its weights.
 """
 
+import itertools
 import math
 import re
 from collections.abc import Iterator
@@ -40,15 +41,16 @@ SINCE_KERAS_2 = {"W": "kernel", "b": "bias", "running_mean": "moving_mean", "run
 
 def main(job: dict) -> None:
     """Read the file and write the answer."""
-    try:
-        with h5py.File(job["path"], "r") as file:
-            if job.get("describe"):
-                config = texts(file, "model_config")
-                isolation.reply(job["folder"], {"config": config[0] if config else None, "layers": list(_names(file))})
-            else:
-                isolation.reply_tensors(job["folder"], _Weights(file, job.get("config")))
-    except Exception as error:  # h5py raises exceptions of any class for damaged files
-        isolation.reply_error(job["folder"], error)
+    isolation.reply(job["folder"], lambda: _answer(job))
+
+
+def _answer(job: dict) -> dict:
+    with h5py.File(job["path"], "r") as file:
+        if not job.get("describe"):
+            return isolation.saved(job["folder"], _weights(file, job.get("config")))
+        config = texts(file, "model_config")
+        layers = [name for _, group in _groups(file) for name in texts(group, "name") or ()]
+        return {"config": config[0] if config else None, "layers": layers}
 
 
 def member(group: h5py.Group, path: str) -> h5py.Group | h5py.Dataset:
@@ -116,69 +118,62 @@ class Datasets:
         return np.asarray(values).view(ml_dtypes.bfloat16) if is_bfloat16 else np.asarray(values)
 
 
-class _Weights:
-    """Iterate over the weights of a file as (``layer/variable``, array)."""
+def _weights(file: h5py.File, config: str | None) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the weights of a file as (``layer/variable``, array)."""
+    datasets = Datasets(file)
+    group = member(file, "model_weights") if "model_weights" in file else file
+    layers = list(_all_texts(group, "layer_names"))
+    nodes = (node for layer in layers for node in _legacy(member(group, layer), layer))
+    for name, node in nodes if layers else _since_keras_3(file, config):
+        yield name, datasets.read(node)
 
-    def __init__(self, file: h5py.File, config: str | None):
-        self._file = file
-        self._config = config
-        self._datasets = Datasets(file)
 
-    def __iter__(self) -> Iterator[tuple[str, np.ndarray]]:
-        group = member(self._file, "model_weights") if "model_weights" in self._file else self._file
-        layers = list(_all_texts(group, "layer_names"))
-        if not layers:
-            yield from self._since_keras_3()
-        for layer in layers:
-            yield from self._legacy(member(group, layer), layer)
+def _legacy(group: h5py.Group, layer: str) -> Iterator[tuple[str, h5py.Dataset]]:
+    """Yield the weights of a layer in an old .h5 file; if it is a model, those of its layers."""
+    paths = list(_all_texts(group, "weight_names"))
+    variables = [_variable(path) for path in paths]
+    nested = len(set(variables)) < len(variables)
+    for path, variable in zip(paths, variables, strict=True):
+        owner = path.split("/")[-2] if nested and "/" in path else layer
+        yield f"{owner}/{variable}", member(group, path)
 
-    def _legacy(self, group: h5py.Group, layer: str) -> Iterator[tuple[str, np.ndarray]]:
-        """Yield the weights of a layer in an old .h5 file; if it is a model, those of its layers."""
-        paths = list(_all_texts(group, "weight_names"))
-        variables = [_variable(path) for path in paths]
-        nested = len(set(variables)) < len(variables)
-        for path, variable in zip(paths, variables, strict=True):
-            owner = path.split("/")[-2] if nested and "/" in path else layer
-            yield f"{owner}/{variable}", self._datasets.read(member(group, path))
 
-    def _since_keras_3(self) -> Iterator[tuple[str, np.ndarray]]:
-        """Yield the weights of Keras 3's form: ``layers/conv2d_1/vars/0``, with the layer's name as an attribute.
+def _since_keras_3(file: h5py.File, config: str | None) -> Iterator[tuple[str, h5py.Dataset]]:
+    """Yield the weights of Keras 3's form: ``layers/conv2d_1/vars/0``, with the layer's name as an attribute.
 
-        Keras 3.5 and earlier wrote no such attribute. A .keras file tells the names by its configuration, a
-        .weights.h5 file does not: there the path takes the name's place.
-        """
-        paths: dict[str, str] | None = None
-        found = False
-        for path, group in _groups(self._file):
-            found = True
-            count = len(group)
-            if not count:
-                continue
-            layer = texts(group, "name")
-            if layer is None and self._config is None and path.startswith(LAYERS):
-                layer = [path]
-            elif layer is None:
-                paths = layer_paths(read_config(self._config) if self._config else {}) if paths is None else paths
-                if path not in paths:
-                    raise ValueError(f"it lacks the name of the layer {path:.200}, and so does its configuration")
-                layer = [paths[path]]
-            kind = re.sub(r"_\d+$", "", path.rpartition("/")[2])
-            variables = VARIABLES.get((kind, count), map(str, range(count)))
-            for index, variable in zip(range(count), variables, strict=False):
-                yield f"{'/'.join(layer)}/{variable}", self._datasets.read(member(group, str(index)))
-        if not found:
-            raise ValueError("it is an HDF5 file, but not one of Keras' weights")
+    Keras 3.5 and earlier wrote no such attribute. A .keras file tells the names by its configuration, a .weights.h5
+    file does not: there the path takes the name's place.
+    """
+    paths: dict[str, str] | None = None
+    groups = list(_groups(file))
+    if not groups:
+        raise ValueError("it is an HDF5 file, but not one of Keras' weights")
+    for path, group in groups:
+        count = len(group)
+        if not count:
+            continue
+        layer = texts(group, "name")
+        if layer is None and config is None and path.startswith(LAYERS):
+            layer = [path]
+        elif layer is None:
+            paths = layer_paths(read_config(config) if config else {}) if paths is None else paths
+            if path not in paths:
+                raise ValueError(f"it lacks the name of the layer {path:.200}, and so does its configuration")
+            layer = [paths[path]]
+        kind = re.sub(r"_\d+$", "", path.rpartition("/")[2])
+        variables = VARIABLES.get((kind, count), map(str, range(count)))
+        for index, variable in zip(range(count), variables, strict=False):
+            yield f"{'/'.join(layer)}/{variable}", member(group, str(index))
 
 
 def _all_texts(group: h5py.Group, name: str) -> Iterator[str]:
     """Yield the texts of an attribute. Too many for one attribute are in ``layer_names0``, ``layer_names1``, ..."""
-    index, values = 0, texts(group, name)
-    if values is None:
-        values = texts(group, f"{name}0")
-    while values is not None:
-        yield from values
-        index += 1
+    yield from texts(group, name if name in group.attrs else f"{name}0") or ()
+    for index in itertools.count(1):
         values = texts(group, f"{name}{index}")
+        if values is None:
+            return
+        yield from values
 
 
 def _variable(path: str) -> str:
@@ -201,12 +196,6 @@ def _groups(group: h5py.Group, path: str = "", depth: int = 0) -> Iterator[tuple
         elif isinstance(node, h5py.Group):
             inner = "layers" if name == OLD_LAYERS else name
             yield from _groups(node, f"{path}/{inner}" if path else inner, depth + 1)
-
-
-def _names(file: h5py.File) -> Iterator[str]:
-    """Yield the names of the layers in Keras 3's groups, those of nested models included."""
-    for _, group in _groups(file):
-        yield from texts(group, "name") or ()
 
 
 if __name__ == "__main__":

@@ -6,19 +6,12 @@ would import is looked up in a table.
 
 import pickletools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from itertools import islice
+from types import FunctionType
 from typing import Any, BinaryIO
 
 # Bounds the memory. The largest network with its optimizer takes less than a tenth.
 MAX_STEPS = 1_000_000
-
-
-@dataclass(frozen=True)
-class Function:
-    """A function that a pickle may call: ours, in place of the one that the pickle names."""
-
-    call: Callable
 
 
 def load(file: BinaryIO, names: Mapping[str, object], persistent: Callable[[object], object]) -> object:
@@ -26,7 +19,7 @@ def load(file: BinaryIO, names: Mapping[str, object], persistent: Callable[[obje
 
     Args:
         file: Any number of pickles, and anything after them.
-        names: What the pickle gets for each name, ``module.name``, that it may use. It may call a `Function`.
+        names: What the pickle gets for each name, ``module.name``, that it may use. It may call only functions in here.
         persistent: Returns the object for a persistent id.
 
     Raises:
@@ -58,11 +51,16 @@ class _Machine:
             raise ValueError("the pickle in it takes more than it has given")
         return self.stack.pop()
 
+    def top(self, kind: type = object):
+        """Return the topmost object, which must be of that kind, and leave it on the stack."""
+        target = self.pop()
+        if not isinstance(target, kind):
+            raise ValueError(f"the pickle in it takes a {type(target).__name__} for a {kind.__name__}")
+        self.push(target)
+        return target
+
     def pop_last(self, count: int) -> tuple:
         return tuple(reversed([self.pop() for _ in range(count)]))
-
-    def mark(self) -> None:
-        self.marks.append(len(self.stack))
 
     def pop_marked(self) -> list:
         if not self.marks:
@@ -73,9 +71,7 @@ class _Machine:
         return values
 
     def put(self, index: int | None) -> None:
-        value = self.pop()
-        self.memo[len(self.memo) if index is None else index] = value
-        self.push(value)
+        self.memo[len(self.memo) if index is None else index] = self.top()
 
     def get(self, index: int) -> None:
         if index not in self.memo:
@@ -93,33 +89,22 @@ class _Machine:
 
     def reduce(self) -> None:
         function, arguments = self.pop_last(2)
-        if not isinstance(function, Function) or not isinstance(arguments, tuple):
+        if not isinstance(function, FunctionType) or not isinstance(arguments, tuple):
             raise ValueError("the pickle in it calls something that is not a function")
-        self.push(function.call(*arguments))
+        self.push(function(*arguments))
 
     def build(self) -> None:
         """Drop the attributes of a state dict, which hold no tensors."""
-        target, _ = self.pop_last(2)
-        self._check(target, dict)
-        self.push(target)
+        self.pop()
+        self.top(dict)
 
     def append(self, values: list) -> None:
-        target = self.pop()
-        self._check(target, list)
-        target.extend(values)
-        self.push(target)
+        self.top(list).extend(values)
 
-    def set_items(self, values: list) -> None:
-        target = self.pop()
-        self._check(target, dict)
+    def set_items(self, values: list | tuple) -> None:
+        target = self.top(dict)
         for key, value in zip(values[::2], values[1::2], strict=True):
             set_item(target, key, value)
-        self.push(target)
-
-    @staticmethod
-    def _check(target, kind: type) -> None:
-        if not isinstance(target, kind):
-            raise ValueError(f"the pickle in it takes a {type(target).__name__} for a {kind.__name__}")
 
 
 def set_item(target: dict, key: object, value: object) -> None:
@@ -129,7 +114,7 @@ def set_item(target: dict, key: object, value: object) -> None:
     target[key] = value
 
 
-def _ordered_dict(*arguments: object) -> dict:
+def ordered_dict(*arguments: object) -> dict:
     """Make a dict of the pairs that Python 2 passed, and empty their list: a pickle could have it copied endlessly."""
     result: dict = {}
     pairs = arguments[0] if arguments else []
@@ -143,17 +128,11 @@ def _ordered_dict(*arguments: object) -> dict:
     return result
 
 
-ORDERED_DICT = {"collections.OrderedDict": Function(_ordered_dict)}
-
-# Steps that hold a number or text themselves. Python 2 wrote text as BINSTRING.
-_VALUES = (
-    *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
-    *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINSTRING", "SHORT_BINSTRING"),
-)
 STEPS: dict[str, Callable[[_Machine, Any], None]] = {
-    "PROTO": lambda machine, version: None,
-    "FRAME": lambda machine, size: None,
-    **dict.fromkeys(_VALUES, _Machine.push),
+    **dict.fromkeys(("PROTO", "FRAME"), lambda machine, _: None),
+    # Steps that hold a number or text themselves. Python 2 wrote text as BINSTRING.
+    **dict.fromkeys(("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"), _Machine.push),
+    **dict.fromkeys(("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINSTRING", "SHORT_BINSTRING"), _Machine.push),
     "NONE": lambda machine, _: machine.push(None),
     "NEWTRUE": lambda machine, _: machine.push(True),
     "NEWFALSE": lambda machine, _: machine.push(False),
@@ -164,16 +143,14 @@ STEPS: dict[str, Callable[[_Machine, Any], None]] = {
     "TUPLE2": lambda machine, _: machine.push(machine.pop_last(2)),
     "TUPLE3": lambda machine, _: machine.push(machine.pop_last(3)),
     "TUPLE": lambda machine, _: machine.push(tuple(machine.pop_marked())),
-    "MARK": lambda machine, _: machine.mark(),
-    "MEMOIZE": lambda machine, _: machine.put(None),
-    **dict.fromkeys(("BINPUT", "LONG_BINPUT"), _Machine.put),
+    "MARK": lambda machine, _: machine.marks.append(len(machine.stack)),
+    **dict.fromkeys(("BINPUT", "LONG_BINPUT", "MEMOIZE"), _Machine.put),  # MEMOIZE has no argument
     **dict.fromkeys(("BINGET", "LONG_BINGET"), _Machine.get),
     "APPEND": lambda machine, _: machine.append([machine.pop()]),
     "APPENDS": lambda machine, _: machine.append(machine.pop_marked()),
-    "SETITEM": lambda machine, _: machine.set_items(list(machine.pop_last(2))),
+    "SETITEM": lambda machine, _: machine.set_items(machine.pop_last(2)),
     "SETITEMS": lambda machine, _: machine.set_items(machine.pop_marked()),
-    "GLOBAL": lambda machine, both: machine.name(*both.split(" ", 1)),
-    "INST": lambda machine, both: machine.name(*both.split(" ", 1)),
+    **dict.fromkeys(("GLOBAL", "INST"), lambda machine, both: machine.name(*both.split(" ", 1))),
     "STACK_GLOBAL": lambda machine, _: machine.name(*machine.pop_last(2)),
     "REDUCE": lambda machine, _: machine.reduce(),
     "BUILD": lambda machine, _: machine.build(),

@@ -9,13 +9,7 @@ import numpy as np
 import safetensors
 
 # By safetensors' codes. Integers are torch's counters, not weights.
-DTYPES = {
-    "F64": np.float64,
-    "F32": np.float32,
-    "F16": np.float16,
-    "BF16": ml_dtypes.bfloat16,
-    "I64": np.int64,
-}
+DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16, "I64": np.int64}
 
 
 def read(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:

@@ -48,14 +48,11 @@ def read(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
     path = os.path.abspath(path)
     if path.endswith(INDEX):
         prefix = path.removesuffix(INDEX)
-        size = os.path.getsize(path) + sum(map(os.path.getsize, _shards(prefix)))
-        yield from isolation.read(CHILD, {"path": prefix, "size": size}, size)
+        yield from isolation.read(CHILD, {"path": prefix}, sum(map(os.path.getsize, (path, *_shards(prefix)))))
         return
     with tempfile.TemporaryDirectory() as folder:  # TensorFlow takes the path of version 1 for a pattern
-        copy = os.path.join(folder, "model.ckpt")
-        shutil.copyfile(path, copy)
-        size = os.path.getsize(copy)
-        yield from isolation.read(CHILD, {"path": copy, "size": size}, size)
+        copy = shutil.copyfile(path, os.path.join(folder, "model.ckpt"))
+        yield from isolation.read(CHILD, {"path": copy}, os.path.getsize(copy))
 
 
 def _shards(prefix: str) -> list[str]:

@@ -16,22 +16,17 @@ import numpy as np
 
 from keras_inception.weights.readers.archives import Archive
 from keras_inception.weights.readers.arrays import MAX_AXES, distinct
-from keras_inception.weights.readers.pickles import ORDERED_DICT, Function, load
+from keras_inception.weights.readers.pickles import load, ordered_dict
 
 STREAM_MAGIC = 0x1950A86A20F9469CFC6C
 STREAM_PROTOCOL = 1001
 
 STORAGES = {
-    "torch.FloatStorage": np.dtype("<f4"),
-    "torch.DoubleStorage": np.dtype("<f8"),
-    "torch.HalfStorage": np.dtype("<f2"),
-    "torch.BFloat16Storage": np.dtype(ml_dtypes.bfloat16),
-    "torch.LongStorage": np.dtype("<i8"),
-    "torch.IntStorage": np.dtype("<i4"),
-    "torch.ShortStorage": np.dtype("<i2"),
-    "torch.CharStorage": np.dtype("i1"),
-    "torch.ByteStorage": np.dtype("u1"),
-    "torch.BoolStorage": np.dtype("?"),
+    f"torch.{kind}Storage": np.dtype(code)
+    for kind, code in {
+        **{"Float": "<f4", "Double": "<f8", "Half": "<f2", "BFloat16": ml_dtypes.bfloat16},
+        **{"Long": "<i8", "Int": "<i4", "Short": "<i2", "Char": "i1", "Byte": "u1", "Bool": "?"},
+    }.items()
 }
 # Keys under which training scripts save the state dict, next to the optimizer and counters.
 WRAPPERS = ("state_dict", "model")
@@ -74,26 +69,26 @@ def _parameter(*arguments: object) -> Tensor:
 
 
 NAMES = {
-    **ORDERED_DICT,
+    "collections.OrderedDict": ordered_dict,
     **STORAGES,
-    "torch._utils._rebuild_tensor": Function(_tensor),
-    "torch._utils._rebuild_tensor_v2": Function(_tensor),
-    "torch._utils._rebuild_parameter": Function(_parameter),
+    "torch._utils._rebuild_tensor": _tensor,
+    "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_parameter": _parameter,
 }
 
 
 def read_zip(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
     """Yield the tensors of a zip file: ``data.pkl`` and the storages ``data/0``, ... in a folder of any name."""
     with Archive(path) as archive:
-        pickles = [name for name in archive.names if name.rpartition("/")[2] == "data.pkl"]
+        pickles = [name for name in archive.namelist() if name.rpartition("/")[2] == "data.pkl"]
         if len(pickles) != 1:
             raise ValueError(f"it must have one entry data.pkl. Received: {len(pickles)}")
         folder = pickles[0].removesuffix("data.pkl")
-        big_endian = f"{folder}byteorder" in archive and archive.read(f"{folder}byteorder") == b"big"
+        big_endian = f"{folder}byteorder" in archive and archive.content(f"{folder}byteorder") == b"big"
         storages: dict[str, Storage] = {}
-        content = load(BytesIO(archive.read(pickles[0])), NAMES, _remembering(storages))
+        content = load(BytesIO(archive.content(pickles[0])), NAMES, _remembering(storages))
         arrays = {
-            key: _array(memoryview(archive.read(f"{folder}data/{key}")), storage, big_endian)
+            key: _array(memoryview(archive.content(f"{folder}data/{key}")), storage, big_endian)
             for key, storage in storages.items()
         }
     yield from distinct(_tensors(content, arrays), path)

@@ -4,8 +4,11 @@ Fields are read by number, without Caffe's compiled schema. A message that claim
 ValueError.
 """
 
+from collections import deque
 from collections.abc import Iterator
+from typing import TypeVar
 
+T = TypeVar("T")
 VARINT, BYTES = 0, 2
 FIXED = {1: 8, 5: 4}  # bytes, by wire type
 
@@ -57,15 +60,7 @@ def parts(message: memoryview, wanted: int) -> Iterator[memoryview]:
 
 def part(message: memoryview, wanted: int) -> memoryview:
     """Return the last value of a field of bytes, or no bytes if there is none."""
-    value = memoryview(b"")
-    for value in parts(message, wanted):  # noqa: B007
-        pass
-    return value
-
-
-def text(message: memoryview, wanted: int) -> str:
-    """Return the last value of a field of text, or an empty text."""
-    return str(part(message, wanted), "utf-8")
+    return _last(parts(message, wanted), memoryview(b""))
 
 
 def integers(message: memoryview, wanted: int) -> Iterator[int]:
@@ -83,18 +78,16 @@ def integers(message: memoryview, wanted: int) -> Iterator[int]:
 
 def integer(message: memoryview, wanted: int) -> int:
     """Return the last value of a field of integers, or the default of protocol buffers, 0."""
-    value = 0
-    for value in integers(message, wanted):  # noqa: B007
-        pass
-    return value
+    return _last(integers(message, wanted), 0)
 
 
-def numbers(message: memoryview, wanted: int) -> memoryview | bytearray:
+def numbers(message: memoryview, wanted: int) -> bytearray:
     """Return the concatenated bytes of a repeated field of floats or doubles, packed or not."""
-    chunks = parts(message, wanted)
-    whole: memoryview | bytearray = next(chunks, memoryview(b""))
-    for chunk in chunks:
-        if isinstance(whole, memoryview):
-            whole = bytearray(whole)
+    whole = bytearray()
+    for chunk in parts(message, wanted):
         whole += chunk
     return whole
+
+
+def _last(values: Iterator[T], default: T) -> T:
+    return next(iter(deque(values, maxlen=1)), default)

@@ -11,7 +11,7 @@ from io import BytesIO
 import pytest
 from writers import text, torch_stream
 
-from keras_inception.weights.readers.pickles import ORDERED_DICT, load
+from keras_inception.weights.readers.pickles import load, ordered_dict
 
 MARK = "ran"
 
@@ -107,7 +107,7 @@ def test_nothing_is_imported(tmp_path, monkeypatch, read):
 
 
 def run(pickled):
-    return load(BytesIO(pickled), ORDERED_DICT, lambda persistent_id: persistent_id)
+    return load(BytesIO(pickled), {"collections.OrderedDict": ordered_dict}, lambda persistent_id: persistent_id)
 
 
 def test_plain_values_of_every_protocol():
