@@ -62,11 +62,9 @@ def main(job: dict) -> None:
     variant.configure(converter)
     if variant.calibrated:
         if job["calibration"]:
-            preprocessing = Preprocessing.from_json(job["preprocessing"])
+            images, preprocessing = np.load(job["calibration"]), Preprocessing.from_json(job["preprocessing"])
             margin = 1.0 if variant.takes_pixels else FLOAT_MARGIN
-            converter.representative_dataset = lambda: representative(
-                np.load(job["calibration"]), preprocessing, margin
-            )
+            converter.representative_dataset = lambda: representative(images, preprocessing, margin)
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         keep_float(job["float_nodes"])
     Path(job["output"]).write_bytes(converter.convert())

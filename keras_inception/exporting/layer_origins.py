@@ -65,13 +65,13 @@ class LayerOrigins:
 
         self._known = {layer.name for layer in original.layers}
         self._scopes = scopes
-        walked = walk(model, (*size, 3))
-        makers = {id(x): step.name.split("/")[0] for step in walked.steps for x in step.outputs}
-        self._last = makers[id(walked.outputs[0])]
+        graph = walk(model, (*size, 3))
+        makers = {id(x): step.name.split("/")[0] for step in graph.steps for x in step.outputs}
+        self._last = makers[id(graph.outputs[0])]
         self._before = {  # for a layer that can be fused: the layer that it is fused into
             step.name: makers[id(step.inputs[0])]
-            for step in walked.steps
-            if isinstance(step.operation, (*IN_PLACE, FakeQuantization)) and id(step.inputs[0]) in makers
+            for step in graph.steps
+            if isinstance(step.operation, (*IN_PLACE, FakeQuantization)) and graph.made_by(step.inputs[0])
         }
 
     def operations(self, path: str | os.PathLike) -> list[tuple[str | None, Node]]:

@@ -2,13 +2,10 @@
 
 import dataclasses
 from collections.abc import Iterable
-from pathlib import Path
 
 from keras_inception.exporting.variants import Variant
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.runs import LABELS
-from keras_inception.tflite import metadata
-from keras_inception.tflite.classifier import interpreter
 
 
 class Target:
@@ -41,9 +38,6 @@ class Target:
         names = ", ".join(variant.name for variant in variants if variant.takes_pixels)
         return f"uint8 ({names} files): the raw pixels." if names else ""
 
-    def check(self, path: Path) -> None:
-        """Read a finished file back and raise ValueError if it does not fit the target."""
-
 
 class LiteRTSample(Target):
     """Files that can replace the model in https://github.com/google-ai-edge/litert-samples.
@@ -74,28 +68,6 @@ class LiteRTSample(Target):
     def input_note(self, variants: Iterable[Variant]) -> str:
         """Say that every file takes float32."""
         return "Files of every variant take float32, as Google's LiteRT sample of image classification expects."
-
-    def check(self, path: Path) -> None:
-        """Read a finished file back and raise ValueError if it does not fit the sample."""
-        opened = interpreter(path)
-        (image,), (output,) = opened.get_input_details(), opened.get_output_details()
-        found = metadata.read(path) or {}
-        (described,) = found["subgraph_metadata"][0]["output_tensor_metadata"]
-        expected = {
-            "input": ((1, *self.size, 3), "float32"),
-            "output": "float32",
-            "normalization": (self.mean, self.std),
-            "labels": [self.class_names_file],
-        }
-        received = {
-            "input": (tuple(image["shape"].tolist()), image["dtype"].__name__),
-            "output": output["dtype"].__name__,
-            "normalization": metadata.normalization_of(found),
-            "labels": [file["name"] for file in described.get("associated_files", ())],
-        }
-        for what, value in expected.items():
-            if received[what] != value:
-                raise ValueError(f"{path.name}: the sample's {what} must be {value}. Received: {received[what]}")
 
 
 DEFAULT, LITERT_SAMPLE = Target(), LiteRTSample()

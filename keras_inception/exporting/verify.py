@@ -16,8 +16,6 @@ from keras_inception.tflite.delegate import outside_delegate, outside_gpu
 from keras_inception.utils.progress import Progress, silent
 from keras_inception.utils.subprocesses import ChildError
 
-CLIENT_IMAGES = 50
-
 
 class Reference(NamedTuple):
     """Keras' predictions for the images that a file is verified on.
@@ -90,7 +88,9 @@ def verify(
     )
     if not np.isfinite(probabilities).all():
         raise ValueError("it gives NaN or infinity on held-out images")
-    tried = _tried(path, CLIENTS if clients is None else clients, reference.images, probabilities)
+    some = np.linspace(0, count - 1, min(50, count)).astype(int)  # clients are slow
+    names = CLIENTS if clients is None else clients
+    tried = {name: _outcome(name, path, reference.images[some], probabilities[some]) for name in names}
     agreed = agreement(probabilities, reference.probabilities)
     row = {
         "mb": path.stat().st_size / 1e6,
@@ -135,15 +135,9 @@ def client_problems(tried: Mapping[str, dict], tolerance: float, *, required: bo
     return problems
 
 
-def _tried(path: Path, names: Sequence[str], images: np.ndarray, probabilities: np.ndarray) -> dict[str, dict]:
-    """Return for each client its largest difference from `probabilities`, or the reason why it gave no scores."""
-    chosen = np.linspace(0, len(images) - 1, min(CLIENT_IMAGES, len(images))).astype(int)
-    return {name: _outcome(name, path, images[chosen], probabilities[chosen]) for name in names}
-
-
 def _outcome(name: str, path: Path, images: np.ndarray, probabilities: np.ndarray) -> dict:
-    missing = client(name).unavailable()
-    if missing:
+    """Return a client's largest difference from `probabilities`, or the reason why it gave no scores."""
+    if missing := client(name).unavailable():
         return {"reason": missing}
     try:
         scores = client(name).scores(path, images, probabilities.shape[1])
