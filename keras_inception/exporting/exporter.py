@@ -1,4 +1,4 @@
-"""`export`: convert, describe and verify each variant, and write the folder that goes to the phone."""
+"""`export`: convert, describe, verify and place the file of each variant, and write the sidecar files."""
 
 import dataclasses
 import functools
@@ -66,9 +66,9 @@ def export(
 ) -> ExportReport:
     """Export an image classifier to verified .tflite files.
 
-    A file gets its name, ``NAME_VARIANT.tflite``, only after three proofs: it runs in LiteRT, it agrees with Keras on
-    held-out images, and it gives the same scores in the phone and browser libraries that are installed here. Beside
-    the files are ``labels.txt``, ``preprocessing.json`` (for a float input; a uint8 input takes raw pixels),
+    A file gets its name, ``NAME_VARIANT.tflite``, only after three checks: it runs in LiteRT, it agrees with Keras on
+    held-out images, and it gives the same scores in the phone and browser libraries that are installed here. The folder
+    also gets ``labels.txt``, ``preprocessing.json`` (for a float input; a uint8 input takes raw pixels),
     ``report.json``, ``sample.png`` with its expected answers in ``sample.json``, and a model card, ``README.md``.
 
     Example::
@@ -78,52 +78,53 @@ def export(
         report["variants"]["int8"]["agreement"]  # 0.987
 
     Args:
-        source: a run directory, which needs nothing else; a ``.keras`` file; or a functional Keras model. If it has
+        source: a run directory, a ``.keras`` file or a functional Keras model. A run needs no other argument. Of
             several outputs, the one named ``predictions`` is exported. Logits get a softmax.
         output: folder to write into. It is created if necessary.
-        quantize: any of float32, float16 (weights), dynamic (8-bit weights) and int8 (full integer, uint8 in and out).
-            Default: all; or int8 only for a network trained for int8, which can have no other.
-        rewrites: graph rewrites for speed, by their names in `keras_inception.exporting.rewrites.REWRITES`. Default:
-            those that pay off in each variant.
-        name: name of the files. Default: that of the ``.keras`` file, else the model's.
-        labels: class names, or a text file with one a line. Default: the run's, else numbers.
+        quantize: some of float32, float16 (weights), dynamic (8-bit weights) and int8 (full integer, uint8 in and out).
+            Default: all. A network that was trained for int8 can be exported to int8 only.
+        rewrites: names of graph rewrites for speed (`keras_inception.exporting.rewrites.REWRITES`). Default: those
+            that make each variant faster.
+        name: prefix of the file names. Default: the name of the ``.keras`` file, else the model's.
+        labels: class names, or a text file with one per line. Default: the run's, else numbers.
         preprocessing: a `Preprocessing`, the name of one, or its JSON file. Default: the run's, else
             (x - 127.5) / 127.5 at the model's input size.
-        calibration: folder of typical images, for int8. Up to 200 are used. Default: the run's training images.
+        calibration: folder of typical images to calibrate int8 with; up to 200 are used. Default: the run's training
+            images.
         test: folder to verify on, with a subfolder for each class if there are labels. Default: the run's test or
             validation images, else calibration images that are not used to calibrate, else noise.
-        description: for the metadata and the model card.
-        author: for the metadata and the model card.
-        licence: license, for the metadata and the model card.
-        min_agreement: smallest share of the images on which a file must name the same class as Keras. Default: 0.99 for
-            float32 and float16, 0.95 for dynamic and int8. 0 disables this check.
-        verify_pictures: number of `test` images to verify on, drawn from each class in proportion, or ``"all"``. If
-            there are fewer, all are used.
+        description: description for the metadata and the model card.
+        author: author for the metadata and the model card.
+        licence: license for the metadata and the model card.
+        min_agreement: minimum share of the images, from 0 to 1, on which a file must predict the same class as Keras.
+            Default: 0.99 for float32 and float16, 0.95 for dynamic and int8. 0 disables this check.
+        verify_pictures: maximum number of `test` images to verify on, drawn from each class in proportion, or
+            ``"all"``.
         keep_float: names of layers whose weights and arithmetic stay in float32 in the int8 file.
-        layer_errors: also write ``layer_errors.json``: the quantization error of each layer of the int8 file, whether
-            the file is refused or not (`keras_inception.exporting.layer_errors`).
+        layer_errors: also write ``layer_errors.json``, the quantization error of each layer of the int8 file
+            (`keras_inception.exporting.layer_errors`), even if the file is refused.
         clients: names in `keras_inception.exporting.clients.CLIENTS` that must accept the files; () for none. By
-            default the installed ones are tried, and the report says what they do not accept, and why. In either case a
+            default the installed ones are tried, and the report says what they do not accept and why. In either case a
             file is refused if a client's scores differ from LiteRT's.
-        litert_sample: make files for Google's LiteRT sample of image classification: 224×224, float32 from -1 to 1 in
-            and float32 out, int8 included, and the file name of the labels that the sample looks for. If the network
-            has another size or normalization, the file resizes (bilinear) and normalizes again. It is verified on
-            images of 224×224.
+        litert_sample: make files for Google's LiteRT sample of image classification: 224×224, float32 input from -1 to
+            1 and float32 output in every variant, and labels under the file name that the sample looks for. For a
+            network of another size or normalization, the file itself resizes (bilinear) and normalizes. It is verified
+            on images of 224×224.
         overwrite: replace an export in `output`.
         threads: threads of the interpreter whose latency is measured.
         on_step: called with a line of text at each step.
-        on_progress: called with (what is done, number done, number in all), for a progress bar.
+        on_progress: called with (name of the step, number done, total), for a progress bar.
 
     Returns:
-        The content of ``report.json``. Shares come with their 95 % intervals. A variant that fell short has ``refused``
-        with the reason, no ``path``, and no file.
+        The content of ``report.json``. Shares have 95 % intervals. A refused variant has ``refused`` with the reason,
+        but no ``path`` and no file.
 
     Raises:
-        ValueError: an argument is not as above, or `source` is not an image classifier.
+        ValueError: an argument is invalid, or `source` is not an image classifier.
         FileExistsError: `output` already holds such files, and `overwrite` is false.
         FileNotFoundError: `source` does not exist.
     """
-    arguments, began = locals(), time.monotonic()
+    arguments, began = locals(), time.monotonic()  # first of all: the arguments are the only local variables
     options = ExportOptions(**{field.name: arguments[field.name] for field in dataclasses.fields(ExportOptions)})
     options.check(source, output)
     say, progress = on_step or (lambda line: None), on_progress or silent
@@ -186,7 +187,7 @@ class _RefusedError(Exception):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Conversion:
-    """The way of one variant's file from a SavedModel to its name.
+    """One variant's file, from its SavedModel in a temporary folder to its place in the export.
 
     Attributes:
         variant: the variant, adapted to the target.
@@ -198,7 +199,7 @@ class _Conversion:
         scopes: TensorFlow's scopes of the layers of `model` (`recorded_scopes`).
         calibration: .npy file of the calibration images; None for a network trained for int8.
         kept: names of the layers to keep in float32.
-        path: the unnamed file.
+        path: the file, before it is verified and placed.
     """
 
     variant: Variant
@@ -216,7 +217,7 @@ class _Conversion:
         """Write the file.
 
         Args:
-            float_nodes: output tensors of the operations to keep in float32 (`float_nodes`).
+            float_nodes: names of the output tensors of operations to keep in float32.
 
         Raises:
             _RefusedError: the network was trained for another variant.
@@ -265,9 +266,9 @@ class _Conversion:
         return measure_layer_errors(self.path, self._float_reference, images, self.preprocessing, origins, progress)
 
     def float_nodes(self) -> list[str]:
-        """Return the output tensors of the operations to keep in float32.
+        """Return the names of the output tensors of the operations to keep in float32.
 
-        The converter knows operations by these names. They exist only after a conversion to float32.
+        The converter identifies operations by these names, which exist only after a conversion to float32.
 
         Raises:
             ValueError: a layer cannot be kept in float32, or the network cannot be converted.
@@ -292,7 +293,7 @@ class _Conversion:
 
     @functools.cached_property
     def _float_reference(self) -> Path:
-        """A float32 file of the same SavedModel."""
+        """The path of a float32 file of the same SavedModel."""
         path = self.path.with_name("float_reference.tflite")
         try:
             convert(self.saved_model, FLOAT32, path, None, self.preprocessing)
@@ -307,7 +308,7 @@ class _Conversion:
 
 
 def _prepared(opened: Source, options: ExportOptions, folder: Path) -> Iterator[_Conversion]:
-    """Yield what each variant is converted from. Tracing is not for several threads, so it is done here.
+    """Yield the conversion of each variant, its SavedModel written. Tracing is not thread-safe, so it is done here.
 
     Raises:
         ValueError: calibration images are missing, or `keep_float` is not possible for this network.
@@ -330,7 +331,7 @@ def _prepared(opened: Source, options: ExportOptions, folder: Path) -> Iterator[
 
 
 def _reference(opened: Source, options: ExportOptions, progress: Progress) -> Reference:
-    """Return what Keras predicts for the held-out images."""
+    """Return Keras' predictions for the held-out images."""
     preprocessing = options.target.preprocessing(opened.preprocessing)
     differs = preprocessing != opened.preprocessing
     predict = keras_predictor(deployed(opened.model, opened.preprocessing, preprocessing) if differs else opened.model)

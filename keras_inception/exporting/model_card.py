@@ -29,11 +29,11 @@ def write_sidecars(
     """Write everything beside the .tflite files except the report and the model card.
 
     Args:
-        folder: where the files are.
-        class_names: one for each output.
-        preprocessing: what a float input expects (`Variant.input`).
+        folder: folder of the .tflite files.
+        class_names: names of the classes.
+        preprocessing: preprocessing that a float input expects (`Variant.input`).
         reference: Keras' predictions.
-        report: of the export.
+        report: report of the export.
     """
     files.write_labels(folder / LABELS, class_names)
     preprocessing.save(folder / PREPROCESSING)
@@ -51,7 +51,7 @@ def write_sidecars(
 
 
 def _surest(reference: Reference) -> np.ndarray:
-    """Return the image that Keras is surest of, and right about where that is known, at the size of the input."""
+    """Return the image that Keras classifies with the highest confidence, and correctly if its label is known."""
     confidence = reference.probabilities.max(axis=1)
     if reference.labels is not None:
         confidence = confidence * (reference.probabilities.argmax(axis=1) == reference.labels)
@@ -70,13 +70,13 @@ def model_card(
     """Return the model card in Markdown.
 
     Args:
-        about: as in the metadata.
-        class_names: one for each output.
-        preprocessing: what a float input expects (`Variant.input`).
-        report: of the export.
-        command: the command that made the export.
-        target: what the files are for.
-        variants: those that were asked for, adapted to the target.
+        about: texts of the metadata.
+        class_names: names of the classes.
+        preprocessing: preprocessing that a float input expects (`Variant.input`).
+        report: report of the export.
+        command: command that made the export.
+        target: target of the files.
+        variants: requested variants, adapted to the target.
     """
     exported = [variant for variant in variants if "path" in report.variants[variant.name]]
     rows = [{"variant": variant.name, **report.variants[variant.name]} for variant in exported]
@@ -107,7 +107,7 @@ def model_card(
 
 
 def _clients(rows: list[dict]) -> str:
-    """Return a table of the clients that accepted files, and how far their scores are from the interpreter's."""
+    """Return a table of the clients that accepted files, with the differences of their scores from LiteRT's."""
     accepting = [name for name in CLIENTS if any("max_difference" in row["clients"].get(name, ()) for row in rows)]
     if not accepting:
         return ""

@@ -22,7 +22,7 @@ def convert_on_noise(
     """Write .tflite files that are as fast as those of an export, but not as accurate in int8.
 
     Args:
-        model: the network, after its rewrites.
+        model: the rewritten network.
         preprocessing: preprocessing that the network expects.
         input_preprocessing: preprocessing that the input of the files expects.
         files: the path to write for each variant, such as ``{"int8": Path("model.tflite")}``.

@@ -51,7 +51,7 @@ class ExportOptions:
 
     @property
     def target(self) -> Target:
-        """What the files must fit."""
+        """The target that the files are made for."""
         return LITERT_SAMPLE if self.litert_sample else DEFAULT
 
     def check(self, source: "str | os.PathLike | keras.Model | None", output: str | os.PathLike) -> None:
@@ -90,11 +90,11 @@ class ExportOptions:
             )
 
     def about(self, source: "str | os.PathLike | keras.Model", model: str, classes: int) -> About:
-        """Return the metadata's description of the files.
+        """Return the texts of the metadata.
 
         Args:
-            source: as for `export`. A ``.keras`` file gives its name to the files if the options do not.
-            model: name of the model, which is used otherwise.
+            source: as for `export`. The files are named after a ``.keras`` file, unless `name` is given.
+            model: name of the model, after which they are named otherwise.
             classes: number of classes.
         """
         named = isinstance(source, (str, os.PathLike)) and not is_run(source)
@@ -127,5 +127,5 @@ class ExportOptions:
 
 
 def is_run(source: "str | os.PathLike | keras.Model | None") -> TypeGuard[str | os.PathLike]:
-    """Return whether `source` is a directory, and so should be a run."""
+    """Return whether `source` is a directory, which must then be a run."""
     return isinstance(source, (str, os.PathLike)) and Path(source).is_dir()

@@ -1,4 +1,4 @@
-"""Graph rewrites: functions from model to model that keep the numbers and run faster on a phone.
+"""Graph rewrites: functions from model to model that keep the outputs and make them faster to compute on a phone.
 
 Each is exact up to rounding in float32. Rewritten models are for export: they are converted, or trained for int8.
 """
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     Rewrite = Callable[[keras.Model], keras.Model]
 
-# Each position of a kernel has a cost, so a kernel on blocks must have this many times fewer. 3×3/2 has 2.25 times
-# fewer and is slower, on ARM and on x86. 5×5/2 has 2.8 times fewer, and takes fewer instructions on ARM.
+# Each position of a kernel has a cost, so a kernel on blocks must have fewer positions by this factor. For 3×3/2 the
+# factor is 2.25, and it is slower on ARM and x86. For 5×5/2 it is 2.8, and it takes fewer instructions on ARM.
 FEWER_PLACES = 2.5
 STEM_CHANNELS = 4  # a convolution with more input channels already uses the processor well
 
@@ -35,7 +35,7 @@ def rewrite(model: "keras.Model") -> "keras.Model":
 def for_variants(
     model: "keras.Model", variants: Iterable[Variant], names: Collection[str] | None = None
 ) -> dict[str, "keras.Model"]:
-    """Return the model to convert for each variant, by name: rewritten by `names`, else by the variant's own rewrites.
+    """Return the model to convert for each variant, by name: rewritten by `names`, or by the variant's rewrites.
 
     Variants with the same rewrites share a model.
 
@@ -90,7 +90,7 @@ def space_to_depth_stem(graph: "Graph", step: "Step") -> Iterator[tuple[str, Cal
     """Turn a strided convolution of few channels into one of stride 1 over blocks of pixels.
 
     A 7×7/2 convolution of an image equals a 4×4/1 convolution of its 2×2 blocks, with 12 channels each. The kernel is
-    padded to whole blocks and rearranged as the pixels are. Runtimes compute channels side by side, and three
+    padded to whole blocks and rearranged like the pixels. Runtimes compute channels side by side, and three
     channels fill a quarter of the room they have.
     """
     layer = step.operation
@@ -118,7 +118,7 @@ def space_to_depth_stem(graph: "Graph", step: "Step") -> Iterator[tuple[str, Cal
 
 
 def _on_blocks(layer: "keras.layers.Conv2D", sides: np.ndarray, outputs: np.ndarray, border: np.ndarray) -> Callable:
-    """Return the strided convolution `layer` as a function of the map of its input.
+    """Return the strided convolution `layer` as a function of its input map.
 
     Args:
         layer: the convolution.
@@ -156,7 +156,7 @@ def _on_blocks(layer: "keras.layers.Conv2D", sides: np.ndarray, outputs: np.ndar
 
 
 def _in_blocks(sides: Sequence[int], stride: int, border: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return, by direction, the pixel of its first block at which a kernel begins, and the blocks that it spans."""
+    """Return for (height, width) the pixel of its first block at which a kernel begins, and the blocks it spans."""
     first = -border % stride
     return first, -(-(first + sides) // stride)
 
@@ -168,7 +168,7 @@ def _padded(x, border: Sequence[Sequence[int]], size: Sequence[int], name: str):
         x: the map.
         border: rows and columns of zeros to add (before, after); negative numbers crop.
         size: (height, width) of the kernel that follows. If "same" padding adds just these zeros, it is used.
-        name: for the padding layer.
+        name: name of the padding layer.
     """
     import keras
 
@@ -231,7 +231,7 @@ def average_pool_as_convolution(_: "Graph", step: "Step") -> Iterator[tuple[str,
 
 
 def _average(x, pool: "keras.layers.AveragePooling2D", padding: str, bias: np.ndarray | None = None):
-    """Return each window's sum divided by its size, zeros beyond the map included, plus a bias for each channel."""
+    """Return average pooling that counts zeros around the map, plus a bias for each channel."""
     import keras
 
     size = pool.pool_size
@@ -243,7 +243,7 @@ def _average(x, pool: "keras.layers.AveragePooling2D", padding: str, bias: np.nd
 
 
 def _corrected(x, pool: "keras.layers.AveragePooling2D"):
-    """Correct an average that counted zeros around the map, so that it is over the map's own pixels only."""
+    """Correct an average that counted zeros around the map, so that it covers only the map's pixels."""
     import keras
 
     from keras_inception.layers import ConstantScale
@@ -258,7 +258,7 @@ def _corrected(x, pool: "keras.layers.AveragePooling2D"):
 
 
 def _counts(side: int, places: int) -> np.ndarray:
-    """Return how many of a window's positions lie on the map, for each output of "same" padding."""
+    """Return the number of a window's positions that lie on the map, for each output of "same" padding."""
     starts = np.arange(side) - _same(side, places, 1)
     return np.minimum(starts + places, side) - np.maximum(starts, 0)
 
@@ -320,14 +320,14 @@ def _is_plain_convolution(step: "Step") -> bool:
 
 
 def _same(side, size, stride: int):
-    """Return the zeros that TensorFlow's "same" padding puts before a side, in numbers or arrays of numbers."""
+    """Return the number of zeros that TensorFlow's "same" padding adds before a side; arrays are allowed."""
     return np.maximum((-(-side // stride) - 1) * stride + size - side, 0) // 2
 
 
 def _folded(
     layer: "keras.layers.Conv2D", norm: "keras.layers.BatchNormalization | None"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return kernel and bias of a convolution with the batch norm after it."""
+    """Return kernel and bias of a convolution, with the batch norm after it folded in."""
     kernel, *rest = layer.get_weights()
     bias = rest[0] if rest else np.zeros(kernel.shape[3], np.float32)
     if norm is None:

@@ -1,4 +1,4 @@
-"""The graph that is converted: one softmax output, and an input that metadata can describe."""
+"""The graph to convert: one softmax output, and an input that metadata can describe."""
 
 import os
 from typing import TYPE_CHECKING
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 def probability_model(model: "keras.Model", preprocessing: Preprocessing) -> "keras.Model":
     """Return the `inference_model` of a classifier, with a softmax added if it ends in logits.
 
-    The outputs for noise tell the two apart. Outputs that are not negative and sum to 1 are probabilities, whichever
-    layers computed them. Anything else counts as logits, unless the last layer has an activation.
+    The outputs for noise distinguish the two. Outputs that are not negative and sum to 1 are probabilities, whichever
+    layers computed them. All others count as logits, unless the last layer has an activation.
 
     Raises:
         ValueError: the model does not classify RGB images of the size in `preprocessing` into two classes or more; or

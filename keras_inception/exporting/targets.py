@@ -1,4 +1,4 @@
-"""What the exported files must fit: the clients' libraries, or Google's LiteRT sample of image classification."""
+"""Targets that files are made for: the clients' libraries, or Google's LiteRT sample of image classification."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -22,18 +22,18 @@ class Target:
     option = ""
 
     def preprocessing(self, preprocessing: Preprocessing) -> Preprocessing:
-        """Return the preprocessing that the files are built around, from that of the network."""
+        """Return the preprocessing that the files expect, given the network's."""
         return preprocessing
 
     def adapt(self, variant: Variant) -> Variant:
-        """Return the variant as this target takes it."""
+        """Return the variant with the changes that this target requires."""
         return variant
 
     def input_note(self, variants: Iterable[Variant]) -> str:
-        """Return what the model card says about the input beside its normalization; empty if there is nothing to say.
+        """Return the model card's remark on the input, or an empty string.
 
         Args:
-            variants: the exported ones, adapted to this target.
+            variants: exported variants, adapted to this target.
         """
         names = ", ".join(variant.name for variant in variants if variant.takes_pixels)
         return f"uint8 ({names} files): the raw pixels." if names else ""
@@ -58,8 +58,8 @@ class LiteRTSample(Target):
     def adapt(self, variant: Variant) -> Variant:
         """Return the variant with float32 input and output.
 
-        If a network was trained for int8, float pixels lie half-way between two quantization steps
-        (`convert.FLOAT_MARGIN`). Clients round them either way, so the tolerance is wider.
+        If a network was trained for int8, float pixels lie halfway between two quantization steps
+        (`convert.FLOAT_MARGIN`). Clients round them either way, so the tolerance is larger.
         """
         if not variant.takes_pixels:
             return variant

@@ -14,7 +14,7 @@ from keras_inception.tflite.classifier import TFLiteClassifier
 from keras_inception.utils import files
 
 SITE, MODEL = "site.json", "model"
-# From node_modules to the site. LiteRT.js has four builds of its WebAssembly; the one for JSPI is not used.
+# Files in node_modules, and their places in the site. LiteRT.js has four WebAssembly builds; that for JSPI is not used.
 PACKAGES = {
     "@litertjs/wasm-utils/dist/index.js": "litert/wasm-utils.js",
     "@litertjs/core/dist/index.js": "litert/index.js",
@@ -73,7 +73,7 @@ def page(exported: str | os.PathLike, output: str | os.PathLike, *, overwrite: b
 
 
 def _described(exported: Path) -> dict:
-    """Return the content of ``site.json``. Every file is opened for it."""
+    """Return the content of ``site.json`` after opening every file."""
     for name in (REPORT, SAMPLE):
         if not (exported / name).is_file():
             raise FileNotFoundError(f"{exported} must be a folder that `export` wrote: it has no {name}")
@@ -120,8 +120,8 @@ def server(site: str | os.PathLike, port: int = 0, *, isolated: bool = True) -> 
 
     Args:
         site: a folder that `page` wrote.
-        port: 0 for a free one, which is then in ``server_address``.
-        isolated: send the headers that allow threads.
+        port: port to serve on; 0 picks a free one, which is then in ``server_address``.
+        isolated: send the headers that enable threads.
 
     Raises:
         FileNotFoundError: there is no site.

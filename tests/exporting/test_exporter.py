@@ -1,5 +1,7 @@
 """`export`: files, report and model card, and what it refuses."""
 
+import dataclasses
+import inspect
 import sys
 
 import numpy as np
@@ -10,6 +12,7 @@ from PIL import Image
 import keras_inception
 from keras_inception.evaluation.metrics import wilson
 from keras_inception.exporting import exporter
+from keras_inception.exporting.options import ExportOptions
 from keras_inception.exporting.variants import VARIANTS
 from keras_inception.preprocessing import DEFAULT, NAMED, Preprocessing
 from keras_inception.tflite import metadata
@@ -283,6 +286,13 @@ def test_files_are_named_after_a_keras_file(tiny_model, pictures, tmp_path):
         "Converting": (1, 1),
         "float32: verifying": (12, 12),
     }
+
+
+def test_every_option_is_an_argument_of_export():
+    arguments = inspect.signature(keras_inception.export).parameters
+    options = {field.name: field.default for field in dataclasses.fields(ExportOptions)}
+    assert {name: arguments[name].default for name in options} == options
+    assert set(arguments) - set(options) == {"source", "output", "on_step", "on_progress"}
 
 
 def test_an_export_is_not_overwritten_by_default(exported, run):
