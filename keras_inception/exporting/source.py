@@ -71,7 +71,7 @@ class Source:
                     f"`keep_float` must be layers of {self.model.name}, without auxiliary heads."
                     f"{did_you_mean(layer, known)} Received: {layer!r}"
                 )
-        chosen = [VARIANTS[name] for name in options.quantize or VARIANTS]
+        chosen = [VARIANTS[name] for name in dict.fromkeys(options.quantize or VARIANTS)]
         if self.trained_for_int8 and not options.quantize:
             chosen = [variant for variant in chosen if variant.calibrated]
         for variant in chosen:
