@@ -84,7 +84,7 @@ def export(
         raise ValueError("name either a run directory or .keras file, or a network by --model")
     import keras_inception
     from keras_inception import registry
-    from keras_inception.exporting.exporter import check_export
+    from keras_inception.exporting.options import ExportOptions
     from keras_inception.utils.progress import bars
     from keras_inception.weights.publishers import check_weights
 
@@ -103,7 +103,7 @@ def export(
         "clients": () if client == "none" else _parts(client),
         "overwrite": overwrite,
     }
-    check_export(source, output, **options)
+    ExportOptions(**options).check(source, output)
     network = None if model is None else registry.resolve(model)
     if weights is not None:
         check_weights(str(weights))
@@ -239,7 +239,7 @@ def benchmark(
         peaks = []
         if peak:
             console.import_tensorflow()
-            from keras_inception.exporting.peaks import write_peaks
+            from keras_inception.exporting.noise import write_peaks
 
             peaks = write_peaks(Path(folder))
         rows = measure(paths, threads=threads, runs=runs, peaks=peaks, on_round=console.progress("Timing"))

@@ -19,8 +19,8 @@ from keras_inception.exporting.variants import Variant
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.utils.subprocesses import answer, run_module
 
-# Pixels from -1 to 1 lie half-way between 255 steps of that range, where the last digit of a client's float32 decides
-# which way they are rounded. With steps a thousandth wider, all are rounded to the middle.
+# Pixels from -1 to 1 lie halfway between 255 steps of that range, where the last digit of a client's float32 decides
+# which way they are rounded. With steps wider by a thousandth, all clients round them alike.
 FLOAT_MARGIN = 1.001
 # TensorFlow 2.20 quantizes DIV, and 2.21 SQRT too, but XNNPACK runs both in float32 only. With them in int8, the
 # paper's GoogLeNet, whose LRN uses both, takes four times as long.
@@ -35,7 +35,7 @@ def convert(
     input_preprocessing: Preprocessing,
     float_nodes: Sequence[str] = (),
 ) -> None:
-    """Convert in a child process.
+    """Convert a SavedModel in a child process. The module's docstring describes the arguments.
 
     Raises:
         ChildError: the conversion fails.
@@ -62,11 +62,9 @@ def main(job: dict) -> None:
     variant.configure(converter)
     if variant.calibrated:
         if job["calibration"]:
-            preprocessing = Preprocessing.from_json(job["preprocessing"])
+            images, preprocessing = np.load(job["calibration"]), Preprocessing.from_json(job["preprocessing"])
             margin = 1.0 if variant.takes_pixels else FLOAT_MARGIN
-            converter.representative_dataset = lambda: representative(
-                np.load(job["calibration"]), preprocessing, margin
-            )
+            converter.representative_dataset = lambda: representative(images, preprocessing, margin)
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         keep_float(job["float_nodes"])
     Path(job["output"]).write_bytes(converter.convert())

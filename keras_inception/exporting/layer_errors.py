@@ -12,7 +12,6 @@ from keras_inception.preprocessing import Preprocessing
 from keras_inception.tflite.delegate import undelegated
 from keras_inception.utils.progress import Progress, counted, silent
 
-IMAGES = 32  # enough, since each gives thousands of values of a layer
 FED = "fed:"
 
 
@@ -46,15 +45,14 @@ def layer_errors(
     """
     rounded, exact = undelegated(int8, keep=True), undelegated(float32, keep=True)
     found = {tensor["name"]: tensor for tensor in rounded.get_tensor_details()}
-    operations = [
-        (layer, node.kind, node.outputs[0])
-        for layer, node in origins.operations(float32)
-        if node.outputs[0]["name"] in found
-    ]
+    operations = [each for each in origins.operations(float32) if each[1].outputs[0]["name"] in found]
+    tensors = [node.outputs[0] for _, node in operations]
     alone = undelegated(_separated(float32, found), keep=True)
     image, *feeds = alone.get_input_details()
-    losses = [(_Loss(), _Loss()) for _ in operations]
-    chosen = images[np.linspace(0, len(images) - 1, min(IMAGES, len(images))).astype(int)]
+    # For each tensor the squared error of the int8 file and the squared reference, accumulated and of this operation.
+    squares = np.zeros((len(tensors), 2, 2))
+    # Each image gives thousands of values of a layer, so a few are enough.
+    chosen = images[np.linspace(0, len(images) - 1, min(32, len(images))).astype(int)]
     for pixels in counted(chosen, "Comparing layers", len(chosen), progress):
         for interpreter in (rounded, exact):
             (taken,) = interpreter.get_input_details()
@@ -66,39 +64,23 @@ def layer_errors(
         for feed in feeds:
             alone.set_tensor(feed["index"], _values(rounded, found[feed["name"].removeprefix(FED)]))
         alone.invoke()
-        for (whole, own), (_, _, tensor) in zip(losses, operations, strict=True):
+        for sums, tensor in zip(squares, tensors, strict=True):
             got = _values(rounded, found[tensor["name"]])
-            whole.add(got, _values(exact, tensor))
-            own.add(got, _values(alone, tensor))
+            for pair, expected in zip(sums, (_values(exact, tensor), _values(alone, tensor)), strict=True):
+                pair += [np.square(x, dtype=np.float64).sum() for x in (got - expected, expected)]
+    errors = [[math.sqrt(noise / signal) if signal else 0.0 for noise, signal in sums] for sums in squares.tolist()]
     return [
         {
             "layer": layer,
-            "operation": kind,
-            "type": found[tensor["name"]]["dtype"].__name__,
-            "error": whole.error,
-            "sqnr_db": -20 * math.log10(whole.error) if whole.error else None,
-            "own_error": own.error,
+            "operation": node.kind,
+            "type": found[node.outputs[0]["name"]]["dtype"].__name__,
+            "error": error,
+            "sqnr_db": -20 * math.log10(error) if error else None,
+            "own_error": own_error,
         }
-        for (whole, own), (layer, kind, tensor) in zip(losses, operations, strict=True)
+        for (error, own_error), (layer, node) in zip(errors, operations, strict=True)
         if layer
     ]
-
-
-class _Loss:
-    """A relative error, summed up over images."""
-
-    def __init__(self) -> None:
-        self._noise = self._signal = 0.0
-
-    def add(self, got: np.ndarray, expected: np.ndarray) -> None:
-        """Add the values of one image."""
-        self._noise += float(np.square(got - expected, dtype=np.float64).sum())
-        self._signal += float(np.square(expected, dtype=np.float64).sum())
-
-    @property
-    def error(self) -> float:
-        """Relative RMS error; 0 if the float32 output is all zeros."""
-        return math.sqrt(self._noise / self._signal) if self._signal else 0.0
 
 
 def _separated(path: Path, names: Collection[str]) -> bytes:

@@ -54,8 +54,8 @@ class LayerOrigins:
 
     Args:
         original: a functional model.
-        model: the same after rewrites, which name what they add ``{layer}_{what}``. The file was converted from it.
-        scopes: of `model`, from `recorded_scopes`.
+        model: the model after rewrites, which name new layers ``{layer}_{what}``. The file was converted from it.
+        scopes: the scopes of `model`, from `recorded_scopes`.
         size: (height, width) of the images.
     """
 
@@ -65,23 +65,23 @@ class LayerOrigins:
 
         self._known = {layer.name for layer in original.layers}
         self._scopes = scopes
-        walked = walk(model, (*size, 3))
-        makers = {id(x): step.name.split("/")[0] for step in walked.steps for x in step.outputs}
-        self._last = makers[id(walked.outputs[0])]
+        graph = walk(model, (*size, 3))
+        makers = {id(x): step.name.split("/")[0] for step in graph.steps for x in step.outputs}
+        self._last = makers[id(graph.outputs[0])]
         self._before = {  # for a layer that can be fused: the layer that it is fused into
             step.name: makers[id(step.inputs[0])]
-            for step in walked.steps
-            if isinstance(step.operation, (*IN_PLACE, FakeQuantization)) and id(step.inputs[0]) in makers
+            for step in graph.steps
+            if isinstance(step.operation, (*IN_PLACE, FakeQuantization)) and graph.made_by(step.inputs[0])
         }
 
     def operations(self, path: str | os.PathLike) -> list[tuple[str | None, Node]]:
-        """Return (layer, operation) for each operation of a file, in order. The layer is None if there is none."""
+        """Return (layer, operation) for each operation of a file, in order; the layer is None if it belongs to none."""
         found = nodes(path)
         output = found[-1].outputs[0]["name"]
         return [(None if node.kind in CONVERTING else self._origin(node, output), node) for node in found]
 
     def _origin(self, node: Node, output: str) -> str | None:
-        """Return the layer of an operation; of fused layers the first, such as the convolution and not its ReLU.
+        """Return the layer of an operation; for fused layers the first, such as the convolution and not its ReLU.
 
         The converter names a fused operation after all layers in it, and after some that merely have equal constants.
         So only layers that directly precede the first named one count.

@@ -18,12 +18,9 @@ from keras_inception.tflite.classifier import TFLiteClassifier
 from keras_inception.tflite.metadata import About
 from keras_inception.utils import files, tables
 
+TEMPLATE = Path(__file__).with_suffix(".md")  # for `str.format`
 CARD, SAMPLE, ANSWERS = "README.md", "sample.png", "sample.json"
 SIDECARS = (LABELS, PREPROCESSING, CARD, SAMPLE, ANSWERS)
-COLUMNS = (
-    *("variant", "path", "mb", "top1_interval", "top5", "agreement_interval"),
-    *("latency_ms", "outside_delegate", "outside_gpu"),
-)
 
 
 def write_sidecars(
@@ -32,11 +29,11 @@ def write_sidecars(
     """Write everything beside the .tflite files except the report and the model card.
 
     Args:
-        folder: where the files are.
-        class_names: one for each output.
-        preprocessing: what a float input expects (`Variant.input`).
+        folder: folder of the .tflite files.
+        class_names: names of the classes.
+        preprocessing: preprocessing that a float input expects (`Variant.input`).
         reference: Keras' predictions.
-        report: of the export.
+        report: report of the export.
     """
     files.write_labels(folder / LABELS, class_names)
     preprocessing.save(folder / PREPROCESSING)
@@ -54,7 +51,7 @@ def write_sidecars(
 
 
 def _surest(reference: Reference) -> np.ndarray:
-    """Return the image that Keras is surest of, and right about where that is known, at the size of the input."""
+    """Return the image that Keras classifies with the highest confidence, and correctly if its label is known."""
     confidence = reference.probabilities.max(axis=1)
     if reference.labels is not None:
         confidence = confidence * (reference.probabilities.argmax(axis=1) == reference.labels)
@@ -73,90 +70,52 @@ def model_card(
     """Return the model card in Markdown.
 
     Args:
-        about: as in the metadata.
-        class_names: one for each output.
-        preprocessing: what a float input expects (`Variant.input`).
-        report: of the export.
-        command: the command that made the export.
-        target: what the files are for.
-        variants: those that were asked for, adapted to the target.
+        about: texts of the metadata.
+        class_names: names of the classes.
+        preprocessing: preprocessing that a float input expects (`Variant.input`).
+        report: report of the export.
+        command: command that made the export.
+        target: target of the files.
+        variants: requested variants, adapted to the target.
     """
-    height, width = preprocessing.size
     exported = [variant for variant in variants if "path" in report.variants[variant.name]]
-    rows = {variant.name: report.variants[variant.name] for variant in exported}
-    table = tables.markdown(
-        tables.columns(*COLUMNS),
-        [{"variant": name, **row, "path": f"`{row['path']}`"} for name, row in rows.items()],
-    )
-    explained = "\n".join(f"- {variant.name}: {variant.about}" for variant in exported)
-    kept = "".join(
-        f"\nIn {name} these layers stay in float32: {', '.join(row['keep_float'])}.\n"
-        for name, row in rows.items()
-        if "keep_float" in row
-    )
-    refused = "".join(
-        f"\n{name} was refused: {row['refused']}.\n" for name, row in report.variants.items() if "refused" in row
+    rows = [{"variant": variant.name, **report.variants[variant.name]} for variant in exported]
+    columns = tables.columns(
+        *("variant", "path", "mb", "top1_interval", "top5", "agreement_interval"),
+        *("latency_ms", "outside_delegate", "outside_gpu"),
     )
     note = target.input_note(exported)
-    note = note and f"\n  - {note}"
-    return f"""# {about["name"]}
-
-{about["description"]}
-
-- Input `image`: one RGB image, (1, {height}, {width}, 3), prepared as in `{PREPROCESSING}`:
-  {preprocessing.describe()}.
-  - float32: (pixel - mean) / std with mean {preprocessing.mean} and std {preprocessing.std}.{note}
-- Output `probabilities`: (1, {len(class_names)}), one for each line of `{LABELS}`. uint8 output is in steps of 1/256.
-- Author: {about["author"] or "not stated"}. License: {about["license"] or "not stated"}.
-
-## Files
-
-{table}
-{explained}
-{kept}{refused}
-Measured on {report.measured_on}; 95 % intervals in parentheses.
-{report.accuracy}.
-Latency is the median on the machine that exported, not on a phone. "Not on the GPU" lists the operations that are
-missing from the published list of the GPU delegate. Every figure is in `report.json`.
-{_clients(rows)}
-## Use
-
-Each file carries its labels, its preprocessing and TFLite metadata: the Task Library and MediaPipe need nothing else.
-On Android with LiteRT 1 (`com.google.ai.edge.litert:litert` and `:litert-support`), a float file:
-
-```kotlin
-val interpreter = Interpreter(FileUtil.loadMappedFile(context, "{about["name"]}_float32.tflite"))
-val image = TensorBuffer.createFixedSize(intArrayOf(1, {height}, {width}, 3), DataType.FLOAT32) // normalized as above
-val probabilities = Array(1) {{ FloatArray({len(class_names)}) }}
-interpreter.run(image.buffer, probabilities)
-```
-
-The Task Library stretches an image, or the region of it that it is given, to the input size, bilinear. An app that
-wants the answers of the table prepares the input as described above first.
-
-An app is right if `{SAMPLE}`, which has the size of the input, gives the answers in `{ANSWERS}`.
-
-Made by `{command}`.
-"""
+    remarks = ""
+    for name, row in report.variants.items():
+        if "refused" in row:
+            remarks += f"\n{name} was refused: {row['refused']}.\n"
+        elif "keep_float" in row:
+            remarks += f"\nIn {name} these layers stay in float32: {', '.join(row['keep_float'])}.\n"
+    return TEMPLATE.read_text(encoding="utf-8").format(
+        about={key: text or "not stated" for key, text in about.items()},
+        preprocessing=preprocessing,
+        fitting=preprocessing.describe(),
+        note=note and f"\n  - {note}",
+        classes=len(class_names),
+        table=tables.markdown(columns, [{**row, "path": f"`{row['path']}`"} for row in rows]),
+        explained="\n".join(f"- {variant.name}: {variant.about}" for variant in exported),
+        remarks=remarks,
+        report=report,
+        clients=_clients(rows),
+        command=command,
+    )
 
 
-def _clients(rows: dict[str, dict]) -> str:
-    """Return a table of the clients that accepted files, and how far their scores are from the interpreter's."""
-    tried = {name: row["clients"] for name, row in rows.items()}
-    accepting = [name for name in CLIENTS if any("max_difference" in each.get(name, ()) for each in tried.values())]
+def _clients(rows: list[dict]) -> str:
+    """Return a table of the clients that accepted files, with the differences of their scores from LiteRT's."""
+    accepting = [name for name in CLIENTS if any("max_difference" in row["clients"].get(name, ()) for row in rows)]
     if not accepting:
         return ""
-    lines = [
-        " | ".join([name, *(_difference(outcomes[client]) for client in accepting)]) for name, outcomes in tried.items()
-    ]
-    table = "\n".join(f"| {line} |" for line in lines)
+    columns = tables.columns("variant") | {name: tables.Column(name, _difference) for name in accepting}
     return f"""
 These libraries were given the files. The largest differences of their scores from LiteRT's:
 
-| variant | {" | ".join(accepting)} |
-|{"---|" * (1 + len(accepting))}
-{table}
-"""
+{tables.markdown(columns, [{"variant": row["variant"], **row["clients"]} for row in rows])}"""
 
 
 def _difference(outcome: dict) -> str:

@@ -11,19 +11,19 @@ COLUMNS = ("variant", "mb", "top1_interval", "agreement_interval", "latency_ms",
 
 @dataclass(frozen=True, eq=False)
 class ExportReport(Result):
-    """What `export` measured. It prints as a table, and its fields can also be read as keys: ``report["variants"]``.
+    """The measurements of `export`. It prints as a table, and its fields are also keys: ``report["variants"]``.
 
     Attributes:
         top1: accuracy of Keras on the held-out images, 0 to 1; None if their labels are not known.
         top1_interval: its 95 % interval, [low, high].
         top5: top-5 accuracy of Keras.
-        seconds: time that the export took.
+        seconds: duration of the export.
         pictures: number of held-out images; 0 if the files were verified on noise.
         litert_sample: whether the files are for Google's LiteRT sample of image classification.
         variants: for each variant by name ``path`` (relative to the folder), ``mb``, ``top1``, ``top1_interval``,
             ``top5``, ``agreement`` and ``agreement_interval``, ``max_difference`` (of probabilities, from Keras),
             ``latency_ms``, ``outside_delegate``, ``outside_gpu``, ``clients``, and ``keep_float`` if layers were kept.
-            A variant that fell short has ``refused`` with the reason, and no ``path``.
+            A refused variant has ``refused`` with the reason, and no ``path``.
     """
 
     top1: float | None
@@ -39,7 +39,7 @@ class ExportReport(Result):
 
     @property
     def table(self) -> str:
-        """The files that were kept, as a table for a terminal, and what they were measured on."""
+        """The exported files as a table for a terminal, with Keras' accuracy and the images used."""
         kept = [{"variant": name, **row} for name, row in self.variants.items() if "refused" not in row]
         lines = [tables.text(tables.columns(*COLUMNS), kept)]
         if self.top1 is not None:

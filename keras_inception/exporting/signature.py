@@ -1,4 +1,4 @@
-"""The graph that is converted: one softmax output, and an input that metadata can describe."""
+"""The graph to convert: one softmax output, and an input that metadata can describe."""
 
 import os
 from typing import TYPE_CHECKING
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 def probability_model(model: "keras.Model", preprocessing: Preprocessing) -> "keras.Model":
     """Return the `inference_model` of a classifier, with a softmax added if it ends in logits.
 
-    The outputs for noise tell the two apart. Outputs that are not negative and sum to 1 are probabilities, whichever
-    layers computed them. Anything else counts as logits, unless the last layer has an activation.
+    The outputs for noise distinguish the two. Outputs that are not negative and sum to 1 are probabilities, whichever
+    layers computed them. All others count as logits, unless the last layer has an activation.
 
     Raises:
         ValueError: the model does not classify RGB images of the size in `preprocessing` into two classes or more; or
@@ -25,8 +25,7 @@ def probability_model(model: "keras.Model", preprocessing: Preprocessing) -> "ke
 
     from keras_inception.models.inference import inference_model
 
-    if keras.backend.backend() != "tensorflow":
-        received = keras.backend.backend()
+    if (received := keras.backend.backend()) != "tensorflow":
         raise ValueError(f"`KERAS_BACKEND` must be tensorflow, which TFLite files are made with. Received: {received}")
     model = inference_model(model)
     if len(model.inputs) != 1 or not _takes(model.inputs[0].shape, preprocessing.size):
@@ -80,7 +79,7 @@ def deployed(model: "keras.Model", preprocessing: Preprocessing, input_preproces
     image = x = keras.Input((*input_preprocessing.size, 3), name="image")
     if input_preprocessing.size != preprocessing.size:
         x = keras.ops.image.resize(x, preprocessing.size)  # a Resizing layer would make batch norm train
-    if not (np.array_equal(kernel, np.eye(3)) and not bias.any()):
+    if bias.any() or not np.array_equal(kernel, np.eye(3)):
         normalization = keras.layers.Conv2D(3, 1, name="normalization")
         if is_trained_for_int8(model):
             ends = input_preprocessing.normalize(np.array([[[0.0] * 3, [255.0] * 3]], np.float32))
@@ -98,8 +97,7 @@ def save(model: "keras.Model", folder: str | os.PathLike) -> None:
     """
     import tensorflow as tf
 
-    height, width, channels = model.inputs[0].shape[1:]
-    image = tf.TensorSpec((1, height, width, channels), tf.float32, name="image")
+    image = tf.TensorSpec((1, *model.inputs[0].shape[1:]), tf.float32, name="image")
     module = tf.Module()
     module.weights = [weight.value for weight in model.weights]
     module.serve = tf.function(lambda image: model(image, training=False), input_signature=[image], autograph=False)

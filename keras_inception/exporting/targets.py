@@ -1,14 +1,11 @@
-"""What the exported files must fit: the clients' libraries, or Google's LiteRT sample of image classification."""
+"""Targets that files are made for: the clients' libraries, or Google's LiteRT sample of image classification."""
 
 import dataclasses
 from collections.abc import Iterable
-from pathlib import Path
 
 from keras_inception.exporting.variants import Variant
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.runs import LABELS
-from keras_inception.tflite import metadata
-from keras_inception.tflite.classifier import interpreter
 
 
 class Target:
@@ -25,24 +22,21 @@ class Target:
     option = ""
 
     def preprocessing(self, preprocessing: Preprocessing) -> Preprocessing:
-        """Return the preprocessing that the files are built around, from that of the network."""
+        """Return the preprocessing that the files expect, given the network's."""
         return preprocessing
 
     def adapt(self, variant: Variant) -> Variant:
-        """Return the variant as this target takes it."""
+        """Return the variant with the changes that this target requires."""
         return variant
 
     def input_note(self, variants: Iterable[Variant]) -> str:
-        """Return what the model card says about the input beside its normalization; empty if there is nothing to say.
+        """Return the model card's remark on the input, or an empty string.
 
         Args:
-            variants: the exported ones, adapted to this target.
+            variants: exported variants, adapted to this target.
         """
         names = ", ".join(variant.name for variant in variants if variant.takes_pixels)
         return f"uint8 ({names} files): the raw pixels." if names else ""
-
-    def check(self, path: Path) -> None:
-        """Read a finished file back and raise ValueError if it does not fit the target."""
 
 
 class LiteRTSample(Target):
@@ -64,8 +58,8 @@ class LiteRTSample(Target):
     def adapt(self, variant: Variant) -> Variant:
         """Return the variant with float32 input and output.
 
-        If a network was trained for int8, float pixels lie half-way between two quantization steps
-        (`convert.FLOAT_MARGIN`). Clients round them either way, so the tolerance is wider.
+        If a network was trained for int8, float pixels lie halfway between two quantization steps
+        (`convert.FLOAT_MARGIN`). Clients round them either way, so the tolerance is larger.
         """
         if not variant.takes_pixels:
             return variant
@@ -74,28 +68,6 @@ class LiteRTSample(Target):
     def input_note(self, variants: Iterable[Variant]) -> str:
         """Say that every file takes float32."""
         return "Files of every variant take float32, as Google's LiteRT sample of image classification expects."
-
-    def check(self, path: Path) -> None:
-        """Read a finished file back and raise ValueError if it does not fit the sample."""
-        opened = interpreter(path)
-        (image,), (output,) = opened.get_input_details(), opened.get_output_details()
-        found = metadata.read(path) or {}
-        (described,) = found["subgraph_metadata"][0]["output_tensor_metadata"]
-        expected = {
-            "input": ((1, *self.size, 3), "float32"),
-            "output": "float32",
-            "normalization": (self.mean, self.std),
-            "labels": [self.class_names_file],
-        }
-        received = {
-            "input": (tuple(image["shape"].tolist()), image["dtype"].__name__),
-            "output": output["dtype"].__name__,
-            "normalization": metadata.normalization_of(found),
-            "labels": [file["name"] for file in described.get("associated_files", ())],
-        }
-        for what, value in expected.items():
-            if received[what] != value:
-                raise ValueError(f"{path.name}: the sample's {what} must be {value}. Received: {received[what]}")
 
 
 DEFAULT, LITERT_SAMPLE = Target(), LiteRTSample()

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 FLOAT_REWRITES = ("space_to_depth_stem", "pool_after_projection")
+# In float the delegate has its own average pooling, which costs less than a convolution.
+INT8_REWRITES = (*FLOAT_REWRITES, "average_pool_as_convolution")
 
 
 @dataclass(frozen=True)
@@ -19,15 +21,15 @@ class Variant:
 
     Attributes:
         name: name in `quantize`, in ``NAME_VARIANT.tflite`` and in the report.
-        about: what the model card says about weights and arithmetic.
-        min_agreement: default for the smallest share of images on which the file and Keras must name the same class.
+        about: description of weights and arithmetic for the model card.
+        min_agreement: default of the minimum share of images on which the file and Keras must predict the same class.
         client_tolerance: largest accepted difference between a client's scores and the interpreter's.
         compressed: whether the converter may shrink the weights.
-        weight_type: type of the stored weights, if the converter is to be told.
-        calibrated: whether activations are quantized too. This takes calibration images, or a network trained for it;
-            single layers can be kept in float32, and the error of each layer can be measured.
+        weight_type: type of the stored weights; None for the converter's choice.
+        calibrated: whether activations are quantized too. This requires calibration images, or a network trained for
+            it. Single layers can be kept in float32, and the error of each layer can be measured.
         takes_pixels: whether input and output are uint8, and the input is raw pixels.
-        rewrites: names of the graph rewrites that pay off on ARM and x86.
+        rewrites: names of the graph rewrites that make it faster on ARM and x86.
     """
 
     name: str
@@ -41,7 +43,7 @@ class Variant:
     rewrites: tuple[str, ...] = FLOAT_REWRITES
 
     def configure(self, converter: "tf.lite.TFLiteConverter") -> None:
-        """Set up the converter. Calibration images are the caller's concern."""
+        """Configure the converter, apart from the calibration images."""
         import tensorflow as tf
 
         if self.compressed:
@@ -72,8 +74,8 @@ class Variant:
 
 FLOAT32 = Variant("float32", "32-bit floats throughout.", 0.99, 1e-5, compressed=False)
 
-# Client tolerances: differences of at most 2e-6, 1e-6, 0.01 and 0 were measured for GoogLeNet. Libraries round what is
-# quantized at run time in their own ways. A uint8 output has steps of 1/256.
+# Client tolerances: differences of at most 2e-6, 1e-6, 0.01 and 0 were measured for GoogLeNet. Libraries differ in how
+# they round what is quantized at run time. A uint8 output has steps of 1/256.
 VARIANTS = {
     variant.name: variant
     for variant in (
@@ -81,14 +83,10 @@ VARIANTS = {
         Variant("float16", "16-bit float weights, computed in float32.", 0.99, 1e-5, weight_type="float16"),
         Variant("dynamic", "8-bit weights; activations are quantized as the file runs.", 0.95, 0.03),
         Variant(
-            "int8",
-            "8-bit weights and activations.",
-            0.95,
-            1.5 / 256,
+            *("int8", "8-bit weights and activations.", 0.95, 1.5 / 256),
             calibrated=True,
             takes_pixels=True,
-            # In float the delegate has its own average pooling, which costs less.
-            rewrites=(*FLOAT_REWRITES, "average_pool_as_convolution"),
+            rewrites=INT8_REWRITES,
         ),
     )
 }

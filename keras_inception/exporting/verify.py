@@ -1,4 +1,4 @@
-"""Proof that an exported file is right: against Keras, in LiteRT, and in the clients of phone and browser."""
+"""Verify an exported file: in LiteRT, against Keras, and in the clients of phone and browser."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -15,8 +15,6 @@ from keras_inception.tflite.classifier import TFLiteClassifier, numbered
 from keras_inception.tflite.delegate import outside_delegate, outside_gpu
 from keras_inception.utils.progress import Progress, silent
 from keras_inception.utils.subprocesses import ChildError
-
-CLIENT_IMAGES = 50
 
 
 class Reference(NamedTuple):
@@ -42,9 +40,9 @@ def accuracy(probabilities: np.ndarray, labels: np.ndarray | None) -> dict[str, 
 
 
 def agreement(probabilities: np.ndarray, reference: np.ndarray) -> float:
-    """Return the share of images whose likeliest class in `reference` is also the likeliest here, or tied for it.
+    """Return the top-1 agreement: the share of images whose most likely class in `reference` is most likely here too.
 
-    Ties are normal in the 256 steps of a uint8 softmax. A row of zeros agrees with nothing.
+    A tie agrees, since ties are normal in the 256 steps of a uint8 softmax. A row of zeros does not.
 
     Args:
         probabilities: (n, classes).
@@ -66,18 +64,19 @@ def verify(
     clients: Sequence[str] | None = None,
     progress: Progress = silent,
 ) -> dict:
-    """Return a file's row of the report; ``refused`` says what falls short, if anything does.
+    """Return a file's row of the report, with the reasons in ``refused`` if the file must not be used.
 
     Args:
         path: the file.
         variant: its variant.
-        input_preprocessing: what the input tensor must mean (`Variant.input`).
+        input_preprocessing: preprocessing that the file's input must expect (`Variant.input`).
         reference: Keras' predictions.
-        min_agreement: smallest share of images on which the file and Keras must name the same class; None for the
+        min_agreement: minimum share of images on which the file and Keras must predict the same class; None for the
             variant's.
-        threads: of the interpreter whose latency is measured.
-        clients: names in `CLIENTS` that must accept the file. By default all installed ones are tried, and may refuse.
-        progress: called with (what is done, number done, number in all).
+        threads: threads of the interpreter whose latency is measured.
+        clients: names in `CLIENTS` that must accept the file. By default all installed ones are tried, and need not
+            accept it.
+        progress: called with (name of the step, number done, total).
 
     Raises:
         ValueError: LiteRT cannot run the file, or it gives NaN or infinity.
@@ -90,7 +89,9 @@ def verify(
     )
     if not np.isfinite(probabilities).all():
         raise ValueError("it gives NaN or infinity on held-out images")
-    tried = _tried(path, CLIENTS if clients is None else clients, reference.images, probabilities)
+    some = np.linspace(0, count - 1, min(50, count)).astype(int)  # clients are slow
+    names = CLIENTS if clients is None else clients
+    tried = {name: _outcome(name, path, reference.images[some], probabilities[some]) for name in names}
     agreed = agreement(probabilities, reference.probabilities)
     row = {
         "mb": path.stat().st_size / 1e6,
@@ -114,7 +115,7 @@ def verify(
 
 
 def takes_raw_pixels(quantization: tuple[float, int], preprocessing: Preprocessing) -> bool:
-    """Return whether a uint8 input of this (scale, zero point) means pixels, up to the zero point's rounding."""
+    """Return whether a uint8 input of this (scale, zero point) takes raw pixels, up to the zero point's rounding."""
     scale, zero_point = quantization
     ends = np.array([0, 255])
     meant = (ends - zero_point) * scale * preprocessing.std[0] + preprocessing.mean[0]
@@ -122,7 +123,7 @@ def takes_raw_pixels(quantization: tuple[float, int], preprocessing: Preprocessi
 
 
 def client_problems(tried: Mapping[str, dict], tolerance: float, *, required: bool) -> list[str]:
-    """Return why clients refuse a file: for wrong scores, and if they are `required`, for no scores."""
+    """Return the reasons to refuse a file: wrong scores of a client, and if clients are `required`, no scores."""
     problems = []
     for name, outcome in tried.items():
         if "reason" not in outcome and not outcome["max_difference"] <= tolerance:
@@ -135,15 +136,9 @@ def client_problems(tried: Mapping[str, dict], tolerance: float, *, required: bo
     return problems
 
 
-def _tried(path: Path, names: Sequence[str], images: np.ndarray, probabilities: np.ndarray) -> dict[str, dict]:
-    """Return for each client its largest difference from `probabilities`, or the reason why it gave no scores."""
-    chosen = np.linspace(0, len(images) - 1, min(CLIENT_IMAGES, len(images))).astype(int)
-    return {name: _outcome(name, path, images[chosen], probabilities[chosen]) for name in names}
-
-
 def _outcome(name: str, path: Path, images: np.ndarray, probabilities: np.ndarray) -> dict:
-    missing = client(name).unavailable()
-    if missing:
+    """Return a client's largest difference from `probabilities`, or the reason why it gave no scores."""
+    if missing := client(name).unavailable():
         return {"reason": missing}
     try:
         scores = client(name).scores(path, images, probabilities.shape[1])

@@ -4,11 +4,7 @@ import importlib
 import sys
 import warnings
 
-MOVED = {
-    "TFLiteClassifier": "tflite.classifier",
-    "VARIANTS": "exporting.variants",
-    "export": "exporting.exporter",
-}
+MOVED = {"TFLiteClassifier": "tflite.classifier", "VARIANTS": "exporting.variants", "export": "exporting.exporter"}
 
 
 def __getattr__(name: str):

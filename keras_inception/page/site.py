@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from collections.abc import Callable
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,7 +14,7 @@ from keras_inception.tflite.classifier import TFLiteClassifier
 from keras_inception.utils import files
 
 SITE, MODEL = "site.json", "model"
-# From node_modules to the site. LiteRT.js has four builds of its WebAssembly; the one for JSPI is not used.
+# Files in node_modules, and their places in the site. LiteRT.js has four WebAssembly builds; that for JSPI is not used.
 PACKAGES = {
     "@litertjs/wasm-utils/dist/index.js": "litert/wasm-utils.js",
     "@litertjs/core/dist/index.js": "litert/index.js",
@@ -26,12 +25,7 @@ PACKAGES = {
     "@mediapipe/tasks-vision/wasm/vision_wasm_internal.*": "mediapipe/wasm",
     "@mediapipe/tasks-vision/wasm/vision_wasm_nosimd_internal.*": "mediapipe/wasm",
 }
-TYPES = {
-    ".js": "text/javascript",
-    ".mjs": "text/javascript",
-    ".wasm": "application/wasm",
-    ".tflite": "application/octet-stream",
-}
+TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"}
 # These headers let a page share memory between threads, which WebAssembly needs for threads.
 ISOLATED = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
 
@@ -64,9 +58,8 @@ def page(exported: str | os.PathLike, output: str | os.PathLike, *, overwrite: b
         if not (output / SITE).is_file():
             raise FileExistsError(f"{output} is not a site and will not be overwritten: it has no {SITE}")
     site = _described(exported)
-    packages = npm.packages()
     with files.new_folder(output) as new:
-        _copy_engines(packages, new)
+        _copy_engines(npm.packages(), new)
         for path in npm.WEB.iterdir():
             if path.name not in npm.LOCK and path.is_file():
                 shutil.copyfile(path, new / path.name)
@@ -80,20 +73,19 @@ def page(exported: str | os.PathLike, output: str | os.PathLike, *, overwrite: b
 
 
 def _described(exported: Path) -> dict:
-    """Return the content of ``site.json``. Every file is opened for it."""
+    """Return the content of ``site.json`` after opening every file."""
     for name in (REPORT, SAMPLE):
         if not (exported / name).is_file():
             raise FileNotFoundError(f"{exported} must be a folder that `export` wrote: it has no {name}")
     report = files.read_json(exported / REPORT)
     try:
-        rows = {variant: report["variants"][variant] for variant in VARIANTS if variant in report["variants"]}
-        kept = {variant: row for variant, row in rows.items() if "refused" not in row}
         figures = {
             variant: {key: row[key] for key in ("path", "mb", "top1", "agreement", "latency_ms")}
-            for variant, row in kept.items()
+            for variant, row in report["variants"].items()
+            if variant in VARIANTS and "refused" not in row
         }
         site = {"top1": report["top1"], "pictures": report["pictures"]}
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{exported / REPORT} is not a report of `export`: {error!r}") from None
     if not figures:
         raise ValueError(f"{exported / REPORT} must list at least one exported file. Received: none")
@@ -123,30 +115,13 @@ def _copy_engines(packages: Path, site: Path) -> None:
     engine.write_text(text.replace('"@litertjs/wasm-utils"', '"./wasm-utils.js"'), encoding="utf-8")
 
 
-class _Handler(SimpleHTTPRequestHandler):
-    extensions_map = SimpleHTTPRequestHandler.extensions_map | TYPES
-
-    def __init__(self, *arguments, headers: dict[str, str], **keywords):
-        self._more = headers
-        super().__init__(*arguments, **keywords)
-
-    def end_headers(self) -> None:
-        for name, value in self._more.items():
-            self.send_header(name, value)
-        self.send_header("Cache-Control", "no-cache")
-        super().end_headers()
-
-    def log_message(self, *arguments) -> None:
-        """Log nothing: the page shows what fails."""
-
-
 def server(site: str | os.PathLike, port: int = 0, *, isolated: bool = True) -> ThreadingHTTPServer:
     """Return a server of a site that only this machine can reach. Its ``serve_forever`` runs it.
 
     Args:
         site: a folder that `page` wrote.
-        port: 0 for a free one, which is then in ``server_address``.
-        isolated: send the headers that allow threads.
+        port: port to serve on; 0 picks a free one, which is then in ``server_address``.
+        isolated: send the headers that enable threads.
 
     Raises:
         FileNotFoundError: there is no site.
@@ -154,8 +129,19 @@ def server(site: str | os.PathLike, port: int = 0, *, isolated: bool = True) -> 
     """
     if not (Path(site) / SITE).is_file():
         raise FileNotFoundError(f"{site} must be a folder that `page` wrote: it has no {SITE}")
-    handler: Callable = partial(_Handler, directory=os.fspath(site), headers=ISOLATED if isolated else {})
+
+    class Handler(SimpleHTTPRequestHandler):
+        extensions_map = SimpleHTTPRequestHandler.extensions_map | TYPES
+
+        def end_headers(self) -> None:
+            for name, value in {**(ISOLATED if isolated else {}), "Cache-Control": "no-cache"}.items():
+                self.send_header(name, value)
+            super().end_headers()
+
+        def log_message(self, *arguments) -> None:
+            """Log nothing: the page shows what fails."""
+
     try:
-        return ThreadingHTTPServer(("127.0.0.1", port), handler)
+        return ThreadingHTTPServer(("127.0.0.1", port), partial(Handler, directory=os.fspath(site)))
     except OSError as error:
         raise OSError(f"port {port} cannot be served: {error.strerror or error}") from None

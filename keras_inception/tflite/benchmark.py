@@ -33,7 +33,7 @@ def benchmark(
         threads: threads of each interpreter.
         runs: counted runs of each file.
         peaks: files that reach the machine's peak throughput, one for each arithmetic type, to be timed as well
-            (`keras_inception.exporting.peaks.write_peaks` writes them). Each row then has ``share_of_peak``.
+            (`keras_inception.exporting.noise.write_peaks` writes them). Each row then has ``share_of_peak``.
         on_round: called with the number of finished rounds and the total.
 
     Returns:

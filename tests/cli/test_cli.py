@@ -104,7 +104,7 @@ def test_wrong_usage_has_exit_code_2(capsys):
         (["export", "{tmp}", "--weights", "file"], "--weights goes with --model"),
         (["export", "{tmp}", "--quantize", "int4"], "int4"),
         (["export", "{tmp}", "--client", "task-libary"], "Did you mean task-library?"),
-        (["export", "{tmp}", "--rewrites", "stem"], "`rewrites` may be space_to_depth_stem"),
+        (["export", "{tmp}", "--rewrites", "stem"], "`rewrites` must be a list of some of space_to_depth_stem"),
         (["compress", "--prune", "0.5"], "RUN is missing"),
         (["compress", "{tmp}", "--output", "{tmp}/small"], "there is nothing to do"),
         (["compress", "{tmp}", "--output", "{tmp}/small", "--quantize"], "is not a run directory"),
@@ -115,8 +115,8 @@ def test_wrong_usage_has_exit_code_2(capsys):
         (["compress", "--resume", "--output", "{tmp}"], "was not made by `compress`"),
         (["benchmark", "no-such.tflite", "--no-peak"], "no-such.tflite"),
         (["benchmark", "{tmp}/text.tflite", "--no-peak"], "text.tflite"),
-        (["export", "{tmp}", "--quantize", "float16", "--keep-float", "conv1"], "`keep_float` is about int8"),
-        (["export", "{tmp}", "--quantize", "float16", "--layer-errors"], "`layer_errors` is about int8"),
+        (["export", "{tmp}", "--quantize", "float16", "--keep-float", "conv1"], "`keep_float` requires int8"),
+        (["export", "{tmp}", "--quantize", "float16", "--layer-errors"], "`layer_errors` requires int8"),
         (["cost", "googlenut"], "Did you mean GoogLeNet?"),
         (["cost", "no/such/run"], "there is no run directory or .keras file at no/such/run"),
         (["cost", "no-such.keras"], "no-such.keras"),
@@ -478,7 +478,7 @@ def test_the_script_runs_the_export_command(trained, tmp_path):
         [sys.executable, script, trained, "--quantize", "float33"], capture_output=True, encoding="utf-8", check=False
     )
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("error: `quantize` must be some of float32, float16, dynamic, int8.")
+    assert done.stderr.startswith("error: `quantize` must be a list of some of float32, float16, dynamic, int8.")
 
 
 def test_a_printed_recipe_can_be_loaded(capsys, tmp_path):

@@ -110,7 +110,7 @@ def test_the_card_shows_differences_and_what_was_not_accepted(exported):
     about = metadata.About(name="x", version="1", description="", author="", license="")
     asked = [VARIANTS[name] for name in report["variants"]]
     card = model_card(about, LABELS, DEFAULT, ExportReport(**report), "keras-inception export", targets.DEFAULT, asked)
-    assert "| variant | task-library |\n|---|---|\n| int8 | 0.004 |\n| dynamic | not accepted |\n" in card
+    assert "| variant | task-library |\n| --- | --- |\n| int8 | 0.004 |\n| dynamic | not accepted |\n" in card
 
 
 def test_clients_can_be_left_out(verified, put):

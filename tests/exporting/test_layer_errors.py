@@ -155,8 +155,11 @@ def test_a_layer_that_does_not_stay_in_float32_is_an_error(layer, hard, rounded,
     [
         ({"keep_float": ["thre"]}, r"must be layers of small_inception.* Did you mean three\? Received: 'thre'"),
         ({"keep_float": "three"}, "must be a list of layers. Received: 'three'"),
-        ({"keep_float": ["three"], "quantize": ["float32"]}, r"`keep_float` is about int8.* Received: \['float32'\]"),
-        ({"layer_errors": True, "quantize": ["float32"]}, "`layer_errors` is about int8"),
+        (
+            {"keep_float": ["three"], "quantize": ["float32"]},
+            r"`keep_float` requires int8 in `quantize`.* Received: quantize=\['float32'\]",
+        ),
+        ({"layer_errors": True, "quantize": ["float32"]}, "`layer_errors` requires int8"),
     ],
 )
 def test_wrong_arguments_are_named(hard, tmp_path, arguments, message):

@@ -8,7 +8,6 @@ from colours import LABELS, SIDE, trained
 from PIL import Image
 
 import keras_inception
-from keras_inception.exporting.targets import LITERT_SAMPLE
 from keras_inception.preprocessing import NAMED
 from keras_inception.tflite import metadata
 from keras_inception.tflite.classifier import TFLiteClassifier, interpreter
@@ -78,9 +77,3 @@ def test_the_card_names_the_sample(folder):
     assert "(1, 224, 224, 3)" in card
     assert "Google's LiteRT sample" in card
     assert "raw pixels" not in card
-
-
-def test_a_file_of_another_shape_is_refused(path, monkeypatch):
-    monkeypatch.setattr(type(LITERT_SAMPLE), "size", (192, 192))
-    with pytest.raises(ValueError, match=r"sample's input must be .*192.* Received: \(\(1, 224, 224, 3\), 'float32'\)"):
-        LITERT_SAMPLE.check(path)

@@ -1,52 +1,46 @@
 """Clients: the libraries that run exported files on the phone and in the browser, one small module each.
 
-Each runs in a child process, since none of them can share a process with TensorFlow.
+Each runs in a child process, since none of them can share a process with TensorFlow. Its module has two functions:
+
+- ``unavailable()`` returns why the client cannot be used here, and how to install it; None if it can.
+- ``scores(path, images, classes)`` returns the client's scores for a .tflite file and images, uint8 RGB (n, height,
+  width, 3) of exactly the input's size, as an array (n, classes). It raises ChildError if the client does not accept
+  the file.
 """
 
 import importlib
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol, cast
+from types import ModuleType
 
 import numpy as np
 
-from keras_inception.utils.suggestions import did_you_mean
+from keras_inception.utils.checks import check_some_of
 
 CLIENTS = ("task-library", "mediapipe", "litert-web")
 
 
-class Client(Protocol):
-    """The functions of a client's module."""
-
-    def unavailable(self) -> str | None:
-        """Return why the client cannot be used here, and how to install it; None if it can."""
-
-    def scores(self, path: Path, images: np.ndarray, classes: int) -> np.ndarray:
-        """Return the client's scores, (n, classes).
-
-        Args:
-            path: the .tflite file.
-            images: uint8 RGB (n, height, width, 3), exactly of the input's size.
-            classes: number of classes.
-
-        Raises:
-            ChildError: the client does not accept the file.
-        """
-
-
-def client(name: str) -> Client:
+def client(name: str) -> ModuleType:
     """Return the module of one of `CLIENTS`."""
-    return cast(Client, importlib.import_module(f"{__name__}.{name.replace('-', '_')}"))
+    return importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
+
+
+def exchange(run: Callable[[dict], None], path: Path, images: np.ndarray, classes: int) -> np.ndarray:
+    """Call `run` with the job of a child process, and return the scores that the process wrote, (n, classes).
+
+    The job: ``model`` (file), ``images`` (.npy file), ``classes`` (their number), ``scores`` (.npy file to write).
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        inputs, scores = Path(folder) / "images.npy", Path(folder) / "scores.npy"
+        np.save(inputs, np.ascontiguousarray(images))
+        run({"model": str(path), "images": str(inputs), "classes": classes, "scores": str(scores)})
+        return np.load(scores)
 
 
 def check(names: Sequence[str] | None) -> None:
     """Raise ValueError if a client is unknown or not installed."""
-    if isinstance(names, str):
-        raise ValueError(f"`clients` must be a list of some of {', '.join(CLIENTS)}. Received: {names!r}")
+    check_some_of("clients", names or (), CLIENTS)
     for name in names or ():
-        if name not in CLIENTS:
-            allowed, hint = ", ".join(CLIENTS), did_you_mean(name, CLIENTS)
-            raise ValueError(f"`clients` must be some of {allowed}.{hint} Received: {name!r}")
-        missing = client(name).unavailable()
-        if missing:
+        if missing := client(name).unavailable():
             raise ValueError(f"`clients` must be installed. Received: {name!r}, but {missing}")

@@ -33,7 +33,7 @@ def unavailable() -> str | None:
 
 
 def scores(path: Path, images: np.ndarray, classes: int) -> np.ndarray:
-    """See `Client.scores`."""
+    """Return the client's scores (`keras_inception.exporting.clients`)."""
     classifier = TFLiteClassifier(path)
     values = classifier.as_input(images)
     with tempfile.TemporaryDirectory() as folder:

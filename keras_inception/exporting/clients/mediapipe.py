@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_inception.exporting.clients.exchange import exchange
+from keras_inception.exporting.clients import exchange
 from keras_inception.utils.subprocesses import run_program
 
 VARIABLE = "KERAS_INCEPTION_MEDIAPIPE"
@@ -33,10 +33,9 @@ def unavailable() -> str | None:
 
 
 def scores(path: Path, images: np.ndarray, classes: int) -> np.ndarray:
-    """See `Client.scores`."""
+    """Return the client's scores (`keras_inception.exporting.clients`)."""
     # Isolated, because this module beside the script is called mediapipe too.
-    program: list[str | Path] = [python(), "-I", SCRIPT]
-    return exchange(lambda job: run_program(program, job, "MediaPipe"), path, images, classes)
+    return exchange(lambda job: run_program([python(), "-I", SCRIPT], job, "MediaPipe"), path, images, classes)
 
 
 def python() -> Path:

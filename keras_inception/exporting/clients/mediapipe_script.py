@@ -11,17 +11,28 @@ from pathlib import Path
 def main(job: dict) -> None:
     """Do the job."""
     import mediapipe
-    import numpy as np
     from mediapipe.tasks.python import BaseOptions, vision
 
     options = vision.ImageClassifierOptions(BaseOptions(model_asset_buffer=Path(job["model"]).read_bytes()))
+    with vision.ImageClassifier.create_from_options(options) as classifier:
+        write_scores(classifier, lambda x: mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=x), job)
+
+
+def write_scores(classifier, as_image, job: dict) -> None:
+    """Write the scores of the job's images.
+
+    Args:
+        classifier: ImageClassifier of MediaPipe or of the Task Library, whose interface is the same.
+        as_image: function from RGB pixels, uint8 (height, width, 3), to the library's image.
+        job: job of `exchange`.
+    """
+    import numpy as np
+
     images = np.load(job["images"])
     scores = np.zeros((len(images), job["classes"]))
-    with vision.ImageClassifier.create_from_options(options) as classifier:
-        for row, pixels in zip(scores, images, strict=True):
-            image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=pixels)
-            for category in classifier.classify(image).classifications[0].categories:
-                row[category.index] = category.score
+    for row, pixels in zip(scores, images, strict=True):
+        for category in classifier.classify(as_image(pixels)).classifications[0].categories:
+            row[category.index] = category.score
     np.save(job["scores"], scores)
 
 

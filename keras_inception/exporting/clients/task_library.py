@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_inception.exporting.clients.exchange import exchange
+from keras_inception.exporting.clients import exchange
+from keras_inception.exporting.clients.mediapipe_script import write_scores
 from keras_inception.utils.subprocesses import answer, run_module
 
 # Today's protobuf reads the library's older generated code with this implementation only.
@@ -25,7 +26,7 @@ def unavailable() -> str | None:
 
 
 def scores(path: Path, images: np.ndarray, classes: int) -> np.ndarray:
-    """See `Client.scores`."""
+    """Return the client's scores (`keras_inception.exporting.clients`)."""
     return exchange(lambda job: run_module(__name__, job, ENVIRONMENT), path, images, classes)
 
 
@@ -36,14 +37,7 @@ def main(job: dict) -> None:
     restore_get_prototype()
     from tflite_support.task import vision
 
-    classifier = vision.ImageClassifier.create_from_file(job["model"])
-    images = np.load(job["images"])
-    scores = np.zeros((len(images), job["classes"]))
-    for row, pixels in zip(scores, images, strict=True):
-        image = vision.TensorImage.create_from_array(pixels)
-        for category in classifier.classify(image).classifications[0].categories:
-            row[category.index] = category.score
-    np.save(job["scores"], scores)
+    write_scores(vision.ImageClassifier.create_from_file(job["model"]), vision.TensorImage.create_from_array, job)
 
 
 def restore_get_prototype() -> None:
