@@ -15,10 +15,12 @@ from keras_inception import registry
 from keras_inception.graph import walk
 from keras_inception.preprocessing import DEFAULT, Preprocessing
 from keras_inception.training.distribution import ALONE, Distribution
+from keras_inception.training.fused import FusedAdamW, fuse
 from keras_inception.training.recipe import Recipe
 from keras_inception.training.schedules import Phase, Plan, learning_rate
 from keras_inception.utils.suggestions import did_you_mean
 
+ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 # Arguments of the networks that recipe fields set or that training does not use.
 RESERVED = {
     *("include_top", "weights", "input_tensor", "input_shape", "pooling", "classes", "classifier_activation"),
@@ -75,8 +77,7 @@ def build(recipe: Recipe, classes: int, size: int, precision: str) -> keras.Mode
 
 def trainee(recipe: Recipe, classes: int, distribution: Distribution = ALONE) -> keras.Model:
     """Return the recipe's network to train: at the training size, with the fastest kernels."""
-    model = build(recipe, classes, recipe.training_size or recipe.size, recipe.precision)
-    return _fast(model, distribution)
+    return _fast(build(recipe, classes, recipe.training_size or recipe.size, recipe.precision), distribution)
 
 
 def trainee_of(network: keras.Model, recipe: Recipe, distribution: Distribution = ALONE) -> keras.Model:
@@ -101,11 +102,7 @@ def resized(network: keras.Model, size: int, copied: Callable | None = None) -> 
 
 
 def _fast(model: keras.Model, distribution: Distribution) -> keras.Model:
-    if keras.backend.backend() != "tensorflow":
-        return model
-    from keras_inception.training.fused import fuse
-
-    return fuse(model, synchronized=distribution.is_replicated)
+    return fuse(model, synchronized=distribution.is_replicated) if ON_TENSORFLOW else model
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> None:
@@ -127,7 +124,7 @@ def compile_for(
         layer.trainable = not span.frozen or layer.name.startswith(("predictions", "aux"))
     chosen = optimizer(recipe, span, plan, steps, distribution)
     compile_with(keras, model, recipe, chosen, jit_compile=_xla(recipe.xla))
-    if keras.backend.backend() == "tensorflow" and not distribution.is_replicated:  # else Keras does so itself
+    if ON_TENSORFLOW and not distribution.is_replicated:  # else Keras does so itself
         make_variables(model)
 
 
@@ -164,6 +161,7 @@ def optimizer(
     recipe: Recipe, span: Phase, plan: Plan, steps: int, distribution: Distribution = ALONE
 ) -> keras.optimizers.Optimizer:
     """Return the recipe's optimizer for a phase with this many steps per epoch."""
+    scales_loss = recipe.precision == "mixed_float16"
     total = (span.last - span.first) * steps / recipe.accumulate  # changes of the weights
     # Keras' average begins with the first weights: it must be short enough to forget them.
     momentum = max(0.0, min(recipe.ema, 1 - 10 / total))
@@ -173,10 +171,12 @@ def optimizer(
         "ema_momentum": momentum ** (1 / recipe.accumulate),  # Keras averages at each step
         "gradient_accumulation_steps": recipe.accumulate if recipe.accumulate > 1 else None,
     }
-    adamw = _adamw(recipe, distribution, average_every=max(1, min(8, int(total) // 100)))
+    adamw: Callable = keras.optimizers.AdamW
+    if ON_TENSORFLOW and not distribution.is_replicated and recipe.accumulate == 1 and not scales_loss:
+        adamw = partial(FusedAdamW, average_every=max(1, min(8, int(total) // 100)))
     chosen = optimizer_from(keras.optimizers, recipe, adamw, **arguments)
     # Keras would do so by itself, but goes by the model's own policy, which is not that of its layers.
-    return keras.optimizers.LossScaleOptimizer(chosen) if recipe.precision == "mixed_float16" else chosen
+    return keras.optimizers.LossScaleOptimizer(chosen) if scales_loss else chosen
 
 
 def optimizer_from(library: ModuleType, recipe: Recipe, adamw: Callable, **arguments) -> Any:
@@ -198,26 +198,15 @@ def optimizer_from(library: ModuleType, recipe: Recipe, adamw: Callable, **argum
     return adamw(**arguments)
 
 
-def _adamw(recipe: Recipe, distribution: Distribution, average_every: int) -> Callable:
-    """Return the AdamW of Keras, or ours with a fused kernel where that can be used."""
-    is_plain = keras.backend.backend() == "tensorflow" and not distribution.is_replicated and recipe.accumulate == 1
-    if not is_plain or recipe.precision == "mixed_float16":
-        return keras.optimizers.AdamW
-    from keras_inception.training.fused import FusedAdamW
-
-    return partial(FusedAdamW, average_every=average_every)
-
-
 def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
     """Return the weight of an image by class, (classes,): all classes count the same, and the mean over images is 1."""
     return len(labels) / (classes * np.maximum(np.bincount(labels, minlength=classes), 1))
 
 
 def _xla(requested: str) -> bool | str:
-    if keras.backend.backend() != "tensorflow":
+    """Return Keras' `jit_compile`. Elsewhere than on TensorFlow, and on its GPUs by default, Keras chooses."""
+    if not ON_TENSORFLOW or (requested == "auto" and tf.config.list_physical_devices("GPU")):
         return "auto"
-    if requested == "auto":
-        return "auto" if tf.config.list_physical_devices("GPU") else False
     return requested == "on"
 
 
@@ -225,10 +214,6 @@ def _precision(requested: str) -> str:
     """Resolve "auto": mixed_bfloat16 if TensorFlow's CPU multiplies bfloat16 matrices natively, else float32."""
     if requested != "auto":
         return requested
-    if keras.backend.backend() != "tensorflow":
-        return "float32"
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
-    except OSError:
-        return "float32"
+    processor = Path("/proc/cpuinfo")  # on Linux only
+    flags = processor.read_text(encoding="utf-8").split() if ON_TENSORFLOW and processor.is_file() else ()
     return "mixed_bfloat16" if {"amx_bf16", "avx512_bf16"} & set(flags) else "float32"

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from keras_inception.training.workers import Rendezvous, find_cluster
-from keras_inception.utils.suggestions import did_you_mean
+from keras_inception.training.workers import Cluster, Rendezvous, find_cluster
+from keras_inception.utils.checks import check_one_of
 
 if TYPE_CHECKING:
     import keras
@@ -66,13 +66,12 @@ class Mirrored(Distribution):
     """Train on all GPUs of this machine, each with a copy of the network and part of each batch (tf.distribute).
 
     Raises:
-        ValueError: there are fewer than two devices, or Keras does not run on TensorFlow.
+        ValueError: there are fewer than two devices.
     """
 
     is_replicated = True
 
     def __init__(self):
-        prepare("mirrored")
         import tensorflow as tf
 
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
@@ -97,22 +96,17 @@ class MultiWorker(Distribution):
     Use it as a context manager: at its end the workers wait for each other.
 
     Args:
-        workers: as in `keras_inception.training.workers.find_cluster`.
-        worker_id: as in `find_cluster`.
+        cluster: the workers.
         timeout: seconds to wait for the other workers to start.
 
     Raises:
-        ValueError: an argument is invalid, Keras does not run on JAX, or the workers differ in their number of devices.
+        ValueError: the workers differ in their addresses or their number of devices.
         OSError: a worker did not connect in time, or worker 0 cannot listen on its address.
     """
 
     is_replicated = True
 
-    def __init__(
-        self, workers: str | Sequence[str] | None = None, worker_id: int | None = None, *, timeout: float = 300.0
-    ):
-        prepare("multiworker")
-        cluster = find_cluster(workers, worker_id)
+    def __init__(self, cluster: Cluster, timeout: float):
         count = len(cluster.addresses)
         self.is_chief = cluster.worker_id == 0
         self.part = cluster.worker_id, count
@@ -141,7 +135,7 @@ class MultiWorker(Distribution):
 
     def __exit__(self, kind, error, traceback) -> None:
         if error is None:
-            self.rendezvous.barrier()
+            self.rendezvous.broadcast()
         self.rendezvous.close()
         if error is None:
             import jax
@@ -181,7 +175,7 @@ class MultiWorker(Distribution):
 
     def on_chief(self, action: Callable[[], T]) -> T | None:
         result = action() if self.is_chief else None
-        self.rendezvous.barrier()
+        self.rendezvous.broadcast()
         return result
 
     def broadcast(self, value: Any) -> Any:
@@ -192,11 +186,9 @@ def _set_distribution(distribution: "keras.distribution.Distribution | None") ->
     """Return a callback that sets Keras' distribution before the callbacks that follow it."""
     import keras
 
-    def set_it(*_) -> None:
-        keras.distribution.set_distribution(distribution)
-
     names = ("on_epoch_begin", "on_epoch_end", "on_train_begin", "on_train_end")
-    return keras.callbacks.LambdaCallback(**dict.fromkeys(names, set_it))
+    set_it = dict.fromkeys(names, lambda *_: keras.distribution.set_distribution(distribution))
+    return keras.callbacks.LambdaCallback(**set_it)
 
 
 def prepare(name: str | None) -> None:
@@ -210,9 +202,7 @@ def prepare(name: str | None) -> None:
     """
     if name is None:
         return
-    if name not in BACKENDS:
-        allowed = ", ".join(BACKENDS)
-        raise ValueError(f"`distribute` must be one of {allowed}.{did_you_mean(name, BACKENDS)} Received: {name!r}")
+    check_one_of("distribute", name, BACKENDS)
     backend = BACKENDS[name]
     if importlib.util.find_spec(backend) is None:
         raise ValueError(f"`distribute` as {name} needs {backend}: install keras-inception[{name}]")
@@ -239,12 +229,12 @@ def open_distribution(
 
     Args:
         name: None for one device, ``"mirrored"`` for the GPUs of this machine, ``"multiworker"`` for several machines.
-        workers: as in `MultiWorker`.
-        worker_id: as in `MultiWorker`.
-        timeout: as in `MultiWorker`.
+        workers: as in `keras_inception.training.workers.find_cluster`.
+        worker_id: as in `find_cluster`.
+        timeout: seconds to wait for the other workers to start.
 
     Raises:
-        ValueError: as in `Mirrored` and `MultiWorker`.
+        ValueError: an argument is invalid, as in `prepare` and `find_cluster`, or as in `Mirrored` and `MultiWorker`.
         OSError: as in `MultiWorker`.
     """
     if name != "multiworker" and not (workers is None and worker_id is None):
@@ -254,7 +244,7 @@ def open_distribution(
         )
     prepare(name)
     if name == "multiworker":
-        return MultiWorker(workers, worker_id, timeout=timeout)
+        return MultiWorker(find_cluster(workers, worker_id), timeout)
     return Mirrored() if name == "mirrored" else ALONE
 
 

@@ -19,14 +19,14 @@ class Phase(NamedTuple):
     Attributes:
         first: first epoch, from 0.
         last: epoch at which the phase ends, exclusive.
-        frozen: whether only the classifier and the auxiliary heads are trained.
         learning_rate: the highest learning rate of the phase.
+        frozen: whether only the classifier and the auxiliary heads are trained.
     """
 
     first: int
     last: int
-    frozen: bool
     learning_rate: float
+    frozen: bool = False
 
 
 class Plan:
@@ -79,15 +79,11 @@ class Plan:
 
 def phases(recipe: Recipe) -> list[Phase]:
     """Return the phases of a training: one, or two if the recipe first freezes the body."""
-    whole = Phase(0, recipe.epochs, frozen=False, learning_rate=recipe.learning_rate)
     if not recipe.freeze_epochs:
-        return [whole]
-    thawed = recipe.thaw_learning_rate or recipe.learning_rate / 10
-    parts = [
-        whole._replace(last=recipe.freeze_epochs, frozen=True),
-        whole._replace(first=recipe.freeze_epochs, learning_rate=thawed),
-    ]
-    return [part for part in parts if part.first < part.last]
+        return [Phase(0, recipe.epochs, recipe.learning_rate)]
+    frozen = Phase(0, recipe.freeze_epochs, recipe.learning_rate, frozen=True)
+    thawed = Phase(frozen.last, recipe.epochs, recipe.thaw_learning_rate or recipe.learning_rate / 10)
+    return [frozen, thawed] if thawed.first < thawed.last else [frozen]
 
 
 def once_per_graph(function: Callable[..., T]) -> Callable[..., T]:
@@ -115,14 +111,10 @@ class OncePerGraph(keras.optimizers.schedules.LearningRateSchedule):
     """Wrap a schedule to add its operations to each graph only once."""
 
     def __init__(self, schedule: keras.optimizers.schedules.LearningRateSchedule):
-        self.schedule = schedule
         self._rate = once_per_graph(schedule)
 
     def __call__(self, step):
         return self._rate(step)
-
-    def get_config(self):
-        return {"schedule": keras.saving.serialize_keras_object(self.schedule)}
 
 
 def learning_rate(recipe: Recipe, phase: Phase, plan: Plan, steps: int) -> Rate:

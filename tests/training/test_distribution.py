@@ -254,7 +254,7 @@ def test_keras_must_run_on_the_backend_of_the_distribution():
 
 
 def test_an_unknown_distribution_gets_a_suggestion():
-    with pytest.raises(ValueError, match=r"mirrored, multiworker\..*mirrored.*Received: 'mirored'"):
+    with pytest.raises(ValueError, match=r"'mirrored', 'multiworker'\. Did you mean mirrored\?.*'mirored'"):
         open_distribution("mirored")
 
 
