@@ -1,11 +1,11 @@
 """Learning rate schedules, phases, and the number of epochs that a time budget allows."""
 
 import statistics
-import weakref
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, TypeAlias, TypeVar, cast
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import keras
+import tensorflow as tf
 
 from keras_inception.training.recipe import Recipe
 
@@ -91,18 +91,16 @@ def once_per_graph(function: Callable[..., T]) -> Callable[..., T]:
 
     Optimizers ask for values that all weights share, such as the learning rate, once per weight.
     """
-    last: tuple[Callable[[], object], T | None] = (lambda: None, None)
+    last: tuple[Any, Any] = (None, None)
 
     def once(*args) -> T:
-        import tensorflow as tf
-
         nonlocal last
         if tf.executing_eagerly():
             return function(*args)
         graph = tf.compat.v1.get_default_graph()
-        if last[0]() is not graph:
-            last = weakref.ref(graph), function(*args)
-        return cast(T, last[1])
+        if last[0] is not graph:
+            last = graph, function(*args)
+        return last[1]
 
     return once
 
