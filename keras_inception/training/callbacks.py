@@ -119,9 +119,8 @@ class RunCheckpoint(keras.callbacks.Callback):
     @property
     def is_complete(self) -> bool:
         """Whether the training has ended, as planned or early."""
-        done = len(self.rows)
         patience = self.plan.recipe.early_stopping
-        return done >= self.plan.epochs or bool(patience and plateaus(_accuracies(self.rows), patience))
+        return len(self.rows) >= self.plan.epochs or bool(patience and plateaus(_accuracies(self.rows), patience))
 
     def on_epoch_begin(self, epoch, logs=None):
         self.began = time.monotonic()

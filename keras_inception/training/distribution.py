@@ -29,11 +29,13 @@ class Distribution(AbstractContextManager):
     Attributes:
         is_chief: whether this process writes the run directory.
         is_replicated: whether there are several copies of the network, whose batch norms see the whole batch.
+        replicas: the number of devices that share each batch.
         part: (r, n) if this process feeds rows r::n of each batch.
     """
 
     is_chief: bool = True
     is_replicated: bool = False
+    replicas: int = 1
     part: tuple[int, int] = (0, 1)
 
     def __exit__(self, kind, error, traceback) -> None:
@@ -41,6 +43,10 @@ class Distribution(AbstractContextManager):
 
     def check(self, recipe: "Recipe") -> None:
         """Raise ValueError if a recipe cannot be trained with this distribution."""
+        if recipe.batch_size % self.replicas:
+            raise ValueError(
+                f"`batch_size` must be a multiple of the {self.replicas} devices. Received: {recipe.batch_size}"
+            )
 
     def scope(self) -> AbstractContextManager:
         """Return the context in which to build and compile the network."""
@@ -77,10 +83,8 @@ class Mirrored(Distribution):
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
         if len(devices) < 2:
             raise ValueError(f"`distribute` as mirrored needs at least two GPUs. Received: {len(devices)} device")
+        self.replicas = len(devices)
         self.strategy = tf.distribute.MirroredStrategy([device.name for device in devices])
-
-    def check(self, recipe: "Recipe") -> None:
-        _check_divisible(recipe, self.strategy.num_replicas_in_sync)
 
     def scope(self) -> AbstractContextManager:
         return self.strategy.scope()
@@ -143,7 +147,7 @@ class MultiWorker(Distribution):
             jax.distributed.shutdown()
 
     def check(self, recipe: "Recipe") -> None:
-        _check_divisible(recipe, self.replicas)
+        super().check(recipe)
         if recipe.minutes is not None:
             raise ValueError(
                 "`minutes` cannot be used with `distribute` as multiworker, whose schedule is compiled: set `epochs`. "
@@ -246,8 +250,3 @@ def open_distribution(
     if name == "multiworker":
         return MultiWorker(find_cluster(workers, worker_id), timeout)
     return Mirrored() if name == "mirrored" else ALONE
-
-
-def _check_divisible(recipe: "Recipe", devices: int) -> None:
-    if recipe.batch_size % devices:
-        raise ValueError(f"`batch_size` must be a multiple of the {devices} devices. Received: {recipe.batch_size}")

@@ -157,9 +157,7 @@ class Recipe:
         Raises:
             ValueError: there is no such field, or it does not accept the value.
         """
-        if "network" in assignments:
-            rest = {place: text for place, text in assignments.items() if place != "network"}
-            return self.replace(network=assignments["network"]).override(rest)
+        base = self.replace(network=assignments.get("network", self.network))  # before the options of that network
         changes: dict[str, Any] = {}
         for place, text in assignments.items():
             name, _, inner = place.partition(".")
@@ -167,13 +165,13 @@ class Recipe:
             if not inner:
                 changes[name] = _value(text, name)
             elif name == "options":
-                changes["options"] = {**changes.get("options", self.options), inner: _value(text)}
+                changes["options"] = {**changes.get("options", base.options), inner: _value(text)}
             elif name == "augmentation":
-                before = changes.get("augmentation", self.augmentation).to_dict()
+                before = changes.get("augmentation", base.augmentation).to_dict()
                 changes["augmentation"] = Augmentation.from_dict({**before, inner: _value(text)})
             else:
                 raise ValueError(f"`{name}` has no parts. Received: {place}={text}")
-        return self.replace(**changes)
+        return base.replace(**changes)
 
     def to_dict(self) -> dict:
         """Return the fields as JSON types."""

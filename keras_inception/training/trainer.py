@@ -172,16 +172,15 @@ class _Training:
 
     def begin(self, path: Path, data: dict[str, Any]) -> Run:
         """Create the run directory, all of it or nothing, and return it once every worker sees it."""
-        begun = self.distribution.on_chief(lambda: self._create(path, data))
-        if begun is not None:
-            return begun
+        self.distribution.on_chief(lambda: self._create(path, data))
         if not path.is_dir():
             raise ValueError(f"worker 0 has begun {path}, which is not here: every worker must see it at that path")
         run = Run(path)
-        _check_unchanged(run, self.splits)
+        if not self.distribution.is_chief:
+            _check_unchanged(run, self.splits)
         return run
 
-    def _create(self, path: Path, data: dict[str, Any]) -> Run:
+    def _create(self, path: Path, data: dict[str, Any]) -> None:
         recorded = {**data, "fingerprint": _fingerprints(self.splits), "command": self.method.command}  # may be slow
         with files.new_folder(path) as new:
             (new / CHECKPOINTS).mkdir()
@@ -191,7 +190,6 @@ class _Training:
             files.write_json(new / DATA, recorded)
             if self.splits.skipped:
                 files.write_csv(new / LEFT_OUT, [skipped._asdict() for skipped in self.splits.skipped])
-        return Run(path)
 
     def fit(self, run: Run, verbose: int | str) -> None:
         """Train from the latest usable checkpoint to the end, one `model.fit` per phase."""
