@@ -102,11 +102,12 @@ def resized(network: keras.Model, size: int, copied: Callable | None = None) -> 
 
 
 def _fast(model: keras.Model, distribution: Distribution) -> keras.Model:
+    """Use the fused kernels, which only TensorFlow has."""
     return fuse(model, synchronized=distribution.is_replicated) if ON_TENSORFLOW else model
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> None:
-    """Copy the weights of `source` to `target`, a network of the same recipe; ValueError if shapes differ."""
+    """Copy the weights of `source` to `target`, a network of the same recipe; ValueError if their shapes differ."""
     shapes = [[weight.shape for weight in model.weights] for model in (source, target)]
     if shapes[0] != shapes[1]:
         raise ValueError(
@@ -117,12 +118,12 @@ def copy_weights(source: keras.Model, target: keras.Model) -> None:
 
 
 def compile_for(
-    model: keras.Model, recipe: Recipe, span: Phase, plan: Plan, steps: int, distribution: Distribution = ALONE
+    model: keras.Model, recipe: Recipe, phase: Phase, plan: Plan, steps: int, distribution: Distribution = ALONE
 ) -> None:
-    """Compile a network for a span of epochs of so many steps, with a new optimizer."""
+    """Compile a network for a phase of `steps` steps per epoch, with a new optimizer."""
     for layer in model.layers:
-        layer.trainable = not span.frozen or layer.name.startswith(("predictions", "aux"))
-    chosen = optimizer(recipe, span, plan, steps, distribution)
+        layer.trainable = not phase.frozen or layer.name.startswith(("predictions", "aux"))
+    chosen = optimizer(recipe, phase, plan, steps, distribution)
     compile_with(keras, model, recipe, chosen, jit_compile=_xla(recipe.xla))
     if ON_TENSORFLOW and not distribution.is_replicated:  # else Keras does so itself
         make_variables(model)
@@ -158,15 +159,15 @@ def make_variables(model: Any) -> None:
 
 
 def optimizer(
-    recipe: Recipe, span: Phase, plan: Plan, steps: int, distribution: Distribution = ALONE
+    recipe: Recipe, phase: Phase, plan: Plan, steps: int, distribution: Distribution = ALONE
 ) -> keras.optimizers.Optimizer:
     """Return the recipe's optimizer for a phase with this many steps per epoch."""
     scales_loss = recipe.precision == "mixed_float16"
-    total = (span.last - span.first) * steps / recipe.accumulate  # changes of the weights
-    # Keras' average begins with the first weights: it must be short enough to forget them.
+    total = (phase.last - phase.first) * steps / recipe.accumulate  # weight updates
+    # Keras initializes the average with the initial weights: it must be short enough to forget them.
     momentum = max(0.0, min(recipe.ema, 1 - 10 / total))
     arguments = {
-        "learning_rate": learning_rate(recipe, span, plan, steps),
+        "learning_rate": learning_rate(recipe, phase, plan, steps),
         "use_ema": recipe.ema > 0,
         "ema_momentum": momentum ** (1 / recipe.accumulate),  # Keras averages at each step
         "gradient_accumulation_steps": recipe.accumulate if recipe.accumulate > 1 else None,
@@ -175,7 +176,7 @@ def optimizer(
     if ON_TENSORFLOW and not distribution.is_replicated and recipe.accumulate == 1 and not scales_loss:
         adamw = partial(FusedAdamW, average_every=max(1, min(8, int(total) // 100)))
     chosen = optimizer_from(keras.optimizers, recipe, adamw, **arguments)
-    # Keras would do so by itself, but goes by the model's own policy, which is not that of its layers.
+    # Keras wraps optimizers by itself only if the model's own policy is float16; here only the layers' policies are.
     return keras.optimizers.LossScaleOptimizer(chosen) if scales_loss else chosen
 
 
@@ -204,7 +205,7 @@ def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
 
 
 def _xla(requested: str) -> bool | str:
-    """Return Keras' `jit_compile`. Elsewhere than on TensorFlow, and on its GPUs by default, Keras chooses."""
+    """Return Keras' argument `jit_compile`: "auto" on a GPU or another backend, where Keras decides well."""
     if not ON_TENSORFLOW or (requested == "auto" and tf.config.list_physical_devices("GPU")):
         return "auto"
     return requested == "on"

@@ -19,6 +19,8 @@ from keras_inception.utils import files
 
 MONITOR = "val_top1"  # decides which network is the best
 
+# The dataclasses skip the constructor of Keras' Callback, which only clears what `fit` sets.
+
 
 @dataclass(eq=False)
 class SeedDropout(keras.callbacks.Callback):
@@ -60,7 +62,7 @@ class RaiseOnNonFinite(keras.callbacks.Callback):
 
 def diverged(problem: str, run: Path, epoch: int) -> FloatingPointError:
     """Return the error of a training that diverged after `epoch` good epochs."""
-    hint = "Begin another run with a lower learning_rate, a clip_norm, or precision=float32"
+    hint = "Start another run with a lower learning_rate, a clip_norm, or precision=float32"
     return FloatingPointError(f"{problem}; {kept_so_far(run, epoch)}. {hint}")
 
 
@@ -69,9 +71,8 @@ def kept_so_far(run: Path, epoch: int) -> str:
     return f"{run} keeps the weights of epoch {epoch}" if epoch else f"{run} has no weights yet"
 
 
-@dataclass(eq=False)
-class ReduceRateOnPlateau(keras.callbacks.Callback):
-    """Lower a constant learning rate each time the validation accuracy has not risen for `recipe.decay_epochs` epochs.
+def reduce_rate_on_plateau(recipe: Recipe, highest: float, rows: Sequence[dict]) -> keras.callbacks.Callback:
+    """Return a callback that lowers the learning rate when the validation accuracy stalls for `recipe.decay_epochs`.
 
     Unlike Keras' ReduceLROnPlateau it derives the rate from the metrics of all epochs done, so that it can resume.
 
@@ -81,13 +82,10 @@ class ReduceRateOnPlateau(keras.callbacks.Callback):
         rows: the metrics of the epochs done, to which `RunCheckpoint` appends.
     """
 
-    recipe: Recipe
-    highest: float
-    rows: Sequence[dict]
+    def rate(epoch: int, before: float) -> float:
+        return float(highest * recipe.decay ** plateaus(_accuracies(rows), recipe.decay_epochs))
 
-    def on_epoch_begin(self, epoch, logs=None):
-        lowered = plateaus(_accuracies(self.rows), self.recipe.decay_epochs)
-        self.model.optimizer.learning_rate = self.highest * self.recipe.decay**lowered
+    return keras.callbacks.LearningRateScheduler(rate)
 
 
 @dataclass(eq=False)
@@ -98,7 +96,7 @@ class RunCheckpoint(keras.callbacks.Callback):
     ``checkpoints/epoch-N.weights.h5`` has the state after N epochs, including the optimizer's. The checkpoint is
     written last: a run killed at any moment resumes from the last epoch for which all three files agree.
 
-    Every worker of several measures the network, since all of them act on the result; only one writes.
+    With several workers all of them measure the network, because all of them act on the result, but only one writes.
 
     Args:
         run: the run directory.

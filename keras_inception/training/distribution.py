@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 BACKENDS = {"mirrored": "tensorflow", "multiworker": "jax"}
-# Seconds after which JAX ends a worker because another one is silent, and that it waits for the others to end.
+# Seconds of silence after which JAX takes a worker for lost, and seconds to wait for the others at the end.
 HEARTBEAT_TIMEOUT, SHUTDOWN_TIMEOUT = 60, 10
 
 
@@ -45,7 +45,8 @@ class Distribution(AbstractContextManager):
         """Raise ValueError if a recipe cannot be trained with this distribution."""
         if recipe.batch_size % self.replicas:
             raise ValueError(
-                f"`batch_size` must be a multiple of the {self.replicas} devices. Received: {recipe.batch_size}"
+                f"`batch_size` must be a multiple of the number of devices, {self.replicas}. "
+                f"Received: batch_size={recipe.batch_size}"
             )
 
     def scope(self) -> AbstractContextManager:

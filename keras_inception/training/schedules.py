@@ -30,7 +30,7 @@ class Phase(NamedTuple):
 
 
 class Plan:
-    """Plan the number of epochs. With a budget in minutes it is planned anew after each epoch.
+    """The number of epochs to train, updated after each epoch if the recipe has a time budget.
 
     Args:
         recipe: gives the epochs and the minutes.
@@ -48,7 +48,7 @@ class Plan:
         self._plan()
 
     def add(self, seconds: float) -> None:
-        """Record the duration of an epoch and plan the rest anew."""
+        """Record the duration of an epoch and update the plan."""
         self.seconds.append(seconds)
         self._plan()
         for variable, steps in self._ends:
@@ -73,12 +73,14 @@ class Plan:
         if self.recipe.minutes is None or not self.seconds:
             return
         left = self.recipe.minutes * 60 - sum(self.seconds)
-        an_epoch = statistics.mean(self.seconds[1:] or [self.seconds[0] / 2])  # half of the first built the graph
+        an_epoch = statistics.mean(
+            self.seconds[1:] or [self.seconds[0] / 2]
+        )  # assume that half of the first built the graph
         self.epochs = min(self.recipe.epochs, len(self.seconds) + max(0, int(left / an_epoch)))
 
 
 def phases(recipe: Recipe) -> list[Phase]:
-    """Return the phases of a training: one, or two if the recipe first freezes the body."""
+    """Return the phases of a training: one, or two if the recipe freezes the body first."""
     if not recipe.freeze_epochs:
         return [Phase(0, recipe.epochs, recipe.learning_rate)]
     frozen = Phase(0, recipe.freeze_epochs, recipe.learning_rate, frozen=True)

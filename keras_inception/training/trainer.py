@@ -211,7 +211,7 @@ class _Training:
                     self.method.compile(self.trainee, recipe, phase, plan, self.steps, self.distribution)
             called = [callbacks.SeedDropout(recipe.seed), callbacks.RaiseOnNonFinite(run.path), checkpoint]
             if recipe.schedule == "plateau":
-                called.append(callbacks.ReduceRateOnPlateau(recipe, phase.learning_rate, rows))
+                called.append(callbacks.reduce_rate_on_plateau(recipe, phase.learning_rate, rows))
             if recipe.tensorboard and is_chief:
                 called.append(keras.callbacks.TensorBoard(run.path / LOGS, write_graph=False))
             try:

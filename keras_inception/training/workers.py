@@ -25,7 +25,7 @@ RETRY_INTERVAL = 0.2  # seconds between two attempts to reach worker 0
 GRACE = 2.0  # seconds for all connections of a lost worker to close
 POLL_INTERVAL = 0.1  # seconds between two checks for closed connections
 
-ADVICE = "Stop the other workers and start all of them again with resuming: they continue from the last checkpoint"
+ADVICE = "Stop the other workers, then restart all of them with `resume`: they continue from the last checkpoint"
 
 log = logging.getLogger(__name__)
 
@@ -40,10 +40,6 @@ class Cluster(NamedTuple):
 
     addresses: tuple[str, ...]
     worker_id: int
-
-    @property
-    def others(self) -> list[int]:
-        return [each for each in range(len(self.addresses)) if each != self.worker_id]
 
     def names(self, worker_ids: Sequence[int]) -> str:
         """Return workers as messages name them: ``worker 1 (host:port), worker 2 (host:port)``."""
@@ -211,9 +207,10 @@ class Rendezvous:
 def _gather(cluster: Cluster, timeout: float) -> dict[int, _Connection]:
     """Accept the connections of all other workers, as worker 0."""
     deadline = time.monotonic() + timeout
+    others = range(1, len(cluster.addresses))
     joined: dict[int, _Connection] = {}
     with _listen(cluster) as server, contextlib.suppress(TimeoutError):
-        while len(joined) < len(cluster.others) and (left := deadline - time.monotonic()) > 0:
+        while len(joined) < len(others) and (left := deadline - time.monotonic()) > 0:
             server.settimeout(left)
             accepted, address = server.accept()
             accepted.settimeout(min(GREETING_TIMEOUT, left))
@@ -226,7 +223,7 @@ def _gather(cluster: Cluster, timeout: float) -> dict[int, _Connection]:
                 with contextlib.suppress(OSError):
                     connection.send({"refused": str(error)})
                 connection.close()
-    missing = [each for each in cluster.others if each not in joined]
+    missing = [each for each in others if each not in joined]
     for connection in joined.values():
         connection.send({"missing": missing})
     if missing:
@@ -253,7 +250,7 @@ def _check_greeting(greeting: dict, cluster: Cluster, joined: dict[int, _Connect
         raise ValueError(
             f"`workers` must be the same for all. Worker 0 has {list(cluster.addresses)}. Received: {workers}"
         )
-    if worker_id not in cluster.others or (worker_id in joined and not joined[worker_id].is_closed()):
+    if worker_id not in range(1, len(workers)) or (worker_id in joined and not joined[worker_id].is_closed()):
         raise ValueError(f"`worker_id` must be different for each worker. Received twice: {worker_id}")
     return worker_id
 
