@@ -135,15 +135,13 @@ def compile_with(library: ModuleType, model: Any, recipe: Recipe, optimizer: Any
     The losses of auxiliary heads are weighted by the recipe; the accuracy is that of the main output.
     """
     heads = [name for name in model.output if name != "predictions"] if isinstance(model.output, dict) else []
-    loss = partial(library.losses.CategoricalCrossentropy, label_smoothing=recipe.label_smoothing)
-    metrics = [library.metrics.CategoricalAccuracy(name="top1")]
-    model.compile(
-        optimizer,
-        loss={name: loss() for name in ("predictions", *heads)} if heads else loss(),
-        loss_weights={"predictions": 1.0, **dict.fromkeys(heads, recipe.auxiliary_weight)} if heads else None,
-        metrics={"predictions": metrics} if heads else metrics,
-        **options,
-    )
+    loss = library.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
+    metrics: Any = [library.metrics.CategoricalAccuracy(name="top1")]
+    weights = None
+    if heads:
+        weights = {"predictions": 1.0, **dict.fromkeys(heads, recipe.auxiliary_weight)}
+        loss, metrics = dict.fromkeys(weights, loss), {"predictions": metrics}
+    model.compile(optimizer, loss=loss, loss_weights=weights, metrics=metrics, **options)
 
 
 def make_variables(model: Any) -> None:

@@ -1,5 +1,6 @@
 """`Recipe`: every setting of a training, as data."""
 
+import contextlib
 import dataclasses
 import importlib.util
 import json
@@ -256,13 +257,11 @@ def _check_known(names) -> None:
 
 def _value(text: str, name: str = ""):
     """Parse a value from the command line: JSON, comma-separated numbers, or else the text itself."""
-    if text.lower() in ("none", "null"):
+    if text.lower() == "none":
         return None
     if name == "milestones":
         text = f"[{text}]"
     for candidate in (text, f"[{text}]" if "," in text else text, text.lower()):
-        try:
+        with contextlib.suppress(ValueError):
             return json.loads(candidate)
-        except ValueError:
-            pass
     return text

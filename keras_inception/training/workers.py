@@ -34,7 +34,7 @@ class Cluster(NamedTuple):
     """The workers of one training, as this process sees them.
 
     Attributes:
-        addresses: ``host:port`` of each worker. The others meet at the first one's, worker 0's, which is the chief.
+        addresses: ``host:port`` of each worker. The first is that of worker 0, the chief, where the others connect.
         worker_id: the index of this process, from 0.
     """
 
@@ -132,7 +132,7 @@ class _Connection:
 
 
 class Rendezvous:
-    """Connections between worker 0 and each other worker, over which they wait for each other and share values.
+    """Connections from worker 0 to all other workers, over which they wait for each other and share values.
 
     Worker 0 accepts them on its own address, and frees the address for JAX's service once all workers are there. The
     network is trusted: messages are JSON, and nothing authenticates a worker.
@@ -189,7 +189,7 @@ class Rendezvous:
 
     def _watch(self) -> None:
         """Notice a lost worker, and log it for a process that hangs waiting for it and cannot say so itself."""
-        while not self._closed():
+        while not (self._is_over or self._closed()):
             time.sleep(POLL_INTERVAL)
         self._is_lost.set()
         time.sleep(GRACE)
