@@ -73,9 +73,8 @@ class Plan:
         if self.recipe.minutes is None or not self.seconds:
             return
         left = self.recipe.minutes * 60 - sum(self.seconds)
-        an_epoch = statistics.mean(
-            self.seconds[1:] or [self.seconds[0] / 2]
-        )  # assume that half of the first built the graph
+        # Assume that half of the first epoch built the graph.
+        an_epoch = statistics.mean(self.seconds[1:] or [self.seconds[0] / 2])
         self.epochs = min(self.recipe.epochs, len(self.seconds) + max(0, int(left / an_epoch)))
 
 
