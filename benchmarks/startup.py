@@ -180,13 +180,13 @@ def first_step(network: str, method: str | None = None) -> Callable[[Path], None
         from unittest import mock
 
         from keras_inception import training
-        from keras_inception.training import trainer
+        from keras_inception.training import callbacks
 
         recipe = training.RECIPES["small"].replace(network=network)
         options = {}
         if method:
             recipe, options["method"] = compression(folder, method)
-        with mock.patch.object(trainer.RaiseOnNonFinite, "on_train_batch_end", side_effect=lambda *_, **__: ready()):
+        with mock.patch.object(callbacks.RaiseOnNonFinite, "on_train_batch_end", side_effect=lambda *_, **__: ready()):
             training.train(folder / "pictograms", "run", recipe=recipe, **options)
 
     return case

@@ -15,10 +15,12 @@ from keras_inception import registry
 from keras_inception.graph import walk
 from keras_inception.preprocessing import DEFAULT, Preprocessing
 from keras_inception.training.distribution import ALONE, Distribution
+from keras_inception.training.fused import FusedAdamW, fuse
 from keras_inception.training.recipe import Recipe
 from keras_inception.training.schedules import Phase, Plan, learning_rate
 from keras_inception.utils.suggestions import did_you_mean
 
+ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 # Arguments of the networks that recipe fields set or that training does not use.
 RESERVED = {
     *("include_top", "weights", "input_tensor", "input_shape", "pooling", "classes", "classifier_activation"),
@@ -75,8 +77,7 @@ def build(recipe: Recipe, classes: int, size: int, precision: str) -> keras.Mode
 
 def trainee(recipe: Recipe, classes: int, distribution: Distribution = ALONE) -> keras.Model:
     """Return the recipe's network to train: at the training size, with the fastest kernels."""
-    model = build(recipe, classes, recipe.training_size or recipe.size, recipe.precision)
-    return _fast(model, distribution)
+    return _fast(build(recipe, classes, recipe.training_size or recipe.size, recipe.precision), distribution)
 
 
 def trainee_of(network: keras.Model, recipe: Recipe, distribution: Distribution = ALONE) -> keras.Model:
@@ -101,15 +102,12 @@ def resized(network: keras.Model, size: int, copied: Callable | None = None) -> 
 
 
 def _fast(model: keras.Model, distribution: Distribution) -> keras.Model:
-    if keras.backend.backend() != "tensorflow":
-        return model
-    from keras_inception.training.fused import fuse
-
-    return fuse(model, synchronized=distribution.is_replicated)
+    """Use the fused kernels, which only TensorFlow has."""
+    return fuse(model, synchronized=distribution.is_replicated) if ON_TENSORFLOW else model
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> None:
-    """Copy the weights of `source` to `target`, a network of the same recipe; ValueError if shapes differ."""
+    """Copy the weights of `source` to `target`, a network of the same recipe; ValueError if their shapes differ."""
     shapes = [[weight.shape for weight in model.weights] for model in (source, target)]
     if shapes[0] != shapes[1]:
         raise ValueError(
@@ -120,14 +118,14 @@ def copy_weights(source: keras.Model, target: keras.Model) -> None:
 
 
 def compile_for(
-    model: keras.Model, recipe: Recipe, span: Phase, plan: Plan, steps: int, distribution: Distribution = ALONE
+    model: keras.Model, recipe: Recipe, phase: Phase, plan: Plan, steps: int, distribution: Distribution = ALONE
 ) -> None:
-    """Compile a network for a span of epochs of so many steps, with a new optimizer."""
+    """Compile a network for a phase of `steps` steps per epoch, with a new optimizer."""
     for layer in model.layers:
-        layer.trainable = not span.frozen or layer.name.startswith(("predictions", "aux"))
-    chosen = optimizer(recipe, span, plan, steps, distribution)
+        layer.trainable = not phase.frozen or layer.name.startswith(("predictions", "aux"))
+    chosen = optimizer(recipe, phase, plan, steps, distribution)
     compile_with(keras, model, recipe, chosen, jit_compile=_xla(recipe.xla))
-    if keras.backend.backend() == "tensorflow" and not distribution.is_replicated:  # else Keras does so itself
+    if ON_TENSORFLOW and not distribution.is_replicated:  # else Keras does so itself
         make_variables(model)
 
 
@@ -137,15 +135,13 @@ def compile_with(library: ModuleType, model: Any, recipe: Recipe, optimizer: Any
     The losses of auxiliary heads are weighted by the recipe; the accuracy is that of the main output.
     """
     heads = [name for name in model.output if name != "predictions"] if isinstance(model.output, dict) else []
-    loss = partial(library.losses.CategoricalCrossentropy, label_smoothing=recipe.label_smoothing)
-    metrics = [library.metrics.CategoricalAccuracy(name="top1")]
-    model.compile(
-        optimizer,
-        loss={name: loss() for name in ("predictions", *heads)} if heads else loss(),
-        loss_weights={"predictions": 1.0, **dict.fromkeys(heads, recipe.auxiliary_weight)} if heads else None,
-        metrics={"predictions": metrics} if heads else metrics,
-        **options,
-    )
+    loss = library.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
+    metrics: Any = [library.metrics.CategoricalAccuracy(name="top1")]
+    weights = None
+    if heads:
+        weights = {"predictions": 1.0, **dict.fromkeys(heads, recipe.auxiliary_weight)}
+        loss, metrics = dict.fromkeys(weights, loss), {"predictions": metrics}
+    model.compile(optimizer, loss=loss, loss_weights=weights, metrics=metrics, **options)
 
 
 def make_variables(model: Any) -> None:
@@ -161,22 +157,25 @@ def make_variables(model: Any) -> None:
 
 
 def optimizer(
-    recipe: Recipe, span: Phase, plan: Plan, steps: int, distribution: Distribution = ALONE
+    recipe: Recipe, phase: Phase, plan: Plan, steps: int, distribution: Distribution = ALONE
 ) -> keras.optimizers.Optimizer:
     """Return the recipe's optimizer for a phase with this many steps per epoch."""
-    total = (span.last - span.first) * steps / recipe.accumulate  # changes of the weights
-    # Keras' average begins with the first weights: it must be short enough to forget them.
+    scales_loss = recipe.precision == "mixed_float16"
+    total = (phase.last - phase.first) * steps / recipe.accumulate  # weight updates
+    # Keras initializes the average with the initial weights: it must be short enough to forget them.
     momentum = max(0.0, min(recipe.ema, 1 - 10 / total))
     arguments = {
-        "learning_rate": learning_rate(recipe, span, plan, steps),
+        "learning_rate": learning_rate(recipe, phase, plan, steps),
         "use_ema": recipe.ema > 0,
         "ema_momentum": momentum ** (1 / recipe.accumulate),  # Keras averages at each step
         "gradient_accumulation_steps": recipe.accumulate if recipe.accumulate > 1 else None,
     }
-    adamw = _adamw(recipe, distribution, average_every=max(1, min(8, int(total) // 100)))
+    adamw: Callable = keras.optimizers.AdamW
+    if ON_TENSORFLOW and not distribution.is_replicated and recipe.accumulate == 1 and not scales_loss:
+        adamw = partial(FusedAdamW, average_every=max(1, min(8, int(total) // 100)))
     chosen = optimizer_from(keras.optimizers, recipe, adamw, **arguments)
-    # Keras would do so by itself, but goes by the model's own policy, which is not that of its layers.
-    return keras.optimizers.LossScaleOptimizer(chosen) if recipe.precision == "mixed_float16" else chosen
+    # Keras wraps optimizers by itself only if the model's own policy is float16; here only the layers' policies are.
+    return keras.optimizers.LossScaleOptimizer(chosen) if scales_loss else chosen
 
 
 def optimizer_from(library: ModuleType, recipe: Recipe, adamw: Callable, **arguments) -> Any:
@@ -198,26 +197,15 @@ def optimizer_from(library: ModuleType, recipe: Recipe, adamw: Callable, **argum
     return adamw(**arguments)
 
 
-def _adamw(recipe: Recipe, distribution: Distribution, average_every: int) -> Callable:
-    """Return the AdamW of Keras, or ours with a fused kernel where that can be used."""
-    is_plain = keras.backend.backend() == "tensorflow" and not distribution.is_replicated and recipe.accumulate == 1
-    if not is_plain or recipe.precision == "mixed_float16":
-        return keras.optimizers.AdamW
-    from keras_inception.training.fused import FusedAdamW
-
-    return partial(FusedAdamW, average_every=average_every)
-
-
 def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
     """Return the weight of an image by class, (classes,): all classes count the same, and the mean over images is 1."""
     return len(labels) / (classes * np.maximum(np.bincount(labels, minlength=classes), 1))
 
 
 def _xla(requested: str) -> bool | str:
-    if keras.backend.backend() != "tensorflow":
+    """Return Keras' argument `jit_compile`: "auto" on a GPU or another backend, where Keras decides well."""
+    if not ON_TENSORFLOW or (requested == "auto" and tf.config.list_physical_devices("GPU")):
         return "auto"
-    if requested == "auto":
-        return "auto" if tf.config.list_physical_devices("GPU") else False
     return requested == "on"
 
 
@@ -225,10 +213,6 @@ def _precision(requested: str) -> str:
     """Resolve "auto": mixed_bfloat16 if TensorFlow's CPU multiplies bfloat16 matrices natively, else float32."""
     if requested != "auto":
         return requested
-    if keras.backend.backend() != "tensorflow":
-        return "float32"
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
-    except OSError:
-        return "float32"
+    processor = Path("/proc/cpuinfo")  # on Linux only
+    flags = processor.read_text(encoding="utf-8").split() if ON_TENSORFLOW and processor.is_file() else ()
     return "mixed_bfloat16" if {"amx_bf16", "avx512_bf16"} & set(flags) else "float32"

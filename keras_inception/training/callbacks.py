@@ -4,6 +4,7 @@ import csv
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,14 @@ from keras_inception.utils import files
 
 MONITOR = "val_top1"  # decides which network is the best
 
+# The dataclasses skip the constructor of Keras' Callback, which only clears what `fit` sets.
 
+
+@dataclass(eq=False)
 class SeedDropout(keras.callbacks.Callback):
     """Seed the dropout of each epoch from the run's seed and the epoch; Keras' checkpoints omit the generators."""
 
-    def __init__(self, seed: int):
-        super().__init__()
-        self.seed = seed
+    seed: int
 
     def on_epoch_begin(self, epoch, logs=None):
         generators = (getattr(layer, "seed_generator", None) for layer in self.model.layers)  # None at a rate of 0
@@ -33,6 +35,7 @@ class SeedDropout(keras.callbacks.Callback):
             generator.state.assign(state)
 
 
+@dataclass(eq=False)
 class RaiseOnNonFinite(keras.callbacks.Callback):
     """Stop the training, before the epoch is saved, once the loss or a weight is not finite.
 
@@ -40,30 +43,26 @@ class RaiseOnNonFinite(keras.callbacks.Callback):
         FloatingPointError: the loss after a step, or a weight at the end of an epoch, is not finite.
     """
 
-    def __init__(self, run: Path):
-        super().__init__()
-        self.run = run
+    run: Path
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
         if not math.isfinite(logs["loss"]):
-            self._stop(f"the loss is {logs['loss']} after step {batch + 1} of epoch {self.epoch + 1}")
+            problem = f"the loss is {logs['loss']} after step {batch + 1} of epoch {self.epoch + 1}"
+            raise diverged(problem, self.run, self.epoch)
 
     def on_epoch_end(self, epoch, logs=None):
         for variable in self.model.trainable_variables:
             if not np.isfinite(variable.numpy()).all():
-                name = getattr(variable, "path", variable.name)
-                self._stop(f"{name} is not finite after the last step of epoch {epoch + 1}")
-
-    def _stop(self, problem: str):
-        raise diverged(problem, self.run, self.epoch)
+                name = getattr(variable, "path", variable.name)  # variables of tf_keras have no path
+                raise diverged(f"{name} is not finite after the last step of epoch {epoch + 1}", self.run, epoch)
 
 
 def diverged(problem: str, run: Path, epoch: int) -> FloatingPointError:
     """Return the error of a training that diverged after `epoch` good epochs."""
-    hint = "Begin another run with a lower learning_rate, a clip_norm, or precision=float32"
+    hint = "Start another run with a lower learning_rate, a clip_norm, or precision=float32"
     return FloatingPointError(f"{problem}; {kept_so_far(run, epoch)}. {hint}")
 
 
@@ -72,8 +71,8 @@ def kept_so_far(run: Path, epoch: int) -> str:
     return f"{run} keeps the weights of epoch {epoch}" if epoch else f"{run} has no weights yet"
 
 
-class ReduceRateOnPlateau(keras.callbacks.Callback):
-    """Lower a constant learning rate each time the validation accuracy has not risen for `recipe.decay_epochs` epochs.
+def reduce_rate_on_plateau(recipe: Recipe, highest: float, rows: Sequence[dict]) -> keras.callbacks.Callback:
+    """Return a callback that lowers the learning rate when the validation accuracy stalls for `recipe.decay_epochs`.
 
     Unlike Keras' ReduceLROnPlateau it derives the rate from the metrics of all epochs done, so that it can resume.
 
@@ -83,17 +82,13 @@ class ReduceRateOnPlateau(keras.callbacks.Callback):
         rows: the metrics of the epochs done, to which `RunCheckpoint` appends.
     """
 
-    def __init__(self, recipe: Recipe, highest: float, rows: Sequence[dict]):
-        super().__init__()
-        self.recipe = recipe
-        self.highest = highest
-        self.rows = rows
+    def rate(epoch: int, before: float) -> float:
+        return float(highest * recipe.decay ** plateaus(_accuracies(rows), recipe.decay_epochs))
 
-    def on_epoch_begin(self, epoch, logs=None):
-        lowered = plateaus(_accuracies(self.rows), self.recipe.decay_epochs)
-        self.model.optimizer.learning_rate = self.highest * self.recipe.decay**lowered
+    return keras.callbacks.LearningRateScheduler(rate)
 
 
+@dataclass(eq=False)
 class RunCheckpoint(keras.callbacks.Callback):
     """Save the metrics, the best network so far and the training's state at the end of each epoch.
 
@@ -101,7 +96,7 @@ class RunCheckpoint(keras.callbacks.Callback):
     ``checkpoints/epoch-N.weights.h5`` has the state after N epochs, including the optimizer's. The checkpoint is
     written last: a run killed at any moment resumes from the last epoch for which all three files agree.
 
-    Every worker of several measures the network, since all of them act on the result; only one writes.
+    With several workers all of them measure the network, because all of them act on the result, but only one writes.
 
     Args:
         run: the run directory.
@@ -112,30 +107,18 @@ class RunCheckpoint(keras.callbacks.Callback):
         writes: whether this process writes the files.
     """
 
-    def __init__(
-        self,
-        run: Path,
-        kept: Callable[[Any], keras.Model],
-        validate: Callable[[keras.Model], dict[str, float]],
-        plan: Plan,
-        rows: list[dict],
-        *,
-        writes: bool = True,
-    ):
-        super().__init__()
-        self.run = run
-        self.kept = kept
-        self.validate = validate
-        self.plan = plan
-        self.rows = rows
-        self.writes = writes
+    run: Path
+    kept: Callable[[Any], keras.Model]
+    validate: Callable[[keras.Model], dict[str, float]]
+    plan: Plan
+    rows: list[dict]
+    writes: bool = True
 
     @property
     def is_complete(self) -> bool:
         """Whether the training has ended, as planned or early."""
-        done = len(self.rows)
         patience = self.plan.recipe.early_stopping
-        return done >= self.plan.epochs or bool(patience and plateaus(_accuracies(self.rows), patience))
+        return len(self.rows) >= self.plan.epochs or bool(patience and plateaus(_accuracies(self.rows), patience))
 
     def on_epoch_begin(self, epoch, logs=None):
         self.began = time.monotonic()
@@ -146,9 +129,8 @@ class RunCheckpoint(keras.callbacks.Callback):
         except ConnectionError:  # an OSError, but about another worker
             raise
         except OSError as error:
-            kept = f"{self.run} keeps everything until epoch {epoch}" if epoch else f"{self.run} has no epoch yet"
             problem = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-            raise OSError(f"{problem}. {kept}: free some space, then resume") from error
+            raise OSError(f"{problem}. {kept_so_far(self.run, epoch)}: free some space, then resume") from error
         if self.is_complete:
             self.model.stop_training = True
 
@@ -158,10 +140,9 @@ class RunCheckpoint(keras.callbacks.Callback):
         if (epoch + 1) % self.plan.recipe.validate_every == 0 or epoch + 1 >= self.plan.epochs:
             network = self.kept(self.model)
             try:
-                measured = self.validate(network)
+                row |= {f"val_{name}": value for name, value in self.validate(network).items()}
             except FloatingPointError as error:
                 raise diverged(f"{error} after epoch {epoch + 1}", self.run, epoch) from None
-            row |= {f"val_{name}": value for name, value in measured.items()}
             if row[MONITOR] >= max((accuracy for _, accuracy in _accuracies(self.rows)), default=0.0) and self.writes:
                 with files.replacing(self.run / MODEL) as beside:
                     network.save(beside)
@@ -186,8 +167,6 @@ def averaged_weights(model: keras.Model) -> list:
 
 def read_rows(path: Path, epochs: int) -> list[dict]:
     """Return the first `epochs` rows of a ``metrics.csv``; ValueError naming the file if it is not one."""
-    if not epochs:
-        return []
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))[:epochs]
     if rows and not {"epoch", "seconds"} <= rows[0].keys():

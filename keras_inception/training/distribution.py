@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from keras_inception.training.workers import Rendezvous, find_cluster
-from keras_inception.utils.suggestions import did_you_mean
+from keras_inception.training.workers import Cluster, Rendezvous, find_cluster
+from keras_inception.utils.checks import check_one_of
 
 if TYPE_CHECKING:
     import keras
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 BACKENDS = {"mirrored": "tensorflow", "multiworker": "jax"}
-# Seconds after which JAX ends a worker because another one is silent, and that it waits for the others to end.
+# Seconds of silence after which JAX takes a worker for lost, and seconds to wait for the others at the end.
 HEARTBEAT_TIMEOUT, SHUTDOWN_TIMEOUT = 60, 10
 
 
@@ -29,11 +29,13 @@ class Distribution(AbstractContextManager):
     Attributes:
         is_chief: whether this process writes the run directory.
         is_replicated: whether there are several copies of the network, whose batch norms see the whole batch.
+        replicas: the number of devices that share each batch.
         part: (r, n) if this process feeds rows r::n of each batch.
     """
 
     is_chief: bool = True
     is_replicated: bool = False
+    replicas: int = 1
     part: tuple[int, int] = (0, 1)
 
     def __exit__(self, kind, error, traceback) -> None:
@@ -41,6 +43,11 @@ class Distribution(AbstractContextManager):
 
     def check(self, recipe: "Recipe") -> None:
         """Raise ValueError if a recipe cannot be trained with this distribution."""
+        if recipe.batch_size % self.replicas:
+            raise ValueError(
+                f"`batch_size` must be a multiple of the number of devices, {self.replicas}. "
+                f"Received: batch_size={recipe.batch_size}"
+            )
 
     def scope(self) -> AbstractContextManager:
         """Return the context in which to build and compile the network."""
@@ -66,22 +73,19 @@ class Mirrored(Distribution):
     """Train on all GPUs of this machine, each with a copy of the network and part of each batch (tf.distribute).
 
     Raises:
-        ValueError: there are fewer than two devices, or Keras does not run on TensorFlow.
+        ValueError: there are fewer than two devices.
     """
 
     is_replicated = True
 
     def __init__(self):
-        prepare("mirrored")
         import tensorflow as tf
 
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
         if len(devices) < 2:
             raise ValueError(f"`distribute` as mirrored needs at least two GPUs. Received: {len(devices)} device")
+        self.replicas = len(devices)
         self.strategy = tf.distribute.MirroredStrategy([device.name for device in devices])
-
-    def check(self, recipe: "Recipe") -> None:
-        _check_divisible(recipe, self.strategy.num_replicas_in_sync)
 
     def scope(self) -> AbstractContextManager:
         return self.strategy.scope()
@@ -97,22 +101,17 @@ class MultiWorker(Distribution):
     Use it as a context manager: at its end the workers wait for each other.
 
     Args:
-        workers: as in `keras_inception.training.workers.find_cluster`.
-        worker_id: as in `find_cluster`.
+        cluster: the workers.
         timeout: seconds to wait for the other workers to start.
 
     Raises:
-        ValueError: an argument is invalid, Keras does not run on JAX, or the workers differ in their number of devices.
+        ValueError: the workers differ in their addresses or their number of devices.
         OSError: a worker did not connect in time, or worker 0 cannot listen on its address.
     """
 
     is_replicated = True
 
-    def __init__(
-        self, workers: str | Sequence[str] | None = None, worker_id: int | None = None, *, timeout: float = 300.0
-    ):
-        prepare("multiworker")
-        cluster = find_cluster(workers, worker_id)
+    def __init__(self, cluster: Cluster, timeout: float):
         count = len(cluster.addresses)
         self.is_chief = cluster.worker_id == 0
         self.part = cluster.worker_id, count
@@ -141,7 +140,7 @@ class MultiWorker(Distribution):
 
     def __exit__(self, kind, error, traceback) -> None:
         if error is None:
-            self.rendezvous.barrier()
+            self.rendezvous.broadcast()
         self.rendezvous.close()
         if error is None:
             import jax
@@ -149,7 +148,7 @@ class MultiWorker(Distribution):
             jax.distributed.shutdown()
 
     def check(self, recipe: "Recipe") -> None:
-        _check_divisible(recipe, self.replicas)
+        super().check(recipe)
         if recipe.minutes is not None:
             raise ValueError(
                 "`minutes` cannot be used with `distribute` as multiworker, whose schedule is compiled: set `epochs`. "
@@ -181,7 +180,7 @@ class MultiWorker(Distribution):
 
     def on_chief(self, action: Callable[[], T]) -> T | None:
         result = action() if self.is_chief else None
-        self.rendezvous.barrier()
+        self.rendezvous.broadcast()
         return result
 
     def broadcast(self, value: Any) -> Any:
@@ -192,11 +191,9 @@ def _set_distribution(distribution: "keras.distribution.Distribution | None") ->
     """Return a callback that sets Keras' distribution before the callbacks that follow it."""
     import keras
 
-    def set_it(*_) -> None:
-        keras.distribution.set_distribution(distribution)
-
     names = ("on_epoch_begin", "on_epoch_end", "on_train_begin", "on_train_end")
-    return keras.callbacks.LambdaCallback(**dict.fromkeys(names, set_it))
+    set_it = dict.fromkeys(names, lambda *_: keras.distribution.set_distribution(distribution))
+    return keras.callbacks.LambdaCallback(**set_it)
 
 
 def prepare(name: str | None) -> None:
@@ -210,9 +207,7 @@ def prepare(name: str | None) -> None:
     """
     if name is None:
         return
-    if name not in BACKENDS:
-        allowed = ", ".join(BACKENDS)
-        raise ValueError(f"`distribute` must be one of {allowed}.{did_you_mean(name, BACKENDS)} Received: {name!r}")
+    check_one_of("distribute", name, BACKENDS)
     backend = BACKENDS[name]
     if importlib.util.find_spec(backend) is None:
         raise ValueError(f"`distribute` as {name} needs {backend}: install keras-inception[{name}]")
@@ -239,12 +234,12 @@ def open_distribution(
 
     Args:
         name: None for one device, ``"mirrored"`` for the GPUs of this machine, ``"multiworker"`` for several machines.
-        workers: as in `MultiWorker`.
-        worker_id: as in `MultiWorker`.
-        timeout: as in `MultiWorker`.
+        workers: as in `keras_inception.training.workers.find_cluster`.
+        worker_id: as in `find_cluster`.
+        timeout: seconds to wait for the other workers to start.
 
     Raises:
-        ValueError: as in `Mirrored` and `MultiWorker`.
+        ValueError: an argument is invalid, as in `prepare` and `find_cluster`, or as in `Mirrored` and `MultiWorker`.
         OSError: as in `MultiWorker`.
     """
     if name != "multiworker" and not (workers is None and worker_id is None):
@@ -254,10 +249,5 @@ def open_distribution(
         )
     prepare(name)
     if name == "multiworker":
-        return MultiWorker(workers, worker_id, timeout=timeout)
+        return MultiWorker(find_cluster(workers, worker_id), timeout)
     return Mirrored() if name == "mirrored" else ALONE
-
-
-def _check_divisible(recipe: "Recipe", devices: int) -> None:
-    if recipe.batch_size % devices:
-        raise ValueError(f"`batch_size` must be a multiple of the {devices} devices. Received: {recipe.batch_size}")

@@ -16,13 +16,13 @@ log = logging.getLogger(__name__)
 
 def save(model: keras.Model, run: Path, epoch: int) -> None:
     """Save a compiled model's state after `epoch` epochs, and remove all but the last two checkpoints."""
-    path = _path(run, epoch)
+    path, hash_path = _paths(run, epoch)
     with files.replacing(path) as beside:
         model.save_weights(beside)
-        files.write_text(_hash_path(path), files.sha256(beside))  # a hash without its checkpoint does no harm
+        files.write_text(hash_path, files.sha256(beside))  # a hash without its checkpoint does no harm
     for old in epochs(run)[:-KEPT]:
-        _path(run, old).unlink()
-        _hash_path(_path(run, old)).unlink(missing_ok=True)
+        for each in _paths(run, old):
+            each.unlink(missing_ok=True)
 
 
 def load(model: keras.Model, run: Path, epoch: int) -> bool:
@@ -30,9 +30,9 @@ def load(model: keras.Model, run: Path, epoch: int) -> bool:
 
     The file is compared with its recorded hash first: the HDF5 library can crash on a damaged file.
     """
-    path = _path(run, epoch)
+    path, hash_path = _paths(run, epoch)
     try:
-        if files.sha256(path) != _hash_path(path).read_text(encoding="utf-8"):
+        if files.sha256(path) != hash_path.read_text(encoding="utf-8"):
             raise ValueError("its hash is not the recorded one")
         model.optimizer.build(model.trainable_variables)
         model.load_weights(path)
@@ -48,9 +48,7 @@ def epochs(run: Path) -> list[int]:
     return sorted(int(match[1]) for match in found if match)
 
 
-def _path(run: Path, epoch: int) -> Path:
-    return run / CHECKPOINTS / f"epoch-{epoch}.weights.h5"
-
-
-def _hash_path(path: Path) -> Path:
-    return path.with_name(path.name + ".sha256")
+def _paths(run: Path, epoch: int) -> tuple[Path, Path]:
+    """Return the paths of a checkpoint and of its hash."""
+    path = run / CHECKPOINTS / f"epoch-{epoch}.weights.h5"
+    return path, path.with_name(path.name + ".sha256")

@@ -95,8 +95,7 @@ def kernel_gradient(x: tf.Tensor, upstream: tf.Tensor, shape: Sequence[int]) -> 
         shape: the kernel's, (i, j, c, d).
     """
     rows, columns, channels, filters = shape
-    size = tf.shape(x)
-    height, width = size[1], size[2]
+    _, height, width, _ = tf.unstack(tf.shape(x))
     padded = tf.pad(x, [(0, 0), (rows // 2,) * 2, (columns // 2,) * 2, (0, 0)])
     upstream = tf.reshape(upstream, (-1, filters))
     products = [
@@ -122,13 +121,9 @@ def fuse(model: keras.Model, *, synchronized: bool = False) -> keras.Model:
         elif type(layer) is keras.layers.BatchNormalization:
             if synchronized:
                 layer.synchronized = True
-            elif _is_plain(layer):
+            elif layer.scale and layer.center and layer.input.ndim == 4 and layer.axis in (-1, 3):
                 layer.__class__ = FusedBatchNormalization
     return model
-
-
-def _is_plain(layer: keras.layers.BatchNormalization) -> bool:
-    return layer.scale and layer.center and layer.input.ndim == 4 and layer.axis in (-1, 3) and not layer.synchronized
 
 
 class FusedAdamW(keras.optimizers.AdamW):
@@ -152,14 +147,12 @@ class FusedAdamW(keras.optimizers.AdamW):
             if self._use_weight_decay(variable):
                 variable.value.assign_sub(variable.value * decay * rate)
 
-    def _backend_update_step(
-        self, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable], learning_rate
-    ) -> None:
+    def _backend_update_step(self, gradients: Sequence, variables: Sequence[keras.Variable], learning_rate) -> None:
         shared = adam_terms(self, learning_rate)
         for gradient, variable in zip(gradients, variables, strict=True):
             index = self._get_variable_index(variable)
             m, v = self._momentums[index], self._velocities[index]
-            apply_adam(_handle(variable), _handle(m), _handle(v), gradient, shared)
+            apply_adam(variable.value.handle, m.value.handle, v.value.handle, gradient, shared)
 
     def _update_model_variables_moving_average(self, trainable_variables: Sequence[keras.Variable]) -> None:
         if not self.use_ema:
@@ -194,7 +187,3 @@ def adam_terms(optimizer, learning_rate) -> dict[str, tf.Tensor]:
 def apply_adam(variable: tf.Tensor, m: tf.Tensor, v: tf.Tensor, gradient: tf.Tensor, shared: dict) -> None:
     """Apply one Adam step to one weight, given the handles of its variables and the result of `adam_terms`."""
     tf.raw_ops.ResourceApplyAdam(var=variable, m=m, v=v, grad=tf.cast(gradient, "float32"), **shared)
-
-
-def _handle(variable) -> tf.Tensor:
-    return (variable.value if isinstance(variable, keras.Variable) else variable).handle

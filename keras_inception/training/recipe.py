@@ -1,50 +1,20 @@
 """`Recipe`: every setting of a training, as data."""
 
+import contextlib
 import dataclasses
 import importlib.util
 import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from keras_inception.datasets import Augmentation
 from keras_inception.registry import family, resolve
 from keras_inception.utils import files
+from keras_inception.utils.checks import check_one_of
 from keras_inception.utils.suggestions import did_you_mean
-
-CHOICES = {
-    "optimizer": ("adamw", "rmsprop", "sgd"),
-    "schedule": ("constant", "cosine", "exponential", "steps", "plateau"),
-    "precision": ("auto", "float32", "mixed_bfloat16", "mixed_float16"),
-    "xla": ("auto", "on", "off"),
-}
-RANGES = {
-    "size": (8, 4096),
-    "training_size": (0, 4096),
-    "auxiliary_weight": (0, 10),
-    "dropout": (0, 0.99),
-    "crop": (0.01, 1),
-    "epochs": (1, 100_000),
-    "minutes": (0.01, 10**6),
-    "batch_size": (1, 65_536),
-    "accumulate": (1, 65_536),
-    "momentum": (0, 0.9999),
-    "rho": (0, 0.9999),
-    "epsilon": (1e-10, 10),
-    "learning_rate": (0, 100),
-    "decay": (0.0001, 1),
-    "decay_epochs": (0.01, 100_000),
-    "warmup_epochs": (0, 100_000),
-    "weight_decay": (0, 10),
-    "clip_norm": (0, 10**6),
-    "ema": (0, 0.999999),
-    "label_smoothing": (0, 0.99),
-    "thaw_learning_rate": (0, 100),
-    "early_stopping": (0, 100_000),
-    "validate_every": (1, 100_000),
-    "seed": (0, 2**31 - 1),
-}
 
 
 @dataclass(frozen=True)
@@ -112,58 +82,47 @@ class Recipe:
     network: str = "googlenet"
     options: Mapping[str, Any] = field(default_factory=dict)
     weights: str | None = None
-    size: int = 224
-    training_size: int = 0
+    size: Annotated[int, (8, 4096)] = 224
+    training_size: Annotated[int, (0, 4096)] = 0
     auxiliary: bool = True
-    auxiliary_weight: float = 0.3
-    dropout: float | None = None
-    crop: float = 0.875
-    epochs: int = 60
-    minutes: float | None = None
-    batch_size: int = 32
-    accumulate: int = 1
-    optimizer: str = "adamw"
-    momentum: float = 0.9
+    auxiliary_weight: Annotated[float, (0, 10)] = 0.3
+    dropout: Annotated[float | None, (0, 0.99)] = None
+    crop: Annotated[float, (0.01, 1)] = 0.875
+    epochs: Annotated[int, (1, 100_000)] = 60
+    minutes: Annotated[float | None, (0.01, 10**6)] = None
+    batch_size: Annotated[int, (1, 65_536)] = 32
+    accumulate: Annotated[int, (1, 65_536)] = 1
+    optimizer: Literal["adamw", "rmsprop", "sgd"] = "adamw"
+    momentum: Annotated[float, (0, 0.9999)] = 0.9
     nesterov: bool = False
-    rho: float = 0.9
-    epsilon: float | None = None
-    learning_rate: float = 1e-3
-    schedule: str = "cosine"
-    warmup_epochs: float = 2.0
-    decay: float = 0.1
-    decay_epochs: float = 30.0
+    rho: Annotated[float, (0, 0.9999)] = 0.9
+    epsilon: Annotated[float | None, (1e-10, 10)] = None
+    learning_rate: Annotated[float, (0, 100)] = 1e-3
+    schedule: Literal["constant", "cosine", "exponential", "steps", "plateau"] = "cosine"
+    warmup_epochs: Annotated[float, (0, 100_000)] = 2.0
+    decay: Annotated[float, (0.0001, 1)] = 0.1
+    decay_epochs: Annotated[float, (0.01, 100_000)] = 30.0
     milestones: tuple[float, ...] = ()
-    weight_decay: float = 0.05
-    clip_norm: float = 0.0
-    ema: float = 0.999
-    label_smoothing: float = 0.1
+    weight_decay: Annotated[float, (0, 10)] = 0.05
+    clip_norm: Annotated[float, (0, 10**6)] = 0.0
+    ema: Annotated[float, (0, 0.999999)] = 0.999
+    label_smoothing: Annotated[float, (0, 0.99)] = 0.1
     class_weights: bool = False
     freeze_epochs: int = 0
-    thaw_learning_rate: float = 0.0
-    early_stopping: int = 0
-    validate_every: int = 1
+    thaw_learning_rate: Annotated[float, (0, 100)] = 0.0
+    early_stopping: Annotated[int, (0, 100_000)] = 0
+    validate_every: Annotated[int, (1, 100_000)] = 1
     augmentation: Augmentation = field(default_factory=Augmentation)
-    precision: str = "auto"
-    xla: str = "auto"
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
+    xla: Literal["auto", "on", "off"] = "auto"
     tensorboard: bool = False
-    seed: int = 0
+    seed: Annotated[int, (0, 2**31 - 1)] = 0
 
     def __post_init__(self):
         for each in dataclasses.fields(self):
-            _check_type(each.name, getattr(each.type, "__name__", str(each.type)), getattr(self, each.name))
-        ranges = {**RANGES, "freeze_epochs": (0, self.epochs)}
-        for name, (low, high) in ranges.items():
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                raise ValueError(f"`{name}` must be from {low} to {high}. Received: {name}={value!r}")
-        for name, choices in CHOICES.items():
-            value = getattr(self, name)
-            if value not in choices:
-                allowed = ", ".join(choices)
-                raise ValueError(
-                    f"`{name}` must be one of {allowed}.{did_you_mean(value, choices)} Received: {name}={value!r}"
-                )
-        if 0 < self.training_size < RANGES["size"][0]:
+            _check(each.name, each.type, getattr(self, each.name))
+        _check_range("freeze_epochs", self.freeze_epochs, 0, self.epochs)
+        if 0 < self.training_size < 8:
             raise ValueError(f"`training_size` must be 0, or at least 8. Received: {self.training_size}")
         milestones = self.milestones if isinstance(self.milestones, (list, tuple)) else [None]
         are_numbers = all(isinstance(each, (int, float)) and each > 0 for each in milestones)
@@ -171,18 +130,10 @@ class Recipe:
             raise ValueError(
                 f"`milestones` must be epochs in ascending order. Received: milestones={self.milestones!r}"
             )
-        if (self.schedule == "steps") != bool(self.milestones):
+        if (self.schedule == "steps") != bool(milestones):
             raise ValueError(
                 "`milestones` belong to the schedule 'steps', which needs at least one. "
                 f"Received: schedule={self.schedule!r}, milestones={self.milestones}"
-            )
-        if not isinstance(self.options, Mapping):
-            raise ValueError(
-                f"`options` must be a mapping of the network's arguments. Received: options={self.options!r}"
-            )
-        if not isinstance(self.augmentation, Augmentation):
-            raise ValueError(
-                f"`augmentation` must be an Augmentation, or be set field by field. Received: {self.augmentation!r}"
             )
         object.__setattr__(self, "milestones", tuple(map(float, milestones)))
         object.__setattr__(self, "network", resolve(self.network))
@@ -207,9 +158,7 @@ class Recipe:
         Raises:
             ValueError: there is no such field, or it does not accept the value.
         """
-        if "network" in assignments:
-            rest = {place: text for place, text in assignments.items() if place != "network"}
-            return self.replace(network=assignments["network"]).override(rest)
+        base = self.replace(network=assignments.get("network", self.network))  # before the options of that network
         changes: dict[str, Any] = {}
         for place, text in assignments.items():
             name, _, inner = place.partition(".")
@@ -217,13 +166,13 @@ class Recipe:
             if not inner:
                 changes[name] = _value(text, name)
             elif name == "options":
-                changes["options"] = {**changes.get("options", self.options), inner: _value(text)}
+                changes["options"] = {**changes.get("options", base.options), inner: _value(text)}
             elif name == "augmentation":
-                before = changes.get("augmentation", self.augmentation).to_dict()
+                before = changes.get("augmentation", base.augmentation).to_dict()
                 changes["augmentation"] = Augmentation.from_dict({**before, inner: _value(text)})
             else:
                 raise ValueError(f"`{name}` has no parts. Received: {place}={text}")
-        return self.replace(**changes)
+        return base.replace(**changes)
 
     def to_dict(self) -> dict:
         """Return the fields as JSON types."""
@@ -256,29 +205,47 @@ class Recipe:
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Recipe":
         """Read a recipe from a JSON file; ValueError naming the file if it is not one."""
+        values = files.read_json(path)
         try:
-            return cls.from_dict(files.read_json(path))
+            return cls.from_dict(values)
         except ValueError as error:
-            named = str(error).startswith(str(path))
-            raise ValueError(str(error) if named else f"{path} is not a recipe: {error}") from None
+            raise ValueError(f"{path} is not a recipe: {error}") from None
 
 
 FIELDS = tuple(each.name for each in dataclasses.fields(Recipe))
-KINDS: dict[str, tuple[Any, str]] = {
-    "str": (str, "text"),
-    "bool": (bool, "true or false"),
-    "int": (int, "a whole number"),
-    "float": ((int, float), "a number"),
+# What a field of a type must be, and the classes of its values.
+KINDS: dict[Any, tuple[str, tuple[type, ...]]] = {
+    str: ("text", (str,)),
+    bool: ("true or false", (bool,)),
+    int: ("a whole number", (int,)),
+    float: ("a number", (int, float)),
+    Mapping: ("a mapping of the network's arguments", (Mapping,)),
+    Augmentation: ("an Augmentation, or be set field by field", (Augmentation,)),
 }
 
 
-def _check_type(name: str, annotation: str, value) -> None:
-    kind, _, optional = annotation.partition(" | ")
-    if kind not in KINDS or (optional and value is None):
-        return
-    types, expected = KINDS[kind]
-    if not isinstance(value, types) or (isinstance(value, bool) and kind != "bool"):
-        raise ValueError(f"`{name}` must be {expected}. Received: {name}={value!r}")
+def _check(name: str, annotation: Any, value: Any) -> None:
+    """Raise ValueError unless a field's value has the type, range or choices of the field's annotation."""
+    kind = get_origin(annotation) or annotation
+    if kind is Literal:
+        check_one_of(name, value, get_args(annotation))
+    elif kind is Annotated:
+        inner, limits = get_args(annotation)
+        _check(name, inner, value)
+        if value is not None:
+            _check_range(name, value, *limits)
+    elif kind is UnionType:
+        if value is not None:
+            _check(name, get_args(annotation)[0], value)
+    elif kind in KINDS:
+        expected, types = KINDS[kind]
+        if not isinstance(value, types) or (isinstance(value, bool) and kind is not bool):
+            raise ValueError(f"`{name}` must be {expected}. Received: {name}={value!r}")
+
+
+def _check_range(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ValueError(f"`{name}` must be from {low} to {high}. Received: {name}={value!r}")
 
 
 def _check_known(names) -> None:
@@ -290,13 +257,11 @@ def _check_known(names) -> None:
 
 def _value(text: str, name: str = ""):
     """Parse a value from the command line: JSON, comma-separated numbers, or else the text itself."""
-    if text.lower() in ("none", "null"):
+    if text.lower() == "none":
         return None
     if name == "milestones":
         text = f"[{text}]"
     for candidate in (text, f"[{text}]" if "," in text else text, text.lower()):
-        try:
+        with contextlib.suppress(ValueError):
             return json.loads(candidate)
-        except ValueError:
-            pass
     return text

@@ -1,11 +1,11 @@
 """Learning rate schedules, phases, and the number of epochs that a time budget allows."""
 
 import statistics
-import weakref
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, TypeAlias, TypeVar, cast
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import keras
+import tensorflow as tf
 
 from keras_inception.training.recipe import Recipe
 
@@ -19,18 +19,18 @@ class Phase(NamedTuple):
     Attributes:
         first: first epoch, from 0.
         last: epoch at which the phase ends, exclusive.
-        frozen: whether only the classifier and the auxiliary heads are trained.
         learning_rate: the highest learning rate of the phase.
+        frozen: whether only the classifier and the auxiliary heads are trained.
     """
 
     first: int
     last: int
-    frozen: bool
     learning_rate: float
+    frozen: bool = False
 
 
 class Plan:
-    """Plan the number of epochs. With a budget in minutes it is planned anew after each epoch.
+    """The number of epochs to train, updated after each epoch if the recipe has a time budget.
 
     Args:
         recipe: gives the epochs and the minutes.
@@ -48,7 +48,7 @@ class Plan:
         self._plan()
 
     def add(self, seconds: float) -> None:
-        """Record the duration of an epoch and plan the rest anew."""
+        """Record the duration of an epoch and update the plan."""
         self.seconds.append(seconds)
         self._plan()
         for variable, steps in self._ends:
@@ -73,21 +73,18 @@ class Plan:
         if self.recipe.minutes is None or not self.seconds:
             return
         left = self.recipe.minutes * 60 - sum(self.seconds)
-        an_epoch = statistics.mean(self.seconds[1:] or [self.seconds[0] / 2])  # half of the first built the graph
+        # Assume that half of the first epoch built the graph.
+        an_epoch = statistics.mean(self.seconds[1:] or [self.seconds[0] / 2])
         self.epochs = min(self.recipe.epochs, len(self.seconds) + max(0, int(left / an_epoch)))
 
 
 def phases(recipe: Recipe) -> list[Phase]:
-    """Return the phases of a training: one, or two if the recipe first freezes the body."""
-    whole = Phase(0, recipe.epochs, frozen=False, learning_rate=recipe.learning_rate)
+    """Return the phases of a training: one, or two if the recipe freezes the body first."""
     if not recipe.freeze_epochs:
-        return [whole]
-    thawed = recipe.thaw_learning_rate or recipe.learning_rate / 10
-    parts = [
-        whole._replace(last=recipe.freeze_epochs, frozen=True),
-        whole._replace(first=recipe.freeze_epochs, learning_rate=thawed),
-    ]
-    return [part for part in parts if part.first < part.last]
+        return [Phase(0, recipe.epochs, recipe.learning_rate)]
+    frozen = Phase(0, recipe.freeze_epochs, recipe.learning_rate, frozen=True)
+    thawed = Phase(frozen.last, recipe.epochs, recipe.thaw_learning_rate or recipe.learning_rate / 10)
+    return [frozen, thawed] if thawed.first < thawed.last else [frozen]
 
 
 def once_per_graph(function: Callable[..., T]) -> Callable[..., T]:
@@ -95,18 +92,16 @@ def once_per_graph(function: Callable[..., T]) -> Callable[..., T]:
 
     Optimizers ask for values that all weights share, such as the learning rate, once per weight.
     """
-    last: tuple[Callable[[], object], T | None] = (lambda: None, None)
+    last: tuple[Any, Any] = (None, None)
 
     def once(*args) -> T:
-        import tensorflow as tf
-
         nonlocal last
         if tf.executing_eagerly():
             return function(*args)
         graph = tf.compat.v1.get_default_graph()
-        if last[0]() is not graph:
-            last = weakref.ref(graph), function(*args)
-        return cast(T, last[1])
+        if last[0] is not graph:
+            last = graph, function(*args)
+        return last[1]
 
     return once
 
@@ -115,14 +110,10 @@ class OncePerGraph(keras.optimizers.schedules.LearningRateSchedule):
     """Wrap a schedule to add its operations to each graph only once."""
 
     def __init__(self, schedule: keras.optimizers.schedules.LearningRateSchedule):
-        self.schedule = schedule
         self._rate = once_per_graph(schedule)
 
     def __call__(self, step):
         return self._rate(step)
-
-    def get_config(self):
-        return {"schedule": keras.saving.serialize_keras_object(self.schedule)}
 
 
 def learning_rate(recipe: Recipe, phase: Phase, plan: Plan, steps: int) -> Rate:

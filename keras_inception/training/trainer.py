@@ -5,7 +5,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -21,15 +21,7 @@ from keras_inception.datasets.splits import left_out
 from keras_inception.evaluation import metrics as evaluation
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.runs import CHECKPOINTS, DATA, LABELS, LEFT_OUT, LOGS, METRICS, PREPROCESSING, RECIPE, Run, locked
-from keras_inception.training import building, epoch_checkpoints
-from keras_inception.training.callbacks import (
-    RaiseOnNonFinite,
-    ReduceRateOnPlateau,
-    RunCheckpoint,
-    SeedDropout,
-    kept_so_far,
-    read_rows,
-)
+from keras_inception.training import building, callbacks, epoch_checkpoints
 from keras_inception.training.distribution import ALONE, Distribution
 from keras_inception.training.methods import DIRECT, Method
 from keras_inception.training.recipe import Recipe
@@ -113,17 +105,15 @@ def train(
         if run.command != method.command:
             raise ValueError(f"{output} was made by `{run.command}`: continue it with `{run.command} --resume`")
         recipe, data = Recipe.load(path / RECIPE), run.data
-        recipe.check_installed()
     else:
         if distribution.is_chief and os.path.lexists(path):
             raise FileExistsError(f"{output} exists. Resume it, or choose another folder")
         if pictures is None:
             raise ValueError("`pictures` must be a folder unless a run is resumed. Received: None")
-        recipe = recipe or Recipe()
-        recipe.check_installed()
-        recipe = Recipe.from_dict(distribution.broadcast(building.resolved(recipe).to_dict()))
+        recipe = Recipe.from_dict(distribution.broadcast(building.resolved(recipe or Recipe()).to_dict()))
         seed = recipe.seed if split_seed is None else split_seed
         data = {"source": datasets.located(pictures), "validation": validation, "seed": seed}
+    recipe.check_installed()
     distribution.check(recipe)
     splits = datasets.open_data(**data, strict=strict, progress=on_scan)
     if resume:
@@ -133,7 +123,9 @@ def train(
     training = _Training(recipe, splits, method, distribution)
     if not resume:
         run = training.begin(path, data)
-    training.log_left_out(run)
+    if method is DIRECT:  # a compression step has the images of a run, which has reported them
+        for line in left_out(splits.skipped, path / LEFT_OUT):
+            log.warning("%s", line)
     with distribution.on_chief(lambda: locked(run.path)) or nullcontext():
         training.fit(run, verbose)
     return run
@@ -180,80 +172,61 @@ class _Training:
 
     def begin(self, path: Path, data: dict[str, Any]) -> Run:
         """Create the run directory, all of it or nothing, and return it once every worker sees it."""
-        preprocessing = self.method.preprocessing(self.recipe, self.network)
-        begun = self.distribution.on_chief(lambda: self._create(path, data, preprocessing))
-        if begun is not None:
-            return begun
+        self.distribution.on_chief(lambda: self._create(path, data))
         if not path.is_dir():
             raise ValueError(f"worker 0 has begun {path}, which is not here: every worker must see it at that path")
         run = Run(path)
-        _check_unchanged(run, self.splits)
+        if not self.distribution.is_chief:
+            _check_unchanged(run, self.splits)
         return run
 
-    def _create(self, path: Path, data: dict[str, Any], preprocessing: Preprocessing) -> Run:
+    def _create(self, path: Path, data: dict[str, Any]) -> None:
         recorded = {**data, "fingerprint": _fingerprints(self.splits), "command": self.method.command}  # may be slow
         with files.new_folder(path) as new:
             (new / CHECKPOINTS).mkdir()
             files.write_labels(new / LABELS, self.splits.labels)
-            preprocessing.save(new / PREPROCESSING)
+            self.method.preprocessing(self.recipe, self.network).save(new / PREPROCESSING)
             self.recipe.save(new / RECIPE)
             files.write_json(new / DATA, recorded)
             if self.splits.skipped:
                 files.write_csv(new / LEFT_OUT, [skipped._asdict() for skipped in self.splits.skipped])
-        return Run(path)
-
-    def log_left_out(self, run: Run) -> None:
-        """Warn of the files that cannot be used; a compression step has the run's images, which were reported then."""
-        if self.method is DIRECT:
-            for line in left_out(self.splits.skipped, run.path / LEFT_OUT):
-                log.warning("%s", line)
 
     def fit(self, run: Run, verbose: int | str) -> None:
         """Train from the latest usable checkpoint to the end, one `model.fit` per phase."""
+        recipe, is_chief = self.recipe, self.distribution.is_chief
+        if verbose == "auto":
+            verbose = 1 if sys.stdout.isatty() else 2
         with self.distribution.scope():
             rows, plan, compiled = self._restore(run)
-        checkpoint = RunCheckpoint(
-            run.path,
-            lambda trainee: self.method.kept(trainee, self.network),
-            self._validator(run.preprocessing),
-            plan,
-            rows,
-            writes=self.distribution.is_chief,
-        )
+        kept = functools.partial(self.method.kept, network=self.network)
+        validate = self._validator(run.preprocessing)
+        checkpoint = callbacks.RunCheckpoint(run.path, kept, validate, plan, rows, writes=is_chief)
         if checkpoint.is_complete:
             log.info("%s is complete: %d epochs", run.path, len(rows))
-        for phase in phases(self.recipe):
+        for phase in phases(recipe):
             if checkpoint.is_complete or len(rows) >= phase.last:
                 continue
             if phase != compiled:
                 with self.distribution.scope():
-                    self._compile(phase, plan)
-            callbacks = [SeedDropout(self.recipe.seed), RaiseOnNonFinite(run.path), checkpoint]
-            if self.recipe.schedule == "plateau":
-                callbacks.append(ReduceRateOnPlateau(self.recipe, phase.learning_rate, rows))
-            if self.recipe.tensorboard and self.distribution.is_chief:
-                callbacks.append(keras.callbacks.TensorBoard(run.path / LOGS, write_graph=False))
+                    self.method.compile(self.trainee, recipe, phase, plan, self.steps, self.distribution)
+            called = [callbacks.SeedDropout(recipe.seed), callbacks.RaiseOnNonFinite(run.path), checkpoint]
+            if recipe.schedule == "plateau":
+                called.append(callbacks.reduce_rate_on_plateau(recipe, phase.learning_rate, rows))
+            if recipe.tensorboard and is_chief:
+                called.append(keras.callbacks.TensorBoard(run.path / LOGS, write_graph=False))
             try:
-                self._fit_phase(phase, len(rows), run.preprocessing, callbacks, verbose)
+                self.distribution.fit(
+                    self.trainee,
+                    self.batches(run.preprocessing, len(rows)),
+                    steps_per_epoch=self.steps,
+                    initial_epoch=len(rows),
+                    epochs=phase.last,
+                    callbacks=self.method.callbacks(called),
+                    shuffle=False,
+                    verbose=verbose if is_chief else 0,
+                )
             except tf.errors.OpError as error:
-                raise ValueError(f"{_reason(error)}. {kept_so_far(run.path, len(rows))}") from error
-
-    def _fit_phase(
-        self, phase: Phase, done: int, preprocessing: Preprocessing, callbacks: Sequence, verbose: int | str
-    ) -> None:
-        self.distribution.fit(
-            self.trainee,
-            self.batches(preprocessing, done),
-            steps_per_epoch=self.steps,
-            initial_epoch=done,
-            epochs=phase.last,
-            callbacks=self.method.callbacks(callbacks),
-            shuffle=False,
-            verbose=_verbosity(verbose) if self.distribution.is_chief else 0,
-        )
-
-    def _compile(self, phase: Phase, plan: Plan) -> None:
-        self.method.compile(self.trainee, self.recipe, phase, plan, self.steps, self.distribution)
+                raise ValueError(f"{_reason(error)}. {callbacks.kept_so_far(run.path, len(rows))}") from error
 
     def _restore(self, run: Run) -> tuple[list[dict], Plan, Phase | None]:
         """Restore the latest usable checkpoint, or the initial weights if there is none.
@@ -265,13 +238,13 @@ class _Training:
         if epochs != (seen := self.distribution.broadcast(epochs)):
             raise ValueError(f"{run.path} must be the same for all workers. Worker 0 sees {seen=}. Received: {epochs=}")
         for epoch in reversed(epochs):
-            rows = read_rows(run.path / METRICS, epoch)
+            rows = callbacks.read_rows(run.path / METRICS, epoch)
             if len(rows) < epoch:
                 log.warning("%s has %d epochs, not %d", run.path / METRICS, len(rows), epoch)
                 continue
             plan = Plan(self.recipe, [float(row["seconds"]) for row in rows])
             phase = next(phase for phase in phases(self.recipe) if epoch <= phase.last)
-            self._compile(phase, plan)
+            self.method.compile(self.trainee, self.recipe, phase, plan, self.steps, self.distribution)
             if epoch_checkpoints.load(self.trainee, run.path, epoch):
                 return rows, plan, phase
         if epochs:
@@ -284,7 +257,15 @@ class _Training:
 
         @functools.lru_cache(1)  # build the graph of one network once
         def predictor(model: keras.Model) -> Callable[..., np.ndarray]:
-            return _finite(evaluation.keras_predictor(model))
+            predict = evaluation.keras_predictor(model)
+
+            def checked(x) -> np.ndarray:
+                probabilities = predict(x)
+                if not np.isfinite(probabilities).all():
+                    raise FloatingPointError("the network's predictions for the validation images are not finite")
+                return probabilities
+
+            return checked
 
         def validate(model: keras.Model) -> dict[str, float]:
             result = evaluation.evaluate_batches(predictor(model), held_out, self.splits.labels)
@@ -339,19 +320,3 @@ def _reason(error: tf.errors.OpError) -> str:
     message = error.message or type(error).__name__
     ours = re.search(r"^\w*Error: (.+)$", message, re.MULTILINE)
     return " ".join((ours[1] if ours else message.partition("\n")[0]).split())[:500]
-
-
-def _finite(predict: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
-    """Wrap `predict` to raise FloatingPointError for predictions that are not finite."""
-
-    def checked(x) -> np.ndarray:
-        probabilities = predict(x)
-        if not np.isfinite(probabilities).all():
-            raise FloatingPointError("the network's predictions for the validation images are not finite")
-        return probabilities
-
-    return checked
-
-
-def _verbosity(requested: int | str) -> int | str:
-    return (1 if sys.stdout.isatty() else 2) if requested == "auto" else requested

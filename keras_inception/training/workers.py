@@ -1,8 +1,10 @@
 """The workers of one training: who they are, how they meet, and how a lost one is named.
 
-JAX's own service is not enough: a worker that waits for a lost one hangs until the heartbeat's timeout, then aborts
-without naming it. `jax.experimental.multihost_utils` behaves the same, since its barrier and broadcast are computations
-on all devices. `Rendezvous` therefore keeps a TCP connection to each worker, which closes when the worker dies.
+JAX's own service is not enough: a worker that waits for a lost one can hang until the heartbeat's timeout, and is then
+aborted without naming it. So can the barrier and broadcast of `jax.experimental.multihost_utils`, which are
+computations on all devices: with JAX 0.10.2, a worker that waits for one lost before their first computation is aborted
+after the heartbeat's 60 seconds. `Rendezvous` therefore keeps a TCP connection to each worker, which closes when the
+worker dies.
 """
 
 import contextlib
@@ -14,7 +16,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 GREETING_TIMEOUT = 10.0  # seconds for a new connection to say which worker it is
@@ -23,7 +25,7 @@ RETRY_INTERVAL = 0.2  # seconds between two attempts to reach worker 0
 GRACE = 2.0  # seconds for all connections of a lost worker to close
 POLL_INTERVAL = 0.1  # seconds between two checks for closed connections
 
-ADVICE = "Stop the other workers and start all of them again with resuming: they continue from the last checkpoint"
+ADVICE = "Stop the other workers, then restart all of them with `resume`: they continue from the last checkpoint"
 
 log = logging.getLogger(__name__)
 
@@ -32,16 +34,12 @@ class Cluster(NamedTuple):
     """The workers of one training, as this process sees them.
 
     Attributes:
-        addresses: ``host:port`` of each worker. The others meet at the first one's, worker 0's, which is the chief.
+        addresses: ``host:port`` of each worker. The first is that of worker 0, the chief, where the others connect.
         worker_id: the index of this process, from 0.
     """
 
     addresses: tuple[str, ...]
     worker_id: int
-
-    @property
-    def others(self) -> list[int]:
-        return [each for each in range(len(self.addresses)) if each != self.worker_id]
 
     def names(self, worker_ids: Sequence[int]) -> str:
         """Return workers as messages name them: ``worker 1 (host:port), worker 2 (host:port)``."""
@@ -107,6 +105,9 @@ class _Connection:
         self.socket = connection
         self._file = connection.makefile("rwb")
 
+    def fileno(self) -> int:
+        return self.socket.fileno()
+
     def send(self, value) -> None:
         self._file.write(json.dumps(value).encode() + b"\n")
         self._file.flush()
@@ -118,14 +119,10 @@ class _Connection:
             raise ConnectionError("the connection was closed")
         return json.loads(text)
 
-    def is_readable(self, timeout: float = 0) -> bool:
-        """Return whether a message or the end of the connection arrives within `timeout` seconds."""
-        return bool(select.select([self.socket], [], [], timeout)[0])
-
     def is_closed(self) -> bool:
         """Return whether the other end is closed and everything it sent has been read."""
         try:
-            return self.is_readable() and not self.socket.recv(1, socket.MSG_PEEK)
+            return bool(select.select([self], [], [], 0)[0]) and not self.socket.recv(1, socket.MSG_PEEK)
         except (OSError, ValueError):  # this end is closed
             return True
 
@@ -135,10 +132,10 @@ class _Connection:
 
 
 class Rendezvous:
-    """Connections between worker 0 and each other worker, over which they wait for each other and share values.
+    """Connections from worker 0 to all other workers, over which they wait for each other and share values.
 
-    Worker 0 accepts them on its own address, and leaves it free for others to listen on once all workers are there.
-    The network is trusted: messages are JSON and nothing authenticates a worker.
+    Worker 0 accepts them on its own address, and frees the address for JAX's service once all workers are there. The
+    network is trusted: messages are JSON, and nothing authenticates a worker.
 
     Args:
         cluster: the workers.
@@ -152,10 +149,9 @@ class Rendezvous:
 
     def __init__(self, cluster: Cluster, timeout: float):
         self.cluster = cluster
-        if cluster.worker_id == 0:
-            self._connections = _gather(cluster, timeout)
-        else:
-            self._connections = {0: _join(cluster, timeout)}
+        meet = _join if cluster.worker_id else _gather
+        self._connections = meet(cluster, timeout)
+        self._is_lost = threading.Event()
         self._is_over = False
         threading.Thread(target=self._watch, daemon=True).start()
 
@@ -165,36 +161,25 @@ class Rendezvous:
         Raises:
             ConnectionError: a worker is lost.
         """
-        if self.cluster.worker_id:
-            self._with(0, lambda connection: connection.send(None))
-            return self._with(0, _Connection.receive)
-        for each, connection in self._connections.items():
-            while not connection.is_readable(POLL_INTERVAL):
-                if lost := self._closed():
-                    raise ConnectionError(self._describe_lost(lost))
-            self._with(each, _Connection.receive)
-        for each in self._connections:
-            self._with(each, lambda connection: connection.send(value))
-        return value
-
-    def barrier(self) -> None:
-        """Wait until every worker has called this; ConnectionError if one is lost."""
-        self.broadcast()
-
-    def _with(self, worker_id: int, exchange: Callable[[_Connection], Any]) -> Any:
+        connections = list(self._connections.values())
         try:
-            return exchange(self._connections[worker_id])
-        except (OSError, ValueError):
-            raise ConnectionError(self._describe_lost([worker_id])) from None
+            if self.cluster.worker_id:
+                connections[0].send(None)
+                return connections[0].receive()
+            waiting = connections.copy()
+            while waiting:
+                for connection in select.select(waiting, [], [])[0]:
+                    connection.receive()
+                    waiting.remove(connection)
+            for connection in connections:
+                connection.send(value)
+            return value
+        except OSError:
+            raise ConnectionError(self.explain_failure()) from None
 
     def explain_failure(self) -> str:
         """Return which worker is lost, for an operation across workers that failed, or an empty string if none is."""
-        deadline = time.monotonic() + GRACE
-        while time.monotonic() < deadline:
-            if lost := self._closed():
-                return self._describe_lost(lost)
-            time.sleep(POLL_INTERVAL)
-        return ""
+        return self._describe_lost() if self._is_lost.wait(GRACE) else ""
 
     def close(self) -> None:
         """Close the connections; nothing is reported as lost any more."""
@@ -203,43 +188,42 @@ class Rendezvous:
             connection.close()
 
     def _watch(self) -> None:
-        """Log a lost worker, for a process that hangs in an operation waiting for it and cannot say so itself."""
-        while not self._is_over:
-            if lost := self._closed():
-                time.sleep(GRACE)
-                if not self._is_over:
-                    log.error(self._describe_lost(lost))
+        """Notice a lost worker, and log it for a process that hangs waiting for it and cannot say so itself."""
+        while not (self._is_over or self._closed()):
             time.sleep(POLL_INTERVAL)
+        self._is_lost.set()
+        time.sleep(GRACE)
+        if not self._is_over:
+            log.error(self._describe_lost())
 
     def _closed(self) -> list[int]:
         return [each for each, connection in self._connections.items() if connection.is_closed()]
 
-    def _describe_lost(self, workers: list[int]) -> str:
+    def _describe_lost(self) -> str:
         self._is_over = True
-        return f"{self.cluster.names(workers)} was lost or has ended; its own output may say why. {ADVICE}"
+        return f"{self.cluster.names(self._closed())} was lost or has ended; its own output may say why. {ADVICE}"
 
 
 def _gather(cluster: Cluster, timeout: float) -> dict[int, _Connection]:
     """Accept the connections of all other workers, as worker 0."""
     deadline = time.monotonic() + timeout
+    others = range(1, len(cluster.addresses))
     joined: dict[int, _Connection] = {}
-    with _listen(cluster) as server:
-        while len(joined) < len(cluster.others) and (left := deadline - time.monotonic()) > 0:
+    with _listen(cluster) as server, contextlib.suppress(TimeoutError):
+        while len(joined) < len(others) and (left := deadline - time.monotonic()) > 0:
             server.settimeout(left)
-            try:
-                accepted, address = server.accept()
-            except TimeoutError:
-                break
+            accepted, address = server.accept()
             accepted.settimeout(min(GREETING_TIMEOUT, left))
             connection = _Connection(accepted)
             try:
-                worker_id = _check_greeting(connection.receive(), cluster, joined)
+                joined[_check_greeting(connection.receive(), cluster, joined)] = connection
                 accepted.settimeout(None)
-                joined[worker_id] = connection
             except (OSError, ValueError, KeyError, TypeError) as error:
                 log.warning("refused a connection from %s: %s", address[0], error)
-                _refuse(connection, error)
-    missing = [each for each in cluster.others if each not in joined]
+                with contextlib.suppress(OSError):
+                    connection.send({"refused": str(error)})
+                connection.close()
+    missing = [each for each in others if each not in joined]
     for connection in joined.values():
         connection.send({"missing": missing})
     if missing:
@@ -266,19 +250,13 @@ def _check_greeting(greeting: dict, cluster: Cluster, joined: dict[int, _Connect
         raise ValueError(
             f"`workers` must be the same for all. Worker 0 has {list(cluster.addresses)}. Received: {workers}"
         )
-    if worker_id not in cluster.others or (worker_id in joined and not joined[worker_id].is_closed()):
+    if worker_id not in range(1, len(workers)) or (worker_id in joined and not joined[worker_id].is_closed()):
         raise ValueError(f"`worker_id` must be different for each worker. Received twice: {worker_id}")
     return worker_id
 
 
-def _refuse(connection: _Connection, error: Exception) -> None:
-    with contextlib.suppress(OSError):
-        connection.send({"refused": str(error)})
-    connection.close()
-
-
-def _join(cluster: Cluster, timeout: float) -> _Connection:
-    """Return this worker's connection to worker 0, once all workers are there."""
+def _join(cluster: Cluster, timeout: float) -> dict[int, _Connection]:
+    """Connect to worker 0, as any other worker, and wait until all workers are there."""
     deadline = time.monotonic() + timeout
     connection = _Connection(_connect(cluster, deadline, timeout))
     try:
@@ -296,7 +274,7 @@ def _join(cluster: Cluster, timeout: float) -> _Connection:
     if missing:
         raise TimeoutError(_describe_missing(cluster, missing, timeout))
     connection.socket.settimeout(None)
-    return connection
+    return {0: connection}
 
 
 def _connect(cluster: Cluster, deadline: float, timeout: float) -> socket.socket:

@@ -10,4 +10,3 @@ def test_rows_with_different_columns_are_read_back(tmp_path):
     assert path.read_text() == "epoch,seconds,val_top1\n1,2.5,\n2,2.0,0.25\n"
     assert read_rows(path, 1) == [{"epoch": "1", "seconds": "2.5", "val_top1": ""}]
     assert len(read_rows(path, 2)) == 2
-    assert read_rows(tmp_path / "none.csv", 0) == []
