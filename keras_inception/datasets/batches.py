@@ -52,6 +52,8 @@ def training_batches(
     """
     import tensorflow as tf
 
+    from keras_inception.datasets import augmenting
+
     _check(examples, batch_size)
     if not 0 <= first_epoch <= epochs:
         raise ValueError(f"`first_epoch` must be in [0, epochs]. Received: {first_epoch=}, {epochs=}")
@@ -69,12 +71,11 @@ def training_batches(
 
     @tf.autograph.experimental.do_not_convert
     def example(position):
-        epoch = position // epoch_length
-        epoch_seed = tf.stack([seed, epoch])
+        epoch_seed = tf.stack([seed, position // epoch_length])
         index = tf.random.experimental.index_shuffle(position % epoch_length, epoch_seed, last)
         picture_seed = tf.random.fold_in(epoch_seed, index)
-        image = decode(index, lambda shape: augmentation.box(shape, picture_seed, preprocessing))
-        x = tf.ensure_shape(augmentation.apply(image, picture_seed, size), (*preprocessing.size, 3))
+        image = decode(index, lambda shape: augmenting.box(augmentation, shape, picture_seed, preprocessing))
+        x = tf.ensure_shape(augmenting.apply(augmentation, image, picture_seed, size), (*preprocessing.size, 3))
         return preprocessing.normalize(x), labels[index]
 
     positions = tf.data.Dataset.range(first_epoch * epoch_length + first, epochs * epoch_length, workers)
@@ -95,12 +96,11 @@ def evaluation_batches(examples: Examples, preprocessing: "Preprocessing", batch
 
     _check(examples, batch_size)
 
-    def prepare(index):
-        return preprocessing(examples.read(int(index)))
-
     @tf.autograph.experimental.do_not_convert
     def example(index, label):
-        x = tf.numpy_function(prepare, [index], tf.float32, stateful=False)
+        x = tf.numpy_function(
+            lambda number: preprocessing(examples.read(int(number))), [index], tf.float32, stateful=False
+        )
         return tf.ensure_shape(x, (*preprocessing.size, 3)), label
 
     numbered = tf.data.Dataset.from_tensor_slices((np.arange(len(examples)), examples.labels))
