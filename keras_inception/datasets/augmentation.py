@@ -3,7 +3,6 @@
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from keras_inception.utils.checks import check_one_of
 from keras_inception.utils.suggestions import did_you_mean
@@ -12,7 +11,7 @@ SHARES = ("brightness", "contrast", "saturation", "lighting", "erase")
 UPPER = dict.fromkeys(SHARES, 1.0) | {"hue": 0.5, "mixup": 10.0, "cutmix": 10.0}
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Augmentation:
     """Random crop, flip and color changes ("inception preprocessing"; 1409.4842, section 6, after 1312.5402).
 
@@ -31,13 +30,14 @@ class Augmentation:
         hue: largest rotation of the hue, as a share of the color wheel, in [0, 0.5].
         lighting: standard deviation of lighting noise along the principal axes of ImageNet's colors, in [0, 1]; 0.1 in
             Krizhevsky et al. 2012.
-        distortions: number of `DISTORTIONS`, layers of Keras, applied to a batch and drawn anew for each batch
-            (RandAugment, 1909.13719, which draws for each image).
+        distortions: number of Keras layers out of `augmenting.DISTORTIONS` that are applied in turn, 0 to 9. They are
+            drawn anew for each batch; RandAugment (1909.13719) draws them for each image.
         erase: share of the images in which a region, 2 to 33 % of the area, is replaced by noise (random erasing,
             1708.04896), in [0, 1].
-        mixup: alpha of the Beta distribution by which pairs of images and labels in a batch are mixed (1710.09412).
-        cutmix: alpha of CutMix, which pastes a region of one image into another (1905.04899). With both, one of the
-            two is chosen at random.
+        mixup: alpha of the Beta distribution by which pairs of images and labels in a batch are mixed (1710.09412), in
+            [0, 10].
+        cutmix: alpha of CutMix, which pastes a region of one image into another (1905.04899), in [0, 10]. With both,
+            one of the two is chosen at random for each batch.
 
     Raises:
         ValueError: a field is out of range.

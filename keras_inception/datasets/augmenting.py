@@ -64,14 +64,14 @@ def box(
     return tf.concat([begin, [0]], 0), tf.concat([extent, [3]], 0)
 
 
-def apply(augmentation: Augmentation, image: tf.Tensor, seed: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+def apply(augmentation: Augmentation, image: tf.Tensor, seed: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     """Augment one image; the result is not yet normalized.
 
     Args:
         augmentation: what to change.
         image: uint8 RGB (height, width, 3) of any size, cropped to `box`.
         seed: integers, (2,); the same seed gives the same result.
-        size: (height, width) of the result, int32 (2,).
+        size: (height, width) of the result.
 
     Returns:
         float32 (*size, 3), 0 to 255.

@@ -8,7 +8,6 @@ import os
 import zlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -22,12 +21,12 @@ if TYPE_CHECKING:
     # From an image's shape, int32 (3,), to the begin and size of a crop, as for `tf.slice`.
     Crop = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
-# Decoders smooth subsampled colors of a JPEG across columns, so that a part decoded alone has other colors at its left
-# and right edges. Decoding this many more columns on either side, and cutting them off, gives the colors of the whole.
+# JPEG decoders smooth subsampled colors across columns, so a part that is decoded alone differs at its left and right
+# edges. Decoding this many more columns on either side, and cutting them off, gives the colors of the whole image.
 MARGIN = 4
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Examples(abc.ABC):
     """Labeled images in a fixed order.
 
@@ -57,9 +56,9 @@ class Examples(abc.ABC):
 
     @abc.abstractmethod
     def decoder(self) -> "Callable[[tf.Tensor, Crop], tf.Tensor]":
-        """Return a function for a graph: from an image's index and a `Crop` to that part of what `read` returns.
+        """Return a TensorFlow function from an image's index and a `Crop` to that part of what `read` returns.
 
-        Call it outside of the graph, since it may have to look at all images first.
+        Call this method outside of a graph, since it may have to look at all images first.
         """
 
     def encoded(self, index: int) -> bytes:
@@ -97,7 +96,7 @@ def fingerprint(rows: Iterable[tuple[str, int, int]]) -> str:
     return digest.hexdigest()
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Files(Examples):
     """Images in one file each, at `keys` below the folder `base`.
 
@@ -124,7 +123,10 @@ class Files(Examples):
     def decodable(self) -> np.ndarray:
         """Return which images TensorFlow decodes, bool (n,).
 
-        It refuses some that look plain, and one of those would end the training.
+        TensorFlow refuses some images that look plain, and a single one would end the training.
+
+        Raises:
+            OSError: a file cannot be read.
         """
 
         def decodes(index: int) -> bool:
@@ -145,7 +147,7 @@ class Files(Examples):
             return list(pool.map(lambda index: zlib.crc32(self._content(index)), range(len(self))))
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Arrays(Examples):
     """Images in memory.
 
@@ -217,7 +219,7 @@ def _decoded_part(content: "tf.Tensor", crop: "Crop") -> "tf.Tensor":
 def _whole(content: "tf.Tensor") -> "tf.Tensor":
     """Decode a plain image to uint8 RGB (height, width, 3): `decode_jpeg` accepts PNG too.
 
-    From TensorFlow 2.20 on it accepts animations as well and returns all of their frames; these are refused.
+    Since TensorFlow 2.20 it also accepts animations and returns all of their frames; these are refused.
     """
     import tensorflow as tf
 

@@ -12,7 +12,7 @@ from keras_inception.datasets.splits import Found
 
 # Names and order of the dataset's README.
 CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
-FILES = {"train": "train", "test": "t10k"}  # prefixes of their names
+FILES = {"train": "train", "test": "t10k"}  # how the names of a split's files begin
 INSTALLED = Path("/usr/share/datasets/fashion-mnist")  # Debian's package dataset-fashion-mnist
 UNSIGNED_BYTE = 8  # IDX's code of the type
 

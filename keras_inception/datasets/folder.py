@@ -45,29 +45,28 @@ def find_folder(
         root, folders = folders[chosen], {chosen: folders[chosen]}
     class_names = tuple(labels) if labels is not None else _class_names(folders["train"])
     classes = [(split, *found) for split, folder in folders.items() for found in _class_folders(folder, class_names)]
-    files = [file for *_, members in classes for file in members]
+    files = [file for *_, inside in classes for file in inside]
     if not files:
         first = next(iter(folders.values()))
         raise ValueError(f"{first} has no class folders with files in them{_hint(first)}")
     readable, skipped = _examine(files, progress)
     skipped += [file for folder in folders.values() for file in _loose_images(folder)]
-    empty = (folder for _, folder, _, members in classes if readable.keys().isdisjoint(members))
-    skipped += [Skipped(str(folder), "no images") for folder in empty]
+    skipped += [Skipped(str(path), "no images") for _, path, _, inside in classes if readable.keys().isdisjoint(inside)]
     skipped.sort()
     if strict and skipped:
         listed = "\n".join(f"{path}: {reason}" for path, reason in skipped)
         raise ValueError(f"{len(skipped)} of the files and classes cannot be used:\n{listed}")
     rows: dict[str, list[tuple[int, str]]] = {split: [] for split in folders}
-    for split, _, label, members in classes:
-        rows[split] += [(label, file) for file in members if file in readable]
+    for split, _, label, inside in classes:
+        rows[split] += [(label, file) for file in inside if file in readable]
     splits = {split: _files(folder, sorted(rows[split]), readable) for split, folder in folders.items()}
     return Found(str(root), class_names, splits, tuple(skipped))
 
 
 def list_pictures(path: str | os.PathLike) -> tuple[Files, tuple[Skipped, ...]]:
-    """Return all readable images below a folder, sorted, and what was skipped.
+    """Return all readable images below a folder, sorted by path, and what was skipped.
 
-    The labels number the folders that hold the images.
+    The labels number the folders that hold the images, in this order.
 
     Raises:
         ValueError: `path` is not a folder, or has no images.

@@ -36,7 +36,7 @@ def find_shards(folder: str | os.PathLike, *, strict: bool = False, progress: Pr
         folder: the folder.
         strict: read all shards, verify their SHA-256 by the manifest of `write_shards`, and raise an error for a record
             that would be skipped.
-        progress: called with (shards read, all shards) when they are read, which is done once.
+        progress: called with (shards read, all shards) if the shards are read; later calls use the index instead.
 
     Raises:
         ValueError: shards are missing, corrupted or not completely written, or a class has no name.

@@ -29,6 +29,11 @@ def open_data(
 ) -> Splits:
     """Open a dataset for training.
 
+    Example::
+
+        splits = open_data("photos", validation=0.2)
+        print(splits.labels, len(splits.train), len(splits.validation))
+
     Args:
         source: one of
 

@@ -36,7 +36,7 @@ class Splits:
 
 
 class Found(NamedTuple):
-    """A dataset as it was found.
+    """A dataset before it is prepared for training or evaluation.
 
     Attributes:
         where: name of the dataset in messages.
@@ -183,7 +183,7 @@ def left_out(skipped: Sequence[Skipped], listed: str | os.PathLike | None = None
 
 
 def such_as(skipped: Sequence[Skipped]) -> str:
-    """Return the end of a sentence about what was skipped."""
+    """Return how many files were skipped and the first of them, to end a sentence; nothing if there are none."""
     return f"; {len(skipped)} skipped, such as {skipped[0].path}: {skipped[0].reason}" if skipped else ""
 
 
