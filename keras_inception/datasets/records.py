@@ -112,13 +112,13 @@ class Index(NamedTuple):
 def find_records(
     splits: dict[str, list[str]], keys: Keys, names: dict[int, str], where: str, strict: bool, progress: Progress | None
 ) -> Found:
-    """Find the images in TFRecord files in one folder, by the index in it, which is made and left there if necessary.
+    """Find the images in TFRecord files in one folder. Read the folder's index; make and save it if there is none.
 
     Args:
         splits: paths of the files of each split.
-        keys: names of their values.
-        names: class name of each label in the files. Without any, the names are those in the files, else made from the
-            labels. Labels are then numbered anew, from 0.
+        keys: names of the files' values.
+        names: class name of each label in the files. If it is empty, the names are read from the files, or made from
+            the labels if the files have none. The labels in the result count from 0, in the same order.
         where: name of the dataset in messages.
         strict: read the files even if there is an index, which verifies their checksums, and raise an error for a
             record that cannot be used.
