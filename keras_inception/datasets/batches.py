@@ -32,15 +32,15 @@ def training_batches(
     """Return one dataset of the epochs `first_epoch` to `epochs` - 1, with `steps_per_epoch` batches each.
 
     The order within an epoch depends only on `seed` and the epoch. The augmentation of an image depends only on these
-    and its index in `examples`. A resumed run thus sees what it would have seen.
+    and its index in `examples`. A resumed run therefore sees what an uninterrupted one would have seen.
 
     Args:
-        examples: training images; their order matters, as said.
+        examples: training images, in the same order in every run.
         preprocessing: gives the size and the normalization.
         batch_size: images in a batch. If there are fewer images, one batch holds all of them.
         seed: any 64-bit integer.
         first_epoch: first epoch of the dataset, counted from 0.
-        epochs: epoch after the last one.
+        epochs: the epoch to stop before, counted from 0.
         augmentation: random changes to each image.
         part: (r, n) selects the rows r::n of each batch, for one of n workers.
 
@@ -51,6 +51,8 @@ def training_batches(
         ValueError: there are no images, or an argument is out of range.
     """
     import tensorflow as tf
+
+    from keras_inception.datasets import augmenting
 
     _check(examples, batch_size)
     if not 0 <= first_epoch <= epochs:
@@ -63,19 +65,16 @@ def training_batches(
             f"Received: {batch_size=}, {len(examples)} images"
         )
     epoch_length = steps_per_epoch(examples, batch_size) * batch
-    last = tf.constant(len(examples) - 1, tf.int64)
     decode, labels = examples.decoder(), tf.constant(examples.labels)
-    size = tf.constant(preprocessing.size)
 
     @tf.autograph.experimental.do_not_convert
     def example(position):
-        epoch = position // epoch_length
-        epoch_seed = tf.stack([seed, epoch])
-        index = tf.random.experimental.index_shuffle(position % epoch_length, epoch_seed, last)
+        epoch_seed = tf.stack([seed, position // epoch_length])
+        index = tf.random.experimental.index_shuffle(position % epoch_length, epoch_seed, len(examples) - 1)
         picture_seed = tf.random.fold_in(epoch_seed, index)
-        image = decode(index, lambda shape: augmentation.box(shape, picture_seed, preprocessing))
-        x = tf.ensure_shape(augmentation.apply(image, picture_seed, size), (*preprocessing.size, 3))
-        return preprocessing.normalize(x), labels[index]
+        image = decode(index, lambda shape: augmenting.box(augmentation, shape, picture_seed, preprocessing))
+        x = augmenting.apply(augmentation, image, picture_seed, preprocessing.size)
+        return preprocessing.normalize(tf.ensure_shape(x, (*preprocessing.size, 3))), labels[index]
 
     positions = tf.data.Dataset.range(first_epoch * epoch_length + first, epochs * epoch_length, workers)
     batches = positions.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
@@ -83,7 +82,7 @@ def training_batches(
 
 
 def evaluation_batches(examples: Examples, preprocessing: "Preprocessing", batch_size: int) -> "tf.data.Dataset":
-    """Return the images in order, prepared by `preprocessing` exactly as for prediction and on a phone.
+    """Return the images in order, preprocessed exactly as for prediction and on a phone.
 
     Returns:
         Batches of x, float32 (batch, height, width, 3), and y, int32 (batch,). The last batch may be smaller.
@@ -95,12 +94,11 @@ def evaluation_batches(examples: Examples, preprocessing: "Preprocessing", batch
 
     _check(examples, batch_size)
 
-    def prepare(index):
-        return preprocessing(examples.read(int(index)))
-
     @tf.autograph.experimental.do_not_convert
     def example(index, label):
-        x = tf.numpy_function(prepare, [index], tf.float32, stateful=False)
+        x = tf.numpy_function(
+            lambda number: preprocessing(examples.read(int(number))), [index], tf.float32, stateful=False
+        )
         return tf.ensure_shape(x, (*preprocessing.size, 3)), label
 
     numbered = tf.data.Dataset.from_tensor_slices((np.arange(len(examples)), examples.labels))

@@ -8,9 +8,8 @@ import os
 import zlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -22,12 +21,12 @@ if TYPE_CHECKING:
     # From an image's shape, int32 (3,), to the begin and size of a crop, as for `tf.slice`.
     Crop = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
-# Decoders smooth subsampled colors of a JPEG across columns, so that a part decoded alone has other colors at its left
-# and right edges. Decoding this many more columns on either side, and cutting them off, gives the colors of the whole.
+# JPEG decoders smooth subsampled colors across columns, so a part that is decoded alone differs at its left and right
+# edges. Decoding this many more columns on either side, and cutting them off, gives the colors of the whole image.
 MARGIN = 4
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Examples(abc.ABC):
     """Labeled images in a fixed order.
 
@@ -37,7 +36,6 @@ class Examples(abc.ABC):
             folder; str (n,).
     """
 
-    COLUMNS: ClassVar[tuple[str, ...]] = ("labels", "keys")  # the fields with a value for each image
     labels: np.ndarray
     keys: np.ndarray
 
@@ -58,9 +56,9 @@ class Examples(abc.ABC):
 
     @abc.abstractmethod
     def decoder(self) -> "Callable[[tf.Tensor, Crop], tf.Tensor]":
-        """Return a function for a graph: from an image's index and a `Crop` to that part of what `read` returns.
+        """Return a TensorFlow function from an image's index and a `Crop` to that part of what `read` returns.
 
-        Call it outside of the graph, since it may have to look at all images first.
+        Call this method outside of a graph, since it may have to look at all images first.
         """
 
     def encoded(self, index: int) -> bytes:
@@ -72,13 +70,14 @@ class Examples(abc.ABC):
         return content.getvalue()
 
     @abc.abstractmethod
-    def _mark(self, index: int) -> int:
-        """Return a number that changes with the image's content."""
+    def _marks(self) -> Iterable[int]:
+        """Return a number for each image that changes with its content."""
 
     def select(self, indices) -> Self:
         """Return the images of these indices, in this order."""
         chosen = np.asarray(indices, np.intp)
-        return dataclasses.replace(self, **{column: getattr(self, column)[chosen] for column in self.COLUMNS})
+        columns = {field: value for field, value in vars(self).items() if isinstance(value, np.ndarray)}
+        return dataclasses.replace(self, **{field: column[chosen] for field, column in columns.items()})
 
     def relabelled(self, labels) -> Self:
         """Return the same images with other class indices."""
@@ -87,9 +86,6 @@ class Examples(abc.ABC):
     def fingerprint(self) -> str:
         """Return a hash of keys, labels and contents in order, by which a resumed run notices changed data."""
         return fingerprint(zip(self.keys, self.labels.tolist(), self._marks(), strict=True))
-
-    def _marks(self) -> Iterable[int]:
-        return map(self._mark, range(len(self)))
 
 
 def fingerprint(rows: Iterable[tuple[str, int, int]]) -> str:
@@ -100,7 +96,7 @@ def fingerprint(rows: Iterable[tuple[str, int, int]]) -> str:
     return digest.hexdigest()
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Files(Examples):
     """Images in one file each, at `keys` below the folder `base`.
 
@@ -109,7 +105,6 @@ class Files(Examples):
         plain: whether TensorFlow should decode each image as Pillow does (`examine`), bool (n,).
     """
 
-    COLUMNS = (*Examples.COLUMNS, "plain")
     base: str
     plain: np.ndarray
 
@@ -128,23 +123,17 @@ class Files(Examples):
     def decodable(self) -> np.ndarray:
         """Return which images TensorFlow decodes, bool (n,).
 
-        It refuses some that look plain, and one of those would end the training.
+        TensorFlow refuses some images that look plain, and a single one would end the training.
+
+        Raises:
+            OSError: a file cannot be read.
         """
-        import tensorflow as tf
 
-        plain = np.flatnonzero(self.plain).astype(np.int64)
-        paths = [os.fsencode(self.name(index)) for index in plain]
+        def decodes(index: int) -> bool:
+            return self.plain[index] and tensorflow_decodes(self._content(index))
 
-        @tf.autograph.experimental.do_not_convert
-        def decoded(index, path):
-            # The result must depend on the decoded image, or tf.data would not decode it.
-            return index + 0 * tf.size(_whole(tf.io.read_file(path)), tf.int64)
-
-        files = tf.data.Dataset.from_tensor_slices((plain, tf.constant(paths, tf.string)))
-        readable = files.map(decoded, num_parallel_calls=tf.data.AUTOTUNE, deterministic=False).ignore_errors()
-        good = np.zeros(len(self), bool)
-        good[list(readable.as_numpy_iterator())] = True
-        return good
+        with ThreadPoolExecutor() as pool:  # TensorFlow decodes outside Python's global lock
+            return np.array(list(pool.map(decodes, range(len(self)))), bool)
 
     def encoded(self, index: int) -> bytes:
         content = self._content(index)
@@ -153,15 +142,12 @@ class Files(Examples):
     def _content(self, index: int) -> bytes:
         return Path(self.name(index)).read_bytes()
 
-    def _mark(self, index: int) -> int:
-        return zlib.crc32(self._content(index))
-
-    def _marks(self) -> Iterable[int]:
-        with ThreadPoolExecutor() as pool:  # each mark reads a file
-            return list(pool.map(self._mark, range(len(self))))
+    def _marks(self) -> list[int]:
+        with ThreadPoolExecutor() as pool:
+            return list(pool.map(lambda index: zlib.crc32(self._content(index)), range(len(self))))
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Arrays(Examples):
     """Images in memory.
 
@@ -171,7 +157,6 @@ class Arrays(Examples):
         source: name of the source, for messages.
     """
 
-    COLUMNS = (*Examples.COLUMNS, "pictures")
     pictures: np.ndarray
     source: str
 
@@ -185,8 +170,8 @@ class Arrays(Examples):
     def decoder(self) -> "Callable[[tf.Tensor, Crop], tf.Tensor]":
         return lambda index, crop: _part(_by_python(self.read, index), crop)
 
-    def _mark(self, index: int) -> int:
-        return zlib.crc32(self.pictures[index].tobytes())
+    def _marks(self) -> list[int]:
+        return [zlib.crc32(picture.tobytes()) for picture in self.pictures]
 
 
 def decoding(
@@ -234,7 +219,7 @@ def _decoded_part(content: "tf.Tensor", crop: "Crop") -> "tf.Tensor":
 def _whole(content: "tf.Tensor") -> "tf.Tensor":
     """Decode a plain image to uint8 RGB (height, width, 3): `decode_jpeg` accepts PNG too.
 
-    From TensorFlow 2.20 on it accepts animations as well and returns all of their frames; these are refused.
+    Since TensorFlow 2.20 it also accepts animations and returns all of their frames; these are refused.
     """
     import tensorflow as tf
 
@@ -256,9 +241,8 @@ def _part_of_jpeg(content: "tf.Tensor", crop: "Crop") -> "tf.Tensor":
     (top, left, _), (height, width, _) = tf.unstack(begin), tf.unstack(extent)
     first = tf.maximum(left - MARGIN, 0)
     last = tf.minimum(left + width + MARGIN, shape[1])
-    wider = tf.image.decode_and_crop_jpeg(
-        content, tf.stack([top, first, height, last - first]), channels=3, dct_method="INTEGER_ACCURATE"
-    )
+    window = [top, first, height, last - first]
+    wider = tf.image.decode_and_crop_jpeg(content, window, channels=3, dct_method="INTEGER_ACCURATE")
     return tf.ensure_shape(wider[:, left - first : left - first + width], (None, None, 3))
 
 

@@ -2,7 +2,6 @@
 
 import gzip
 import os
-import struct
 import zlib
 from pathlib import Path
 
@@ -12,19 +11,8 @@ from keras_inception.datasets.examples import Arrays
 from keras_inception.datasets.splits import Found
 
 # Names and order of the dataset's README.
-CLASSES = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
-FILES = {"train": "train", "test": "t10k"}
+CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+FILES = {"train": "train", "test": "t10k"}  # how the names of a split's files begin
 INSTALLED = Path("/usr/share/datasets/fashion-mnist")  # Debian's package dataset-fashion-mnist
 UNSIGNED_BYTE = 8  # IDX's code of the type
 
@@ -65,18 +53,17 @@ def read_idx(path: str | os.PathLike, dimensions: int) -> np.ndarray:
     Raises:
         ValueError: the file is missing, damaged or of another kind.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path} does not exist")
     try:
         with gzip.open(path) as file:
             content = file.read()
+    except FileNotFoundError:
+        raise ValueError(f"{path} does not exist") from None
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path} is damaged: {error}") from None
     header = 4 + 4 * dimensions
     if len(content) < header or content[:4] != bytes((0, 0, UNSIGNED_BYTE, dimensions)):
         raise ValueError(f"{path} must be an IDX file of bytes in {dimensions} dimensions. Received: {content[:4]!r}")
-    shape = struct.unpack_from(f">{dimensions}I", content, 4)
+    shape = tuple(np.frombuffer(content, ">u4", dimensions, offset=4).tolist())
     if len(content) - header != int(np.prod(shape, dtype=object)):
         raise ValueError(f"{path} must hold {shape} bytes. Received: {len(content) - header}")
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
@@ -92,7 +79,6 @@ def _downloaded() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     import keras
 
     try:
-        train, test = keras.datasets.fashion_mnist.load_data()
+        return dict(zip(FILES, keras.datasets.fashion_mnist.load_data(), strict=True))
     except Exception as error:  # a download may raise anything
         raise OSError(f"Fashion-MNIST is not in {INSTALLED}, and Keras cannot download it: {error}") from None
-    return {"train": train, "test": test}

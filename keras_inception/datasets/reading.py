@@ -18,6 +18,9 @@ JPEG_END = b"\xff\xd9"
 PNG_END = b"IEND\xaeB`\x82"
 PNG_PLAIN = (b"\x08\x00", b"\x08\x02")  # bit depth and color type, bytes 24 and 25: 8 bits, gray or RGB
 
+# `Image.Transpose` for EXIF's orientations 2 to 8.
+TURNS = ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
+
 # Pillow warns of every malformed EXIF block. The filter is global, since `catch_warnings` is not thread-safe.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
@@ -41,15 +44,19 @@ def read_picture(path: str | os.PathLike, content: bytes | None = None) -> "np.n
         return np.asarray(_upright_rgb(image))
 
 
-def examine(path: str | os.PathLike, content: bytes | None = None) -> bool:
-    """Decode an image completely; return whether it is plain, which TensorFlow decodes to the same pixels.
+def examine(path: str | os.PathLike, content: bytes | None = None) -> bool | str:
+    """Decode an image completely, given as for `read_picture`.
 
-    Raises:
-        ValueError: the image cannot be read, as for `read_picture`.
+    Returns:
+        Whether the image is plain, that is, TensorFlow should decode it to the same pixels; or the reason why it cannot
+        be read.
     """
-    with _opened(path, content) as (image, file):
-        _upright_rgb(image)
-        return _orientation(image) == 1 and _is_plain(image, file)
+    try:
+        with _opened(path, content) as (image, file):
+            _upright_rgb(image)
+            return _orientation(image) == 1 and _is_plain(image, file)
+    except ValueError as error:
+        return str(error).removeprefix(f"{path}: ")
 
 
 @contextmanager
@@ -83,16 +90,8 @@ def _upright_rgb(image: "Image.Image") -> "Image.Image":
         rgb = Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
     else:
         rgb = image.convert("RGB")
-    turn = {
-        2: Image.Transpose.FLIP_LEFT_RIGHT,
-        3: Image.Transpose.ROTATE_180,
-        4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_270,
-        7: Image.Transpose.TRANSVERSE,
-        8: Image.Transpose.ROTATE_90,
-    }.get(_orientation(image))
-    return rgb if turn is None else rgb.transpose(turn)
+    turn = dict(enumerate(TURNS, start=2)).get(_orientation(image))
+    return rgb.transpose(Image.Transpose[turn]) if turn else rgb
 
 
 def _eight_bits(image: "Image.Image") -> "Image.Image":

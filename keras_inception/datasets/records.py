@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -24,16 +24,9 @@ if TYPE_CHECKING:
 
 INDEX = "keras-inception-index.npz"
 HEADER, FOOTER = 12, 4  # bytes around a record: its length with a checksum; its own checksum
-DTYPES: dict[str, type] = {
-    "labels": np.int32,
-    "keys": object,
-    "shard": np.int32,
-    "record": np.int32,
-    "offset": np.int64,
-    "length": np.int64,
-    "crc": np.uint32,
-    "plain": np.bool_,
-}
+# A row of the index for each image, and the attributes of `Records` that are its columns.
+COLUMNS = ("labels", "keys", "shard", "record", "offset", "length", "crc", "plain")
+ROW = np.dtype({"names": COLUMNS, "formats": ("i4", "O", "i4", "i4", "i8", "i8", "u4", "?")})
 
 
 class Keys(NamedTuple):
@@ -59,7 +52,6 @@ class Records(Examples):
         plain: whether TensorFlow decodes the image as Pillow does, bool (n,).
     """
 
-    COLUMNS = (*Examples.COLUMNS, "shard", "record", "offset", "length", "crc", "plain")
     shards: tuple[str, ...]
     shard: np.ndarray
     record: np.ndarray
@@ -99,8 +91,8 @@ class Records(Examples):
     def encoded(self, index: int) -> bytes:
         return self.content(index) if self.plain[index] else super().encoded(index)
 
-    def _mark(self, index: int) -> int:
-        return int(self.crc[index])
+    def _marks(self) -> list[int]:
+        return self.crc.tolist()
 
 
 class Index(NamedTuple):
@@ -117,163 +109,129 @@ class Index(NamedTuple):
     skipped: tuple[Skipped, ...]
 
 
-def open_index(shards: Sequence[str], keys: Keys, *, fresh: bool = False, progress: Progress | None = None) -> Index:
-    """Return the index of TFRecord files in one folder; read it from there, or make it and leave it there.
+def find_records(
+    splits: dict[str, list[str]], keys: Keys, names: dict[int, str], where: str, strict: bool, progress: Progress | None
+) -> Found:
+    """Find the images in TFRecord files in one folder. Read the folder's index; make and save it if there is none.
 
     Args:
-        shards: paths of the files.
-        keys: names of their values.
-        fresh: read the files even if there is an index, which verifies their checksums.
+        splits: paths of the files of each split.
+        keys: names of the files' values.
+        names: class name of each label in the files. If it is empty, the names are read from the files, or made from
+            the labels if the files have none. The labels in the result count from 0, in the same order.
+        where: name of the dataset in messages.
+        strict: read the files even if there is an index, which verifies their checksums, and raise an error for a
+            record that cannot be used.
         progress: called with (files read, all files) while they are read.
 
     Raises:
-        ValueError: a file is corrupted or holds something else.
+        ValueError: a file is corrupted or holds something else, a label has no name, or `strict` is set and a record
+            cannot be used.
     """
-    beside = os.path.join(os.path.dirname(shards[0]), INDEX)
-    index = None if fresh else _load(beside, shards)
+    shards = [path for paths in splits.values() for path in paths]
+    index = None if strict else _load(shards)
     if index is None:
         index = make_index(shards, keys, progress=progress)
         with contextlib.suppress(OSError):  # the folder may be read-only
             save_index(index)
-    return index
+    if strict and index.skipped:
+        listed = "\n".join(f"{name}: {reason}" for name, reason in index.skipped)
+        raise ValueError(f"{len(index.skipped)} of the records cannot be used:\n{listed}")
+    used = np.unique(index.records.labels).tolist()
+    names = names or _told_apart(index.names) or {label: f"class {label}" for label in used}
+    if nameless := sorted(set(used) - names.keys()):
+        raise ValueError(f"{where} has no name for the class with label {nameless[0]}")
+    known = sorted(names)
+    records = index.records.relabelled(np.searchsorted(known, index.records.labels))
+    parts = {}
+    for split, paths in splits.items():
+        own = np.isin(records.shard, [shards.index(path) for path in paths])
+        parts[split] = records.select(np.flatnonzero(own))
+    return Found(where, tuple(names[label] for label in known), parts, index.skipped)
+
+
+def _told_apart(names: Mapping[int, str]) -> dict[int, str]:
+    """Return the names, with the label added where several are the same (ImageNet has two cranes)."""
+    every = list(names.values())
+    return {label: name if every.count(name) == 1 else f"{name} ({label})" for label, name in names.items()}
 
 
 def make_index(shards: Sequence[str], keys: Keys, *, sound: bool = False, progress: Progress | None = None) -> Index:
     """Read TFRecord files to their end and index them.
 
     Args:
-        shards: as for `open_index`.
-        keys: as for `open_index`.
+        shards: paths of the files.
+        keys: names of their values.
         sound: TensorFlow is known to decode all images, so they are not decoded here.
-        progress: as for `open_index`.
+        progress: called with (files read, all files).
 
     Raises:
-        ValueError: as for `open_index`.
+        ValueError: a file is corrupted or holds something else.
     """
-    columns: dict[str, list] = {name: [] for name in Records.COLUMNS}
+    rows: list[tuple] = []
     names: dict[int, str] = {}
     skipped: list[Skipped] = []
     with ThreadPoolExecutor() as pool:
-        for number, read in enumerate(pool.map(lambda path: _read(path, keys, sound), shards)):
-            for name, values in read.columns.items():
-                columns[name] += values
-            columns["shard"] += [number] * len(read.columns["labels"])
-            names |= read.names
-            skipped += read.skipped
+        indexed = pool.map(lambda number, path: _read(number, path, keys, sound), range(len(shards)), shards)
+        for done, (some_rows, some_names, some_skipped) in enumerate(indexed, start=1):
+            rows += some_rows
+            names |= some_names
+            skipped += some_skipped
             if progress:
-                progress(number + 1, len(shards))
-    typed: dict[str, Any] = {name: np.array(values, DTYPES[name]) for name, values in columns.items()}
-    return Index(Records(shards=tuple(shards), **typed), names, tuple(skipped))
+                progress(done, len(shards))
+    return Index(_records(shards, np.array(rows, ROW)), names, tuple(skipped))
+
+
+def _records(shards: Sequence[str], table: Mapping[str, np.ndarray] | np.ndarray) -> Records:
+    return Records(shards=tuple(shards), **{name: np.asarray(table[name], ROW[name]) for name in COLUMNS})
 
 
 def save_index(index: Index) -> None:
     """Write an index next to its files."""
     records = index.records
-    columns = {name: getattr(records, name) for name in Records.COLUMNS}
+    columns = {name: getattr(records, name) for name in COLUMNS}
     columns["keys"] = np.array([os.fsencode(key) for key in records.keys], bytes)
-    rest = {
-        "files": [os.path.basename(path) for path in records.shards],
-        "sizes": [os.path.getsize(path) for path in records.shards],
-        "names": sorted(index.names.items()),
-        "skipped": [(os.path.basename(path), reason) for path, reason in index.skipped],
-    }
+    skipped = [(os.path.basename(path), reason) for path, reason in index.skipped]
+    rest = _state(records.shards) | {"names": sorted(index.names.items()), "skipped": skipped}
     with files.replacing(os.path.join(os.path.dirname(records.shards[0]), INDEX)) as beside:
         np.savez_compressed(beside, rest=np.array(json.dumps(rest)), **columns)
 
 
-def sorted_into(
-    splits: Mapping[str, Sequence[str]], index: Index, names: Mapping[int, str], *, where: str, strict: bool
-) -> Found:
-    """Divide an index into splits by file, and renumber its labels from 0.
-
-    Args:
-        splits: the files of each split.
-        index: the index of all files.
-        names: class name of each label; if empty, names are made from the labels.
-        where: name of the dataset in messages.
-        strict: raise an error for a record that cannot be used.
-
-    Raises:
-        ValueError: a label has no name, or `strict` is set and a record cannot be used.
-    """
-    if strict and index.skipped:
-        listed = "\n".join(f"{name}: {reason}" for name, reason in index.skipped)
-        raise ValueError(f"{len(index.skipped)} of the records cannot be used:\n{listed}")
-    records = index.records
-    used = np.unique(records.labels).tolist()
-    names = names or {label: f"class {label}" for label in used}
-    nameless = [label for label in used if label not in names]
-    if nameless:
-        raise ValueError(f"{where} has no name for the class with label {nameless[0]}")
-    known = sorted(names)
-    records = records.relabelled(np.searchsorted(known, records.labels))
-    members = {
-        split: np.isin(records.shard, [records.shards.index(path) for path in paths]) for split, paths in splits.items()
-    }
-    return Found(
-        where,
-        tuple(names[label] for label in known),
-        {split: records.select(np.flatnonzero(chosen)) for split, chosen in members.items()},
-        index.skipped,
-    )
+def _state(shards: Sequence[str]) -> dict:
+    """Return the names and sizes of files, to notice that an index belongs to others."""
+    return {"files": list(map(os.path.basename, shards)), "sizes": list(map(os.path.getsize, shards))}
 
 
-def _load(path: str, shards: Sequence[str]) -> Index | None:
-    """Return the index in a file; None if there is none or it belongs to other files."""
+def _load(shards: Sequence[str]) -> Index | None:
+    """Return the index next to these files; None if there is none or it belongs to others."""
+    folder = os.path.dirname(shards[0])
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            columns = {name: stored[name] for name in Records.COLUMNS}
+        with np.load(os.path.join(folder, INDEX), allow_pickle=False) as stored:
+            columns = {name: stored[name] for name in COLUMNS}
             rest = json.loads(str(stored["rest"]))
         columns["keys"] = np.array([os.fsdecode(key) for key in columns["keys"].tolist()], object)
-        records = Records(
-            shards=tuple(shards), **{name: column.astype(DTYPES[name]) for name, column in columns.items()}
-        )
-        same = rest["files"] == [os.path.basename(path) for path in shards] and rest["sizes"] == [
-            os.path.getsize(path) for path in shards
-        ]
-        folder = os.path.dirname(shards[0])
         skipped = tuple(Skipped(os.path.join(folder, name), reason) for name, reason in rest["skipped"])
-        index = Index(records, {int(label): str(name) for label, name in rest["names"]}, skipped)
+        index = Index(_records(shards, columns), {int(label): str(name) for label, name in rest["names"]}, skipped)
+        fits = rest | _state(shards) == rest and len(set(map(len, columns.values()))) == 1
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         return None
-    fits = all(len(column) == len(records) for column in columns.values())
-    return index if same and fits else None
+    return index if fits else None
 
 
-class _Read(NamedTuple):
-    columns: dict[str, list]
-    names: dict[int, str]
-    skipped: list[Skipped]
-
-
-def _read(path: str, keys: Keys, sound: bool) -> _Read:
-    """Return the index rows of one file, without the column of the file's index."""
-    columns: dict[str, list] = {name: [] for name in Records.COLUMNS if name != "shard"}
-    names: dict[int, str] = {}
-    skipped = []
+def _read(shard: int, path: str, keys: Keys, sound: bool) -> tuple[list[tuple], dict[int, str], list[Skipped]]:
+    """Return the `ROW`s of one file, the class names in it by label, and the records that cannot be used."""
+    rows, names, skipped = [], {}, []
     for number, (offset, image, label, text, filename) in enumerate(_walk(path, keys)):
-        try:
-            if label < 0:
-                raise ValueError("it has no label")
-            plain = sound or (examine(path, image) and tensorflow_decodes(image))
-        except ValueError as error:
-            skipped.append(Skipped(f"{path}#{number}", str(error).removeprefix(f"{path}: ")))
+        verdict = "it has no label" if label < 0 else sound or examine(path, image)
+        if isinstance(verdict, str):
+            skipped.append(Skipped(f"{path}#{number}", verdict))
             continue
+        plain = sound or (verdict and tensorflow_decodes(image))
         key = os.fsdecode(filename) or f"{os.path.basename(path)}#{number:08}"
-        row = {
-            "labels": label,
-            "keys": key,
-            "record": number,
-            "offset": offset,
-            "length": len(image),
-            "crc": zlib.crc32(image),
-            "plain": plain,
-        }
-        for name, value in row.items():
-            columns[name].append(value)
+        rows.append((label, key, shard, number, offset, len(image), zlib.crc32(image), plain))
         if text:
             names[label] = text.decode(errors="replace")
-    return _Read(columns, names, skipped)
+    return rows, names, skipped
 
 
 def _walk(path: str, keys: Keys) -> Iterator[tuple[int, bytes, int, bytes, bytes]]:

@@ -2,10 +2,9 @@
 
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
-from keras_inception.datasets.records import Keys, make_index, open_index, sorted_into
+from keras_inception.datasets.records import Keys, find_records, make_index
 from keras_inception.datasets.splits import SPLIT_NAMES, Found, Progress
 from keras_inception.utils import files
 
@@ -37,7 +36,7 @@ def find_shards(folder: str | os.PathLike, *, strict: bool = False, progress: Pr
         folder: the folder.
         strict: read all shards, verify their SHA-256 by the manifest of `write_shards`, and raise an error for a record
             that would be skipped.
-        progress: called with (shards read, all shards) when they are read, which is done once.
+        progress: called with (shards read, all shards) if the shards are read; later calls use the index instead.
 
     Raises:
         ValueError: shards are missing, corrupted or not completely written, or a class has no name.
@@ -48,9 +47,7 @@ def find_shards(folder: str | os.PathLike, *, strict: bool = False, progress: Pr
     splits = _splits(root)
     if not splits:
         raise ValueError(f"{root} has no shards")
-    paths = [path for split in splits.values() for path in split]
-    index = open_index(paths, Keys(), fresh=strict, progress=progress)
-    return sorted_into(splits, index, _class_names(root) or _told_apart(index.names), where=str(root), strict=strict)
+    return find_records(splits, Keys(), _class_names(root), str(root), strict, progress)
 
 
 def check_manifest(folder: Path, hashes: bool) -> None:
@@ -126,9 +123,3 @@ def _class_names(folder: Path) -> dict[int, str]:
     if all(numbered):
         return {int(line[1]): line[2] for line in numbered if line}
     return dict(enumerate(lines))
-
-
-def _told_apart(names: Mapping[int, str]) -> dict[int, str]:
-    """Return the names, with the label added where several are the same (ImageNet has two cranes)."""
-    every = list(names.values())
-    return {label: name if every.count(name) == 1 else f"{name} ({label})" for label, name in names.items()}

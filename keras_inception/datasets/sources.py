@@ -6,18 +6,20 @@ from pathlib import Path
 
 from keras_inception.datasets.examples import Examples
 from keras_inception.datasets.fashion_mnist import find_fashion_mnist
-from keras_inception.datasets.folder import existing_folder, labelled_folder, open_folder
+from keras_inception.datasets.folder import existing_folder, find_folder
 from keras_inception.datasets.shards import find_shards, is_shard_folder
-from keras_inception.datasets.splits import Found, Progress, Skipped, Splits, arranged, first_split, make_splits
+from keras_inception.datasets.splits import Found, Progress, Skipped, Splits, check_share, make_splits
 from keras_inception.datasets.tfds import find_tfds
 from keras_inception.utils.suggestions import did_you_mean
+
+Source = str | os.PathLike  # as `open_data` takes it
 
 FASHION_MNIST, TFDS = "fashion_mnist", "tfds"
 KINDS = f"a folder of images or of TFRecord shards, {FASHION_MNIST}, {FASHION_MNIST}:FOLDER or {TFDS}:NAME"
 
 
 def open_data(
-    source: str | os.PathLike,
+    source: Source,
     *,
     validation: float = 0.15,
     seed: int = 0,
@@ -26,6 +28,11 @@ def open_data(
     progress: Progress | None = None,
 ) -> Splits:
     """Open a dataset for training.
+
+    Example::
+
+        splits = open_data("photos", validation=0.2)
+        print(splits.labels, len(splits.train), len(splits.validation))
 
     Args:
         source: one of
@@ -51,14 +58,32 @@ def open_data(
         ValueError: there is no such source, or its images cannot be used.
         OSError: it cannot be read or downloaded.
     """
-    found = _find(source, strict, progress)
-    if found is None:
-        return open_folder(source, validation=validation, seed=seed, strict=strict, labels=labels, progress=progress)
-    return make_splits(arranged(found, labels), validation=validation, seed=seed, all_classes=labels is not None)
+    check_share(validation)
+    found = _find(source, labels, (), strict, progress)
+    return make_splits(found, validation=validation, seed=seed, all_classes=labels is not None)
+
+
+def open_folder(path: str | os.PathLike, **options) -> Splits:
+    """Open a folder of class folders, or of ``train/ validation/ test/`` (or ``val/``, ``valid/``) with class folders.
+
+    Every file is decoded once. Hidden files, and files that are images neither by name nor by content, are ignored.
+    Unreadable images, images next to the class folders, and classes without images are listed as skipped. Class folders
+    may have subfolders. The classes are the class folders of ``train`` that have images, sorted by their names in
+    Unicode's composed form (NFC), unless `labels` are given.
+
+    Args:
+        path: the folder.
+        **options: as for `open_data`.
+
+    Raises:
+        ValueError: `path` is not a folder, has fewer than two classes or no images; another split has a class that is
+            not in `labels` or ``train``; an argument is out of range; or `strict` is set and a file would be skipped.
+    """
+    return open_data(existing_folder(path), **options)
 
 
 def open_labelled(
-    source: str | os.PathLike,
+    source: Source,
     labels: Sequence[str],
     *,
     prefer: Sequence[str] = ("test", "validation", "train"),
@@ -80,13 +105,11 @@ def open_labelled(
     Raises:
         ValueError: as for `open_data`, or none of the preferred splits exists.
     """
-    found = _find(source, strict, progress)
-    if found is None:
-        return labelled_folder(source, labels, prefer, strict, progress)
-    return first_split(arranged(found, labels), prefer)
+    found = _find(source, labels, prefer, strict, progress)
+    return found.first(prefer), found.skipped
 
 
-def located(source: str | os.PathLike) -> str:
+def located(source: Source) -> str:
     """Return the source in a form that works from any working directory.
 
     Raises:
@@ -94,13 +117,11 @@ def located(source: str | os.PathLike) -> str:
     """
     kind, rest = _kind(source)
     if not kind:
-        existing_folder(source)
-    if kind == FASHION_MNIST and rest:
-        return f"{kind}:{os.path.abspath(rest)}"
-    return os.fspath(source) if kind else os.path.abspath(source)
+        return os.path.abspath(existing_folder(source))
+    return f"{kind}:{os.path.abspath(rest)}" if kind == FASHION_MNIST and rest else os.fspath(source)
 
 
-def _kind(source: str | os.PathLike) -> tuple[str, str]:
+def _kind(source: Source) -> tuple[str, str]:
     """Return the kind of a named source and the rest of the name, or two empty strings for a path."""
     if os.path.exists(source):
         return "", ""
@@ -111,13 +132,17 @@ def _kind(source: str | os.PathLike) -> tuple[str, str]:
     raise ValueError(f"{source} does not exist. It must be {KINDS}.{hint} Received: {os.fspath(source)!r}")
 
 
-def _find(source: str | os.PathLike, strict: bool, progress: Progress | None) -> Found | None:
-    """Return the dataset, unless it is a folder of images."""
+def _find(
+    source: Source, labels: Sequence[str] | None, prefer: Sequence[str], strict: bool, progress: Progress | None
+) -> Found:
+    """Return the dataset, ordered by class and name; of a folder of images only what `find_folder` reads."""
     kind, rest = _kind(source)
     if kind == FASHION_MNIST:
-        return find_fashion_mnist(rest or None)
-    if kind == TFDS:
-        return find_tfds(rest, strict=strict, progress=progress)
-    if os.path.isdir(source) and is_shard_folder(source):
-        return find_shards(source, strict=strict, progress=progress)
-    return None
+        found = find_fashion_mnist(rest or None)
+    elif kind == TFDS:
+        found = find_tfds(rest, strict=strict, progress=progress)
+    elif os.path.isdir(source) and is_shard_folder(source):
+        found = find_shards(source, strict=strict, progress=progress)
+    else:
+        return find_folder(Path(source), labels, prefer, strict, progress)
+    return found.arranged(labels)

@@ -36,7 +36,7 @@ class Splits:
 
 
 class Found(NamedTuple):
-    """A dataset as it was found.
+    """A dataset before it is prepared for training or evaluation.
 
     Attributes:
         where: name of the dataset in messages.
@@ -49,6 +49,56 @@ class Found(NamedTuple):
     class_names: tuple[str, ...]
     splits: Mapping[str, Examples]
     skipped: tuple[Skipped, ...] = ()
+
+    def arranged(self, class_names: Sequence[str] | None) -> "Found":
+        """Return the dataset with each split ordered by class and key, and its labels as indices into `class_names`.
+
+        Raises:
+            ValueError: a class with images is not among `class_names`.
+        """
+        class_names = self.class_names if class_names is None else tuple(class_names)
+        same = class_names == self.class_names
+        numbers = range(len(class_names)) if same else class_numbers(self.class_names, class_names)
+        for label in np.unique(np.concatenate([examples.labels for examples in self.splits.values()])).tolist():
+            if numbers[label] is None:
+                raise unknown_class(self.where, self.class_names[label], class_names)
+        table = np.array([-1 if number is None else number for number in numbers])
+        splits = {}
+        for split, examples in self.splits.items():
+            numbered = examples.relabelled(table[examples.labels])
+            splits[split] = numbered.select(np.lexsort((numbered.keys.astype(str), numbered.labels)))
+        return self._replace(class_names=class_names, splits=splits)
+
+    def without_empty_classes(self) -> "Found":
+        """Return the dataset without the classes that have no training images, the others numbered anew.
+
+        Raises:
+            ValueError: another split has images of such a class.
+        """
+        kept = np.unique(self.splits["train"].labels)
+        number = np.full(len(self.class_names), -1, np.int32)
+        number[kept] = np.arange(len(kept))
+        for examples in self.splits.values():
+            unknown = np.flatnonzero(number[examples.labels] < 0)
+            if unknown.size:
+                name = self.class_names[examples.labels[unknown[0]]]
+                raise ValueError(f"{examples.name(unknown[0])}: train has no images of the class {name!r}")
+        splits = {split: examples.relabelled(number[examples.labels]) for split, examples in self.splits.items()}
+        return self._replace(class_names=tuple(self.class_names[label] for label in kept), splits=splits)
+
+    def first(self, prefer: Sequence[str]) -> Examples:
+        """Return the images of the first split in `prefer` that exists.
+
+        Raises:
+            ValueError: none of them exists, or it has no images.
+        """
+        chosen = next((self.splits[split] for split in prefer if split in self.splits), None)
+        if chosen is None:
+            existing = ", ".join(self.splits) or "no splits"
+            raise ValueError(f"{self.where} has {existing}, but none of {', '.join(prefer)}")
+        if not len(chosen):
+            raise ValueError(f"{self.where} has no images{such_as(self.skipped)}")
+        return chosen
 
 
 def make_splits(found: Found, *, validation: float, seed: int, all_classes: bool) -> Splits:
@@ -64,33 +114,19 @@ def make_splits(found: Found, *, validation: float, seed: int, all_classes: bool
         ValueError: there is no train split, it has fewer than two classes, or, unless `all_classes`, another split
             has a class that it lacks.
     """
-    check_share(validation)
     if "train" not in found.splits:
         raise ValueError(f"{found.where} has {', '.join(found.splits) or 'no splits'}, but no train split")
-    class_names, splits = found.class_names, dict(found.splits)
     if not all_classes:
-        class_names, splits = _without_empty_classes(class_names, splits)
-    train = splits["train"]
+        found = found.without_empty_classes()
+    train = found.splits["train"]
     if len(np.unique(train.labels)) < 2:
         raise ValueError(f"{found.where} must have training images of two or more classes{such_as(found.skipped)}")
     nothing = train.select([])
-    held_out = splits.get("validation", nothing)
+    held_out = found.splits.get("validation", nothing)
     if not len(held_out):
         rest, chosen = cut(train, validation, seed)
         train, held_out = train.select(rest), train.select(chosen)
-    return Splits(class_names, train, held_out, splits.get("test", nothing), found.skipped)
-
-
-def first_split(found: Found, prefer: Sequence[str]) -> tuple[Examples, tuple[Skipped, ...]]:
-    """Return the images of the first split in `prefer` that exists, and what was skipped.
-
-    Raises:
-        ValueError: none of them exists.
-    """
-    for split in prefer:
-        if split in found.splits:
-            return found.splits[split], found.skipped
-    raise ValueError(f"{found.where} has {', '.join(found.splits) or 'no splits'}, but none of {', '.join(prefer)}")
+    return Splits(found.class_names, train, held_out, found.splits.get("test", nothing), found.skipped)
 
 
 def check_share(validation: float) -> None:
@@ -128,27 +164,6 @@ def class_numbers(names: Sequence[str], class_names: Sequence[str]) -> list[int 
     return [exact.get(nfc(name), folded.get(_folded(name))) for name in names]
 
 
-def arranged(found: Found, class_names: Sequence[str] | None) -> Found:
-    """Return the dataset with each split ordered by class and key, and its labels as indices into `class_names`.
-
-    Raises:
-        ValueError: a class with images is not among `class_names`.
-    """
-    table = np.arange(len(found.class_names))
-    if class_names is not None:
-        numbers = class_numbers(found.class_names, class_names)
-        for number in np.unique(np.concatenate([examples.labels for examples in found.splits.values()])).tolist():
-            if numbers[number] is None:
-                raise unknown_class(found.where, found.class_names[number], class_names)
-        table = np.array([-1 if number is None else number for number in numbers])
-    splits = {}
-    for split, examples in found.splits.items():
-        numbered = examples.relabelled(table[examples.labels])
-        rows = list(zip(numbered.labels.tolist(), numbered.keys.tolist(), strict=True))
-        splits[split] = numbered.select(sorted(range(len(rows)), key=rows.__getitem__))
-    return found._replace(class_names=found.class_names if class_names is None else tuple(class_names), splits=splits)
-
-
 def unknown_class(where: str, name: str, class_names: Sequence[str]) -> ValueError:
     """Return the error for a class that is not among the known ones."""
     return ValueError(f"{where}: {name!r} is not one of the {len(class_names)} classes: {', '.join(class_names):.300}")
@@ -168,10 +183,8 @@ def left_out(skipped: Sequence[Skipped], listed: str | os.PathLike | None = None
 
 
 def such_as(skipped: Sequence[Skipped]) -> str:
-    """Return the end of a sentence about what was skipped."""
-    if not skipped:
-        return ""
-    return f"; {len(skipped)} skipped, such as {skipped[0].path}: {skipped[0].reason}"
+    """Return how many files were skipped and the first of them, to end a sentence; nothing if there are none."""
+    return f"; {len(skipped)} skipped, such as {skipped[0].path}: {skipped[0].reason}" if skipped else ""
 
 
 def nfc(name: str) -> str:
@@ -181,21 +194,3 @@ def nfc(name: str) -> str:
 
 def _folded(name: str) -> str:
     return nfc(nfc(name).casefold())
-
-
-def _without_empty_classes(
-    names: tuple[str, ...], splits: dict[str, Examples]
-) -> tuple[tuple[str, ...], dict[str, Examples]]:
-    """Return class names and splits, renumbered without the classes that have no training images."""
-    kept = np.unique(splits["train"].labels)
-    number = np.full(len(names), -1, np.int32)
-    number[kept] = np.arange(len(kept))
-    for split in ("validation", "test"):
-        if split in splits:
-            unknown = np.flatnonzero(number[splits[split].labels] < 0)
-            if unknown.size:
-                first = int(unknown[0])
-                name = names[splits[split].labels[first]]
-                raise ValueError(f"{splits[split].name(first)}: train has no images of the class {name!r}")
-    numbered = {split: examples.relabelled(number[examples.labels]) for split, examples in splits.items()}
-    return tuple(names[label] for label in kept), numbered

@@ -1,12 +1,12 @@
 """Datasets of tensorflow-datasets by name: it downloads and prepares them, and they are read like other TFRecords."""
 
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_inception.datasets.examples import Arrays, Examples
-from keras_inception.datasets.records import Keys, open_index, sorted_into
+from keras_inception.datasets.records import Keys, find_records
 from keras_inception.datasets.splits import SPLIT_NAMES, Found, Progress
 from keras_inception.utils.suggestions import did_you_mean
 
@@ -43,14 +43,7 @@ def find_tfds(name: str, *, strict: bool = False, progress: Progress | None = No
         in_memory = {ours: _in_memory(builder, theirs, keys) for theirs, ours in known.items()}
         return Found(where, tuple(names.values()), in_memory)
     splits = {ours: list(map(os.fspath, builder.info.splits[theirs].filepaths)) for theirs, ours in known.items()}
-    paths = [path for split in splits.values() for path in split]
-    index = open_index(paths, Keys(keys.image, keys.label, None, None), fresh=strict, progress=progress)
-    return sorted_into(splits, index, names, where=where, strict=strict)
-
-
-class _Pair(NamedTuple):
-    image: str
-    label: str
+    return find_records(splits, keys, names, where, strict, progress)
 
 
 def _builder(name: str) -> "DatasetBuilder":
@@ -67,8 +60,8 @@ def _builder(name: str) -> "DatasetBuilder":
         raise ValueError(f"tensorflow-datasets has no dataset of that name.{near} Received: tfds:{name}") from None
 
 
-def _keys(name: str, info: "DatasetInfo") -> _Pair:
-    """Return the features that hold the image and its class."""
+def _keys(name: str, info: "DatasetInfo") -> Keys:
+    """Return the names of the features that hold the image and its class."""
     import tensorflow_datasets as tfds
 
     features = info.features if isinstance(info.features, tfds.features.FeaturesDict) else {}
@@ -82,10 +75,10 @@ def _keys(name: str, info: "DatasetInfo") -> _Pair:
             f"tfds:{name} must have one 8-bit image and one class label for each example. "
             f"Received: {', '.join(features) or info.features}"
         )
-    return _Pair(images[0], labels[0])
+    return Keys(images[0], labels[0], None, None)
 
 
-def _in_memory(builder: "DatasetBuilder", split: str, keys: _Pair) -> Examples:
+def _in_memory(builder: "DatasetBuilder", split: str, keys: Keys) -> Examples:
     """Return a split that was prepared in another format than TFRecord, read by tensorflow-datasets itself."""
     try:
         rows = list(builder.as_data_source(split=split))

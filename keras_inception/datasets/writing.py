@@ -90,15 +90,9 @@ class _Work:
         every = {"train": splits.train, "validation": splits.validation, "test": splits.test}
         every = {split: examples for split, examples in every.items() if len(examples)}
         self.shards = [shard for split, examples in every.items() for shard in _spread(split, examples, shards)]
-        self.manifest = self._begun(
-            {
-                "complete": False,
-                "shards": shards,
-                "pictures": {split: examples.fingerprint() for split, examples in every.items()},
-                "files": {},
-                "skipped": splits.skipped,
-            }
-        )
+        pictures = {split: examples.fingerprint() for split, examples in every.items()}
+        planned = {"complete": False, "shards": shards, "pictures": pictures, "files": {}, "skipped": splits.skipped}
+        self.manifest = self._begun(planned)
         self.lock = threading.Lock()
 
     def _begun(self, planned: dict) -> dict:
@@ -134,36 +128,23 @@ class _Work:
             path, known = self.output / shard.name, self.manifest["files"].get(shard.name)
             if known and path.is_file() and files.sha256(path) == known["sha256"]:
                 return count(len(shard.examples))
-            written = _write(path, shard.examples, self.class_names, count)
-            entry = {
-                "pictures": len(shard.examples),
-                "bytes": path.stat().st_size,
-                "sha256": files.sha256(path),
-                "fingerprint": written,
-            }
+            entry = _write(path, shard.examples, self.class_names, count)
             with self.lock:
                 self.manifest["files"][shard.name] = entry
                 files.write_json(self.output / MANIFEST, self.manifest)
 
         with ThreadPoolExecutor() as pool:  # decoding and writing release the GIL
-            try:
-                for _ in pool.map(write, self.shards):
-                    pass
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+            list(pool.map(write, self.shards))  # an error cancels the shards that have not begun
 
     def check(self, progress: Progress | None) -> dict:
         """Read all shards back, and complete the folder."""
         entries = self.manifest["files"]
         paths = [str(self.output / shard.name) for shard in self.shards]
         index = make_index(paths, KEYS, sound=True, progress=progress)
-        for number, shard in enumerate(self.shards):
+        for number, (path, shard) in enumerate(zip(paths, self.shards, strict=True)):
             found = index.records.select(np.flatnonzero(index.records.shard == number))
             if len(found) != len(shard.examples) or found.fingerprint() != entries[shard.name]["fingerprint"]:
-                raise ValueError(
-                    f"{paths[number]} does not hold the images that were written: remove it and call again"
-                )
+                raise ValueError(f"{path} does not hold the images that were written: remove it and call again")
         files.write_labels(self.output / LABELS, self.class_names)
         save_index(index)
         self.manifest["complete"] = True
@@ -174,15 +155,14 @@ class _Work:
 
 def _spread(split: str, examples: Examples, shards: int) -> Iterator[_Shard]:
     count = min(shards, len(examples))
-    order = sorted(
-        range(len(examples)), key=lambda index: hashlib.sha256(os.fsencode(str(examples.keys[index]))).digest()
-    )
+    hashes = [hashlib.sha256(os.fsencode(key)).digest() for key in examples.keys]
+    order = sorted(range(len(examples)), key=hashes.__getitem__)
     for number in range(count):
         yield _Shard(f"{split}-{number:05}-of-{count:05}.tfrecord", examples.select(order[number::count]))
 
 
-def _write(path: Path, examples: Examples, class_names: tuple[str, ...], count: Callable[[int], None]) -> str:
-    """Write a shard and return the fingerprint of its `Records`."""
+def _write(path: Path, examples: Examples, class_names: tuple[str, ...], count: Callable[[int], None]) -> dict:
+    """Write a shard and return its entry in the manifest; "fingerprint" is that of its `Records`."""
     import tensorflow as tf
 
     rows = []
@@ -195,21 +175,21 @@ def _write(path: Path, examples: Examples, class_names: tuple[str, ...], count: 
                 count(1)
     except tf.errors.OpError as error:
         raise OSError(f"{path} cannot be written: {error.message.rpartition('; ')[2]}") from None
-    return fingerprint(rows)
+    size, sha256 = path.stat().st_size, files.sha256(path)
+    return {"pictures": len(rows), "bytes": size, "sha256": sha256, "fingerprint": fingerprint(rows)}
 
 
 def _example(content: bytes, label: int, text: str, key: str) -> bytes:
     import tensorflow as tf
 
-    def of_bytes(value: bytes):
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-
     values = {
-        KEYS.image: of_bytes(content),
-        "image/format": of_bytes(b"jpeg" if content.startswith(b"\xff\xd8") else b"png"),
-        KEYS.label: tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
-        KEYS.text: of_bytes(text.encode()),
-        KEYS.filename: of_bytes(os.fsencode(key)),
+        KEYS.image: content,
+        "image/format": b"jpeg" if content.startswith(b"\xff\xd8") else b"png",
+        KEYS.text: text.encode(),
+        KEYS.filename: os.fsencode(key),
     }
-    example = tf.train.Example(features=tf.train.Features(feature=values))
+    example = tf.train.Example()
+    example.features.feature[KEYS.label].int64_list.value.append(label)
+    for name, value in values.items():
+        example.features.feature[name].bytes_list.value.append(value)
     return example.SerializeToString(deterministic=True)

@@ -16,7 +16,7 @@ import tensorflow as tf
 from tensorflow.python.framework import config
 
 from keras_inception import datasets
-from keras_inception.datasets.augmentation import apply_to_batch
+from keras_inception.datasets.augmenting import apply_to_batch, batch_stages
 from keras_inception.datasets.splits import left_out
 from keras_inception.evaluation import metrics as evaluation
 from keras_inception.preprocessing import Preprocessing
@@ -292,7 +292,7 @@ class _Training:
             augmentation=recipe.augmentation,
             part=self.distribution.part,
         )
-        stages = recipe.augmentation.batch_stages()
+        stages = batch_stages(recipe.augmentation)
         weights = tf.constant(building.class_weights(self.splits.train.labels, classes), tf.float32)
         worker, workers = self.distribution.part
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from images import noise
 
-from keras_inception.datasets import Augmentation
-from keras_inception.datasets.augmentation import DISTORTIONS, _resize_antialiased, apply_to_batch
+from keras_inception.datasets import Augmentation, augmenting
+from keras_inception.datasets.augmenting import DISTORTIONS, apply_to_batch, batch_stages
 from keras_inception.preprocessing import Preprocessing
 
 CROP_ONLY = {"flip": False, "brightness": 0, "contrast": 0, "saturation": 0, "hue": 0}
@@ -23,8 +23,8 @@ def smooth(height, width):
 
 def augment(augmentation, image, seed=0, size=(16, 16), preprocessing=None):
     preprocessing = preprocessing or Preprocessing(size=size)
-    begin, extent = augmentation.box(tf.shape(image), (seed, 1), preprocessing)
-    return augmentation.apply(tf.slice(image, begin, extent), (seed, 1), size).numpy()
+    begin, extent = augmenting.box(augmentation, tf.shape(image), (seed, 1), preprocessing)
+    return augmenting.apply(augmentation, tf.slice(image, begin, extent), (seed, 1), size).numpy()
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_colors_change_within_bounds(field):
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 40), st.integers(1, 40))
 def test_the_antialiased_resize_is_tensorflows(height, width, new_height, new_width):
     image = noise(height, width).astype(np.float32)
-    ours = _resize_antialiased(tf.constant(image), tf.constant([new_height, new_width]))
+    ours = augmenting._resize_antialiased(tf.constant(image), tf.constant([new_height, new_width]))
     np.testing.assert_array_equal(ours, tf.image.resize(image, (new_height, new_width), antialias=True))
 
 
@@ -163,7 +163,7 @@ def test_shrinking_is_antialiased():
 
 @pytest.mark.parametrize(("field", "value"), [("interpolation", "lanczos"), ("distortions", 10), ("distortions", True)])
 def test_other_fields_out_of_range_are_refused(field, value):
-    with pytest.raises(ValueError, match=rf"`{field}` must be .* Received: {value!r}"):
+    with pytest.raises(ValueError, match=rf"`{field}` must be .* Received: .*{value!r}"):
         Augmentation(**{field: value})
 
 
@@ -178,7 +178,7 @@ def test_other_fields_out_of_range_are_refused(field, value):
 def test_a_scaled_crop_is_inside_the_image_and_has_its_size(height, width, low, spread, seed):
     preprocessing = Preprocessing(size=(16, 24))
     augmentation = Augmentation(scale=(low, low + spread))
-    begin, extent = augmentation.box(tf.constant([height, width, 3]), (seed, 1), preprocessing)
+    begin, extent = augmenting.box(augmentation, tf.constant([height, width, 3]), (seed, 1), preprocessing)
     (top, left, _), (rows, columns, _) = begin.numpy().tolist(), extent.numpy().tolist()
     assert 0 <= top <= top + rows <= height
     assert 0 <= left <= left + columns <= width
@@ -229,7 +229,7 @@ def batch():
     ids=str,
 )
 def test_changes_to_batches_depend_on_the_seed_alone(fields, batch):
-    stages = Augmentation(**fields).batch_stages()
+    stages = batch_stages(Augmentation(**fields))
     one, other = changed(stages, *batch, seed=1), changed(stages, *batch, seed=2)
     for first, second in zip(one, changed(stages, *batch, seed=1), strict=True):
         np.testing.assert_array_equal(first, second)
@@ -239,7 +239,7 @@ def test_changes_to_batches_depend_on_the_seed_alone(fields, batch):
 
 def test_erasing_removes_a_part_of_some_images(batch):
     images, labels = batch
-    stages = Augmentation(erase=0.5).batch_stages()
+    stages = batch_stages(Augmentation(erase=0.5))
     share = np.stack([np.any(changed(stages, images, labels, seed)[0] != images, axis=-1) for seed in range(20)])
     touched = share.mean(axis=(2, 3))
     assert 0.3 < (touched > 0).mean() < 0.7
@@ -250,7 +250,7 @@ def test_erasing_removes_a_part_of_some_images(batch):
 
 def test_labels_are_mixed_as_the_images(batch):
     images, labels = batch
-    mixed, weights = changed(Augmentation(mixup=1.0).batch_stages(), images, labels, seed=5)
+    mixed, weights = changed(batch_stages(Augmentation(mixup=1.0)), images, labels, seed=5)
     expected = np.einsum("ij,jhwc->ihwc", weights, images)
     np.testing.assert_allclose(mixed, expected, atol=0.05)
     assert np.count_nonzero(weights > 0.01) > 8
@@ -258,18 +258,16 @@ def test_labels_are_mixed_as_the_images(batch):
 
 def test_cutmix_labels_are_shares_of_the_area(batch):
     images, labels = batch
-    mixed, weights = changed(Augmentation(cutmix=1.0).batch_stages(), images, labels, seed=5)
+    mixed, weights = changed(batch_stages(Augmentation(cutmix=1.0)), images, labels, seed=5)
     own = np.mean(np.all(np.abs(mixed - images) < 1e-3, axis=-1), axis=(1, 2))
     np.testing.assert_allclose(np.diagonal(weights), own, atol=0.1)
 
 
 @pytest.mark.parametrize("name", [name for name, _ in DISTORTIONS])
 def test_distorted_images_stay_in_range(name, batch, monkeypatch):
-    monkeypatch.setattr(
-        "keras_inception.datasets.augmentation.DISTORTIONS", [each for each in DISTORTIONS if each[0] == name]
-    )
+    monkeypatch.setattr(augmenting, "DISTORTIONS", [each for each in DISTORTIONS if each[0] == name])
     images, labels = batch
-    distorted, kept = changed(Augmentation(distortions=1).batch_stages(), images, labels, seed=1)
+    distorted, kept = changed(batch_stages(Augmentation(distortions=1)), images, labels, seed=1)
     assert distorted.shape == images.shape
     assert not np.array_equal(distorted, images)
     assert distorted.min() >= -1

@@ -92,10 +92,7 @@ def test_opening_it_for_evaluation(folder):
         (zipped(b"words"), r"must be an IDX file of bytes in 3 dimensions. Received: b'word'"),
         (zipped(b""), r"must be an IDX file of bytes in 3 dimensions. Received: b''"),
         (idx(made("train", 40)[1]), r"must be an IDX file of bytes in 3 dimensions. Received: b'\\x00\\x00\\x08\\x01'"),
-        (
-            zipped(struct.pack(">HBB3I", 0, 8, 3, 40, 28, 28) + b"few"),
-            r"must hold \(40, 28, 28\) bytes. Rec.*: 3",
-        ),
+        (zipped(struct.pack(">HBB3I", 0, 8, 3, 40, 28, 28) + b"few"), r"must hold \(40, 28, 28\) bytes. Rec.*: 3"),
         (idx(made("train", 39)[0]), "train must have a label of 0 to 9 .* Received: 39 images, 40 labels up to 9"),
     ],
     ids=["absent", "words", "cut", "zipped words", "empty", "labels", "few bytes", "another number"],

@@ -420,10 +420,7 @@ def test_unusable_records_are_skipped(tmp_path):
         splits = open_data(tmp_path / "data", validation=0)
         assert len(splits.train) == 2
         path = tmp_path / "data" / "train.tfrecord"
-        assert splits.skipped == (
-            (f"{path}#2", "it has no label"),
-            (f"{path}#3", "not a readable image"),
-        )
+        assert splits.skipped == ((f"{path}#2", "it has no label"), (f"{path}#3", "not a readable image"))
     with pytest.raises(ValueError, match=r"2 of the records cannot be used:\n.*#2: it has no label\n.*#3: not a read"):
         open_data(tmp_path / "data", strict=True)
 

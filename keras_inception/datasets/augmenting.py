@@ -1,0 +1,195 @@
+"""Apply an `Augmentation` in TensorFlow: choose the crop of an image, change the image, and then whole batches."""
+
+import functools
+import itertools
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from keras_inception.datasets.augmentation import Augmentation
+from keras_inception.preprocessing import Preprocessing
+
+CENTER = 127.5
+MIXED = ("bilinear", "area", "nearest", "bicubic")
+# Standard deviations of ImageNet's colors along their principal axes, and these axes as columns. The method is that of
+# Krizhevsky et al. 2012, section 4.1; the numbers are those of fb.resnet.torch.
+DEVIATIONS = (0.2175, 0.0188, 0.0045)
+AXES = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))
+# Keras layers with their options, which bound the random strength.
+DISTORTIONS = (
+    ("RandomRotation", {"factor": 0.08}),
+    ("RandomShear", {"x_factor": 0.3, "y_factor": 0.3}),
+    ("RandomTranslation", {"height_factor": 0.15, "width_factor": 0.15}),
+    ("RandomSharpness", {"factor": 0.5, "value_range": (-CENTER, CENTER)}),
+    ("RandomColorDegeneration", {"factor": 0.5, "value_range": (-CENTER, CENTER)}),
+    ("RandomGaussianBlur", {"factor": 0.5, "value_range": (-CENTER, CENTER)}),
+)
+
+
+def box(
+    augmentation: Augmentation, shape: tf.Tensor, seed: tf.Tensor, preprocessing: Preprocessing
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the crop to take from an image: its begin and size, int32 (3,) each, as for `tf.slice`.
+
+    Args:
+        augmentation: how to crop.
+        shape: shape of the image, int32 (3,).
+        seed: integers, (2,); the same as for `apply`.
+        preprocessing: gives the aspect ratio of the crop, and its place if there is no random crop.
+    """
+    size, sides = preprocessing.size, shape[:2]
+    own = tf.random.split(seed, 6)[0]
+    largest = tf.reduce_min(tf.cast(sides, tf.float32) / size)
+    if augmentation.scale:
+        scale_seed, place_seed = tf.unstack(tf.random.split(own, 2))
+        scale = largest / tf.random.stateless_uniform((), scale_seed, *augmentation.scale)
+        extent = tf.clip_by_value(tf.cast(tf.round(scale * size), tf.int32), 1, sides)
+        left_over = tf.cast(sides - extent + 1, tf.float32)
+        begin = tf.cast(tf.random.stateless_uniform((2,), place_seed) * left_over, tf.int32)
+    elif augmentation.area == (1, 1):  # as `Preprocessing.fit`, in whole pixels
+        extent = tf.maximum(tf.cast(tf.round(preprocessing.crop * largest * size), tf.int32), 1)
+        begin = (sides - extent) // 2
+    else:
+        begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
+            shape,
+            tf.zeros((1, 0, 4)),
+            own,
+            min_object_covered=0.0,
+            aspect_ratio_range=[ratio * size[1] / size[0] for ratio in augmentation.aspect],
+            area_range=augmentation.area,
+            use_image_if_no_bounding_boxes=True,
+        )
+        return begin, extent  # the whole image if no such crop fits
+    return tf.concat([begin, [0]], 0), tf.concat([extent, [3]], 0)
+
+
+def apply(augmentation: Augmentation, image: tf.Tensor, seed: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+    """Augment one image; the result is not yet normalized.
+
+    Args:
+        augmentation: what to change.
+        image: uint8 RGB (height, width, 3) of any size, cropped to `box`.
+        seed: integers, (2,); the same seed gives the same result.
+        size: (height, width) of the result.
+
+    Returns:
+        float32 (*size, 3), 0 to 255.
+    """
+    _, flip_seed, *color_seeds = tf.unstack(tf.random.split(seed, 6))
+    mixed = augmentation.interpolation == "mixed"
+    image = _resize_by_chance(image, size, tf.random.fold_in(seed, 6)) if mixed else _resize(image, size)
+    if augmentation.flip:
+        image = tf.image.stateless_random_flip_left_right(image, flip_seed)
+    if any(getattr(augmentation, field) for field in ("brightness", "contrast", "saturation", "hue", "lighting")):
+        image = _change_colors(augmentation, image / 255, [*color_seeds, tf.random.fold_in(seed, 7)]) * 255
+    return tf.clip_by_value(image, 0, 255) if mixed else image
+
+
+def _change_colors(augmentation, image, seeds):
+    """Change the colors of an image with values from 0 to 1, with a seed for each of the five changes."""
+    if augmentation.brightness:
+        image = tf.image.stateless_random_brightness(image, augmentation.brightness, seeds[0])
+    if contrast := augmentation.contrast:
+        image = tf.image.stateless_random_contrast(image, 1 - contrast, 1 + contrast, seeds[1])
+    if saturation := augmentation.saturation:
+        image = tf.image.stateless_random_saturation(image, 1 - saturation, 1 + saturation, seeds[2])
+    if augmentation.hue:
+        image = tf.image.stateless_random_hue(image, augmentation.hue, seeds[3])
+    if augmentation.lighting:
+        drawn = tf.random.stateless_normal((3,), seeds[4], stddev=augmentation.lighting)
+        image += tf.linalg.matvec(AXES, drawn * DEVIATIONS)
+    return tf.clip_by_value(image, 0, 1)
+
+
+def _resize_by_chance(image, size, seed):
+    """Resize by one of `MIXED`, without antialiasing."""
+    drawn = tf.random.stateless_uniform((), seed, 0, len(MIXED), tf.int32)
+    pixels = tf.cast(image, tf.float32)
+    resized = tf.switch_case(drawn, [lambda method=method: tf.image.resize(pixels, size, method) for method in MIXED])
+    return tf.ensure_shape(resized, (None, None, 3))
+
+
+def _resize(image, size):
+    """Resize bilinearly, antialiased only when shrinking; when growing it changes nothing and takes twice the time."""
+    shrinks = tf.reduce_any(tf.shape(image)[:2] > size)
+    return tf.cond(shrinks, lambda: _resize_antialiased(image, size), lambda: tf.image.resize(image, size))
+
+
+def _resize_antialiased(image, size):
+    """Return what `tf.image.resize(…, antialias=True)` does, bit for bit, in a third of the time.
+
+    TensorFlow's own goes pixel by pixel, three values at a time. Here a pixel is a whole row and then, after a
+    transpose, a whole column.
+    """
+    height, width = tf.unstack(size)
+    on_its_side = tf.transpose(_resize_rows(image, height), (1, 0, 2))
+    return tf.transpose(_resize_rows(on_its_side, width), (1, 0, 2))
+
+
+def _resize_rows(image, height):
+    """Resize (h, w, channels) to (height, w, channels), as an image of one row whose pixels are the rows."""
+    rows, columns, channels = tf.unstack(tf.shape(image))
+    resized = tf.raw_ops.ScaleAndTranslate(
+        images=tf.reshape(image, (1, 1, rows, columns * channels)),
+        size=[1, height],
+        scale=[1.0, tf.cast(height, tf.float32) / tf.cast(rows, tf.float32)],
+        translation=[0.0, 0.0],
+        kernel_type="triangle",
+        antialias=True,
+    )
+    return tf.reshape(resized, (height, columns, channels))
+
+
+def batch_stages(augmentation: Augmentation) -> list[list[keras.Layer]]:
+    """Return the stages of `apply_to_batch`: lists of Keras layers, of which one is drawn for each batch.
+
+    Call it outside of tf.data's functions, since layers create variables.
+    """
+    erasing = keras.layers.RandomErasing((augmentation.erase, augmentation.erase), value_range=(-CENTER, CENTER))
+    kinds = ((keras.layers.MixUp, augmentation.mixup), (keras.layers.CutMix, augmentation.cutmix))
+    mixing = [layer(alpha) for layer, alpha in kinds if alpha]
+    distorting = [getattr(keras.layers, name)(**options) for name, options in DISTORTIONS]
+    stages = [*[distorting] * augmentation.distortions, [erasing] if augmentation.erase else [], mixing]
+    for layer in itertools.chain(*stages):
+        layer.backend.set_backend("tensorflow")  # whichever backend trains: the layers run in tf.data
+    return [stage for stage in stages if stage]
+
+
+def apply_to_batch(
+    stages: Sequence[Sequence[keras.Layer]], images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Apply the stages of `batch_stages` to a batch.
+
+    Args:
+        stages: what `batch_stages` returned.
+        images: float32 (batch, height, width, 3), 0 to 255.
+        labels: one-hot, float32 (batch, classes); they are mixed like the images.
+        seed: integers, (2,); the same seed gives the same result.
+
+    Returns:
+        The images and labels, changed; shapes and types stay.
+    """
+    shapes = images.shape, labels.shape
+    x = images - CENTER  # the layers fill empty areas with 0, which is then gray
+    for place, stage in enumerate(stages):
+        own = tf.random.fold_in(seed, place)
+        drawn = tf.random.stateless_uniform((), own, 0, len(stage), tf.int32)
+        branches = [functools.partial(_changed, layer, x, labels, own) for layer in stage]
+        x, labels = tf.switch_case(drawn, branches)
+    return tf.ensure_shape(x + CENTER, shapes[0]), tf.ensure_shape(labels, shapes[1])
+
+
+def _changed(layer: keras.Layer, x: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    change = layer.get_random_transformation({"images": x, "labels": labels}, seed=_Seeds(seed))
+    return layer.transform_images(x, change), layer.transform_labels(labels, change)
+
+
+class _Seeds(keras.random.SeedGenerator):
+    """Seeds for Keras' layers that depend on one seed alone, however often others were drawn before."""
+
+    def __init__(self, seed: tf.Tensor):  # without the state that Keras' generator has
+        self.seeds = (tf.random.fold_in(seed, number) for number in itertools.count(1))
+
+    def next(self, ordered=True):
+        return next(self.seeds)
