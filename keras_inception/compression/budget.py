@@ -7,7 +7,6 @@ from pathlib import Path
 import keras
 
 from keras_inception.compression import filter_pruning
-from keras_inception.compression.filter_pruning import DependencyGraph, Scores
 from keras_inception.exporting.noise import convert_on_noise
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.tflite.benchmark import benchmark
@@ -18,12 +17,12 @@ BISECTIONS = 5
 def macs_within(
     budget: str,
     limit: float,
-    graph: DependencyGraph,
-    scores: Scores,
+    graph: filter_pruning.DependencyGraph,
+    scores: filter_pruning.Scores,
     preprocessing: Preprocessing,
     say: Callable[[str], None],
 ) -> float:
-    """Bisect for the largest share of the multiply-adds whose int8 file is within a budget.
+    """Find the largest share of the multiply-adds whose int8 file is within a budget, by bisection.
 
     Args:
         budget: "latency", on this machine and one thread, or "mb".
@@ -48,7 +47,10 @@ def macs_within(
 
         def is_within(share: float) -> bool:
             write(filter_pruning.prune(graph, filter_pruning.choose(graph, scores, share)), pruned)
-            before, after = _costs(budget, [unpruned, pruned])
+            if budget == "latency":  # timed side by side, so that other work slows both
+                before, after = (row["median_ms"] for row in benchmark([unpruned, pruned]))
+            else:
+                before, after = (path.stat().st_size / 1e6 for path in (unpruned, pruned))
             say(f"{share:.2f} of the multiply-adds take {after / before:.2f} of the {budget}")
             return (after / before if limit <= 1 else after) <= limit
 
@@ -62,10 +64,3 @@ def macs_within(
             middle = (low + high) / 2
             low, high = (middle, high) if is_within(middle) else (low, middle)
     return low
-
-
-def _costs(budget: str, paths: list[Path]) -> list[float]:
-    """Return the median milliseconds of files timed side by side, or their megabytes."""
-    if budget == "latency":
-        return [row["median_ms"] for row in benchmark(paths)]
-    return [path.stat().st_size / 1e6 for path in paths]
