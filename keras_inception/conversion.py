@@ -88,9 +88,8 @@ def convert(
             record = Record(checkpoint.family, checkpoint.publisher, preprocessing or checkpoint.preprocessing)
             tensors = {name: np.ascontiguousarray(tensor) for name, tensor in checkpoint.tensors.items()}
             save_file(tensors, beside, metadata=record.metadata())
-    layout = (checkpoint.family, checkpoint.publisher)
-    counts = (_classes(checkpoint), len(checkpoint.tensors))
-    return Converted(target, *layout, *counts, preprocessing or checkpoint.preprocessing)
+    found = (checkpoint.family, checkpoint.publisher, _classes(checkpoint), len(checkpoint.tensors))
+    return Converted(target, *found, preprocessing or checkpoint.preprocessing)
 
 
 def network_of(names: Iterable[str]) -> str:
@@ -106,9 +105,7 @@ def network_of(names: Iterable[str]) -> str:
     best = max(fits.values())
     networks = [network for network, fit in fits.items() if fit == best]
     if 2 * best[0] <= len(names):
-        raise ValueError(
-            f"`model` must name the network: no publisher of one has tensors of these names. Received: {listed(names)}"
-        )
+        raise ValueError(f"`model` must name the network: no publisher has such tensors. Received: {listed(names)}")
     if len(networks) > 1:
         raise ValueError(f"`model` must be one of {', '.join(networks)}, which all have tensors of these names")
     return networks[0]

@@ -60,30 +60,29 @@ def run(
     report = keras_inception.export(
         trained.path,
         exported,
-        name="googlenet",
         description="Says which of 19 kinds of things a pictogram shows.",
         verify_pictures="all",
         overwrite=True,
         on_step=say,
         on_progress=progress,
     )
-    for row in report["variants"].values():
-        if "path" in row:
-            row["path"] = str((exported / row["path"]).resolve())
-    _classify(report, datasets.open_folder(pictures).test, output / "predictions.png")
+    made = [row for row in report["variants"].values() if "path" in row]
+    for row in made:
+        row["path"] = str((exported / row["path"]).resolve())
+    smallest = min(made, key=lambda row: row["mb"])["path"]
+    _classify(smallest, datasets.open_folder(pictures).test, output / "predictions.png")
     say(f"Classified test images with the smallest exported file: {output / 'predictions.png'}")
     report = dataclasses.replace(report, seconds=round(time.monotonic() - began, 1))
     files.write_json(output / "report.json", report.to_dict())
     return report
 
 
-def _classify(report: "ExportReport", test: "Examples", path: Path) -> None:
-    """Draw the predictions of the smallest exported file for up to a dozen test images, each of another class."""
+def _classify(file: str, test: "Examples", path: Path) -> None:
+    """Draw the predictions of an exported file for up to a dozen test images, each of another class."""
     from keras_inception import figures
     from keras_inception.tflite.classifier import TFLiteClassifier
 
-    exported = [row for row in report["variants"].values() if "path" in row]
-    classifier = TFLiteClassifier(min(exported, key=lambda row: row["mb"])["path"])
+    classifier = TFLiteClassifier(file)
     chosen = np.random.default_rng(0).permutation(len(test))
     first_of_class = {test.labels[index]: index for index in reversed(chosen)}
     shown = list(first_of_class.values())[:12]

@@ -21,15 +21,14 @@ from keras_inception.preprocessing import Preprocessing
 from keras_inception.runs import DATA, LABELS, METRICS, MODEL, PREPROCESSING, RECIPE, Run, load, locked
 from keras_inception.tflite.benchmark import benchmark
 from keras_inception.tflite.operations import gzip_mb, sparsity
-from keras_inception.training import Recipe, train
-from keras_inception.training.building import resized
+from keras_inception.training import Recipe, building, train
 from keras_inception.training.methods import Continued
 from keras_inception.utils import files, tables
 from keras_inception.utils.progress import Progress, counted, silent
 from keras_inception.utils.results import Result
 from keras_inception.utils.suggestions import did_you_mean
 
-STEPS, REPORT, START = "steps", "compression_report.json", "start.keras"
+STEPS, REPORT = "steps", "compression_report.json"
 RANKING_IMAGES, RECALIBRATION_IMAGES, RANGE_IMAGES, BATCH = 512, 256, 64, 32
 # Shares of the original training's epochs and learning rate for each step.
 SHARES = {FILTER_PRUNING: (0.5, 0.5), "prune": (0.3, 0.25), "cluster": (0.1, 0.05), "quantize": (0.1, 0.05)}
@@ -40,8 +39,8 @@ TITLES = {
     "cluster": "Weight clustering",
     "quantize": "Training for int8",
 }
-PRUNED = 0.25  # share of zeros from which on a network counts as pruned
-CLUSTERED = 256  # number of different values per layer up to which a network counts as clustered
+# An export that is only measured: clients verify the export of the result.
+TO_INT8: dict[str, Any] = {"quantize": ("int8",), "name": "model", "min_agreement": 0, "clients": (), "overwrite": True}
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,7 +240,8 @@ class _Compression:
         rows = files.read_json(self._output / REPORT) if (self._output / REPORT).exists() else []
         run = self._source
         for number, step in enumerate(self._job.steps, start=1):
-            run = self._trained(f"{number}_{step}", step, run, done=number < len(rows))
+            path = self._output / STEPS / f"{number}_{step}"
+            run = Run(path) if number < len(rows) else self._trained(path, step, run)
             if not rows:
                 self._report("source", self._source, rows)
             if number == len(rows):
@@ -256,13 +256,10 @@ class _Compression:
                 shutil.copyfile(run.path / name, beside)
         return rows
 
-    def _trained(self, name: str, step: str, before: Run, *, done: bool) -> Run:
-        """Train a step to its end, unless it is done, and return its run."""
-        path = self._output / STEPS / name
-        if done:
-            return Run(path)
+    def _trained(self, path: Path, step: str, before: Run) -> Run:
+        """Train a step to its end and return its run. An interrupted training is resumed."""
         self._say(f"{TITLES[step]}: training")
-        start = self._output / STEPS / f"{name}_{START}"
+        start = path.with_name(f"{path.name}_start.keras")
         if not start.exists():
             network = self._filters_pruned(before) if step == FILTER_PRUNING else before.model()
             with files.replacing(start) as beside:
@@ -284,7 +281,7 @@ class _Compression:
         teacher, job, distillation = None, self._job, self._record["distillation"]
         if distillation:
             source = inference_model(self._source.model())
-            teacher = resized(source, recipe.training_size or recipe.size)
+            teacher = building.resized(source, recipe.training_size or recipe.size)
             teacher.set_weights(source.get_weights())
         continued = (network, before.preprocessing, teacher, distillation)
         if step == FILTER_PRUNING:
@@ -302,7 +299,7 @@ class _Compression:
     def _filters_pruned(self, before: Run) -> keras.Model:
         """Return the network of a run with its filters pruned to the budget, not yet trained."""
         model, preprocessing = before.model(), before.preprocessing
-        criterion, (budget, limit) = self._job.criterion, self._job.budget or ("macs", 1.0)
+        criterion, budget = self._job.criterion, self._job.budget or ("macs", 1.0)
 
         def say(line: str) -> None:
             self._say(f"{TITLES[FILTER_PRUNING]}: {line}")
@@ -315,7 +312,7 @@ class _Compression:
         for group in graph.groups():
             if group.fixed:
                 say(f"{', '.join(group.convolutions)} keeps all filters: {group.fixed}")
-        macs = limit if budget == "macs" else macs_within(budget, limit, graph, scores, preprocessing, say)
+        macs = budget[1] if budget[0] == "macs" else macs_within(budget, graph, scores, preprocessing, say)
         kept = filter_pruning.choose(graph, scores, macs)
         return filter_pruning.prune(filter_pruning.DependencyGraph(model), kept)
 
@@ -330,17 +327,7 @@ class _Compression:
         """Export the run of a step to int8, and add its row to the report, still without latency."""
         self._say(f"{TITLES[step]}: exporting to int8")
         path = self._file(step)
-        report = export(
-            run.path,
-            path.parent,
-            quantize=("int8",),
-            name=path.stem.removesuffix("_int8"),
-            min_agreement=0,
-            clients=(),  # they verify the export of the result
-            overwrite=True,
-            on_progress=self._progress,
-        )
-        exported = report["variants"]["int8"]
+        exported = export(run.path, path.parent, on_progress=self._progress, **TO_INT8)["variants"]["int8"]
         if "refused" in exported:
             raise ValueError(f"the int8 file of {run.path} is unusable: {exported['refused']}")
         if step in ("source", FILTER_PRUNING):
@@ -365,7 +352,7 @@ def _filters(before: keras.Model, after: keras.Model) -> dict[str, int]:
 def _preserved(network: keras.Model) -> str | None:
     """Return what training for int8 must preserve in a network's kernels: "clusters", "sparsity" or nothing."""
     kernels = [layer.kernel.numpy() for layer in network.layers if hasattr(layer, "kernel")]
-    if all(len(np.unique(kernel)) <= CLUSTERED for kernel in kernels if kernel.size > 10 * CLUSTERED):
+    if all(len(np.unique(kernel)) <= 256 for kernel in kernels if kernel.size > 2560):  # those of 8 bits
         return "clusters"
     zeros = sum(int((kernel == 0).sum()) for kernel in kernels)
-    return "sparsity" if zeros >= PRUNED * sum(kernel.size for kernel in kernels) else None
+    return "sparsity" if zeros >= sum(kernel.size for kernel in kernels) / 4 else None

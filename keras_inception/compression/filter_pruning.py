@@ -87,10 +87,6 @@ class DependencyGraph:
         """Return the groups that make a tensor's channels, in channel order."""
         return self._groups[id(x)]
 
-    def positions(self, x: keras.KerasTensor) -> int:
-        """Return how often each channel occurs: height × width in a flattened map, 1 in an ordinary one."""
-        return x.shape[-1] // _width(self.of(x), {})
-
     def groups(self) -> list[PruningGroup]:
         """Return the groups that contain convolutions, each once."""
         found = dict.fromkeys(group for groups in self._groups.values() for group in groups)
@@ -206,15 +202,13 @@ def _unit_norm(scores: np.ndarray) -> np.ndarray:
 def _last_layers(model: keras.Model) -> dict[str, str]:
     """Return the name of the last layer of each convolution's block: its ReLU, its batch norm or itself."""
     graph, ends = walk(model), {}
+    later = (layers.BatchNormalization, layers.ReLU, layers.Activation)
     for step in graph.steps:
-        if type(step.operation) is not layers.Conv2D:
-            continue
-        end = step
-        while (after := graph.only_reader(end.outputs[0])) and isinstance(
-            after.operation, (layers.BatchNormalization, layers.ReLU, layers.Activation)
-        ):
-            end = after
-        ends[step.name] = end.name
+        if type(step.operation) is layers.Conv2D:
+            end = step
+            while (after := graph.only_reader(end.outputs[0])) and isinstance(after.operation, later):
+                end = after
+            ends[step.name] = end.name
     return ends
 
 
@@ -275,8 +269,9 @@ def prune(graph: DependencyGraph, kept: Mapping[str, np.ndarray]) -> keras.Model
         return np.isin(every, kept.get(group.convolutions[0], every) if group.convolutions else every)
 
     def kept_channels(x: keras.KerasTensor) -> np.ndarray:
-        """Return a mask of the channels of a tensor."""
-        return np.tile(np.concatenate([is_kept(group) for group in graph.of(x)]), graph.positions(x))
+        """Return a mask of a tensor's channels, which a flattened map repeats for each of its positions."""
+        mask = np.concatenate([is_kept(group) for group in graph.of(x)])
+        return np.tile(mask, x.shape[-1] // len(mask))
 
     copy = keras.models.clone_model(graph.model, clone_function=narrowed)
     for step in graph.steps:

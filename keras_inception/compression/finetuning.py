@@ -1,7 +1,7 @@
 """Training methods that use tensorflow-model-optimization: weight pruning, clustering, quantization-aware training."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -22,13 +22,16 @@ from keras_inception.training.recipe import Recipe
 from keras_inception.training.schedules import Phase, Plan, learning_rate, once_per_graph
 
 PRUNABLE = (tf_keras.layers.Conv2D, tf_keras.layers.Dense)
-BATCH = 16
-MOMENTUM = 0.9  # upper limit for batch norms, whose averages would lag behind in a hundred steps
-PREFIX = re.compile("^(quant|prune_low_magnitude|cluster)_")  # that tfmot adds to the names of outputs
 
 
 class Finetuning(Continued):
-    """Train an existing network in tf_keras, in float32."""
+    """Train an existing network in tf_keras, in float32.
+
+    Attributes:
+        unwrapped: function that removes the wrappers from the layers of a trained model.
+    """
+
+    unwrapped: Callable[[tf_keras.Model], tf_keras.Model]
 
     def trainee(self, network: keras.Model, recipe: Recipe, classes: int, distribution: Distribution) -> Any:
         """Return the network in tf_keras, wrapped for training."""
@@ -36,7 +39,7 @@ class Finetuning(Continued):
         trainee = self.wrapped(bridge.to_tf_keras(network))
         for layer in trainee.submodules:
             if isinstance(layer, tf_keras.layers.BatchNormalization):
-                layer.momentum = min(layer.momentum, MOMENTUM)
+                layer.momentum = min(layer.momentum, 0.9)  # longer averages would lag behind in a hundred steps
         # Autograph takes seconds, and there is no control flow to convert.
         trainee.train_step = tf.autograph.experimental.do_not_convert(trainee.train_step)
         return trainee
@@ -74,10 +77,6 @@ class Finetuning(Continued):
                 layer.set_weights(plain.get_layer(layer.name).get_weights())
         return network
 
-    def unwrapped(self, trainee: tf_keras.Model) -> tf_keras.Model:
-        """Return the trainee as an ordinary network, without its wrappers."""
-        return trainee
-
 
 class Pruning(Finetuning):
     """Prune weights of convolutions and dense layers by magnitude.
@@ -91,14 +90,16 @@ class Pruning(Finetuning):
         layers: names of the layers to prune; None prunes all convolutions and dense layers.
     """
 
+    unwrapped = staticmethod(tfmot.sparsity.keras.strip_pruning)
+
     def __init__(
         self, *continued, sparsity: float | str, schedule: str = "polynomial", layers: Sequence[str] | None = None
     ):
         super().__init__(*continued)
         self.layers = layers
-        self.two_of_four = sparsity == "2:4"
-        if self.two_of_four or schedule == "constant":
-            share = 0.5 if self.two_of_four else sparsity
+        self.pattern = (2, 4) if sparsity == "2:4" else None
+        if self.pattern or schedule == "constant":
+            share = 0.5 if self.pattern else sparsity
             self.schedule = tfmot.sparsity.keras.ConstantSparsity(share, begin_step=0, frequency=1)
         else:
             self.schedule = PolynomialSparsity(float(sparsity))
@@ -107,10 +108,9 @@ class Pruning(Finetuning):
         """Wrap a layer whose weights are pruned."""
         if type(layer) not in PRUNABLE or not (self.layers is None or layer.name in self.layers):
             return layer
-        if self.two_of_four and layer.kernel.shape[-2] % 4:
+        if self.pattern and layer.kernel.shape[-2] % 4:
             return layer
-        pattern = (2, 4) if self.two_of_four else None
-        return tfmot.sparsity.keras.prune_low_magnitude(layer, self.schedule, sparsity_m_by_n=pattern)
+        return tfmot.sparsity.keras.prune_low_magnitude(layer, self.schedule, sparsity_m_by_n=self.pattern)
 
     def compile(
         self, trainee: tf_keras.Model, recipe: Recipe, phase: Phase, plan: Plan, steps: int, distribution: Distribution
@@ -124,10 +124,6 @@ class Pruning(Finetuning):
     def callbacks(self, callbacks: Sequence[keras.callbacks.Callback]) -> Sequence:
         """Adapt the callbacks and add the one that counts pruning steps."""
         return [tfmot.sparsity.keras.UpdatePruningStep(), *super().callbacks(callbacks)]
-
-    def unwrapped(self, trainee: tf_keras.Model) -> tf_keras.Model:
-        """Return the trainee without its pruning wrappers."""
-        return tfmot.sparsity.keras.strip_pruning(trainee)
 
 
 class PolynomialSparsity(tfmot.sparsity.keras.PruningSchedule):
@@ -164,6 +160,8 @@ class Clustering(Finetuning):
         clusters: number of different values in each layer, 2 or more.
     """
 
+    unwrapped = staticmethod(tfmot.clustering.keras.strip_clustering)
+
     def __init__(self, *continued, clusters: int):
         super().__init__(*continued)
         self.clusters = clusters
@@ -173,10 +171,6 @@ class Clustering(Finetuning):
         if type(layer) not in PRUNABLE or np.prod(layer.kernel.shape) <= self.clusters:
             return layer
         return tfmot.clustering.keras.cluster_weights(layer, self.clusters, preserve_sparsity=True)
-
-    def unwrapped(self, trainee: tf_keras.Model) -> tf_keras.Model:
-        """Return the trainee without its clustering wrappers."""
-        return tfmot.clustering.keras.strip_clustering(trainee)
 
 
 class Quantization(Finetuning):
@@ -200,7 +194,7 @@ class Quantization(Finetuning):
 
     def wrapped(self, model: tf_keras.Model) -> tf_keras.Model:
         """Return a copy of the model that rounds its weights and activations to 8 bits."""
-        batches = [self.images[start : start + BATCH] for start in range(0, len(self.images), BATCH)]
+        batches = [self.images[start : start + 16] for start in range(0, len(self.images), 16)]
         return quantization.quantize_aware(model, batches, preserve=self.preserve)
 
     def kept(self, trainee: tf_keras.Model, network: keras.Model) -> keras.Model:
@@ -253,5 +247,5 @@ class CallbackAdapter(tf_keras.callbacks.LambdaCallback):
     def on_epoch_end(self, epoch, logs=None):
         """Pass the event on, without tfmot's prefixes in the names of outputs."""
         for name in list(logs or {}):
-            logs[PREFIX.sub("", name)] = logs.pop(name)
+            logs[re.sub("^(quant|prune_low_magnitude|cluster)_", "", name)] = logs.pop(name)
         self.callback.on_epoch_end(epoch, logs)

@@ -13,7 +13,6 @@ from keras_inception.utils.checks import check_one_of
 JOB = "compression.json"
 BUDGETS = ("macs", "latency", "mb")
 CRITERIA = ("taylor", "l1", "batch_norm_scale")  # functions of `filter_pruning`
-SCHEDULES = ("polynomial", "constant")
 FILTER_PRUNING = "slim"  # the step's name in files and results
 
 
@@ -65,14 +64,13 @@ class Job:
     quantize: bool = False
 
     def __post_init__(self):
-        budgets = [f"{name}={value}" for name in BUDGETS if (value := getattr(self, name)) is not None]
-        if len(budgets) > 1:
-            raise ValueError(f"give one of {', '.join(BUDGETS)}. Received: {', '.join(budgets)}")
+        given = [f"{name}={value}" for name in BUDGETS if (value := getattr(self, name)) is not None]
+        if len(given) > 1:
+            raise ValueError(f"give one of {', '.join(BUDGETS)}. Received: {', '.join(given)}")
         if self.budget and not 0 < self.budget[1] < math.inf:
-            name, _ = self.budget
-            raise ValueError(f"`{name}` must be positive: a number, or a share up to 1. Received: {budgets[0]}")
+            raise ValueError(f"`{self.budget[0]}` must be positive: a number, or a share up to 1. Received: {given[0]}")
         check_one_of("criterion", self.criterion, CRITERIA)
-        check_one_of("prune_schedule", self.prune_schedule, SCHEDULES)
+        check_one_of("prune_schedule", self.prune_schedule, ("polynomial", "constant"))
         if self.prune not in (None, "2:4") and not (isinstance(self.prune, float) and 0 < self.prune < 1):
             raise ValueError(f"`prune` must be a share in (0, 1) or '2:4'. Received: prune={self.prune!r}")
         if self.cluster is not None and self.cluster < 2:

@@ -8,10 +8,7 @@ import keras
 import numpy as np
 import tensorflow_model_optimization as tfmot
 import tf_keras
-from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
-    default_8bit_quantize_configs as configs,
-)
-from tensorflow_model_optimization.python.core.quantization.keras.quantize_layer import QuantizeLayer
+from tensorflow_model_optimization.python.core.quantization.keras import default_8bit, quantize_layer
 from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import QuantizeWrapperV2
 
 from keras_inception.compression import tf_keras_bridge as bridge
@@ -19,6 +16,7 @@ from keras_inception.exporting.rewrites import fold_batch_norm
 from keras_inception.layers import FakeQuantization, SpaceToDepth, ZeroPaddingShortcut
 
 qat = tfmot.quantization.keras
+configs = default_8bit.default_8bit_quantize_configs
 
 SCHEMES: dict[str | None, Callable] = {
     None: qat.default_8bit.Default8BitQuantizeScheme,
@@ -59,8 +57,7 @@ def quantize_aware(
 
     transformer = qat.graph_transformations.model_transformer.ModelTransformer
     with qat.quantize_scope({"KerasLayer": bridge.KerasLayer}):
-        copy = tf_keras.models.clone_model(model, clone_function=annotated)
-        copy.set_weights(model.get_weights())
+        copy = tf_keras.models.clone_model(model, clone_function=annotated)  # shares the layers and their weights
         with mock.patch.object(transformer, "_get_layers", _in_order_of_names):
             quantized = qat.quantize_apply(copy, SCHEMES[preserve]())
     _set_ranges(quantized, model, batches)
@@ -81,16 +78,12 @@ def quantized(model: tf_keras.Model, input_range: tuple[float, float]) -> keras.
     for layer in folded.layers:
         if isinstance(layer, (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)):
             kernel, *bias = layer.get_weights()
-            axes = (0, 1, 2) if isinstance(layer, keras.layers.Conv2D) else None  # a step for each filter, or for all
-            layer.set_weights([_on_grid(kernel, axes), *bias])
+            # 255 steps between plus and minus the largest magnitude: of each filter, or of the whole kernel elsewhere.
+            axes = (0, 1, 2) if isinstance(layer, keras.layers.Conv2D) else None
+            step = np.abs(kernel).max(axis=axes, keepdims=True) / 127
+            step = np.where(step > 0, step, 1)
+            layer.set_weights([(np.round(kernel / step) * step).astype(np.float32), *bias])
     return folded
-
-
-def _on_grid(kernel: np.ndarray, axes: tuple[int, ...] | None) -> np.ndarray:
-    """Round a kernel to 255 steps between plus and minus its largest magnitude, which is taken over `axes`."""
-    step = np.abs(kernel).max(axis=axes, keepdims=True) / 127
-    step = np.where(step > 0, step, 1)
-    return (np.round(kernel / step) * step).astype(np.float32)
 
 
 def _in_order_of_names(transformer, names: Iterable[str]) -> list[dict]:
@@ -113,8 +106,7 @@ def _set_ranges(quantized: tf_keras.Model, model: tf_keras.Model, batches: Seque
         for layer in quantized.layers
         if isinstance(layer, QuantizeWrapperV2) and (variables := list(_range_variables(layer)))
     }
-    values = {name: _before_softmax(model.get_layer(name)) for name in measured}
-    probe = tf_keras.Model(model.inputs, values)
+    probe = tf_keras.Model(model.inputs, {name: _before_softmax(model.get_layer(name)) for name in measured})
     ranges = [{name: (np.min(x), np.max(x)) for name, x in probe(batch, training=False).items()} for batch in batches]
     for name, variables in measured.items():
         low, high = np.mean([each[name] for each in ranges], axis=0)
@@ -145,7 +137,7 @@ def _before_softmax(layer: tf_keras.layers.Layer):
 
 def _unwrapped(layer: tf_keras.layers.Layer, input_range: tuple[float, float]) -> Callable | None:
     """Return a function of Keras 3 layers that computes what a layer of tfmot does, or None for other layers."""
-    if isinstance(layer, QuantizeLayer):
+    if isinstance(layer, quantize_layer.QuantizeLayer):
         return lambda x, **_: FakeQuantization(*input_range, name=layer.name)(x)
     if not isinstance(layer, QuantizeWrapperV2):
         return None
@@ -158,8 +150,10 @@ def _unwrapped(layer: tf_keras.layers.Layer, input_range: tuple[float, float]) -
     def function(x, **_):
         own = bridge.counterpart(inner, **({"activation": "linear"} if activations else {}))
         x = own(x)
-        if weights := _weights(layer):
-            own.set_weights(weights)
+        # tfmot has replaced the wrapped layer's kernel by its rounded values.
+        kernels = [variable.numpy() for variable, *_ in layer._weight_vars]
+        bias = [inner.bias.numpy()] if kernels and inner.use_bias else []
+        own.set_weights([*kernels, *bias] if kernels else inner.get_weights())
         for activation in activations:
             if hasattr(activation, "_pre_activation_vars"):
                 x = rounded(x, activation._pre_activation_vars, "before")
@@ -171,12 +165,3 @@ def _unwrapped(layer: tf_keras.layers.Layer, input_range: tuple[float, float]) -
         return rounded(x, layer._output_quantizer_vars, "range") if layer._output_quantizers else x
 
     return function
-
-
-def _weights(wrapper: QuantizeWrapperV2) -> list[np.ndarray]:
-    """Return the weights of the wrapped layer, whose kernel tfmot has replaced by its rounded values."""
-    inner = wrapper.layer
-    if not wrapper._weight_vars:
-        return inner.get_weights()
-    kernels = [variable.numpy() for variable, *_ in wrapper._weight_vars]
-    return [*kernels, inner.bias.numpy()] if inner.use_bias else kernels

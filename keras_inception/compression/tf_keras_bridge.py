@@ -32,7 +32,7 @@ def to_tf_keras(model: keras.Model) -> tf_keras.Model:
         for x in model.inputs
     ]
     convert = _Converter(_layer_of_tf_keras)
-    copy = tf_keras.Model(_unpacked(inputs), _run(model, inputs, convert), name=model.name)
+    copy = tf_keras.Model(inputs if len(inputs) > 1 else inputs[0], _run(model, inputs, convert), name=model.name)
     convert.copy_weights()
     return copy
 
@@ -56,13 +56,9 @@ def to_keras(
         for x in model.inputs
     ]
     convert = _Converter(lambda layer: special(layer) or counterpart(layer))
-    copy = keras.Model(_unpacked(inputs), _run_tf_keras(model, inputs, convert), name=model.name)
+    copy = keras.Model(inputs if len(inputs) > 1 else inputs[0], _run_tf_keras(model, inputs, convert), name=model.name)
     convert.copy_weights()
     return copy
-
-
-def _unpacked(inputs: list):
-    return inputs if len(inputs) > 1 else inputs[0]
 
 
 @tf_keras.saving.register_keras_serializable(package="keras_inception")
@@ -100,11 +96,14 @@ class _Converter:
         self._pairs: dict[int, tuple[Any, Any]] = {}
 
     def __call__(self, layer):
+        """Return a function that calls the layer's counterpart, without arguments that are None."""
         if id(layer) not in self._pairs:
             self._pairs[id(layer)] = layer, self._counterpart(layer)
-        return self._pairs[id(layer)][1]
+        _, counterpart = self._pairs[id(layer)]
+        return lambda *args, **kwargs: counterpart(*args, **{k: v for k, v in kwargs.items() if v is not None})
 
     def copy_weights(self) -> None:
+        """Copy the weights of each layer to its counterpart; ValueError if their shapes differ."""
         for layer, counterpart in self._pairs.values():
             if isinstance(counterpart, (keras.Layer, tf_keras.layers.Layer)):  # not what `special` returned
                 weights = layer.get_weights()
@@ -120,8 +119,7 @@ def _run(model: keras.Model, inputs, convert: _Converter):
     def applied(operation: keras.Operation) -> Callable:
         if isinstance(operation, keras.Model) and getattr(operation, "inputs", None):
             return lambda x, **_: _run(operation, keras.tree.flatten(x), convert)
-        layer = convert(operation)
-        return lambda *args, **kwargs: layer(*args, **_without_none(kwargs))
+        return convert(operation)
 
     graph = keras.Function(model.inputs, model._outputs_struct)
     return graph._run_through_graph(list(inputs), operation_fn=applied)
@@ -142,14 +140,10 @@ def _run_tf_keras(model: tf_keras.Model, inputs, convert: _Converter):
             if isinstance(node.layer, tf_keras.Model):
                 outputs = _run_tf_keras(node.layer, tf.nest.flatten(args), convert)
             else:
-                outputs = convert(node.layer)(*args, **_without_none(kwargs))
+                outputs = convert(node.layer)(*args, **kwargs)
             made = zip(tf.nest.flatten(node.outputs), keras.tree.flatten(outputs), strict=True)
             values.update((id(x), y) for x, y in made)
     return tf.nest.map_structure(value, model.output)
-
-
-def _without_none(kwargs: dict) -> dict:
-    return {name: value for name, value in kwargs.items() if value is not None}
 
 
 def _layer_of_tf_keras(layer: keras.Operation) -> tf_keras.layers.Layer:
