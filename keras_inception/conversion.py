@@ -105,7 +105,7 @@ def network_of(names: Iterable[str]) -> str:
     best = max(fits.values())
     networks = [network for network, fit in fits.items() if fit == best]
     if 2 * best[0] <= len(names):
-        raise ValueError(f"`model` must name the network: no publisher has such tensors. Received: {listed(names)}")
+        raise ValueError(f"`model` must name the network: no publisher uses these names. Received: {listed(names)}")
     if len(networks) > 1:
         raise ValueError(f"`model` must be one of {', '.join(networks)}, which all have tensors of these names")
     return networks[0]

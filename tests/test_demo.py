@@ -1,4 +1,4 @@
-"""Tests of the demo: every step on fewer and smaller images, and with `make soak` the real one."""
+"""Tests of the demo: every step on fewer and smaller images, and the real one with `make soak`."""
 
 import json
 from pathlib import Path

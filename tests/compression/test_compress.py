@@ -38,7 +38,7 @@ EPOCHS = {"epochs": "2"}
 
 @pytest.fixture(scope="module", autouse=True)
 def small_network():
-    """The network ``small_inception`` can be had by its name."""
+    """Register ``small_inception`` as a network of that name."""
     registry.NETWORKS["small_inception"] = registry.Network("networks:small_inception", 32, 0, 0, ("aux",))
     yield
     del registry.NETWORKS["small_inception"]
@@ -56,7 +56,7 @@ def run(pictures, tmp_path_factory) -> Run:
 
 @pytest.fixture(scope="module")
 def compressed(run, tmp_path_factory) -> tuple[Run, CompressionReport]:
-    """Filters and weights pruned, then trained for int8."""
+    """Return a run whose filters and weights are pruned and that is trained for int8, and its report."""
     output = tmp_path_factory.mktemp("compressed") / "run"
     report = compress(run.path, output, macs=0.6, prune=0.5, quantize=True, settings={"epochs": "1"}, verbose=0)
     return Run(output), report
