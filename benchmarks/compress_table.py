@@ -1,12 +1,12 @@
-"""What compression costs and saves: python benchmarks/compress_table.py [TABLE | TABLE/CELL]...
+"""Measure what compression costs and saves: python benchmarks/compress_table.py [TABLE | TABLE/CELL]...
 
-Each cell is a compression of at most 20 minutes, of a network as ``train_table.py`` has trained it, or of another
-cell's; without arguments all that have no result yet are made, in their order. One that was stopped goes on where it
-was, in ``benchmarks/runs/TABLE``. Its result is written into ``benchmarks/results/TABLE.json``, and its table in the
-documentation made from that, as soon as it is there. All latencies of a table are from one run, by turns. The test
-pictures are looked at once for each file.
+Each cell is a compression of at most 20 minutes, of a network that ``train_table.py`` has trained or of another cell's
+result. Without arguments, all cells without a result are run in order. An interrupted one is resumed from
+``benchmarks/runs/TABLE``. Each result is written to ``benchmarks/results/TABLE.json`` at once, and the table in the
+documentation is made from that file. All files of a table are timed side by side in one run. Each is evaluated once on
+the test images.
 
-``--list`` tells which cells there are, ``--readme`` makes the tables alone.
+``--list`` lists the cells, ``--readme`` only makes the tables.
 """
 
 import sys
@@ -31,7 +31,7 @@ VARIANTS = {
 
 
 class Cell(NamedTuple):
-    """A compression, of the table's network if `source` names no other cell; all in int8."""
+    """A compression of the table's network, or of the cell that `source` names. Its result is an int8 file."""
 
     about: str
     job: Job
@@ -41,7 +41,7 @@ class Cell(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Compressions of a cell of ``train_table.py``."""
+    """Compressions of a network of ``train_table.py``."""
 
     base: str
     cells: dict[str, Cell]
@@ -113,8 +113,8 @@ COLUMNS = {
 
 
 def run(table: str, name: str) -> dict:
-    """Make a cell, or go on with it."""
-    from keras_inception.compression.compress import compress
+    """Run a cell, or resume it."""
+    from keras_inception import compress
 
     cell, output = TABLES[table].cells[name], RUNS / table / name
     source = RUNS / table / cell.source if cell.source else RUNS / TABLES[table].base
@@ -130,11 +130,10 @@ def run(table: str, name: str) -> dict:
 
 
 def base(table: str) -> dict[str, dict]:
-    """The rows of the table's network as it is exported without compression."""
-    from keras_inception import analysis, inference_model
-    from keras_inception.exporting.exporter import export
+    """Return the rows of the table's network as it is exported without compression."""
+    from keras_inception import analysis, export, inference_model
     from keras_inception.runs import Run
-    from keras_inception.tflite import operations as contents
+    from keras_inception.tflite.operations import gzip_mb, sparsity
 
     source, exported = Run(RUNS / TABLES[table].base), RUNS / table / "exports"
     cost = analysis.cost(inference_model(source.model()))
@@ -147,15 +146,15 @@ def base(table: str) -> dict[str, dict]:
             "macs": cost.macs,
             "parameters": cost.parameters,
             **{key: report["variants"][variant][key] for key in ("top1", "mb", "outside_delegate")},
-            "gzip_mb": contents.gzip_mb(path),
-            "sparsity": contents.sparsity(path),
+            "gzip_mb": gzip_mb(path),
+            "sparsity": sparsity(path),
             **_origin(table, "base", path),
         }
     return rows
 
 
 def timed(rows: dict[str, dict]) -> dict[str, dict]:
-    """The rows, with the latency of all files from one run."""
+    """Return the rows with new latencies, timed side by side."""
     from keras_inception.tflite.benchmark import benchmark
 
     measured = dict(zip(rows, benchmark([str(RUNS / row["file"]) for row in rows.values()]), strict=True))
@@ -174,7 +173,7 @@ def table(name: str, rows: dict[str, dict]) -> str:
 
 
 def paired(name: str, rows: dict[str, dict]) -> str:
-    """What was done on several seeds against the network's int8 file, on the same test pictures, with an interval."""
+    """Compare cells that differ only in their seed with the network's int8 file, on the same test images."""
     lines = []
     cells = TABLES[name].cells
     for cell in cells.values():
@@ -187,13 +186,13 @@ def paired(name: str, rows: dict[str, dict]) -> str:
 
 
 def networks(results: dict[str, dict], key: str) -> str:
-    """What a cell did to each network that has it, with an interval."""
+    """Return how much a cell changed the top-1 of each network that has it, with an interval."""
     points = [_points(rows, key) for rows in results.values() if key in rows]
     return f"On average {_interval(points)}\n" if len(points) > 1 else ""
 
 
 def _points(rows: dict[str, dict], key: str) -> float:
-    """Top-1 of a cell less that of int8 after training, in points, on the same test pictures."""
+    """Return the top-1 of a cell minus that of int8 after training, in points, on the same test images."""
     return 100 * (rows[key]["top1"] - rows["int8"]["top1"])
 
 
@@ -216,7 +215,7 @@ def main(arguments: list[str]) -> None:
     results = {name: kept(name) for name in TABLES}
     cells = [f"{name}/{key}" for name, table in TABLES.items() for key in ("base", *table.cells)]
     if unknown := set(arguments) - {*TABLES, *cells, "--readme", "--list"}:
-        raise SystemExit(f"no such cell: {' '.join(sorted(unknown))}; --list tells which there are")
+        raise SystemExit(f"no such cell: {' '.join(sorted(unknown))}; --list lists the cells")
     asked = set(arguments) | {f"{argument.split('/')[0]}/base" for argument in arguments}
     for cell in cells:
         name, key = cell.split("/")

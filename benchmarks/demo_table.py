@@ -1,4 +1,4 @@
-"""Keep what `make demo` gave: python benchmarks/demo_table.py demo/report.json
+"""Keep the report of `make demo`: python benchmarks/demo_table.py demo/report.json
 
 Writes ``benchmarks/results/demo.json`` and, from it, its table in the documentation.
 """
@@ -15,7 +15,7 @@ COLUMNS = tables.columns("variant", "mb", "top1", "agreement", "latency_ms", "ou
 
 
 def table(report: dict) -> str:
-    """The report's variants as Markdown."""
+    """Return the report's variants as Markdown."""
     rows = [{"variant": variant, **row} for variant, row in report["variants"].items()]
     keras = f"Keras itself: top-1 {report['top1']:.1%}, top-5 {report['top5']:.1%}. "
     return f"{tables.markdown(COLUMNS, rows)}\n{keras}The whole took {report['seconds'] / 60:.1f} minutes.\n"

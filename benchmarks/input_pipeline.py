@@ -25,7 +25,7 @@ from keras_inception.utils import tables
 
 HERE = Path(__file__).parent
 COLUMNS = {
-    "ours": tables.Column("pictures/s", tables.fixed(0)),
+    "ours": tables.Column("images/s", tables.fixed(0)),
     "theirs": tables.Column("torchvision's", tables.fixed(0)),
     "ratio": tables.COLUMNS["ratio"],
 }
@@ -43,7 +43,7 @@ def main() -> None:
         return
     python = environment(arguments.torch_env)
     with tempfile.TemporaryDirectory() as folder:
-        size = write_pictures(Path(folder))
+        size = write_images(Path(folder))
         ours = [sys.executable, __file__, "--ours", folder]
         theirs = [python, HERE / "torchvision_pipeline.py", folder]
         times, versions = race(ours, theirs, arguments.rounds)
@@ -68,7 +68,7 @@ def table(result: dict) -> str:
     return tables.markdown(COLUMNS, [{**result["pictures_per_second"], "ratio": result["ratio"]}])
 
 
-def write_pictures(folder: Path) -> int:
+def write_images(folder: Path) -> int:
     """Write JPEGs in two classes, with detail on every scale as in photographs; return their mean size in bytes."""
     import numpy as np
     from PIL import Image

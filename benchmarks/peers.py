@@ -1,4 +1,4 @@
-"""Peers to compare with: each runs in a process with packages of its own, and takes turns with ours."""
+"""Peers to compare with: each runs in a process and an environment of its own, and takes turns with ours."""
 
 import os
 import re
@@ -37,7 +37,7 @@ def _plain(requirement: str) -> str:
 def race(
     ours: Sequence[str | os.PathLike], theirs: Sequence[str | os.PathLike], rounds: int
 ) -> tuple[dict[str, list[float]], dict[str, str]]:
-    """Time two programs, each as of `Stopwatch`, by turns: one run at a turn, after one that is not counted.
+    """Time two programs in turns with `Stopwatch`: one run per turn, after a first one that is not counted.
 
     Returns:
         The seconds of each run, and the versions that the programs print when they are ready, as ``ours`` and

@@ -1,4 +1,4 @@
-"""Measure how long people wait: python benchmarks/startup.py [--runs N] [CASE ...]
+"""Measure how long a user waits: python benchmarks/startup.py [--runs N] [CASE ...]
 
 Each case is a process of its own, timed from its start until it prints that it is ready: the import, `--help`, wrong
 paths, `predict` with an exported file, the first training step of three networks and of pruning and QAT, a short
@@ -28,16 +28,16 @@ COMMAND = [sys.executable, "-m", "keras_inception.cli"]
 TITLES = {
     "import": "`keras_inception.GoogLeNet` is imported, with Keras and TensorFlow",
     "help": "`--help` is printed",
-    "wrong_paths": "a wrong path is told, by the slowest command",
-    "predict": "`predict` has classified a picture by a .tflite file",
-    "first_step_googlenet": "the first training step of GoogLeNet with heads ends: recipe `small`, 4,067 pictures",
+    "wrong_paths": "a wrong path is reported, by the slowest command",
+    "predict": "`predict` has classified an image with a .tflite file",
+    "first_step_googlenet": "the first training step of GoogLeNet with heads ends: recipe `small`, 4,067 images",
     "first_step_inception_v3": "… of Inception v3 with its head",
     "first_step_resnet34": "… of ResNet-34",
     "first_step_pruning": "… of pruning GoogLeNet",
     "first_step_qat": "… of training GoogLeNet for int8",
-    "epoch_of_240": "`train` ends after one epoch of 240 pictures",
+    "epoch_of_240": "`train` ends after one epoch of 240 images",
     "export_googlenet": "GoogLeNet, 96 px, is exported in four variants",
-    "export_inception_v3": "Inception v3, 299 px, is exported in float32 and int8, verified on 500 of 4,067 pictures",
+    "export_inception_v3": "Inception v3, 299 px, is exported in float32 and int8, verified on 500 of 4,067 images",
 }
 WRONG = "nowhere"  # a path that does not exist
 WRONG_PATHS = {
@@ -54,7 +54,7 @@ WRONG_PATHS = {
     "export, calibration": ["export", "{folder}/googlenet.keras", "--calibration", WRONG],
     "export, test": ["export", "{folder}/googlenet.keras", "--test", WRONG],
     "export, labels": ["export", "{folder}/googlenet.keras", "--labels", WRONG],
-    "evaluate, pictures": ["evaluate", "{folder}/googlenet.tflite", WRONG],
+    "evaluate, images": ["evaluate", "{folder}/googlenet.tflite", WRONG],
 }
 
 

@@ -1,12 +1,11 @@
 """Train the cells of the documentation's tables: python benchmarks/train_table.py [TABLE | TABLE/CELL]...
 
-Each cell is one run of a fixed budget; without arguments all that have no result yet are run, in their order. A run
-that was stopped goes on where it was, in ``benchmarks/runs``. Its result is written into
-``benchmarks/results/TABLE.json``, and the documentation's table made from that, as soon as it is there. The validation
-pictures choose the weights; the test pictures are looked at once, at the end. The budgets of minutes mean that nothing
-else runs on the machine.
+Each cell is one run with a fixed budget. Without arguments, all cells without a result are run in order. An interrupted
+run is resumed from ``benchmarks/runs``. Each result is written to ``benchmarks/results/TABLE.json`` at once, and the
+table in the documentation is made from that file. The weights are chosen on the validation images; the test images are
+used once, at the end. Budgets in minutes require that nothing else runs on the machine.
 
-``--list`` tells which cells there are, ``--readme`` makes the tables alone.
+``--list`` lists the cells, ``--readme`` only makes the tables.
 """
 
 import json
@@ -28,7 +27,7 @@ SMALL = RECIPES["small"].replace(epochs=1000)
 
 
 class Cell(NamedTuple):
-    """One run: of a source of `keras_inception.datasets.open_data`, or the bundled pictograms."""
+    """One run, on the bundled pictograms or on another source for `keras_inception.datasets.open_data`."""
 
     about: str
     recipe: Recipe
@@ -100,16 +99,14 @@ COLUMNS = {
 
 
 def results(table: str) -> dict[str, dict]:
-    """The cells of a table that are there."""
+    """Return the results of a table by cell."""
     path = RESULTS / f"{table}.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def run(table: str, name: str) -> dict:
-    """Train a cell, or go on with it, and measure it on the test pictures."""
-    from keras_inception import analysis, datasets, inference_model
-    from keras_inception.evaluation import metrics as evaluation
-    from keras_inception.training import train
+    """Train a cell, or resume it, and evaluate it on the test images."""
+    from keras_inception import analysis, datasets, evaluate, inference_model, train
 
     cell, output = TABLES[table][name], RUNS / table / name
     source = datasets.pictograms(RUNS / PICTOGRAMS) if cell.source == PICTOGRAMS else cell.source
@@ -121,21 +118,17 @@ def run(table: str, name: str) -> dict:
         resume=begun,
         validation=cell.validation,
     )
-    network = inference_model(trained.model())
-    splits = datasets.open_data(**trained.data)
-    test = datasets.evaluation_batches(splits.test, trained.preprocessing, 64)
-    measured = evaluation.evaluate_batches(evaluation.keras_predictor(network), test, splits.labels)
-    rows = _metrics(output / "metrics.csv")
-    cost = analysis.cost(network)
+    measured, rows = evaluate(trained), trained.metrics
+    cost = analysis.cost(inference_model(trained.model()))
     return {
         "about": cell.about,
         "test_top1": round(measured.top1, 5),
         "test_top5": round(measured.top5, 5),
         "test_loss": round(measured.loss, 5),
         "test_pictures": measured.count,
-        "validation_top1": round(max(float(row["val_top1"]) for row in rows if row["val_top1"]), 5),
+        "validation_top1": round(max(row["val_top1"] for row in rows if "val_top1" in row), 5),
         "epochs": len(rows),
-        "minutes": round(sum(float(row["seconds"]) for row in rows) / 60, 1),
+        "minutes": round(sum(row["seconds"] for row in rows) / 60, 1),
         "size": cell.recipe.size,
         "parameters": cost.parameters,
         "macs": cost.macs,
@@ -153,25 +146,21 @@ def table(name: str) -> str:
     return tables.markdown(COLUMNS, [done[key] for key in cells if key in done]) + missing
 
 
-def _metrics(path: Path) -> list[dict]:
-    from keras_inception.training.callbacks import read_rows
-
-    return read_rows(path, sys.maxsize)
-
-
 def main(arguments: list[str]) -> None:
     cells = [(name, key) for name, row in TABLES.items() for key in row]
     if arguments == ["--list"]:
         for name, key in cells:
             done = results(name).get(key)
-            state = f"{done['test_top1']:.1%}" if done else "begun" if (RUNS / name / key).exists() else "not run yet"
+            state = (
+                f"{done['test_top1']:.1%}" if done else "interrupted" if (RUNS / name / key).exists() else "not run yet"
+            )
             print(f"{name}/{key}: {state}")
         return
     if arguments != ["--readme"]:
         wanted = [cell for cell in cells if not arguments or cell[0] in arguments or "/".join(cell) in arguments]
         known = {name for cell in cells for name in (cell[0], "/".join(cell))}
         if unknown := set(arguments) - known:
-            raise SystemExit(f"no such cell: {' '.join(sorted(unknown))}; --list tells which there are")
+            raise SystemExit(f"no such cell: {' '.join(sorted(unknown))}; --list lists the cells")
         for name, key in wanted:
             if key not in results(name):
                 print(f"{name}/{key}", flush=True)

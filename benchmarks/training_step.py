@@ -23,9 +23,9 @@ HERE = Path(__file__).parent
 CASES = ((96, 32, "float32"), (96, 32, "bfloat16"), (224, 16, "float32"), (224, 16, "bfloat16"))
 STEPS = 6  # per round
 COLUMNS = {
-    "batch": tables.Column("pictures"),
+    "batch": tables.Column("images"),
     "precision": tables.Column("precision"),
-    "ours": tables.Column("pictures/s", tables.fixed(0)),
+    "ours": tables.Column("images/s", tables.fixed(0)),
     "theirs": tables.Column("torchvision's", tables.fixed(0)),
     "ratio": tables.COLUMNS["ratio"],
 }

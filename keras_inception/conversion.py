@@ -15,16 +15,11 @@ from keras_inception.utils import files
 from keras_inception.weights.checkpoint import Checkpoint, checkpoint_of, read_weights
 from keras_inception.weights.layouts import Record, WeightsFile
 from keras_inception.weights.publishers import PUBLISHERS, check_weights, is_published, name_maps
-from keras_inception.weights.publishers.namemap import OWN_NAME, listed
+from keras_inception.weights.publishers.namemap import OWN, OWN_NAME, listed
 from keras_inception.weights.readers.keras import lacks_layer_names
 
 if TYPE_CHECKING:
     import keras
-
-KINDS = (".keras", ".safetensors")
-
-CLASSIFIER_BIASES = ("predictions/bias", "predictions_conv/bias")
-BACKGROUND_CLASSES = 1001  # ImageNet's, and TF-slim's background
 
 
 class Converted(NamedTuple):
@@ -37,7 +32,7 @@ class Converted(NamedTuple):
         classes: number of classes; None without a classifier.
         tensors: number of arrays of weights.
         preprocessing: the preprocessing that the network was trained with, according to its run, its record or its
-            publisher. Files of our own layout without a record do not tell; they are given the default.
+            publisher. Files of our own layout without a record do not say; they get the default.
     """
 
     path: Path
@@ -51,8 +46,8 @@ class Converted(NamedTuple):
 def check_conversion(source: str | os.PathLike, target: str | os.PathLike, *, overwrite: bool) -> None:
     """Raise the errors of `convert` for wrong paths, before anything is read or imported."""
     target = Path(target)
-    if target.suffix not in KINDS:
-        raise ValueError(f"`target` must end in {' or '.join(KINDS)}. Received: '{target}'")
+    if target.suffix not in (".keras", ".safetensors"):
+        raise ValueError(f"`target` must end in .keras or .safetensors. Received: '{target}'")
     if target.exists() and not overwrite:
         raise FileExistsError(f"{target} exists: replace it by overwrite=True, --overwrite on the command line")
     check_weights(source)
@@ -63,20 +58,20 @@ def convert(
 ) -> Converted:
     """Write weights as a ``.keras`` or a ``.safetensors`` file, float32.
 
-    A ``.keras`` file is a network in its publisher's layout, without auxiliary classifiers; open it by
-    `keras_inception.load`. A ``.safetensors`` holds all tensors unchanged, by the names of the source, and records
-    their layout, so that a network's ``weights=`` rebuilds it.
+    A ``.keras`` file holds a network in its publisher's layout, without auxiliary classifiers; open it with
+    `keras_inception.load`. A ``.safetensors`` file holds all tensors unchanged, under the names of the source, and a
+    record of their layout, from which a network's ``weights=`` rebuilds it.
 
     Args:
         source: a file in any format that `keras_inception.weights.read_tensors` knows, a run directory, or
             ``"imagenet"`` or ``"imagenet:PUBLISHER"``.
         target: path of the new file, which ends in ``.keras`` or ``.safetensors``.
-        model: name of the network, if the names of the tensors do not tell.
+        model: name of the network, if the names of the tensors do not identify it.
         overwrite: replace a file at `target`.
 
     Raises:
-        ValueError: `target` ends otherwise; the source is not understood, or is not a network that can be built; or
-            nothing tells which network it is.
+        ValueError: `target` ends otherwise; the source cannot be read, or is not a network that can be built; or
+            nothing identifies the network.
         FileExistsError: there is a file at `target`.
         OSError: a file cannot be read or written.
     """
@@ -87,25 +82,20 @@ def convert(
         if target.suffix == ".keras":
             _network(checkpoint).save(beside)
         else:
-            checkpoint = _in_its_layout(checkpoint)
-            preprocessing = preprocessing or checkpoint.preprocessing
-            tensors = {name: np.ascontiguousarray(tensor) for name, tensor in checkpoint.tensors.items()}
-            record = Record(checkpoint.family, checkpoint.publisher, preprocessing)
             from safetensors.numpy import save_file
 
+            checkpoint = _in_its_layout(checkpoint)
+            record = Record(checkpoint.family, checkpoint.publisher, preprocessing or checkpoint.preprocessing)
+            tensors = {name: np.ascontiguousarray(tensor) for name, tensor in checkpoint.tensors.items()}
             save_file(tensors, beside, metadata=record.metadata())
-    return Converted(
-        target,
-        checkpoint.family,
-        checkpoint.publisher,
-        _classes(checkpoint),
-        len(checkpoint.tensors),
-        preprocessing or checkpoint.preprocessing,
-    )
+    found = (checkpoint.family, checkpoint.publisher, _classes(checkpoint), len(checkpoint.tensors))
+    return Converted(target, *found, preprocessing or checkpoint.preprocessing)
 
 
 def network_of(names: Iterable[str]) -> str:
-    """Return the network whose publishers name most of these tensors; of several, the one that fewest are missing of.
+    """Return the network that tensors of these names belong to.
+
+    It is the one whose publisher knows most of the names. If several do, it is the one with the fewest layers missing.
 
     Raises:
         ValueError: no publisher names more than half of them, or several networks have the same names.
@@ -115,16 +105,14 @@ def network_of(names: Iterable[str]) -> str:
     best = max(fits.values())
     networks = [network for network, fit in fits.items() if fit == best]
     if 2 * best[0] <= len(names):
-        raise ValueError(
-            f"`model` must name the network: no publisher of one has tensors of these names. Received: {listed(names)}"
-        )
+        raise ValueError(f"`model` must name the network: no publisher uses these names. Received: {listed(names)}")
     if len(networks) > 1:
         raise ValueError(f"`model` must be one of {', '.join(networks)}, which all have tensors of these names")
     return networks[0]
 
 
 def _fits(names: list[str], network: str) -> Iterator[tuple[int, int]]:
-    """Yield, for each publisher of a network, the number of names it knows and, negative, of layers without a name."""
+    """Yield for each publisher of a network how many of the names it knows, and minus how many layers have none."""
     for name_map in PUBLISHERS[network].values():
         known = {name for name in map(name_map.for_file(names).ours, names) if name}
         layers = {name.rpartition("/")[0] for name in known}
@@ -137,27 +125,23 @@ def _checkpoint(source: str | os.PathLike, model: str | None) -> tuple[Checkpoin
         if model is None:
             raise ValueError(f"`model` must name the network whose weights are {source!r}. Received: model=None")
         return read_weights(source, registry.resolve(model)), None
-    path = Path(source)
-    run = runs.Run(path) if path.is_dir() else None
-    if run:
-        path = run.path / runs.MODEL
-    file = WeightsFile(path)
+    run = runs.Run(Path(source)) if os.path.isdir(source) else None
+    file = WeightsFile(run.path / runs.MODEL if run else source)
     if lacks_layer_names(file.tensors):
-        raise ValueError(f"{path} lacks the names of its layers: load it into its network, and save that as .keras")
+        raise ValueError(f"{file.path} lacks the names of its layers: load it into its network and save that as .keras")
     network = registry.resolve(model) if model else _network_in(file)
     return checkpoint_of(file, network), run.preprocessing if run else None
 
 
 def _network_in(file: WeightsFile) -> str:
-    """Return the network that a file of ours names, or that the names of its tensors tell."""
-    names = file.tensors
+    """Return the network that a file of ours names, or that the names of its tensors identify."""
     if file.record:
         return registry.resolve(file.record.network)
-    with contextlib.suppress(ValueError):  # a foreign one
+    with contextlib.suppress(ValueError):  # another Keras model
         if file.description and file.description.name in registry.NETWORKS:
             return file.description.name
     try:
-        return network_of(names)
+        return network_of(file.tensors)
     except ValueError as error:
         raise ValueError(f"{file.path}: {error}") from None
 
@@ -176,24 +160,22 @@ def _in_its_layout(checkpoint: Checkpoint) -> Checkpoint:
     """Return the weights with the publisher whose layout the file describes, if it has our names and describes one."""
     if checkpoint.description is None:
         return checkpoint
-    publishers = name_maps(checkpoint.family)
     reasons = []
-    for publisher in (OWN_NAME, *(name for name in publishers if name != OWN_NAME)):
-        candidate = dataclasses.replace(
-            checkpoint, publisher=publisher, preprocessing=publishers[publisher].preprocessing
-        )
+    for publisher, name_map in {OWN_NAME: OWN, **name_maps(checkpoint.family)}.items():
+        candidate = dataclasses.replace(checkpoint, publisher=publisher, preprocessing=name_map.preprocessing)
         try:
             _built(candidate)
             return candidate
         except ValueError as error:
             reasons.append(str(error))
     raise ValueError(
-        f"{checkpoint.path} is not a {checkpoint.family} that can be built anew from its weights, in any layout; keep "
-        f"it as it is, or write a .keras of it. In our own layout: {reasons[0]}"
+        f"{checkpoint.path} is not a {checkpoint.family} that can be built anew from its weights, in any layout: keep "
+        f"it as it is, or convert it to .keras. In our own layout: {reasons[0]}"
     )
 
 
 def _built(checkpoint: Checkpoint) -> "keras.Model":
+    """Build the network of a checkpoint from its weights; ValueError if they do not fit."""
     classes = _classes(checkpoint)
     shape = checkpoint.description.input_shape if checkpoint.description else None
     options = {"include_top": False} if classes is None else {"classes": classes}
@@ -204,6 +186,6 @@ def _classes(checkpoint: Checkpoint) -> int | None:
     """Return the number of classes without a background class; None if the weights have no classifier."""
     names = checkpoint.names
     for name, tensor in checkpoint.tensors.items():
-        if names.ours(name) in CLASSIFIER_BIASES:
-            return tensor.size - (names.background and tensor.size == BACKGROUND_CLASSES)
+        if names.ours(name) in ("predictions/bias", "predictions_conv/bias"):
+            return tensor.size - (names.background and tensor.size == 1001)  # ImageNet's and TF-slim's background
     return None

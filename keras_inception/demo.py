@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from keras_inception.exporting.report import ExportReport
 
 MINUTES = 8.2
-SHOWN = 12  # test images, at most one per class
 
 
 def run(
@@ -29,15 +28,15 @@ def run(
 ) -> "ExportReport":
     """Train GoogLeNet on the pictograms, export and verify every variant, and classify with an exported file.
 
-    Writes ``pictograms/``, ``run/``, ``exported/``, ``predictions.png`` and ``report.json``, which is the report of
+    Write ``pictograms/``, ``run/``, ``exported/``, ``predictions.png`` and ``report.json``, which is the report of
     `keras_inception.export` with the seconds of the whole demo. An existing run is resumed, or exported again if it is
     complete.
 
     Args:
-        output: the folder to write into.
-        minutes: time budget for training.
+        output: folder to write into.
+        minutes: time limit for training.
         say: called with a line of text at each step.
-        progress: called with (step, done, in all) while the files are made and verified.
+        progress: called with (description, number done, total) while the files are made and verified.
 
     Returns:
         The report.
@@ -50,46 +49,43 @@ def run(
     began = time.monotonic()
     pictures = datasets.pictograms(output / "pictograms")
     say(f"Unpacked the pictograms: {pictures}")
-    training_began = time.monotonic()
+    training = time.monotonic()
     if (output / "run").exists():
         say(f"Resuming {output / 'run'}; to start over, remove {output}")
         trained = train(None, output / "run", resume=True)
     else:
         trained = train(pictures, output / "run", recipe=RECIPES["small"].replace(minutes=minutes))
-    say(f"Trained in {(time.monotonic() - training_began) / 60:.1f} minutes: {trained.path}")
-    about = "Says which of 19 kinds of things a pictogram shows."
+    say(f"Trained in {(time.monotonic() - training) / 60:.1f} minutes: {trained.path}")
+    exported = output / "exported"
     report = keras_inception.export(
         trained.path,
-        output / "exported",
-        name="googlenet",
-        description=about,
+        exported,
+        description="Says which of 19 kinds of things a pictogram shows.",
         verify_pictures="all",
         overwrite=True,
         on_step=say,
         on_progress=progress,
     )
-    for row in report["variants"].values():
-        if "path" in row:
-            row["path"] = str((output / "exported" / row["path"]).resolve())
-    drawn = _classify(output, report, datasets.open_folder(pictures).test)
-    say(f"Classified test images with the smallest exported file: {drawn}")
+    made = [row for row in report["variants"].values() if "path" in row]
+    for row in made:
+        row["path"] = str((exported / row["path"]).resolve())
+    smallest = min(made, key=lambda row: row["mb"])["path"]
+    _classify(smallest, datasets.open_folder(pictures).test, output / "predictions.png")
+    say(f"Classified test images with the smallest exported file: {output / 'predictions.png'}")
     report = dataclasses.replace(report, seconds=round(time.monotonic() - began, 1))
     files.write_json(output / "report.json", report.to_dict())
     return report
 
 
-def _classify(output: Path, report: "ExportReport", test: "Examples") -> Path:
-    """Draw the smallest exported file's predictions for up to a dozen test images, each of another class."""
+def _classify(file: str, test: "Examples", path: Path) -> None:
+    """Draw the predictions of an exported file for up to a dozen test images, each of another class."""
     from keras_inception import figures
     from keras_inception.tflite.classifier import TFLiteClassifier
 
-    exported = [row for row in report["variants"].values() if "path" in row]
-    classifier = TFLiteClassifier(min(exported, key=lambda row: row["mb"])["path"])
+    classifier = TFLiteClassifier(file)
     chosen = np.random.default_rng(0).permutation(len(test))
     first_of_class = {test.labels[index]: index for index in reversed(chosen)}
-    shown = list(first_of_class.values())[:SHOWN]
+    shown = list(first_of_class.values())[:12]
     images = np.stack([classifier.preprocessing.fit(test.read(index)) for index in shown])
-    path = output / "predictions.png"
     truth = [int(test.labels[index]) for index in shown]
     figures.prediction_picture(images, classifier.predict(images), classifier.labels, truth, path)
-    return path

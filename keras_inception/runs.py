@@ -44,21 +44,20 @@ class Run:
     def __post_init__(self):
         object.__setattr__(self, "path", Path(self.path))
         if not self.path.is_dir():
-            raise ValueError(
-                f"{self.path} is not a run directory: {'it is a file' if self.path.exists() else 'it does not exist'}"
-            )
+            reason = "it is a file" if self.path.exists() else "it does not exist"
+            raise ValueError(f"{self.path} is not a run directory: {reason}")
         missing = [name for name in (LABELS, PREPROCESSING, RECIPE, DATA) if not (self.path / name).is_file()]
         if missing:
             raise ValueError(f"{self.path} is not a run directory: it has no {', '.join(missing)}")
 
     def __str__(self) -> str:
         network = files.read_json(self.path / RECIPE).get("network", "googlenet")
-        metrics = self.metrics
-        parts = [f"{self.path}: {network}", f"{len(self.labels)} classes", f"{len(metrics)} epochs"]
-        if validated := [row for row in metrics if "val_top1" in row]:
-            best = max(validated, key=lambda row: (row["val_top1"], row["epoch"]))  # the later of equals is kept
-            parts.append(f"best val_top1 {best['val_top1']:.1%} (epoch {best['epoch']})")
-        return ", ".join(parts)
+        text = f"{self.path}: {network}, {len(self.labels)} classes, {len(self.metrics)} epochs"
+        validated = [(row["val_top1"], row["epoch"]) for row in self.metrics if "val_top1" in row]
+        if not validated:
+            return text
+        top1, epoch = max(validated)  # the later of equals, as in training
+        return f"{text}, best val_top1 {top1:.1%} (epoch {epoch})"
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -73,8 +72,8 @@ class Run:
     @property
     def data(self) -> dict:
         """The arguments of `keras_inception.datasets.open_data` that the training used."""
-        recorded = files.read_json(self.path / DATA)
-        return {key: value for key, value in recorded.items() if key not in ("fingerprint", "command")}
+        recorded = files.read_json(self.path / DATA).items()
+        return {key: value for key, value in recorded if key not in ("fingerprint", "command")}
 
     @property
     def command(self) -> str:
@@ -89,14 +88,15 @@ class Run:
     @property
     def metrics(self) -> list[dict[str, Any]]:
         """The rows of ``metrics.csv`` as numbers, one per finished epoch, without its empty cells."""
-        if not (self.path / METRICS).is_file():
+        path = self.path / METRICS
+        if not path.is_file():
             return []
         try:
-            with open(self.path / METRICS, newline="", encoding="utf-8") as file:
+            with open(path, newline="", encoding="utf-8") as file:
                 rows = [{name: float(text) for name, text in row.items() if text} for row in csv.DictReader(file)]
             return [{**row, "epoch": int(row["epoch"])} for row in rows]
         except (ValueError, KeyError, TypeError):
-            raise ValueError(f"{self.path / METRICS} must be a table of numbers by epoch") from None
+            raise ValueError(f"{path} must be a table of numbers by epoch") from None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the run's settings and metrics as JSON types.
@@ -161,6 +161,5 @@ def load(path: str | os.PathLike) -> "keras.Model":
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # a damaged file can make Keras raise anything
-        raise ValueError(
-            f"{path} is not a Keras file that can be opened: {' '.join(str(error).split())[:300]}"
-        ) from None
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(f"{path} is not a Keras file that can be opened: {reason}") from None

@@ -1,4 +1,4 @@
-"""The demo: every step on fewer and smaller images, and with `make soak` the real one."""
+"""Tests of the demo: every step on fewer and smaller images, and the real one with `make soak`."""
 
 import json
 from pathlib import Path
@@ -59,4 +59,8 @@ def test_the_real_demo_reaches_half(tmp_path):
     assert report["top1"] >= 0.5
     assert report["seconds"] < 15 * 60
     for variant, row in report["variants"].items():
-        assert row["agreement"] >= VARIANTS[variant].min_agreement
+        assert row["agreement"] >= least_agreement(variant)
+
+
+def least_agreement(variant: str) -> float:
+    return 0.99 if variant.startswith("float") else 0.95

@@ -16,18 +16,13 @@ BISECTIONS = 5
 
 
 def macs_within(
-    budget: str,
-    limit: float,
-    graph: DependencyGraph,
-    scores: Scores,
-    preprocessing: Preprocessing,
-    say: Callable[[str], None],
+    budget: tuple[str, float], graph: DependencyGraph, scores: Scores, preprocessing: Preprocessing, say: Callable
 ) -> float:
-    """Bisect for the largest share of the multiply-adds whose int8 file is within a budget.
+    """Find the largest share of the multiply-adds whose int8 file is within a budget, by bisection.
 
     Args:
-        budget: "latency", on this machine and one thread, or "mb".
-        limit: milliseconds or megabytes, or up to 1 a share of the unpruned file's.
+        budget: "latency", on this machine and one thread, or "mb"; and its limit in milliseconds or megabytes, or up to
+            1 as a share of the unpruned file's.
         graph: the network's dependency graph.
         scores: a score for each filter of each convolution.
         preprocessing: preprocessing that the network expects.
@@ -39,6 +34,7 @@ def macs_within(
     Raises:
         ValueError: even the smallest network is above the budget.
     """
+    kind, limit = budget
     low, high = filter_pruning.min_macs(graph) / graph.macs({}), 1.0
     with tempfile.TemporaryDirectory(prefix="keras-inception-") as folder:
         unpruned, pruned = (Path(folder) / f"{name}.tflite" for name in ("unpruned", "pruned"))
@@ -48,24 +44,20 @@ def macs_within(
 
         def is_within(share: float) -> bool:
             write(filter_pruning.prune(graph, filter_pruning.choose(graph, scores, share)), pruned)
-            before, after = _costs(budget, [unpruned, pruned])
-            say(f"{share:.2f} of the multiply-adds take {after / before:.2f} of the {budget}")
+            if kind == "latency":  # timed side by side, so that other work slows both
+                before, after = (row["median_ms"] for row in benchmark([unpruned, pruned]))
+            else:
+                before, after = (path.stat().st_size / 1e6 for path in (unpruned, pruned))
+            say(f"{share:.2f} of the multiply-adds take {after / before:.2f} of the {kind}")
             return (after / before if limit <= 1 else after) <= limit
 
         write(graph.model, unpruned)
         if not is_within(low):
             raise ValueError(
                 f"{graph.model.name} cannot be made that small: with {filter_pruning.MIN_KEPT:.0%} of the filters in "
-                f"every prunable convolution it is still above the budget. Received: {budget}={limit:g}"
+                f"every prunable convolution it is still above the budget. Received: {kind}={limit:g}"
             )
         for _ in range(BISECTIONS):
             middle = (low + high) / 2
             low, high = (middle, high) if is_within(middle) else (low, middle)
     return low
-
-
-def _costs(budget: str, paths: list[Path]) -> list[float]:
-    """Return the median milliseconds of files timed side by side, or their megabytes."""
-    if budget == "latency":
-        return [row["median_ms"] for row in benchmark(paths)]
-    return [path.stat().st_size / 1e6 for path in paths]

@@ -13,7 +13,6 @@ import numpy as np
 from keras_inception import analysis, datasets
 from keras_inception.compression import filter_pruning
 from keras_inception.compression.budget import macs_within
-from keras_inception.compression.filter_pruning import DependencyGraph
 from keras_inception.compression.job import FILTER_PRUNING, JOB, Job, JobOptions, check_compression
 from keras_inception.exporting.exporter import export
 from keras_inception.exporting.signature import is_trained_for_int8
@@ -22,15 +21,14 @@ from keras_inception.preprocessing import Preprocessing
 from keras_inception.runs import DATA, LABELS, METRICS, MODEL, PREPROCESSING, RECIPE, Run, load, locked
 from keras_inception.tflite.benchmark import benchmark
 from keras_inception.tflite.operations import gzip_mb, sparsity
-from keras_inception.training import Recipe, train
-from keras_inception.training.building import resized
+from keras_inception.training import Recipe, building, train
 from keras_inception.training.methods import Continued
 from keras_inception.utils import files, tables
 from keras_inception.utils.progress import Progress, counted, silent
 from keras_inception.utils.results import Result
 from keras_inception.utils.suggestions import did_you_mean
 
-STEPS, REPORT, START = "steps", "compression_report.json", "start.keras"
+STEPS, REPORT = "steps", "compression_report.json"
 RANKING_IMAGES, RECALIBRATION_IMAGES, RANGE_IMAGES, BATCH = 512, 256, 64, 32
 # Shares of the original training's epochs and learning rate for each step.
 SHARES = {FILTER_PRUNING: (0.5, 0.5), "prune": (0.3, 0.25), "cluster": (0.1, 0.05), "quantize": (0.1, 0.05)}
@@ -41,10 +39,8 @@ TITLES = {
     "cluster": "Weight clustering",
     "quantize": "Training for int8",
 }
-PRUNED = 0.25  # share of zeros from which a network counts as pruned
-CLUSTERED = 256  # number of different values per layer up to which a network counts as clustered
-NEVER = 100_000
-COLUMNS = ("step", "macs", "parameters", "mb", "gzip_mb", "sparsity", "top1", "latency_ms", "ratio")
+# An export that is only measured: clients verify the export of the result.
+TO_INT8: dict[str, Any] = {"quantize": ("int8",), "name": "model", "min_agreement": 0, "clients": (), "overwrite": True}
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +95,8 @@ class CompressionReport(Sequence[CompressionStep]):
         return [step.to_dict() for step in self.steps]
 
     def __str__(self) -> str:
-        return tables.text(tables.columns(*COLUMNS), self.steps)
+        shown = ("step", "macs", "parameters", "mb", "gzip_mb", "sparsity", "top1", "latency_ms", "ratio")
+        return tables.text(tables.columns(*shown), self.steps)
 
 
 def compress(
@@ -172,22 +169,17 @@ def recipe_of(recipe: Recipe, step: str) -> Recipe:
     the precision of the original training.
     """
     epochs, rate = SHARES[step]
-    shared = {
-        "epochs": max(1, round(epochs * recipe.epochs)),
-        "minutes": recipe.minutes and epochs * recipe.minutes,
-        "learning_rate": rate * recipe.learning_rate,
-        "schedule": "cosine",
-        "milestones": (),
-        "warmup_epochs": 0.0,
-        "freeze_epochs": 0,
-        "early_stopping": 0,
-        "validate_every": 1,
-    }
-    if step == "prune":
-        shared["validate_every"] = NEVER  # but at the end: an epoch with unpruned weights must not be kept as the best
-    if step != FILTER_PRUNING:
-        shared |= {"training_size": 0, "accumulate": 1, "ema": 0.0, "precision": "float32"}
-    return recipe.replace(**shared)
+    plain = {"schedule": "cosine", "milestones": (), "warmup_epochs": 0.0, "freeze_epochs": 0, "early_stopping": 0}
+    simulated = {"training_size": 0, "accumulate": 1, "ema": 0.0, "precision": "float32"}
+    return recipe.replace(
+        epochs=max(1, round(epochs * recipe.epochs)),
+        minutes=recipe.minutes and epochs * recipe.minutes,
+        learning_rate=rate * recipe.learning_rate,
+        # Validate weight pruning only at its end: an epoch with unpruned weights must not be kept as the best.
+        validate_every=100_000 if step == "prune" else 1,
+        **plain,
+        **({} if step == FILTER_PRUNING else simulated),
+    )
 
 
 def _begin(source: Run, output: Path, job: Job, settings: dict, distillation: float) -> None:
@@ -200,22 +192,16 @@ def _begin(source: Run, output: Path, job: Job, settings: dict, distillation: fl
         recipe = Recipe.from_dict(files.read_json(source.path / JOB)["recipe"])
     for step in job.steps:
         recipe_of(recipe, step).override(settings)
-    if job.macs:  # before hours of training
-        filter_pruning.choose(DependencyGraph(model), filter_pruning.l1(model), job.macs)
+    if job.macs:  # fail before hours of training
+        filter_pruning.choose(filter_pruning.DependencyGraph(model), filter_pruning.l1(model), job.macs)
     prunable = {layer.name for layer in model.layers if isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense))}
     for name in job.prune_layers or ():
         if name not in prunable:
             hint = did_you_mean(name, prunable)
             raise ValueError(f"`prune_layers` must be convolutions or dense layers.{hint} Received: {name!r}")
-    known = {
-        "source": str(source.path.resolve()),
-        "job": asdict(job),
-        "recipe": recipe.to_dict(),
-        "settings": settings,
-        "distillation": distillation,
-    }
+    known = {"source": str(source.path.resolve()), "job": asdict(job), "recipe": recipe.to_dict()}
     with files.new_folder(output) as new:
-        files.write_json(new / JOB, known)
+        files.write_json(new / JOB, {**known, "settings": settings, "distillation": distillation})
 
 
 class FilterPruning(Continued):
@@ -238,30 +224,28 @@ class FilterPruning(Continued):
 
 
 class _Compression:
-    """A compression that has been begun in a folder."""
+    """A compression that has been started in a folder."""
 
     def __init__(self, output: Path, say: Callable[[str], None], verbose: int | str, progress: Progress):
-        known = files.read_json(output / JOB)
         self._output = output
         self._say = say
         self._verbose = verbose
         self._progress = progress
-        self._source = Run(Path(known["source"]))
-        self._job = Job(**known["job"])
-        self._settings = known["settings"]
-        self._distillation = known["distillation"]
-        self._recipe = Recipe.from_dict(known["recipe"])
+        self._record = files.read_json(output / JOB)
+        self._source = Run(Path(self._record["source"]))
+        self._job = Job(**self._record["job"])
 
     def run(self) -> list[dict]:
         """Do what is left to do, and return the rows of the report."""
         rows = files.read_json(self._output / REPORT) if (self._output / REPORT).exists() else []
-        runs = {"source": self._source}
+        run = self._source
         for number, step in enumerate(self._job.steps, start=1):
-            runs[step] = self._trained(f"{number}_{step}", step, list(runs.values())[-1], done=number < len(rows))
-            for name in ("source", step)[len(rows) > 0 :]:
-                if name not in [row["step"] for row in rows]:
-                    rows.append(self._row(name, runs[name], rows))
-                    files.write_json(self._output / REPORT, rows)
+            path = self._output / STEPS / f"{number}_{step}"
+            run = Run(path) if number < len(rows) else self._trained(path, step, run)
+            if not rows:
+                self._report("source", self._source, rows)
+            if number == len(rows):
+                self._report(step, run, rows)
         if "latency_ms" not in rows[-1]:
             self._say("Timing the files side by side")
             for row, timed in zip(rows, benchmark([self._file(row["step"]) for row in rows]), strict=True):
@@ -269,16 +253,13 @@ class _Compression:
             files.write_json(self._output / REPORT, rows)
         for name in (MODEL, LABELS, PREPROCESSING, METRICS, DATA, RECIPE):  # the last makes it a run directory
             with files.replacing(self._output / name) as beside:
-                shutil.copyfile(runs[self._job.steps[-1]].path / name, beside)
+                shutil.copyfile(run.path / name, beside)
         return rows
 
-    def _trained(self, name: str, step: str, before: Run, *, done: bool) -> Run:
-        """Train a step to its end, unless it is done, and return its run."""
-        path = self._output / STEPS / name
-        if done:
-            return Run(path)
+    def _trained(self, path: Path, step: str, before: Run) -> Run:
+        """Train a step to its end and return its run. An interrupted training is resumed."""
         self._say(f"{TITLES[step]}: training")
-        start = self._output / STEPS / f"{name}_{START}"
+        start = path.with_name(f"{path.name}_start.keras")
         if not start.exists():
             network = self._filters_pruned(before) if step == FILTER_PRUNING else before.model()
             with files.replacing(start) as beside:
@@ -287,48 +268,38 @@ class _Compression:
         options = Recipe.load(before.path / RECIPE).options
         if step == FILTER_PRUNING:
             options = {**options, "filters": {**options.get("filters", {}), **_filters(before.model(), network)}}
-        recipe = recipe_of(self._recipe, step).replace(options=options).override(self._settings)
-        method = self._method(step, before, network, recipe)
+        recipe = recipe_of(Recipe.from_dict(self._record["recipe"]), step)
+        recipe = recipe.replace(options=options).override(self._record["settings"])
+        how: dict[str, Any] = {"method": self._method(step, before, network, recipe), "verbose": self._verbose}
         if path.exists():
-            return train(None, path, resume=True, method=method, verbose=self._verbose)
+            return train(None, path, resume=True, **how)
         data = self._source.data
-        return train(
-            data["source"],
-            path,
-            recipe=recipe,
-            validation=data["validation"],
-            split_seed=data["seed"],
-            method=method,
-            verbose=self._verbose,
-        )
+        return train(data["source"], path, recipe=recipe, validation=data["validation"], split_seed=data["seed"], **how)
 
     def _method(self, step: str, before: Run, network: keras.Model, recipe: Recipe) -> Continued:
-        teacher = None
-        if self._distillation:
+        """Return the training method of a step."""
+        teacher, job, distillation = None, self._job, self._record["distillation"]
+        if distillation:
             source = inference_model(self._source.model())
-            teacher = resized(source, recipe.training_size or recipe.size)
+            teacher = building.resized(source, recipe.training_size or recipe.size)
             teacher.set_weights(source.get_weights())
-        continued = (network, before.preprocessing, teacher, self._distillation)
+        continued = (network, before.preprocessing, teacher, distillation)
         if step == FILTER_PRUNING:
             images = [x for x, _ in self._batches(before.preprocessing, RECALIBRATION_IMAGES)]
             return FilterPruning(*continued, images=images)
-        from keras_inception.compression import finetuning
+        from keras_inception.compression.finetuning import Clustering, Pruning, Quantization
 
-        job = self._job
         if job.prune and step == "prune":
-            return finetuning.Pruning(
-                *continued, sparsity=job.prune, schedule=job.prune_schedule, layers=job.prune_layers
-            )
+            return Pruning(*continued, sparsity=job.prune, schedule=job.prune_schedule, layers=job.prune_layers)
         if job.cluster and step == "cluster":
-            return finetuning.Clustering(*continued, clusters=job.cluster)
-        preserve = "clusters" if _is_clustered(network) else "sparsity" if _zeros(network) >= PRUNED else None
+            return Clustering(*continued, clusters=job.cluster)
         images = np.concatenate([x for x, _ in self._batches(before.preprocessing, RANGE_IMAGES)])
-        return finetuning.Quantization(*continued, images=images, preserve=preserve)
+        return Quantization(*continued, images=images, preserve=_preserved(network))
 
     def _filters_pruned(self, before: Run) -> keras.Model:
         """Return the network of a run with its filters pruned to the budget, not yet trained."""
         model, preprocessing = before.model(), before.preprocessing
-        criterion, (budget, limit) = self._job.criterion, self._job.budget or ("macs", 1.0)
+        criterion, budget = self._job.criterion, self._job.budget or ("macs", 1.0)
 
         def say(line: str) -> None:
             self._say(f"{TITLES[FILTER_PRUNING]}: {line}")
@@ -337,12 +308,13 @@ class _Compression:
         batches = self._batches(preprocessing, RANKING_IMAGES)
         shown = counted(batches, "Ranking filters", len(batches), self._progress)
         scores = getattr(filter_pruning, criterion)(inference_model(model), shown)
-        graph = DependencyGraph(inference_model(model))
+        graph = filter_pruning.DependencyGraph(inference_model(model))
         for group in graph.groups():
             if group.fixed:
                 say(f"{', '.join(group.convolutions)} keeps all filters: {group.fixed}")
-        macs = limit if budget == "macs" else macs_within(budget, limit, graph, scores, preprocessing, say)
-        return filter_pruning.prune(DependencyGraph(model), filter_pruning.choose(graph, scores, macs))
+        macs = budget[1] if budget[0] == "macs" else macs_within(budget, graph, scores, preprocessing, say)
+        kept = filter_pruning.choose(graph, scores, macs)
+        return filter_pruning.prune(filter_pruning.DependencyGraph(model), kept)
 
     def _batches(self, preprocessing: Preprocessing, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return batches of inputs and class indices for `count` training images."""
@@ -351,56 +323,36 @@ class _Compression:
         batches = datasets.evaluation_batches(images.select(np.sort(chosen)), preprocessing, BATCH)
         return [(np.asarray(x), np.asarray(y)) for x, y in batches]
 
-    def _row(self, step: str, run: Run, before: list[dict]) -> dict:
+    def _report(self, step: str, run: Run, rows: list[dict]) -> None:
+        """Export the run of a step to int8, and add its row to the report, still without latency."""
         self._say(f"{TITLES[step]}: exporting to int8")
         path = self._file(step)
-        report = export(
-            run.path,
-            path.parent,
-            quantize=("int8",),
-            name=path.stem.removesuffix("_int8"),
-            min_agreement=0,
-            clients=(),  # they verify the export of the result
-            overwrite=True,
-            on_progress=self._progress,
-        )
-        exported = report["variants"]["int8"]
+        exported = export(run.path, path.parent, on_progress=self._progress, **TO_INT8)["variants"]["int8"]
         if "refused" in exported:
             raise ValueError(f"the int8 file of {run.path} is unusable: {exported['refused']}")
         if step in ("source", FILTER_PRUNING):
             costs = analysis.cost(inference_model(run.model()))
-            macs, parameters = costs.macs, costs.parameters
-        else:  # those of the network itself, not of its rewritten and folded form for int8
-            macs, parameters = before[-1]["macs"], before[-1]["parameters"]
-        return {
-            "step": step,
-            "macs": macs,
-            "parameters": parameters,
-            "top1": exported["top1"],
-            "mb": exported["mb"],
-            "gzip_mb": gzip_mb(path),
-            "sparsity": sparsity(path),
-            "outside_delegate": exported["outside_delegate"],
-        }
+            row = {"step": step, "macs": costs.macs, "parameters": costs.parameters, "top1": exported["top1"]}
+        else:  # the costs of the network itself, not of its rewritten and folded form for int8
+            row = {**rows[-1], "step": step, "top1": exported["top1"]}
+        row |= {"mb": exported["mb"], "gzip_mb": gzip_mb(path), "sparsity": sparsity(path)}
+        rows.append({**row, "outside_delegate": exported["outside_delegate"]})
+        files.write_json(self._output / REPORT, rows)
 
     def _file(self, step: str) -> Path:
         return self._output / STEPS / "exported" / step / "model_int8.tflite"
 
 
 def _filters(before: keras.Model, after: keras.Model) -> dict[str, int]:
-    """Return the numbers of filters of convolutions that have changed."""
-    convolutions = [layer for layer in before.layers if type(layer) is keras.layers.Conv2D]
-    counts = {layer.name: after.get_layer(layer.name).filters for layer in convolutions}
-    return {layer.name: counts[layer.name] for layer in convolutions if counts[layer.name] != layer.filters}
+    """Return the new numbers of filters of the convolutions that have been pruned."""
+    pairs = [(layer, after.get_layer(layer.name)) for layer in before.layers if type(layer) is keras.layers.Conv2D]
+    return {layer.name: pruned.filters for layer, pruned in pairs if pruned.filters != layer.filters}
 
 
-def _zeros(network: keras.Model) -> float:
-    """Return the share of zeros in a network's kernels."""
+def _preserved(network: keras.Model) -> str | None:
+    """Return what training for int8 must preserve in a network's kernels: "clusters", "sparsity" or nothing."""
     kernels = [layer.kernel.numpy() for layer in network.layers if hasattr(layer, "kernel")]
-    return sum(int((kernel == 0).sum()) for kernel in kernels) / max(1, sum(kernel.size for kernel in kernels))
-
-
-def _is_clustered(network: keras.Model) -> bool:
-    """Return True if each large kernel has few different values."""
-    kernels = [layer.kernel.numpy() for layer in network.layers if hasattr(layer, "kernel")]
-    return all(len(np.unique(kernel)) <= CLUSTERED for kernel in kernels if kernel.size > 10 * CLUSTERED)
+    if all(len(np.unique(kernel)) <= 256 for kernel in kernels if kernel.size > 2560):  # those of 8 bits
+        return "clusters"
+    zeros = sum(int((kernel == 0).sum()) for kernel in kernels)
+    return "sparsity" if zeros >= sum(kernel.size for kernel in kernels) / 4 else None

@@ -1,7 +1,7 @@
 """Training methods that use tensorflow-model-optimization: weight pruning, clustering, quantization-aware training."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -22,28 +22,35 @@ from keras_inception.training.recipe import Recipe
 from keras_inception.training.schedules import Phase, Plan, learning_rate, once_per_graph
 
 PRUNABLE = (tf_keras.layers.Conv2D, tf_keras.layers.Dense)
-BATCH = 16
-MOMENTUM = 0.9  # upper limit for batch norms, whose averages would lag behind in a hundred steps
-PREFIX = re.compile("^(quant|prune_low_magnitude|cluster)_")  # that tfmot adds to the names of outputs
 
 
 class Finetuning(Continued):
-    """Train an existing network in tf_keras, in float32."""
+    """Train an existing network in tf_keras, in float32.
+
+    Attributes:
+        unwrapped: function that removes the wrappers from the layers of a trained model.
+    """
+
+    unwrapped: Callable[[tf_keras.Model], tf_keras.Model]
 
     def trainee(self, network: keras.Model, recipe: Recipe, classes: int, distribution: Distribution) -> Any:
         """Return the network in tf_keras, wrapped for training."""
         tf_keras.utils.set_random_seed(recipe.seed)
-        trainee = self.wrapped(bridge.to_tf_keras(network), recipe)
+        trainee = self.wrapped(bridge.to_tf_keras(network))
         for layer in trainee.submodules:
             if isinstance(layer, tf_keras.layers.BatchNormalization):
-                layer.momentum = min(layer.momentum, MOMENTUM)
+                layer.momentum = min(layer.momentum, 0.9)  # longer averages would lag behind in a hundred steps
         # Autograph takes seconds, and there is no control flow to convert.
         trainee.train_step = tf.autograph.experimental.do_not_convert(trainee.train_step)
         return trainee
 
-    def wrapped(self, model: tf_keras.Model, recipe: Recipe) -> tf_keras.Model:
-        """Wrap the model for training. Subclasses add pruning, clustering or quantization."""
-        return model
+    def wrapped(self, model: tf_keras.Model) -> tf_keras.Model:
+        """Return the model for training, which shares the layers and their weights: each wrapped by `layer`."""
+        return tf_keras.models.clone_model(model, clone_function=self.layer)
+
+    def layer(self, layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
+        """Wrap a layer for pruning or clustering, or return it as it is."""
+        return layer
 
     def begin_again(self, trainee: tf_keras.Model, network: keras.Model) -> None:
         """Raise ValueError: the wrappers hold state that only checkpoints have."""
@@ -70,10 +77,6 @@ class Finetuning(Continued):
                 layer.set_weights(plain.get_layer(layer.name).get_weights())
         return network
 
-    def unwrapped(self, trainee: tf_keras.Model) -> tf_keras.Model:
-        """Return the trainee as an ordinary network, without its wrappers."""
-        return trainee
-
 
 class Pruning(Finetuning):
     """Prune weights of convolutions and dense layers by magnitude.
@@ -85,39 +88,29 @@ class Pruning(Finetuning):
         schedule: ``"polynomial"`` reaches the share after half of the training, by the schedule of Zhu and Gupta
             (1710.01878); ``"constant"`` at once.
         layers: names of the layers to prune; None prunes all convolutions and dense layers.
-        **options: keyword arguments of `Continued`.
     """
 
+    unwrapped = staticmethod(tfmot.sparsity.keras.strip_pruning)
+
     def __init__(
-        self,
-        *continued,
-        sparsity: float | str,
-        schedule: str = "polynomial",
-        layers: Sequence[str] | None = None,
-        **options,
+        self, *continued, sparsity: float | str, schedule: str = "polynomial", layers: Sequence[str] | None = None
     ):
-        super().__init__(*continued, **options)
+        super().__init__(*continued)
         self.layers = layers
-        self.two_of_four = sparsity == "2:4"
-        if self.two_of_four or schedule == "constant":
-            share = 0.5 if self.two_of_four else sparsity
+        self.pattern = (2, 4) if sparsity == "2:4" else None
+        if self.pattern or schedule == "constant":
+            share = 0.5 if self.pattern else sparsity
             self.schedule = tfmot.sparsity.keras.ConstantSparsity(share, begin_step=0, frequency=1)
         else:
             self.schedule = PolynomialSparsity(float(sparsity))
 
-    def wrapped(self, model: tf_keras.Model, recipe: Recipe) -> tf_keras.Model:
-        """Wrap the layers whose weights are pruned."""
-
-        def pruned(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
-            if type(layer) not in PRUNABLE or not (self.layers is None or layer.name in self.layers):
-                return layer
-            if not self.two_of_four:
-                return tfmot.sparsity.keras.prune_low_magnitude(layer, self.schedule)
-            if layer.kernel.shape[-2] % 4:
-                return layer
-            return tfmot.sparsity.keras.prune_low_magnitude(layer, self.schedule, sparsity_m_by_n=(2, 4))
-
-        return tf_keras.models.clone_model(model, clone_function=pruned)  # shares the layers and their weights
+    def layer(self, layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
+        """Wrap a layer whose weights are pruned."""
+        if type(layer) not in PRUNABLE or not (self.layers is None or layer.name in self.layers):
+            return layer
+        if self.pattern and layer.kernel.shape[-2] % 4:
+            return layer
+        return tfmot.sparsity.keras.prune_low_magnitude(layer, self.schedule, sparsity_m_by_n=self.pattern)
 
     def compile(
         self, trainee: tf_keras.Model, recipe: Recipe, phase: Phase, plan: Plan, steps: int, distribution: Distribution
@@ -131,10 +124,6 @@ class Pruning(Finetuning):
     def callbacks(self, callbacks: Sequence[keras.callbacks.Callback]) -> Sequence:
         """Adapt the callbacks and add the one that counts pruning steps."""
         return [tfmot.sparsity.keras.UpdatePruningStep(), *super().callbacks(callbacks)]
-
-    def unwrapped(self, trainee: tf_keras.Model) -> tf_keras.Model:
-        """Return the trainee without its pruning wrappers."""
-        return tfmot.sparsity.keras.strip_pruning(trainee)
 
 
 class PolynomialSparsity(tfmot.sparsity.keras.PruningSchedule):
@@ -169,32 +158,19 @@ class Clustering(Finetuning):
     Args:
         *continued: arguments of `Continued`.
         clusters: number of different values in each layer, 2 or more.
-        **options: keyword arguments of `Continued`.
     """
 
-    def __init__(self, *continued, clusters: int, **options):
-        super().__init__(*continued, **options)
+    unwrapped = staticmethod(tfmot.clustering.keras.strip_clustering)
+
+    def __init__(self, *continued, clusters: int):
+        super().__init__(*continued)
         self.clusters = clusters
 
-    def wrapped(self, model: tf_keras.Model, recipe: Recipe) -> tf_keras.Model:
-        """Wrap the layers whose weights are clustered."""
-        clustering = tfmot.clustering.keras
-
-        def clustered(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
-            if type(layer) not in PRUNABLE or np.prod(layer.kernel.shape) <= self.clusters:
-                return layer
-            return clustering.cluster_weights(
-                layer,
-                number_of_clusters=self.clusters,
-                cluster_centroids_init=clustering.CentroidInitialization.KMEANS_PLUS_PLUS,
-                preserve_sparsity=True,
-            )
-
-        return tf_keras.models.clone_model(model, clone_function=clustered)
-
-    def unwrapped(self, trainee: tf_keras.Model) -> tf_keras.Model:
-        """Return the trainee without its clustering wrappers."""
-        return tfmot.clustering.keras.strip_clustering(trainee)
+    def layer(self, layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
+        """Wrap a layer whose weights are clustered."""
+        if type(layer) not in PRUNABLE or np.prod(layer.kernel.shape) <= self.clusters:
+            return layer
+        return tfmot.clustering.keras.cluster_weights(layer, self.clusters, preserve_sparsity=True)
 
 
 class Quantization(Finetuning):
@@ -204,11 +180,10 @@ class Quantization(Finetuning):
         *continued: arguments of `Continued`.
         images: inputs that the ranges are initialized from, (n, height, width, 3).
         preserve: ``"sparsity"`` or ``"clusters"`` if the network has been pruned or clustered before.
-        **options: keyword arguments of `Continued`.
     """
 
-    def __init__(self, *continued, images: np.ndarray, preserve: str | None = None, **options):
-        super().__init__(*continued, **options)
+    def __init__(self, *continued, images: np.ndarray, preserve: str | None = None):
+        super().__init__(*continued)
         self.images = images
         self.preserve = preserve
 
@@ -217,9 +192,9 @@ class Quantization(Finetuning):
         # Apply the rewrites of an export first: the operations that they add need ranges too.
         return super().trainee(rewrite(network), recipe, classes, distribution)
 
-    def wrapped(self, model: tf_keras.Model, recipe: Recipe) -> tf_keras.Model:
-        """Make the model round its weights and activations to 8 bits."""
-        batches = [self.images[start : start + BATCH] for start in range(0, len(self.images), BATCH)]
+    def wrapped(self, model: tf_keras.Model) -> tf_keras.Model:
+        """Return a copy of the model that rounds its weights and activations to 8 bits."""
+        batches = [self.images[start : start + 16] for start in range(0, len(self.images), 16)]
         return quantization.quantize_aware(model, batches, preserve=self.preserve)
 
     def kept(self, trainee: tf_keras.Model, network: keras.Model) -> keras.Model:
@@ -252,16 +227,16 @@ class Rate(tf_keras.optimizers.schedules.LearningRateSchedule):
         """Return the learning rate at a step."""
         return self.rate(step) if callable(self.rate) else tf.constant(self.rate)
 
-    def get_config(self):
-        """Raise NotImplementedError: it is not saved."""
-        raise NotImplementedError
 
-
-class CallbackAdapter(tf_keras.callbacks.Callback):
-    """Adapt a callback of Keras 3 to `fit` of tf_keras."""
+class CallbackAdapter(tf_keras.callbacks.LambdaCallback):
+    """Pass the events of `fit` in tf_keras on to a callback of Keras 3."""
 
     def __init__(self, callback: keras.callbacks.Callback):
-        super().__init__()
+        super().__init__(
+            callback.on_epoch_begin,
+            on_train_begin=callback.on_train_begin,
+            on_train_batch_end=callback.on_train_batch_end,
+        )
         self.callback = callback
 
     def set_model(self, model: tf_keras.Model):
@@ -269,20 +244,8 @@ class CallbackAdapter(tf_keras.callbacks.Callback):
         super().set_model(model)
         self.callback.set_model(model)
 
-    def on_train_begin(self, logs=None):
-        """Pass the event on."""
-        self.callback.on_train_begin(logs)
-
-    def on_epoch_begin(self, epoch, logs=None):
-        """Pass the event on."""
-        self.callback.on_epoch_begin(epoch, logs)
-
-    def on_train_batch_end(self, batch, logs=None):
-        """Pass the event on."""
-        self.callback.on_train_batch_end(batch, logs)
-
     def on_epoch_end(self, epoch, logs=None):
         """Pass the event on, without tfmot's prefixes in the names of outputs."""
         for name in list(logs or {}):
-            logs[PREFIX.sub("", name)] = logs.pop(name)
+            logs[re.sub("^(quant|prune_low_magnitude|cluster)_", "", name)] = logs.pop(name)
         self.callback.on_epoch_end(epoch, logs)

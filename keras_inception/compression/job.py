@@ -1,4 +1,4 @@
-"""`Job`: what `compress` does to a run's network. Nothing heavy is imported, so that wrong jobs fail at once."""
+"""`Job`: the steps of a compression. Nothing heavy is imported, so that wrong jobs fail at once."""
 
 import math
 import os
@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TypedDict
 
 from keras_inception.runs import Run
+from keras_inception.utils.checks import check_one_of
 
 JOB = "compression.json"
 BUDGETS = ("macs", "latency", "mb")
 CRITERIA = ("taylor", "l1", "batch_norm_scale")  # functions of `filter_pruning`
-SCHEDULES = ("polynomial", "constant")
 FILTER_PRUNING = "slim"  # the step's name in files and results
 
 
@@ -32,7 +32,7 @@ class JobOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Job:
-    """What to do to a run's network. At least one step must be asked for, and at most one budget for filter pruning.
+    """The steps of a compression. At least one step is required, and at most one budget for filter pruning.
 
     Example: ``Job(macs=0.5, quantize=True)`` prunes filters to half of the multiply-adds, then trains for int8.
 
@@ -41,7 +41,7 @@ class Job:
         latency: budget for filter pruning by the latency of the int8 file on this machine and one thread:
             milliseconds, or up to 1 a share.
         mb: budget for filter pruning by the size of the int8 file: megabytes, or up to 1 a share.
-        criterion: how filters are ranked, one of `CRITERIA`.
+        criterion: score that filters are ranked by, one of `CRITERIA`.
         prune: share of the weights that become zero, in (0, 1), or ``"2:4"`` for two of every four.
         prune_schedule: ``"polynomial"`` raises the share over the first half of the training, ``"constant"`` prunes
             everything at its beginning. 2:4 is always constant.
@@ -64,21 +64,15 @@ class Job:
     quantize: bool = False
 
     def __post_init__(self):
-        budgets = {name: value for name in BUDGETS if (value := getattr(self, name)) is not None}
-        for name, value in budgets.items():
-            if not 0 < value < math.inf:
-                raise ValueError(f"`{name}` must be positive: a number, or a share up to 1. Received: {name}={value}")
-        if len(budgets) > 1:
-            received = ", ".join(f"{name}={value}" for name, value in budgets.items())
-            raise ValueError(f"give one of {', '.join(BUDGETS)}. Received: {received}")
-        if self.criterion not in CRITERIA:
-            allowed = ", ".join(CRITERIA)
-            raise ValueError(f"`criterion` must be one of {allowed}. Received: {self.criterion!r}")
+        given = [f"{name}={value}" for name in BUDGETS if (value := getattr(self, name)) is not None]
+        if len(given) > 1:
+            raise ValueError(f"give one of {', '.join(BUDGETS)}. Received: {', '.join(given)}")
+        if self.budget and not 0 < self.budget[1] < math.inf:
+            raise ValueError(f"`{self.budget[0]}` must be positive: a number, or a share up to 1. Received: {given[0]}")
+        check_one_of("criterion", self.criterion, CRITERIA)
+        check_one_of("prune_schedule", self.prune_schedule, ("polynomial", "constant"))
         if self.prune not in (None, "2:4") and not (isinstance(self.prune, float) and 0 < self.prune < 1):
             raise ValueError(f"`prune` must be a share in (0, 1) or '2:4'. Received: prune={self.prune!r}")
-        if self.prune_schedule not in SCHEDULES:
-            allowed = " or ".join(SCHEDULES)
-            raise ValueError(f"`prune_schedule` must be {allowed}. Received: {self.prune_schedule!r}")
         if self.cluster is not None and self.cluster < 2:
             raise ValueError(f"`cluster` must be 2 or more. Received: cluster={self.cluster}")
         if not self.steps:
@@ -92,12 +86,7 @@ class Job:
     @property
     def steps(self) -> list[str]:
         """Return the names of the steps in their order."""
-        wanted = {
-            FILTER_PRUNING: self.budget,
-            "prune": self.prune,
-            "cluster": self.cluster,
-            "quantize": self.quantize,
-        }
+        wanted = {FILTER_PRUNING: self.budget, "prune": self.prune, "cluster": self.cluster, "quantize": self.quantize}
         return [name for name, value in wanted.items() if value]
 
 

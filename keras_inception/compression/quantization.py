@@ -1,35 +1,29 @@
 """Quantization-aware training (1712.05877) with tensorflow-model-optimization, and the int8 network it results in."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from unittest import mock
 
 import keras
 import numpy as np
 import tensorflow_model_optimization as tfmot
 import tf_keras
-from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
-    default_8bit_quantize_configs as configs,
-)
-from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
-    default_8bit_quantize_registry as registry,
-)
-from tensorflow_model_optimization.python.core.quantization.keras.graph_transformations.model_transformer import (
-    ModelTransformer,
-)
-from tensorflow_model_optimization.python.core.quantization.keras.quantize_layer import QuantizeLayer
+from tensorflow_model_optimization.python.core.quantization.keras import default_8bit, quantize_layer
 from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import QuantizeWrapperV2
 
 from keras_inception.compression import tf_keras_bridge as bridge
 from keras_inception.exporting.rewrites import fold_batch_norm
 from keras_inception.layers import FakeQuantization, SpaceToDepth, ZeroPaddingShortcut
 
+qat = tfmot.quantization.keras
+configs = default_8bit.default_8bit_quantize_configs
+
 SCHEMES: dict[str | None, Callable] = {
-    None: lambda: None,
+    None: qat.default_8bit.Default8BitQuantizeScheme,
     "sparsity": tfmot.experimental.combine.Default8BitPrunePreserveQuantizeScheme,
-    "clusters": lambda: tfmot.experimental.combine.Default8BitClusterPreserveQuantizeScheme(preserve_sparsity=True),
+    "clusters": partial(tfmot.experimental.combine.Default8BitClusterPreserveQuantizeScheme, preserve_sparsity=True),
 }
 MOVING = (SpaceToDepth, ZeroPaddingShortcut)  # layers that only move values or insert zeros
-CUSTOM = {"KerasLayer": bridge.KerasLayer}
 
 
 def quantize_aware(
@@ -45,27 +39,27 @@ def quantize_aware(
     Raises:
         ValueError: a layer, which the message names, cannot be quantized.
     """
-    supported = registry.Default8BitQuantizeRegistry()
+    supported = qat.default_8bit.Default8BitQuantizeRegistry()
 
     def annotated(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
         if isinstance(layer, tf_keras.layers.InputLayer):
             return layer
         config = None
-        if isinstance(layer, bridge.KerasLayer):
-            moves = isinstance(keras.saving.deserialize_keras_object(layer.config), MOVING)
-            config = configs.NoOpQuantizeConfig() if moves else configs.Default8BitOutputQuantizeConfig()
-        elif isinstance(layer, tf_keras.layers.Rescaling) or _averages(layer):
+        # Average pooling that was rewritten as a convolution is not trained: its equal weights are exact in 8 bits.
+        averages = isinstance(layer, tf_keras.layers.DepthwiseConv2D) and not layer.trainable
+        if isinstance(layer, bridge.KerasLayer) and isinstance(layer.wrapped(), MOVING):
+            config = configs.NoOpQuantizeConfig()
+        elif averages or isinstance(layer, (bridge.KerasLayer, tf_keras.layers.Rescaling)):
             config = configs.Default8BitOutputQuantizeConfig()
         elif not isinstance(layer, tf_keras.layers.BatchNormalization) and not supported.supports(layer):
             raise ValueError(f"{layer.name} cannot be quantized: tfmot does not know {type(layer).__name__}")
-        return tfmot.quantization.keras.quantize_annotate_layer(layer, config)
+        return qat.quantize_annotate_layer(layer, config)
 
-    with tfmot.quantization.keras.quantize_scope(CUSTOM):
-        copy = tf_keras.models.clone_model(model, clone_function=annotated)
-        copy.set_weights(model.get_weights())
-        scheme = SCHEMES[preserve]()
-        with mock.patch.object(ModelTransformer, "_get_layers", _in_order_of_names):
-            quantized = tfmot.quantization.keras.quantize_apply(copy, *([scheme] if scheme else []))
+    transformer = qat.graph_transformations.model_transformer.ModelTransformer
+    with qat.quantize_scope({"KerasLayer": bridge.KerasLayer}):
+        copy = tf_keras.models.clone_model(model, clone_function=annotated)  # shares the layers and their weights
+        with mock.patch.object(transformer, "_get_layers", _in_order_of_names):
+            quantized = qat.quantize_apply(copy, SCHEMES[preserve]())
     _set_ranges(quantized, model, batches)
     return quantized
 
@@ -84,23 +78,15 @@ def quantized(model: tf_keras.Model, input_range: tuple[float, float]) -> keras.
     for layer in folded.layers:
         if isinstance(layer, (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)):
             kernel, *bias = layer.get_weights()
-            layer.set_weights([on_grid(kernel, _axes(layer)), *bias])
+            # 255 steps between plus and minus the largest magnitude: of each filter, or of the whole kernel elsewhere.
+            axes = (0, 1, 2) if isinstance(layer, keras.layers.Conv2D) else None
+            step = np.abs(kernel).max(axis=axes, keepdims=True) / 127
+            step = np.where(step > 0, step, 1)
+            layer.set_weights([(np.round(kernel / step) * step).astype(np.float32), *bias])
     return folded
 
 
-def on_grid(kernel: np.ndarray, axes: tuple[int, ...] | None) -> np.ndarray:
-    """Round a kernel to 255 steps between plus and minus its largest magnitude, which is taken over `axes`."""
-    step = np.abs(kernel).max(axis=axes, keepdims=True) / 127
-    step = np.where(step > 0, step, 1)
-    return (np.round(kernel / step) * step).astype(np.float32)
-
-
-def _averages(layer: tf_keras.layers.Layer) -> bool:
-    """Return True for an average pooling rewritten as a convolution, whose equal weights are exact in 8 bits."""
-    return isinstance(layer, tf_keras.layers.DepthwiseConv2D) and not layer.trainable
-
-
-def _in_order_of_names(transformer: ModelTransformer, names: Iterable[str]) -> list[dict]:
+def _in_order_of_names(transformer, names: Iterable[str]) -> list[dict]:
     """Return the configurations of the named layers, in the order of the names.
 
     tfmot's own method returns them in the order of the model, which swaps the inputs of a concatenation of branches of
@@ -120,8 +106,7 @@ def _set_ranges(quantized: tf_keras.Model, model: tf_keras.Model, batches: Seque
         for layer in quantized.layers
         if isinstance(layer, QuantizeWrapperV2) and (variables := list(_range_variables(layer)))
     }
-    values = {name: _before_softmax(model.get_layer(name)) for name in measured}
-    probe = tf_keras.Model(model.inputs, values)
+    probe = tf_keras.Model(model.inputs, {name: _before_softmax(model.get_layer(name)) for name in measured})
     ranges = [{name: (np.min(x), np.max(x)) for name, x in probe(batch, training=False).items()} for batch in batches]
     for name, variables in measured.items():
         low, high = np.mean([each[name] for each in ranges], axis=0)
@@ -144,8 +129,7 @@ def _before_softmax(layer: tf_keras.layers.Layer):
     """Return the float tensor whose range is calibrated: the output, or the logits before a softmax."""
     if getattr(layer, "activation", None) is not tf_keras.activations.softmax:
         return layer.output
-    changes = {"name": f"{layer.name}_before", "activation": "linear"}
-    linear = type(layer).from_config({**layer.get_config(), **changes})
+    linear = type(layer).from_config({**layer.get_config(), "name": f"{layer.name}_before", "activation": "linear"})
     before = linear(layer.input)
     linear.set_weights(layer.get_weights())
     return before
@@ -153,43 +137,31 @@ def _before_softmax(layer: tf_keras.layers.Layer):
 
 def _unwrapped(layer: tf_keras.layers.Layer, input_range: tuple[float, float]) -> Callable | None:
     """Return a function of Keras 3 layers that computes what a layer of tfmot does, or None for other layers."""
-    if isinstance(layer, QuantizeLayer):
+    if isinstance(layer, quantize_layer.QuantizeLayer):
         return lambda x, **_: FakeQuantization(*input_range, name=layer.name)(x)
     if not isinstance(layer, QuantizeWrapperV2):
         return None
     inner, activations = layer.layer, layer._quantize_activations
 
-    def quantized(x, variables: dict, kind: str):
+    def rounded(x, variables: dict, kind: str):
         low, high = (float(variables[key].numpy()) for key in ("min_var", "max_var"))
         return FakeQuantization(low, high, name=f"{inner.name}_{kind}")(x)
 
     def function(x, **_):
         own = bridge.counterpart(inner, **({"activation": "linear"} if activations else {}))
         x = own(x)
-        if weights := _weights(layer):
-            own.set_weights(weights)
+        # tfmot has replaced the wrapped layer's kernel by its rounded values.
+        kernels = [variable.numpy() for variable, *_ in layer._weight_vars]
+        bias = [inner.bias.numpy()] if kernels and inner.use_bias else []
+        own.set_weights([*kernels, *bias] if kernels else inner.get_weights())
         for activation in activations:
             if hasattr(activation, "_pre_activation_vars"):
-                x = quantized(x, activation._pre_activation_vars, "before")
+                x = rounded(x, activation._pre_activation_vars, "before")
             name = getattr(activation.activation, "__name__", "linear")
             if name != "linear":
                 x = keras.layers.Activation(name, name=f"{inner.name}_{name}")(x)
             if hasattr(activation, "_post_activation_vars"):
-                x = quantized(x, activation._post_activation_vars, "after")
-        return quantized(x, layer._output_quantizer_vars, "range") if layer._output_quantizers else x
+                x = rounded(x, activation._post_activation_vars, "after")
+        return rounded(x, layer._output_quantizer_vars, "range") if layer._output_quantizers else x
 
     return function
-
-
-def _weights(wrapper: QuantizeWrapperV2) -> list[np.ndarray]:
-    """Return the weights of the wrapped layer, whose kernel tfmot has replaced by its rounded values."""
-    inner = wrapper.layer
-    if not wrapper._weight_vars:
-        return inner.get_weights()
-    kernels = [variable.numpy() for variable, *_ in wrapper._weight_vars]
-    return [*kernels, inner.bias.numpy()] if inner.use_bias else kernels
-
-
-def _axes(layer: keras.Layer) -> tuple[int, ...] | None:
-    """Return the axes that share a quantization step: all, or for a convolution those within each filter."""
-    return (0, 1, 2) if isinstance(layer, keras.layers.Conv2D) else None

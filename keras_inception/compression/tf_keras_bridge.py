@@ -19,9 +19,6 @@ RENAMED = {"LeakyReLU": {"negative_slope": "alpha"}}
 LEFT_OUT = {"name", "dtype", "build_config", "autocast", "lora_rank", "lora_alpha", "quantization_config"}
 
 
-BOTH = (keras.Layer, tf_keras.layers.Layer)
-
-
 def to_tf_keras(model: keras.Model) -> tf_keras.Model:
     """Convert a functional Keras 3 model to tf_keras, weights included. Nested models are flattened into their layers.
 
@@ -31,11 +28,11 @@ def to_tf_keras(model: keras.Model) -> tf_keras.Model:
     if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
         raise ValueError(f"`model` must be a functional Keras model. Received: {type(model).__name__}")
     inputs = [
-        tf_keras.Input(x.shape[1:], batch_size=x.shape[0], dtype=x.dtype, name=_input_name(x)) for x in model.inputs
+        tf_keras.Input(x.shape[1:], batch_size=x.shape[0], dtype=x.dtype, name=x._keras_history.operation.name)
+        for x in model.inputs
     ]
     convert = _Converter(_layer_of_tf_keras)
-    outputs = _run(model, inputs, convert)
-    copy = tf_keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=model.name)
+    copy = tf_keras.Model(inputs if len(inputs) > 1 else inputs[0], _run(model, inputs, convert), name=model.name)
     convert.copy_weights()
     return copy
 
@@ -59,8 +56,7 @@ def to_keras(
         for x in model.inputs
     ]
     convert = _Converter(lambda layer: special(layer) or counterpart(layer))
-    outputs = _run_tf_keras(model, inputs, convert)
-    copy = keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=model.name)
+    copy = keras.Model(inputs if len(inputs) > 1 else inputs[0], _run_tf_keras(model, inputs, convert), name=model.name)
     convert.copy_weights()
     return copy
 
@@ -77,7 +73,11 @@ class KerasLayer(tf_keras.layers.Layer):
     def __init__(self, layer: dict, **kwargs):
         super().__init__(**kwargs)
         self.config = layer
-        self._call = keras.saving.deserialize_keras_object(layer).__call__  # a method: layers would be tracked
+        self._call = self.wrapped().__call__  # a method: layers would be tracked
+
+    def wrapped(self) -> keras.Layer:
+        """Return a new Keras 3 layer of that configuration."""
+        return keras.saving.deserialize_keras_object(self.config)
 
     def call(self, inputs):
         """Call the Keras 3 layer."""
@@ -96,19 +96,21 @@ class _Converter:
         self._pairs: dict[int, tuple[Any, Any]] = {}
 
     def __call__(self, layer):
+        """Return a function that calls the layer's counterpart, without arguments that are None."""
         if id(layer) not in self._pairs:
             self._pairs[id(layer)] = layer, self._counterpart(layer)
-        return self._pairs[id(layer)][1]
+        _, counterpart = self._pairs[id(layer)]
+        return lambda *args, **kwargs: counterpart(*args, **{k: v for k, v in kwargs.items() if v is not None})
 
     def copy_weights(self) -> None:
+        """Copy the weights of each layer to its counterpart; ValueError if their shapes differ."""
         for layer, counterpart in self._pairs.values():
-            weights = layer.get_weights() if isinstance(counterpart, BOTH) else []
-            if not weights:
-                continue
-            shapes = [[tuple(weight.shape) for weight in each] for each in (weights, counterpart.get_weights())]
-            if shapes[0] != shapes[1]:
-                raise ValueError(f"the weights of {layer.name} must have shapes {shapes[1]}. Received: {shapes[0]}")
-            counterpart.set_weights(weights)
+            if isinstance(counterpart, (keras.Layer, tf_keras.layers.Layer)):  # not what `special` returned
+                weights = layer.get_weights()
+                ours, theirs = ([w.shape for w in each] for each in (weights, counterpart.get_weights()))
+                if ours != theirs:
+                    raise ValueError(f"the weights of {layer.name} must have shapes {theirs}. Received: {ours}")
+                counterpart.set_weights(weights)
 
 
 def _run(model: keras.Model, inputs, convert: _Converter):
@@ -117,8 +119,7 @@ def _run(model: keras.Model, inputs, convert: _Converter):
     def applied(operation: keras.Operation) -> Callable:
         if isinstance(operation, keras.Model) and getattr(operation, "inputs", None):
             return lambda x, **_: _run(operation, keras.tree.flatten(x), convert)
-        layer = convert(operation)
-        return lambda *args, **kwargs: layer(*args, **_without_none(kwargs))
+        return convert(operation)
 
     graph = keras.Function(model.inputs, model._outputs_struct)
     return graph._run_through_graph(list(inputs), operation_fn=applied)
@@ -136,22 +137,13 @@ def _run_tf_keras(model: tf_keras.Model, inputs, convert: _Converter):
             if node.is_input:
                 continue
             args, kwargs = tf.nest.map_structure(value, (node.call_args, node.call_kwargs))
-            layer = node.layer
-            if isinstance(layer, tf_keras.Model):
-                outputs = _run_tf_keras(layer, tf.nest.flatten(args), convert)
+            if isinstance(node.layer, tf_keras.Model):
+                outputs = _run_tf_keras(node.layer, tf.nest.flatten(args), convert)
             else:
-                outputs = convert(layer)(*args, **_without_none(kwargs))
+                outputs = convert(node.layer)(*args, **kwargs)
             made = zip(tf.nest.flatten(node.outputs), keras.tree.flatten(outputs), strict=True)
             values.update((id(x), y) for x, y in made)
     return tf.nest.map_structure(value, model.output)
-
-
-def _without_none(kwargs: dict) -> dict:
-    return {name: value for name, value in kwargs.items() if value is not None}
-
-
-def _input_name(x: keras.KerasTensor) -> str:
-    return x._keras_history.operation.name
 
 
 def _layer_of_tf_keras(layer: keras.Operation) -> tf_keras.layers.Layer:
@@ -161,11 +153,13 @@ def _layer_of_tf_keras(layer: keras.Operation) -> tf_keras.layers.Layer:
             "use a layer, such as keras.layers.Add or Rescaling"
         )
     kind = _namesake(layer, keras.layers, tf_keras.layers)
-    if kind is not None:
-        return kind(**_arguments(layer, kind, RENAMED.get(kind.__name__, {})), name=layer.name, dtype=_policy(layer))
-    if layer.variables:
+    if kind is None and layer.variables:
         raise ValueError(f"{layer.name} cannot be converted to tf_keras, which has no {type(layer).__name__}")
-    return KerasLayer(keras.saving.serialize_keras_object(layer), name=layer.name, dtype=_policy(layer))
+    if kind is None:
+        kind, arguments = KerasLayer, {"layer": keras.saving.serialize_keras_object(layer)}
+    else:
+        arguments = _arguments(layer, kind, RENAMED.get(kind.__name__, {}))
+    return kind(**arguments, name=layer.name, dtype=layer.dtype_policy.name)
 
 
 def counterpart(layer: tf_keras.layers.Layer, **changes) -> keras.Layer:
@@ -179,23 +173,18 @@ def counterpart(layer: tf_keras.layers.Layer, **changes) -> keras.Layer:
         ValueError: the layer cannot be converted.
     """
     if isinstance(layer, KerasLayer):
-        return keras.saving.deserialize_keras_object(layer.config)
+        return layer.wrapped()
     kind = _namesake(layer, tf_keras.layers, keras.layers)
     if kind is None:
         raise ValueError(f"{layer.name} cannot be converted to Keras 3, which has no {type(layer).__name__}")
     renamed = {theirs: ours for ours, theirs in RENAMED.get(kind.__name__, {}).items()}
-    arguments = {**_arguments(layer, kind, renamed), **changes}
-    return kind(**arguments, name=layer.name, dtype=layer.dtype_policy.name)
+    return kind(**(_arguments(layer, kind, renamed) | changes), name=layer.name, dtype=layer.dtype_policy.name)
 
 
 def _namesake(layer, own: ModuleType, other: ModuleType) -> type | None:
     """Return the class of `other` with the same name, if the layer's class is exactly that of `own`."""
     name = type(layer).__name__
     return getattr(other, name, None) if getattr(own, name, None) is type(layer) else None
-
-
-def _policy(layer: keras.Layer) -> str:
-    return layer.dtype_policy.name
 
 
 def _arguments(layer, kind: type, renamed: dict[str, str]) -> dict[str, Any]:
@@ -211,7 +200,7 @@ def _arguments(layer, kind: type, renamed: dict[str, str]) -> dict[str, Any]:
             continue
         if (known := renamed.get(name, name)) in accepted:
             arguments[known] = _plain(value)
-        elif not _is_default(value, defaults.get(name)):
+        elif value is not None and value is not False and value != getattr(defaults.get(name), "default", None):
             raise ValueError(
                 f"{layer.name} cannot be converted: the other {kind.__name__} has no `{name}`. "
                 f"Received: {name}={value!r}"
@@ -226,10 +215,6 @@ def _parameters(kind: type) -> dict[str, inspect.Parameter]:
         if "__init__" in vars(each):
             parameters.update(inspect.signature(vars(each)["__init__"]).parameters)
     return parameters
-
-
-def _is_default(value, parameter: inspect.Parameter | None) -> bool:
-    return value is None or value is False or (parameter is not None and value == parameter.default)
 
 
 def _plain(value):

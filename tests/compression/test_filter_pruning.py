@@ -20,7 +20,7 @@ NETWORKS = {
 
 
 def silenced(model, kept):
-    """Return the model, its weights changed so that all other filters than the kept ones output zeros."""
+    """Return the model with its weights changed so that all filters but the kept ones output zeros."""
     for step in (graph := DependencyGraph(model)).steps:
         layer = step.operation
         if step.name in kept:
@@ -131,3 +131,26 @@ def test_batch_norm_scale_needs_batch_norm():
     model = registry.create("googlenet", input_shape=(32, 32, 3), classes=2)
     with pytest.raises(ValueError, match="conv1 has none"):
         filter_pruning.batch_norm_scale(model)
+
+
+def test_channels_that_are_mixed_are_not_pruned():
+    """Grouped and multiplied channels, concatenated rows and operations without a rule keep all filters."""
+    image = keras.Input((8, 8, 3))
+    first = layers.Conv2D(16, 3, padding="same", name="first")(image)
+    second = layers.Conv2D(16, 3, padding="same", name="second")(image)
+    third = layers.Conv2D(16, 3, padding="same", name="third")(image)
+    grouped = layers.Conv2D(16, 3, groups=2, padding="same", name="grouped")(first)
+    doubled = layers.DepthwiseConv2D(3, depth_multiplier=2, padding="same", name="doubled")(second)
+    rows = layers.Concatenate(axis=1, name="rows")([third, third])
+    means = [layers.GlobalAveragePooling2D()(x) for x in (grouped, doubled, rows)]
+    model = with_drawn_weights(keras.Model(image, layers.Dense(4)(layers.Concatenate()(means))))
+    graph = DependencyGraph(model)
+    reasons = {name: group.fixed for group in graph.groups() for name in group.convolutions}
+    assert reasons == {
+        "first": "grouped needs all of its inputs",
+        "second": "doubled needs all of its inputs",
+        "third": "rows needs all of its inputs",
+    }
+    assert graph.macs({}) == analysis.cost(model).macs
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32)
+    np.testing.assert_allclose(filter_pruning.prune(graph, {})(x), model(x), atol=1e-5)

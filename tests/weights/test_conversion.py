@@ -23,7 +23,7 @@ def x():
 
 @pytest.fixture(scope="module")
 def few(golden, tmp_path_factory):
-    """Caffe's GoogLeNet with a classifier of five classes and unchanged auxiliary classifiers."""
+    """Write Caffe's GoogLeNet with a classifier of five classes and unchanged auxiliary classifiers."""
     path = tmp_path_factory.mktemp("few") / "weights.safetensors"
     tensors = golden("caffe_googlenet").weights
     save_file({key: w[:CLASSES] if key.startswith("loss3/classifier") else w for key, w in tensors.items()}, path)
@@ -37,7 +37,7 @@ def network(few):
 
 @pytest.fixture(scope="module")
 def saved(network, tmp_path_factory):
-    """The network in its publisher's layout, saved by Keras: its names are ours."""
+    """Save the network with Keras in its publisher's layout; its names are ours."""
     path = tmp_path_factory.mktemp("saved") / "model.keras"
     network.save(path)
     return path
@@ -114,7 +114,7 @@ def test_a_saved_network_is_converted_to_the_same_network(saved, outputs, x, tmp
 
 @pytest.fixture(scope="module")
 def naive(tmp_path_factory):
-    """A network that no publisher has and that `weights` alone cannot build."""
+    """Save a network that no publisher has and that cannot be built from its weights alone."""
     path = tmp_path_factory.mktemp("naive") / "naive.keras"
     GoogLeNet(False, input_shape=(32, 32, 3), module="naive", name="googlenet").save(path)
     return path
@@ -128,7 +128,7 @@ def test_a_network_with_other_options_is_refused(naive, tmp_path):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run directory as training writes it, with a network of our own layout and auxiliary classifiers."""
+    """Write a run directory as training does, with a network in our own layout and with auxiliary classifiers."""
     folder = tmp_path_factory.mktemp("trained") / "run"
     folder.mkdir()
     GoogLeNet(classes=2, auxiliary=True, input_shape=SHAPE).save(folder / runs.MODEL)
