@@ -9,10 +9,10 @@ from keras_inception.graph import multiply_adds
 
 
 class Kernel(NamedTuple):
-    """A kernel applied at every position of a map; an empty `positions` counts its weights alone."""
+    """A kernel applied at every position of a map; without `positions`, its weights alone are counted."""
 
-    positions: tuple[int, ...]
     shape: tuple[int, ...]
+    positions: tuple[int, ...] = ()
 
     @property
     def macs(self) -> int:
@@ -45,33 +45,29 @@ class Correction(NamedTuple):
     counted: str
 
 
-def _weights(*shapes: tuple[int, ...]) -> tuple[Kernel, ...]:
-    return tuple(Kernel((), shape) for shape in shapes)
-
-
 WORKED = (
     Worked(
         "5×5 convolution of 28×28×192 to 32 channels, through a 1×1 reduction to 16 (1409.4842, module 3a)",
-        Kernel((28, 28), (5, 5, 192, 32)),
-        (Kernel((28, 28), (1, 1, 192, 16)), Kernel((28, 28), (5, 5, 16, 32))),
+        Kernel((5, 5, 192, 32), (28, 28)),
+        (Kernel((1, 1, 192, 16), (28, 28)), Kernel((5, 5, 16, 32), (28, 28))),
     ),
     Worked(
         "5×5 convolution of 14×14×480 to 48 channels, through a 1×1 reduction to 16 (1409.4842, module 4a)",
-        Kernel((14, 14), (5, 5, 480, 48)),
-        (Kernel((14, 14), (1, 1, 480, 16)), Kernel((14, 14), (5, 5, 16, 48))),
+        Kernel((5, 5, 480, 48), (14, 14)),
+        (Kernel((1, 1, 480, 16), (14, 14)), Kernel((5, 5, 16, 48), (14, 14))),
     ),
-    Worked("5×5 as two 3×3 (1512.00567, section 3.1)", Kernel((), (5, 5)), _weights((3, 3), (3, 3))),
-    Worked("3×3 as 3×1 and 1×3 (1512.00567, section 3.2)", Kernel((), (3, 3)), _weights((3, 1), (1, 3))),
-    Worked("3×3 as two 2×2 (1512.00567, section 3.2)", Kernel((), (3, 3)), _weights((2, 2), (2, 2))),
-    Worked("7×7 as 1×7 and 7×1 (1512.00567, Fig. 6)", Kernel((), (7, 7)), _weights((1, 7), (7, 1))),
+    Worked("5×5 as two 3×3 (1512.00567, section 3.1)", Kernel((5, 5)), (Kernel((3, 3)), Kernel((3, 3)))),
+    Worked("3×3 as 3×1 and 1×3 (1512.00567, section 3.2)", Kernel((3, 3)), (Kernel((3, 1)), Kernel((1, 3)))),
+    Worked("3×3 as two 2×2 (1512.00567, section 3.2)", Kernel((3, 3)), (Kernel((2, 2)), Kernel((2, 2)))),
+    Worked("7×7 as 1×7 and 7×1 (1512.00567, Fig. 6)", Kernel((7, 7)), (Kernel((1, 7)), Kernel((7, 1)))),
     Worked(
         "10,000 units to 10,000 others, through a bottleneck of 100",
-        Kernel((), (10_000, 10_000)),
-        _weights((10_000, 100), (100, 10_000)),
+        Kernel((10_000, 10_000)),
+        (Kernel((10_000, 100)), Kernel((100, 10_000))),
     ),
     Worked(
         "7×7×1024 to a vector of 1,024: a dense layer, and global average pooling in its place",
-        Kernel((), (7 * 7 * 1024, 1024)),
+        Kernel((7 * 7 * 1024, 1024)),
         (),
     ),
 )

@@ -1,13 +1,15 @@
-"""The application, its entry point, and helpers that the commands share."""
+"""The application, its entry point, and what the commands share."""
 
-import json
+import json as jsonlib
 import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, NoReturn
 
 import typer
+from typer import Option
 
+from keras_inception.utils.progress import bars
 from keras_inception.utils.quiet import silenced, without_modules
 
 app = typer.Typer(
@@ -19,9 +21,12 @@ app = typer.Typer(
 )
 
 DATA = "Folder of images or of TFRecord shards, fashion_mnist, fashion_mnist:FOLDER or tfds:NAME."
-STRICT = "Fail if an image cannot be read."
-SETTINGS = "Field of the recipe to change. Repeatable."
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else to standard output.")]
+RESUMED = "Output folder. An interrupted run is resumed."
+Json = Annotated[bool, Option("--json", help="Print the result as JSON, and nothing else to standard output.")]
+Overwrite = Annotated[bool, Option("--overwrite", help="Replace existing output.")]
+Resume = Annotated[bool, Option("--resume", help="Resume the run at --output instead of starting one.")]
+Settings = Annotated[list[str] | None, Option("--set", metavar="FIELD=VALUE", help="Change the recipe. Repeatable.")]
+Strict = Annotated[bool, Option("--strict", help="Fail if an image cannot be read.")]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -46,15 +51,21 @@ def fail(message: str, code: int = 1) -> NoReturn:
 
 def print_json(value: Any) -> None:
     """Print a value as JSON on one line."""
-    typer.echo(json.dumps(value, ensure_ascii=False))
+    typer.echo(jsonlib.dumps(value, ensure_ascii=False))
+
+
+def show(result: Any, json: bool) -> None:
+    """Print a result as text, or its ``to_dict()`` as JSON."""
+    if json:
+        print_json(result.to_dict())
+    else:
+        typer.echo(result)
 
 
 def progress(what: str) -> Callable[[int, int], None]:
     """Return a function of (number done, total) that shows a progress bar."""
-    from keras_inception.utils.progress import bars
-
-    show = bars()
-    return lambda done, total: show(what, done, total)
+    show_bar = bars()
+    return lambda done, total: show_bar(what, done, total)
 
 
 def assignments(settings: Sequence[str] | None) -> dict[str, str]:
@@ -84,8 +95,5 @@ def warn_of_slow_protobuf() -> None:
     from google.protobuf.internal import api_implementation
 
     if api_implementation.Type() == "python":
-        typer.echo(
-            "warning: this protobuf is pure Python, which makes TensorFlow start three times slower: "
-            'pip install "protobuf>=5.29.5,<6"',
-            err=True,
-        )
+        advice = 'makes TensorFlow start three times slower: pip install "protobuf>=5.29.5,<6"'
+        typer.echo(f"warning: this protobuf is pure Python, which {advice}", err=True)
