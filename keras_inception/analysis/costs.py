@@ -11,6 +11,7 @@ from typing import NamedTuple
 import keras
 
 from keras_inception.analysis.grouping import Group, modules
+from keras_inception.figures import cost_picture, sides
 from keras_inception.graph import Graph, walk
 from keras_inception.utils.checks import check_one_of
 
@@ -174,15 +175,12 @@ class Cost(Amounts):
         """Return the figures as text, one line for each of the ``"layers"``, ``"modules"`` or ``"stages"``."""
         check_one_of("by", by, ("layers", "modules", "stages"))
         header = (by[:-1], "output", "parameters", "MACs", "share", "activations", "peak")
-        lines = [self._line(part, part.name) for part in getattr(self, by)]
-        table = aligned([header, *lines, self._line(self, "all")])
+        table = aligned([header, *map(self._line, getattr(self, by)), self._line(self, "all")])
         return "\n".join([f"{self.name}, input {sides(self.input_shape)}", table, *self._notes()])
 
     def plot(self, path: str | os.PathLike) -> None:
         """Draw multiply-adds and parameters by module into a PNG file."""
-        from keras_inception import figures
-
-        figures.cost_picture(self, path)
+        cost_picture(self, path)
 
     def to_dict(self) -> dict:
         """Return all values as JSON can hold them, with the memory in bytes by type."""
@@ -191,10 +189,10 @@ class Cost(Amounts):
     def __str__(self) -> str:
         return self.table()
 
-    def _line(self, part: Amounts, name: str) -> tuple[str, ...]:
+    def _line(self, part: Amounts, name: str = "") -> tuple[str, ...]:
         macs = (f"{part.macs:,}", f"{_share(part.macs, self.macs):.1%}")
         memory = (f"{part.activations:,}", f"{part.peak:,}")
-        return (name, sides(part.output_shape), f"{part.parameters:,}", *macs, *memory)
+        return (name or part.name, sides(part.output_shape), f"{part.parameters:,}", *macs, *memory)
 
     def _notes(self) -> Iterator[str]:
         yield f"{self.depth} convolution and dense layers deep; {self.trainable:,} of the parameters are trainable"
@@ -244,11 +242,6 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
-
-
-def sides(shape: Sequence[int]) -> str:
-    """Return a shape as text, such as ``28×28×192``."""
-    return "×".join(map(str, shape))
 
 
 def _layers(graph: Graph, places: Mapping[int, tuple[str, str]]) -> dict[int, Layer]:

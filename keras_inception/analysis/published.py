@@ -7,7 +7,8 @@ that way, most rows agree. The rows that do not are named, and their published f
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from keras_inception.analysis.costs import Amounts, Cost, aligned, cost, sides
+from keras_inception.analysis.costs import Amounts, Cost, aligned, cost
+from keras_inception.figures import sides
 
 K, M = 1024, 1e6
 TOLERANCE = 0.03  # a little more than rounding

@@ -45,6 +45,11 @@ class Correction(NamedTuple):
     counted: str
 
 
+def _by_weights(what: str, directly: tuple[int, ...], *instead: tuple[int, ...]) -> Worked:
+    """Compare kernels by their weights alone, given their shapes."""
+    return Worked(what, Kernel(directly), tuple(map(Kernel, instead)))
+
+
 WORKED = (
     Worked(
         "5×5 convolution of 28×28×192 to 32 channels, through a 1×1 reduction to 16 (1409.4842, module 3a)",
@@ -56,26 +61,21 @@ WORKED = (
         Kernel((5, 5, 480, 48), (14, 14)),
         (Kernel((1, 1, 480, 16), (14, 14)), Kernel((5, 5, 16, 48), (14, 14))),
     ),
-    Worked("5×5 as two 3×3 (1512.00567, section 3.1)", Kernel((5, 5)), (Kernel((3, 3)), Kernel((3, 3)))),
-    Worked("3×3 as 3×1 and 1×3 (1512.00567, section 3.2)", Kernel((3, 3)), (Kernel((3, 1)), Kernel((1, 3)))),
-    Worked("3×3 as two 2×2 (1512.00567, section 3.2)", Kernel((3, 3)), (Kernel((2, 2)), Kernel((2, 2)))),
-    Worked("7×7 as 1×7 and 7×1 (1512.00567, Fig. 6)", Kernel((7, 7)), (Kernel((1, 7)), Kernel((7, 1)))),
-    Worked(
-        "10,000 units to 10,000 others, through a bottleneck of 100",
-        Kernel((10_000, 10_000)),
-        (Kernel((10_000, 100)), Kernel((100, 10_000))),
+    _by_weights("5×5 as two 3×3 (1512.00567, section 3.1)", (5, 5), (3, 3), (3, 3)),
+    _by_weights("3×3 as 3×1 and 1×3 (1512.00567, section 3.2)", (3, 3), (3, 1), (1, 3)),
+    _by_weights("3×3 as two 2×2 (1512.00567, section 3.2)", (3, 3), (2, 2), (2, 2)),
+    _by_weights("7×7 as 1×7 and 7×1 (1512.00567, Fig. 6)", (7, 7), (1, 7), (7, 1)),
+    _by_weights(
+        "10,000 units to 10,000 others, through a bottleneck of 100", (10_000, 10_000), (10_000, 100), (100, 10_000)
     ),
-    Worked(
-        "7×7×1024 to a vector of 1,024: a dense layer, and global average pooling in its place",
-        Kernel((7 * 7 * 1024, 1024)),
-        (),
+    _by_weights(
+        "7×7×1024 to a vector of 1,024: a dense layer, and global average pooling in its place", (7 * 7 * 1024, 1024)
     ),
 )
 
 CORRECTIONS = (
     Correction(
-        "A 5×5 convolution of 28×28×192 to 32 channels takes 1.2 billion multiply-adds.",
-        "120,422,400: 120 million.",
+        "A 5×5 convolution of 28×28×192 to 32 channels takes 1.2 billion multiply-adds.", "120,422,400: 120 million."
     ),
     Correction("Inception v3 won ImageNet 2014.", "GoogLeNet, that is Inception v1, did; v3 is of December 2015."),
     Correction(

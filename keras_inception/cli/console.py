@@ -1,5 +1,7 @@
 """The application, its entry point, and what the commands share."""
 
+import dataclasses
+import functools
 import json as jsonlib
 import os
 import sys
@@ -12,13 +14,7 @@ from typer import Option
 from keras_inception.utils.progress import bars
 from keras_inception.utils.quiet import silenced, without_modules
 
-app = typer.Typer(
-    help="GoogLeNet, from a folder of images to a verified .tflite file.",
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 DATA = "Folder of images or of TFRecord shards, fashion_mnist, fashion_mnist:FOLDER or tfds:NAME."
 RESUMED = "Output folder. An interrupted run is resumed."
@@ -64,8 +60,13 @@ def show(result: Any, json: bool) -> None:
 
 def progress(what: str) -> Callable[[int, int], None]:
     """Return a function of (number done, total) that shows a progress bar."""
-    show_bar = bars()
-    return lambda done, total: show_bar(what, done, total)
+    return functools.partial(bars(), what)
+
+
+def fields_of(kind: type, context: typer.Context) -> dict[str, Any]:
+    """Return the arguments of a command that were given and that are fields of a dataclass, by name."""
+    names = {field.name for field in dataclasses.fields(kind)}
+    return {name: value for name, value in context.params.items() if name in names and value is not None}
 
 
 def assignments(settings: Sequence[str] | None) -> dict[str, str]:
@@ -89,7 +90,7 @@ def import_tensorflow() -> None:
         tf.config.list_physical_devices()
 
 
-@app.callback()
+@app.callback(help="GoogLeNet, from a folder of images to a verified .tflite file.")
 def warn_of_slow_protobuf() -> None:
     """Warn if protobuf lacks its C extension."""
     from google.protobuf.internal import api_implementation

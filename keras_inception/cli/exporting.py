@@ -17,21 +17,15 @@ from keras_inception.utils.progress import bars
 if TYPE_CHECKING:
     from keras_inception.exporting.report import ExportReport
 
-WORST = 10  # layers to list
 BUDGET = "Prune filters down to this many {}, or to this share if at most 1."
 
 
 def export(
+    context: typer.Context,
     source: Annotated[Path | None, Argument(metavar="RUN|FILE.keras", help="A run directory or a .keras file.")] = None,
     output: Annotated[Path, Option("--output", "-o", help="Output folder.")] = Path("exported"),
-    quantize: Annotated[
-        str | None,
-        Option(help="Comma-separated variants: float32, float16, dynamic, int8. Default: all that are possible."),
-    ] = None,
-    rewrites: Annotated[
-        str | None,
-        Option(help='Comma-separated, or "none". Default: those that help. See `keras-inception rewrites`.'),
-    ] = None,
+    quantize: Annotated[str | None, Option(help="Any of float32,float16,dynamic,int8. Default: all possible.")] = None,
+    rewrites: Annotated[str | None, Option(help="Comma-separated rewrites, or none. Default: those that help.")] = None,
     name: Annotated[str | None, Option(help="Prefix of the files, NAME_VARIANT.tflite.")] = None,
     model: Annotated[str | None, Option(help="Name of a network to export in place of SOURCE.")] = None,
     weights: Annotated[Path | None, Option(help="Weights file for --model.")] = None,
@@ -47,23 +41,12 @@ def export(
         float | None, Option(help="Minimum top-1 agreement with Keras; 0 disables the check. Default: by variant.")
     ] = None,
     verify_pictures: Annotated[str, Option(metavar="N|all", help="Number of images to verify with.")] = "500",
-    keep_float: Annotated[
-        list[str] | None, Option(metavar="LAYER", help="Layer to keep in float32 in the int8 file. Repeatable.")
-    ] = None,
-    layer_errors: Annotated[
-        bool,
-        Option("--layer-errors", help="Print the int8 layers with the largest errors; write layer_errors.json."),
-    ] = False,
+    keep_float: Annotated[list[str] | None, Option(metavar="LAYER", help="Layer to keep float32. Repeatable.")] = None,
+    layer_errors: Annotated[bool, Option("--layer-errors", help="Measure the error of each int8 layer.")] = False,
     client: Annotated[
-        str | None,
-        Option(
-            help="Comma-separated clients that must accept the files: task-library, mediapipe, litert-web; "
-            'or "none". Default: check those that are installed.'
-        ),
+        str | None, Option(help="Required: task-library,mediapipe,litert-web, or none. Default: check those installed.")
     ] = None,
-    litert_sample: Annotated[
-        bool, Option("--litert-sample", help="Match Google's LiteRT sample app: 224×224 input, float32.")
-    ] = False,
+    litert_sample: Annotated[bool, Option("--litert-sample", help="Fit Google's LiteRT sample app.")] = False,
     overwrite: console.Overwrite = False,
     json: console.Json = False,
 ) -> None:
@@ -73,29 +56,18 @@ def export(
     if (source is None) == (model is None):
         raise ValueError("name either a run directory or .keras file, or a network by --model")
     import keras_inception
-    from keras_inception.exporting.exporter import check_export
+    from keras_inception.exporting.options import ExportOptions
     from keras_inception.weights.publishers import check_weights
 
-    options: dict[str, Any] = {
+    options = {
+        **console.fields_of(ExportOptions, context),
         "quantize": _parts(quantize),
         "rewrites": () if rewrites == "none" else _parts(rewrites),
-        "name": name,
-        "labels": labels,
-        "preprocessing": preprocessing,
-        "calibration": calibration,
-        "test": test,
-        "description": description,
-        "author": author,
-        "licence": licence,
-        "min_agreement": min_agreement,
         "verify_pictures": _number_or("all", "--verify-pictures", verify_pictures, int),
         "keep_float": keep_float or (),
-        "layer_errors": layer_errors,
         "clients": () if client == "none" else _parts(client),
-        "litert_sample": litert_sample,
-        "overwrite": overwrite,
     }
-    check_export(source, output, **options)
+    ExportOptions(**options).check(source, output)
     network = model and registry.resolve(model)
     if weights is not None:
         check_weights(weights)
@@ -141,11 +113,8 @@ def compress(
     if not resume:
         share = prune and _number_or("2:4", "--prune", prune, float)
         job = Job(macs, latency, mb, criterion, share, prune_schedule, prune_layers or None, cluster, quantize)
-    options: dict[str, Any] = {
-        "settings": console.assignments(settings),
-        "distillation": distillation,
-        "resume": resume,
-    }
+    changes = console.assignments(settings)
+    options: dict[str, Any] = {"settings": changes, "distillation": distillation, "resume": resume}
     check_compression(source, output, job, **options)
     console.import_tensorflow()
     from keras_inception.compression import compress as compression
@@ -164,17 +133,13 @@ def rewrites() -> None:
     rows = []
     for name, function in REWRITES.items():
         variants = [variant.name for variant in VARIANTS.values() if name in variant.rewrites]
-        about = (function.__doc__ or "").split("\n")[0]
-        rows.append(
-            {"rewrite": name, "variants": "all" if len(variants) == len(VARIANTS) else variants, "about": about}
-        )
+        some = variants if len(variants) < len(VARIANTS) else "all"
+        rows.append({"rewrite": name, "variants": some, "about": (function.__doc__ or "").split("\n")[0]})
     typer.echo(tables.text(tables.columns("rewrite", "variants", "about"), rows))
 
 
 def benchmark(
-    paths: Annotated[
-        list[Path], Argument(metavar="FILE.tflite...", help="Files to time. Ratios are relative to the first.")
-    ],
+    paths: Annotated[list[Path], Argument(metavar="FILE.tflite...", help="Files to time; ratios are to the first.")],
     threads: Annotated[int, Option(help="Threads per interpreter.")] = 1,
     runs: Annotated[int, Option(help="Timed inferences per file.")] = 50,
     peak: Annotated[bool, Option(help="Compare with the machine's peak, which takes half a minute.")] = True,
@@ -237,15 +202,14 @@ def show_report(report: "ExportReport", json: bool = False) -> None:
 
 
 def _show_layer_errors(folder: Path) -> None:
-    """Print the operations of an export's int8 file that add the largest errors."""
+    """Print the ten operations of an export's int8 file that add the largest errors."""
     from keras_inception.exporting.report import LAYER_ERRORS
 
     path = folder / LAYER_ERRORS
     if not path.exists():  # no int8 file that runs
         return
     rows = sorted(files.read_json(path), key=lambda row: row["own_error"], reverse=True)
-    columns = tables.columns("layer", "operation", "type", "own_error", "error", "sqnr_db")
-    typer.echo(tables.text(columns, rows[:WORST]))
+    typer.echo(tables.text(tables.columns("layer", "operation", "type", "own_error", "error", "sqnr_db"), rows[:10]))
     typer.echo(f"Relative to float32. All layers: {path}")
 
 

@@ -13,7 +13,8 @@ from keras_inception.utils import files, tables
 from keras_inception.utils.checks import check_one_of
 
 if TYPE_CHECKING:
-    from keras_inception.analysis import Cost
+    import keras
+
     from keras_inception.weights.publishers import Published
 
 
@@ -48,9 +49,7 @@ def list_networks(json: console.Json = False) -> None:
 
 
 def cost(
-    model: Annotated[
-        str, Argument(metavar="NETWORK|RUN|FILE.keras", help="Name of a network, run directory or .keras file.")
-    ],
+    model: Annotated[str, Argument(metavar="NETWORK|RUN|FILE.keras", help="Network, run directory or .keras file.")],
     size: Annotated[int | None, Option(min=1, help="Side of the input in pixels.")] = None,
     classes: Annotated[int | None, Option(help="Number of classes; only with the name of a network.")] = None,
     budget: Annotated[float | None, Option(help="Maximum multiply-adds, such as 1.5e9.")] = None,
@@ -64,7 +63,11 @@ def cost(
     """
     check_one_of("by", by, ("layers", "modules", "stages"))
     files.check_parent(plot)
-    result = _cost(model, size, classes)
+    shape = None if size is None else (size, size, 3)
+    network = _network(model, shape, classes)
+    from keras_inception import analysis
+
+    result = analysis.cost(network, input_shape=shape)
     verdict = None if budget is None else result.within(budget)
     if plot:
         result.plot(plot)
@@ -91,14 +94,12 @@ def convert_weights(
 
     A .safetensors file can be passed to a network as weights=.
     """
-    from keras_inception.conversion import check_conversion
+    from keras_inception.conversion import check_conversion, convert
 
     check_conversion(source, target, overwrite=overwrite)
     if model is not None:
         registry.resolve(model)
     console.import_tensorflow()
-    from keras_inception.conversion import convert
-
     converted = convert(source, target, model=model, overwrite=overwrite)
     if json:
         preprocessing = dataclasses.asdict(converted.preprocessing)
@@ -121,8 +122,8 @@ def _record(entry: "Published") -> dict[str, Any]:
     return {key: value for key, value in entry._asdict().items() if key not in ("network", "preprocessing")}
 
 
-def _cost(model: str, size: int | None, classes: int | None) -> "Cost":
-    """Count the cost of a run, a file or a network by name; an existing path takes precedence over a name."""
+def _network(model: str, shape: tuple[int, int, int] | None, classes: int | None) -> "keras.Model":
+    """Return the network of a run, of a file, or of that name; an existing path takes precedence over a name."""
     path = Path(model)
     is_path = path.exists() or path.suffix == ".keras" or path.name != model
     if is_path and not path.exists():
@@ -133,11 +134,9 @@ def _cost(model: str, size: int | None, classes: int | None) -> "Cost":
     console.import_tensorflow()
     import keras
 
-    from keras_inception import analysis, runs
+    from keras_inception import runs
 
-    shape = None if size is None else (size, size, 3)
     if is_path:
-        return analysis.cost(runs.load(path), input_shape=shape)
+        return runs.load(path)
     with keras.StatelessScope(initialize_variables=False):  # shapes only: the weights of VGG-19 take 575 MB
-        network = registry.create(name, input_shape=shape, classes=1000 if classes is None else classes)
-    return analysis.cost(network)
+        return registry.create(name, input_shape=shape, classes=1000 if classes is None else classes)

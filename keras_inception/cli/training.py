@@ -14,6 +14,7 @@ from keras_inception.utils.tables import columns, number, text
 
 
 def train(
+    context: typer.Context,
     images: Annotated[str | None, Argument(metavar="IMAGES", help=console.DATA)] = None,
     output: Annotated[Path, Option("--output", "-o", help="Run directory to create.")] = Path("run"),
     resume: console.Resume = False,
@@ -30,35 +31,12 @@ def train(
     tensorboard: Annotated[bool | None, Option("--tensorboard", help="Write TensorBoard logs.")] = None,
     seed: Annotated[int | None, Option(help="Seed for weights, shuffling, augmentation and dropout.")] = None,
     distribute: Annotated[str | None, Option(help="mirrored (GPUs of this machine) or multiworker (machines).")] = None,
-    workers: Annotated[
-        str | None, Option(metavar="HOST:PORT,...", help="Addresses for multiworker. Default: from TF_CONFIG.")
-    ] = None,
+    workers: Annotated[str | None, Option(metavar="HOST:PORT,...", help="All workers. Default: TF_CONFIG's.")] = None,
     worker_id: Annotated[int | None, Option(help="Index of this worker, from 0.")] = None,
-    validation: Annotated[
-        float | None, Option(help="Share of train/ to hold out if there is no validation/. Default: 0.15.")
-    ] = None,
+    validation: Annotated[float | None, Option(help="Share of train/ to hold out. Default: 0.15.")] = None,
     strict: console.Strict = False,
 ) -> None:
     """Train an image classifier, GoogLeNet by default."""
-    fields = {
-        "network": network,
-        "size": size,
-        "epochs": epochs,
-        "minutes": minutes,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "auxiliary": auxiliary,
-        "precision": precision,
-        "tensorboard": tensorboard,
-        "seed": seed,
-    }
-    changes = {name: value for name, value in fields.items() if value is not None}
-    if resume and (images or changes or settings or recipe or validation is not None):
-        raise ValueError(f"--resume takes the images and the recipe from {output}: give neither")
-    if not resume and images is None:
-        raise ValueError("IMAGES is missing: give a folder of class folders, or --resume to resume a run")
-    if not resume and not distribute and output.exists():  # of several workers, another may have created it already
-        raise FileExistsError(f"{output} exists: resume it with --resume, or choose another --output")
     from keras_inception import datasets
     from keras_inception import training as trainer
     from keras_inception.datasets.splits import check_share
@@ -66,19 +44,22 @@ def train(
     from keras_inception.training.distribution import open_distribution, prepare
     from keras_inception.weights.publishers import check_weights
 
+    changes = console.fields_of(trainer.Recipe, context)
+    if resume and (images or changes or settings or recipe or validation is not None):
+        raise ValueError(f"--resume takes the images and the recipe from {output}: give neither")
+    if not resume and images is None:
+        raise ValueError("IMAGES is missing: give a folder of class folders, or --resume to resume a run")
+    if not resume and not distribute and output.exists():  # of several workers, another may have created it already
+        raise FileExistsError(f"{output} exists: resume it with --resume, or choose another --output")
+    datasets.located(Run(output).data["source"] if images is None else images)
     chosen = None
-    share = 0.15 if validation is None else validation
-    if resume:
-        datasets.located(Run(output).data["source"])
-        trainer.Recipe.load(output / RECIPE).check_installed()
-    else:
+    if not resume:
         chosen = trainer.named_recipe(recipe or "default").replace(**changes).override(console.assignments(settings))
-        chosen.check_installed()
-        if chosen.weights is not None:
-            check_weights(chosen.weights)
-        check_share(share)
-    if images is not None:
-        datasets.located(images)
+    (chosen or trainer.Recipe.load(output / RECIPE)).check_installed()
+    if chosen and chosen.weights is not None:
+        check_weights(chosen.weights)
+    share = 0.15 if validation is None else validation
+    check_share(share)
     prepare(distribute)
     console.import_tensorflow()
     with open_distribution(distribute, workers=workers, worker_id=worker_id) as distribution:
