@@ -1,6 +1,6 @@
-"""Worked examples: what a convolution costs, and what becomes of it in the shapes of the Inception papers.
+"""Worked examples: what a convolution costs, directly and as the Inception papers factor it.
 
-`CORRECTIONS` lists claims that are often repeated, and wrong.
+`CORRECTIONS` lists claims that are often repeated but wrong.
 """
 
 from typing import NamedTuple
@@ -39,7 +39,7 @@ class Worked(NamedTuple):
 
 
 class Correction(NamedTuple):
-    """A claim that is often made about these networks, and the facts."""
+    """A wrong claim about these networks, and what a count gives."""
 
     said: str
     counted: str
