@@ -1,6 +1,6 @@
-"""The project's tasks, for a machine that has Python alone: python tasks.py TASK
+"""The project's tasks, for a machine that has only Python: python tasks.py TASK
 
-On Linux and macOS `make TASK` is the same. `python tasks.py` lists the tasks. Needs no package.
+On Linux and macOS, `make TASK` does the same. `python tasks.py --help` lists the tasks. No package is needed.
 """
 
 import argparse
@@ -21,7 +21,7 @@ TENSORFLOWS = ("2.19", "2.20", "2.21")  # those that pyproject.toml allows
 SCRIPTS, EXE = ("Scripts", ".exe") if os.name == "nt" else ("bin", "")
 VENV = ROOT / ".venv"
 PIP = ("-m", "pip", "--disable-pip-version-check", "install", "--quiet")
-# A file of tests is one worker's, for the networks and exports that its tests share; the longest are not the last.
+# Each file of tests goes to one worker, since its tests share networks and exports. The longest files are not the last.
 PYTEST = (
     *("-m", "pytest", "--numprocesses", "auto", "--maxprocesses", "4"),
     *("--dist", "loadfile", "--no-loadscope-reorder"),
@@ -30,7 +30,7 @@ HERE = "not backends and not web and not clients and not arm64"
 PLATFORMS = ("x86_64-manylinux_2_28", "aarch64-manylinux_2_28", "aarch64-apple-darwin", "x86_64-pc-windows-msvc")
 EXTRAS = ("mobile", "dev", "docs", "task-library")  # of the lock file
 PYTHONS = ("3.11", "3.12", "3.13")
-# Three classes of twelve images each, of those that the wheel must bring.
+# Three classes of twelve images each, from those that the wheel must contain.
 HANDFUL = """
 import pathlib, shutil
 from keras_inception.datasets import pictograms
@@ -49,7 +49,7 @@ TASKS: dict[str, Callable[[], None]] = {}
 
 
 def task(function: Callable[[], None]) -> Callable[[], None]:
-    """Make a function a task under its name."""
+    """Register a function as a task under its name."""
     TASKS[function.__name__.replace("_", "-")] = function
     return function
 
@@ -69,7 +69,7 @@ def main() -> None:
 
 @task
 def setup() -> None:
-    """Make .venv, exactly as requirements.lock has it."""
+    """Create .venv exactly as requirements.lock states."""
     stamp = VENV / ".installed"
     sources = [ROOT / "requirements.lock", ROOT / "pyproject.toml"]
     if stamp.exists() and stamp.stat().st_mtime >= max(source.stat().st_mtime for source in sources):
@@ -78,11 +78,11 @@ def setup() -> None:
         wanted = ".".join(map(str, LOCKED))
         sys.exit(
             f"requirements.lock is for Python {wanted}, and this is {platform.python_version()}: "
-            f"call make PYTHON=/path/to/python{wanted}, or /path/to/python{wanted} tasks.py"
+            f"run make PYTHON=/path/to/python{wanted}, or /path/to/python{wanted} tasks.py"
         )
-    print(f"Making {VENV.name} from requirements.lock: minutes, and 4 GB of disk", flush=True)
+    print(f"Creating {VENV.name} from requirements.lock, which takes minutes and 4 GB of disk", flush=True)
     run(sys.executable, "-m", "venv", VENV)
-    # The lock file overrides what some packages ask for (pyproject.toml, [tool.uv]), so pip must not resolve anew.
+    # The lock file overrides what some packages require (pyproject.toml, [tool.uv]), so pip must not resolve it again.
     run(python(), *PIP, "--require-hashes", "--no-deps", "-r", ROOT / "requirements.lock")
     run(python(), *PIP, "--no-deps", "--no-build-isolation", "--editable", ROOT)
     stamp.touch()
@@ -90,7 +90,7 @@ def setup() -> None:
 
 @task
 def demo() -> None:
-    """Train, export and verify GoogLeNet on the bundled pictures."""
+    """Train, export and verify GoogLeNet on the bundled images."""
     setup()
     run(VENV / SCRIPTS / f"keras-inception{EXE}", "demo", "--output", "demo")
 
@@ -104,21 +104,21 @@ def test() -> None:
 
 @task
 def soak() -> None:
-    """Run the long tests too, on other examples in every run."""
+    """Run the long tests too, with new random examples each time."""
     setup()
     run(python(), *PYTEST, "-m", HERE, "--hypothesis-profile", "random")
 
 
 @task
 def test_latest() -> None:
-    """Run the tests on the newest TensorFlow, in .venv-latest; LATEST=3.13 takes another Python."""
+    """Run the tests on the newest TensorFlow, in .venv-latest; LATEST=3.13 selects another Python."""
     latest = newest(TENSORFLOWS[-1], ROOT / ".venv-latest", "dev,mobile")
     run(latest, *PYTEST, "-m", f"{HERE} and not tflite_support and (not slow or versions)")
 
 
 @task
 def test_versions() -> None:
-    """Run a short group of tests on every TensorFlow, in .venv-2.19 and so on; TENSORFLOW=2.21 takes one alone."""
+    """Run a short group of tests on every TensorFlow, in .venv-2.19 and so on; TENSORFLOW=2.21 selects one."""
     asked = os.environ.get("TENSORFLOW")
     for tensorflow in [asked] if asked else TENSORFLOWS:
         print(f"TensorFlow {tensorflow}", flush=True)
@@ -137,7 +137,7 @@ def test_backends() -> None:
 
 @task
 def test_web() -> None:
-    """Run the page in Chromium and Node.js; Chromium is installed by apt-get where there is none."""
+    """Run the page in Chromium and Node.js; apt-get installs Chromium if it is missing."""
     setup()
     if not shutil.which("chromium"):
         root = [] if not hasattr(os, "geteuid") or os.geteuid() == 0 else ["sudo"]
@@ -207,7 +207,7 @@ def check() -> None:
 
 @task
 def lock() -> None:
-    """Resolve the dependencies anew after a change of pyproject.toml, and check other machines; needs uv."""
+    """Resolve the dependencies again after pyproject.toml has changed, and check other platforms; needs uv."""
     extras = [word for extra in EXTRAS for word in ("--extra", extra)]
     lock_file = ROOT / "requirements.lock"
     compiled = ["--generate-hashes", "--no-header", "--quiet", "--output-file", lock_file]
@@ -222,7 +222,7 @@ def lock() -> None:
     others = sorted(optional() - {"gpu", "task-library"})
     extras = [word for extra in others for word in ("--extra", extra)]
     for machine, version, constraint in itertools.product(PLATFORMS, PYTHONS, ("", f"tensorflow>={TENSORFLOWS[-1]}")):
-        print(f"Newest of all on {machine}, Python {version} {constraint}", flush=True)
+        print(f"Newest versions on {machine}, Python {version} {constraint}", flush=True)
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "constraints.txt").write_text(constraint, encoding="utf-8")
             target = ["--python-version", version, "--python-platform", machine]
@@ -233,14 +233,14 @@ def lock() -> None:
 
 @task
 def clean() -> None:
-    """Remove what the tasks have made."""
+    """Remove what the tasks created."""
     for pattern in (".venv*", ".cache", "build", "dist", "site", "*.egg-info"):
         for path in ROOT.glob(pattern):
             shutil.rmtree(path)
 
 
 def run(*command: str | os.PathLike, variables: Mapping[str, str] | None = None, cwd: Path = ROOT) -> None:
-    """Run a command, by default in the project's folder, and end with its exit code if it fails."""
+    """Run a command, by default in the project's folder, and exit with its exit code if it fails."""
     done = subprocess.run(list(map(os.fspath, command)), cwd=cwd, env={**os.environ, **(variables or {})}, check=False)
     if done.returncode:
         sys.exit(done.returncode)
@@ -259,14 +259,14 @@ def python(folder: Path = VENV) -> Path:
 
 
 def environment(folder: Path, interpreter: str) -> Path:
-    """Make a virtual environment with that Python unless it is there, and return its Python."""
+    """Create a virtual environment with that Python unless it exists, and return its Python."""
     if not python(folder).exists():
         run(interpreter, "-m", "venv", folder)
     return python(folder)
 
 
 def newest(tensorflow: str, folder: Path, extras: str) -> Path:
-    """Install the newest of all that goes with a TensorFlow, not from the lock file, and return the Python of it."""
+    """Install a TensorFlow with the newest versions of all else, ignoring the lock file, and return its Python."""
     asked = os.environ.get("LATEST") or NEWEST
     latest = environment(folder, find_python(asked.removeprefix("python")) if not os.path.isfile(asked) else asked)
     run(latest, *PIP, "--upgrade", "--editable", f"{ROOT}[{extras}]", f"tensorflow=={tensorflow}.*")
@@ -274,7 +274,7 @@ def newest(tensorflow: str, folder: Path, extras: str) -> Path:
 
 
 def find_python(version: str) -> str:
-    """Return a Python of that version that starts; a shim of pyenv's may be on the PATH and not."""
+    """Return a Python of that version that starts, which a pyenv shim on the PATH may not do."""
     names = [Path(folder) / f"python{version}{EXE}" for folder in os.get_exec_path()]
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     candidates: list[Sequence[str | Path]] = [[name] for name in [sys.executable, *names, *_of_pyenv(pyenv, version)]]
@@ -286,7 +286,7 @@ def find_python(version: str) -> str:
             continue
         if done.returncode == 0 and done.stdout.strip():
             return done.stdout.strip()
-    sys.exit(f"there is no Python {version} that starts: install it, or name another by LATEST=/path/to/python")
+    sys.exit(f"there is no Python {version} that starts: install it, or set LATEST=/path/to/python")
 
 
 def _of_pyenv(versions: Path, version: str) -> list[Path]:

@@ -5,6 +5,7 @@ that no installed font has are drawn as boxes.
 """
 
 import itertools
+import math
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Target = str | os.PathLike  # PNG file to write
+
 RIGHT, WRONG, OTHER = "#2a8f5b", "#cf4446", "#b9c0c8"
 TRACK, INK = "#eef0f2", "#22272e"
 STAGES = ("#4f7fb5", "#9dbbdc")  # alternate
@@ -29,7 +32,7 @@ FONTS = ("DejaVu Sans", "Noto Sans", "Noto Sans CJK JP", "Hiragino Sans", "Micro
 COUNTED_CLASSES, NAMED_CLASSES = 30, 100
 
 
-def confusion_picture(evaluation: Evaluation, path: str | os.PathLike) -> None:
+def confusion_picture(evaluation: Evaluation, path: Target) -> None:
     """Draw a confusion matrix: one row per true class, shaded by the share of its images predicted as each class.
 
     Cells show the number of images for up to 30 classes. Classes are named for up to 100.
@@ -39,15 +42,12 @@ def confusion_picture(evaluation: Evaluation, path: str | os.PathLike) -> None:
     counted, named = classes <= COUNTED_CLASSES, classes <= NAMED_CLASSES
     side = 3 + min(classes, NAMED_CLASSES) * (0.36 if counted else 0.14)
     with _figure(path, side, side) as figure:
-        shares_right = f"top-1 {evaluation.top1:.1%}, top-5 {evaluation.top5:.1%}"
-        figure.suptitle(f"{shares_right}\n{evaluation.count:,} images", fontsize=11)
+        accuracy = f"top-1 {evaluation.top1:.1%}, top-5 {evaluation.top5:.1%}"
+        figure.suptitle(f"{accuracy}\n{evaluation.count:,} images", fontsize=11)
         axes = figure.add_subplot()
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
-        axes.set_xlabel("predicted")
-        axes.set_ylabel("truth (number of images)")
+        axes.set(xlabel="predicted", ylabel="truth (number of images)", xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
-        axes.set_xticks([])
-        axes.set_yticks([])
         if named:
             size = 9 if counted else 6
             columns = [_shortened(label) for label in evaluation.class_names]
@@ -62,11 +62,7 @@ def confusion_picture(evaluation: Evaluation, path: str | os.PathLike) -> None:
 
 
 def prediction_picture(
-    pictures: Sequence[np.ndarray],
-    probabilities: np.ndarray,
-    labels: Sequence[str],
-    truth: Sequence[int],
-    path: str | os.PathLike,
+    pictures: Sequence[np.ndarray], probabilities: np.ndarray, labels: Sequence[str], truth: Sequence[int], path: Target
 ) -> None:
     """Draw images, each next to its three likeliest classes. Correct guesses are green, a wrong first guess is red.
 
@@ -81,13 +77,11 @@ def prediction_picture(
         ValueError: there are no images, or the arguments differ in length.
     """
     probabilities = np.asarray(probabilities)
-    if not len(pictures) or not len(pictures) == len(probabilities) == len(truth):
-        raise ValueError(
-            "`pictures`, `probabilities` and `truth` must be of one length, 1 or more. "
-            f"Received: {len(pictures)}, {len(probabilities)} and {len(truth)}"
-        )
+    lengths = [len(pictures), len(probabilities), len(truth)]
+    if not min(lengths) or len(set(lengths)) > 1:
+        raise ValueError(f"`pictures`, `probabilities` and `truth` must be of one length, not 0. Received: {lengths}")
     columns = min(3, len(pictures))
-    rows = -(-len(pictures) // columns)
+    rows = math.ceil(len(pictures) / columns)
     with _figure(path, 3.7 * columns, 1.75 * rows) as figure:
         cells = figure.add_gridspec(rows, 2 * columns, width_ratios=[1, 1.25] * columns)
         for index, (picture, values, true) in enumerate(zip(pictures, probabilities, truth, strict=True)):
@@ -97,14 +91,12 @@ def prediction_picture(
 
             shown = figure.add_subplot(cells[row, 2 * column])
             shown.imshow(picture)
-            shown.set_xticks([])
-            shown.set_yticks([])
+            shown.set(xticks=[], yticks=[])
             shown.spines[:].set(color=color, linewidth=2.5)
             shown.set_title(_shortened(labels[true]), fontsize=9, color=INK)
 
             bars = figure.add_subplot(cells[row, 2 * column + 1])
-            colors = [RIGHT if guess == true else OTHER for guess in guesses]
-            colors[0] = color
+            colors = [color, *(RIGHT if guess == true else OTHER for guess in guesses[1:])]
             bars.barh(range(len(guesses)), 1, height=0.3, color=TRACK)
             bars.barh(range(len(guesses)), values[guesses], height=0.3, color=colors)
             for place, guess in enumerate(guesses):
@@ -114,7 +106,7 @@ def prediction_picture(
             bars.axis("off")
 
 
-def module_picture(model: "keras.Model", name: str, path: str | os.PathLike) -> None:
+def module_picture(model: "keras.Model", name: str, path: Target) -> None:
     """Draw the branches of an Inception module as the network has them, with the input at the bottom as in the paper.
 
     Args:
@@ -135,8 +127,8 @@ def module_picture(model: "keras.Model", name: str, path: str | os.PathLike) -> 
     with _figure(path, 1.9 * len(branches), 3.8) as figure:
         axes = figure.add_subplot(xlim=(-0.55, len(branches) - 0.45), ylim=(-0.4, top + 0.4))
         axes.axis("off")
-        _box(axes, middle, 0, f"input\n{_size(branches[0][0].input)}", "white")
-        _box(axes, middle, top, f"{name}\n{_size(module.output)}", "white")
+        _box(axes, middle, 0, f"input\n{sides(branches[0][0].input.shape[1:])}", "white")
+        _box(axes, middle, top, f"{name}\n{sides(module.output.shape[1:])}", "white")
         for column, branch in enumerate(branches):
             drawn = [layer for layer in branch if hasattr(layer, "filters") or hasattr(layer, "pool_size")]
             heights = [top / 2 + 0.85 * (step - (len(drawn) - 1) / 2) for step in range(len(drawn))]
@@ -148,7 +140,7 @@ def module_picture(model: "keras.Model", name: str, path: str | os.PathLike) -> 
                 axes.annotate("", (next_x, next_y - 0.25), (x, y + 0.25), arrowprops=arrow)
 
 
-def cost_picture(cost: Any, path: str | os.PathLike) -> None:
+def cost_picture(cost: Any, path: Target) -> None:
     """Draw the multiply-adds and parameters of each module, first to last. The shade changes with each stage.
 
     Args:
@@ -159,19 +151,23 @@ def cost_picture(cost: Any, path: str | os.PathLike) -> None:
     stages = itertools.groupby(modules, key=lambda module: module.stage)
     colors = [STAGES[index % 2] for index, (_, members) in enumerate(stages) for _ in members]
     with _figure(path, 8, 1.4 + 0.26 * len(modules)) as figure:
-        figure.suptitle(f"{cost.name}, input {'×'.join(map(str, cost.input_shape))}", fontsize=11)
+        figure.suptitle(f"{cost.name}, input {sides(cost.input_shape)}", fontsize=11)
         axes = figure.subplots(1, 2, sharey=True)
         for drawn, amount, total in zip(axes, ("macs", "parameters"), (cost.macs, cost.parameters), strict=True):
             amounts = [getattr(module, amount) for module in modules]
             bars = drawn.barh(range(len(modules)), amounts, height=0.7, color=colors)
             drawn.bar_label(bars, [_rounded(value) for value in amounts], padding=3, fontsize=7.5, color=INK)
             drawn.set_title(f"{total:,} {'MACs' if amount == 'macs' else amount}", fontsize=9.5, color=INK)
-            drawn.set_xlim(0, 1.18 * max(amounts, default=1) or 1)
-            drawn.set_xticks([])
+            drawn.set(xlim=(0, 1.18 * max(amounts, default=1) or 1), xticks=[])
             drawn.spines[:].set_visible(False)
             drawn.tick_params(length=0)
         axes[0].set_yticks(range(len(modules)), [module.name for module in modules], fontsize=8.5)
         axes[0].invert_yaxis()
+
+
+def sides(shape: Sequence[int]) -> str:
+    """Return a shape as text, such as ``28×28×192``."""
+    return "×".join(map(str, shape))
 
 
 def _rounded(value: int) -> str:
@@ -205,16 +201,12 @@ def _box(axes: "Axes", x: float, y: float, text: str, color: str) -> None:
     axes.text(x, y, text, fontsize=9, color=INK, ha="center", va="center", linespacing=1.4, bbox=style)
 
 
-def _size(tensor: "keras.KerasTensor") -> str:
-    return "×".join(str(side) for side in tensor.shape[1:])
-
-
 def _shortened(label: str, length: int = 18) -> str:
     return label if len(label) <= length else f"{label[: length - 1]}…"
 
 
 @contextmanager
-def _figure(path: str | os.PathLike, width: float, height: float) -> Iterator["Figure"]:
+def _figure(path: Target, width: float, height: float) -> Iterator["Figure"]:
     """Yield a figure of this size in inches to draw on, and write it to `path` if the block ends without an error."""
     import matplotlib
     from matplotlib import font_manager

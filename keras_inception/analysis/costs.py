@@ -11,10 +11,12 @@ from typing import NamedTuple
 import keras
 
 from keras_inception.analysis.grouping import Group, modules
+from keras_inception.figures import cost_picture, sides
 from keras_inception.graph import Graph, walk
+from keras_inception.utils.checks import check_one_of
 
 BYTES = {"float32": 4, "float16": 2, "int8": 1}
-CLASSIFIER = "classifier"
+SUMMED = ("parameters", "trainable", "macs", "lrn_macs", "activations")  # figures of `Amounts`
 
 
 class Memory(NamedTuple):
@@ -60,8 +62,7 @@ class Amounts:
         Raises:
             ValueError: there is no such type.
         """
-        if dtype not in BYTES:
-            raise ValueError(f"`dtype` must be one of {', '.join(BYTES)}. Received: dtype={dtype!r}")
+        check_one_of("dtype", dtype, BYTES)
         return Memory(self.parameters * BYTES[dtype], self.peak * BYTES[dtype])
 
 
@@ -92,7 +93,7 @@ class Module(Amounts):
 class Stage(Amounts):
     """Consecutive modules whose outputs have the same height and width, such as ``14×14``.
 
-    Everything after the last feature map is the stage ``classifier``. Every auxiliary head is a stage of its own.
+    Everything after the last feature map is the stage ``head``. Every auxiliary head is a stage of its own.
     """
 
     modules: tuple[str, ...]
@@ -130,11 +131,9 @@ class Budget:
 
     def __str__(self) -> str:
         verdict = "Within the budget" if self.holds else "Over the budget"
-        where = ", ".join(f"{stage} {share:.1%}" for stage, macs, share in self.stages if macs)
-        return (
-            f"{verdict}: {self.macs:,} of {self.budget:,.0f} MACs, {self.macs / self.budget:.1%} of it\n"
-            f"by stage: {where or 'none'}"
-        )
+        shares = ", ".join(f"{stage} {share:.1%}" for stage, macs, share in self.stages if macs) or "none"
+        used = f"{self.macs:,} of {self.budget:,.0f} MACs, {self.macs / self.budget:.1%} of it"
+        return f"{verdict}: {used}\nby stage: {shares}"
 
     def to_dict(self) -> dict:
         """Return all values as JSON can hold them."""
@@ -174,18 +173,14 @@ class Cost(Amounts):
 
     def table(self, by: str = "modules") -> str:
         """Return the figures as text, one line for each of the ``"layers"``, ``"modules"`` or ``"stages"``."""
-        if by not in ("layers", "modules", "stages"):
-            raise ValueError(f"`by` must be one of layers, modules, stages. Received: by={by!r}")
+        check_one_of("by", by, ("layers", "modules", "stages"))
         header = (by[:-1], "output", "parameters", "MACs", "share", "activations", "peak")
-        lines = [self._line(part, part.name) for part in getattr(self, by)]
-        table = aligned([header, *lines, self._line(self, "all")])
+        table = aligned([header, *map(self._line, getattr(self, by)), self._line(self, "all")])
         return "\n".join([f"{self.name}, input {sides(self.input_shape)}", table, *self._notes()])
 
     def plot(self, path: str | os.PathLike) -> None:
         """Draw multiply-adds and parameters by module into a PNG file."""
-        from keras_inception import figures
-
-        figures.cost_picture(self, path)
+        cost_picture(self, path)
 
     def to_dict(self) -> dict:
         """Return all values as JSON can hold them, with the memory in bytes by type."""
@@ -194,10 +189,10 @@ class Cost(Amounts):
     def __str__(self) -> str:
         return self.table()
 
-    def _line(self, part: Amounts, name: str) -> tuple[str, ...]:
-        counts = (part.activations, part.peak)
+    def _line(self, part: Amounts, name: str = "") -> tuple[str, ...]:
         macs = (f"{part.macs:,}", f"{_share(part.macs, self.macs):.1%}")
-        return (name, sides(part.output_shape), f"{part.parameters:,}", *macs, *(f"{count:,}" for count in counts))
+        memory = (f"{part.activations:,}", f"{part.peak:,}")
+        return (name or part.name, sides(part.output_shape), f"{part.parameters:,}", *macs, *memory)
 
     def _notes(self) -> Iterator[str]:
         yield f"{self.depth} convolution and dense layers deep; {self.trainable:,} of the parameters are trainable"
@@ -224,21 +219,16 @@ def cost(model: keras.Model, *, input_shape: Sequence[int] | None = None) -> Cos
             take `input_shape`.
     """
     graph = walk(model, input_shape)
-    groups = modules(graph)
-    stages = [_stage(group) for group in groups]
-    places = {
-        id(step): (group.name, stage) for group, stage in zip(groups, stages, strict=True) for step in group.steps
-    }
-    layers = dict(zip(map(id, graph.steps), _layers(graph, places), strict=True))
-
+    groups = [(group, _stage(group)) for group in modules(graph)]
+    layers = _layers(graph, {id(step): (group.name, stage) for group, stage in groups for step in group.steps})
     parts = []
-    for group, stage in zip(groups, stages, strict=True):
+    for group, stage in groups:
         members = [layers[id(step)] for step in group.steps]
         parts.append(Module(**_sum(group.name, members), layers=tuple(part.name for part in members), stage=stage))
     rows = [list(row) for _, row in itertools.groupby(parts, key=lambda part: part.stage)]
-    auxiliary = sum(group.auxiliary for group in groups)
+    main = sum(not group.auxiliary for group, _ in groups)
     return Cost(
-        **_sum(model.name, parts[len(parts) - auxiliary :] + parts[: len(parts) - auxiliary]),  # the main output last
+        **_sum(model.name, parts[main:] + parts[:main]),  # the main output last
         input_shape=tuple(graph.inputs[0].shape[1:]),
         layers=tuple(layers.values()),
         modules=tuple(parts),
@@ -254,19 +244,16 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 
 
-def sides(shape: Sequence[int]) -> str:
-    """Return a shape as text, such as ``28×28×192``."""
-    return "×".join(map(str, shape))
-
-
-def _layers(graph: Graph, places: Mapping[int, tuple[str, str]]) -> Iterator[Layer]:
+def _layers(graph: Graph, places: Mapping[int, tuple[str, str]]) -> dict[int, Layer]:
+    """Return the layer of each step by the step's `id`, given the names of its module and stage."""
+    layers = {}
     depths = {id(x): 0 for x in graph.inputs}
     for step, peak in zip(graph.steps, graph.peaks(), strict=True):
         macs = step.macs or 0
         depth = max(depths[id(x)] for x in step.inputs) + (macs > 0)
         depths.update((id(x), depth) for x in step.outputs)
         module, stage = places[id(step)]
-        yield Layer(
+        layers[id(step)] = Layer(
             name=step.name,
             output_shape=tuple(step.outputs[0].shape[1:]),
             parameters=step.parameters,
@@ -280,6 +267,7 @@ def _layers(graph: Graph, places: Mapping[int, tuple[str, str]]) -> Iterator[Lay
             module=module,
             stage=stage,
         )
+    return layers
 
 
 def _stage(group: Group) -> str:
@@ -287,18 +275,14 @@ def _stage(group: Group) -> str:
         return group.name
     shape = group.steps[-1].outputs[0].shape[1:]
     height_width = shape[1:] if keras.config.image_data_format() == "channels_first" else shape[:-1]
-    return CLASSIFIER if all(side == 1 for side in height_width) else sides(height_width)
+    return sides(height_width) if max(height_width, default=1) > 1 else "head"
 
 
 def _sum(name: str, parts: Sequence[Amounts]) -> dict:
-    """Return the summed `Amounts` of several parts."""
-    added = ("parameters", "trainable", "macs", "lrn_macs", "activations")
-    return {
-        "name": name,
-        "output_shape": parts[-1].output_shape,
-        **{figure: sum(getattr(part, figure) for part in parts) for figure in added},
-        **{figure: max(getattr(part, figure) for part in parts) for figure in ("peak", "depth")},
-    }
+    """Return the `Amounts` of several parts together."""
+    summed = {figure: sum(getattr(part, figure) for part in parts) for figure in SUMMED}
+    largest = {figure: max(getattr(part, figure) for part in parts) for figure in ("peak", "depth")}
+    return {"name": name, "output_shape": parts[-1].output_shape, **summed, **largest}
 
 
 def _share(macs: int, of: int) -> float:

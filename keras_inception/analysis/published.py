@@ -7,7 +7,8 @@ that way, most rows agree. The rows that do not are named, and their published f
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from keras_inception.analysis.costs import Amounts, Cost, aligned, cost, sides
+from keras_inception.analysis.costs import Amounts, Cost, aligned, cost
+from keras_inception.figures import sides
 
 K, M = 1024, 1e6
 TOLERANCE = 0.03  # a little more than rounding
@@ -78,13 +79,9 @@ class Row:
     @property
     def deviating(self) -> tuple[str, ...]:
         """Return which of "params" and "ops" differ by more than 3 % from what the row's own columns come to."""
-        pairs = (
-            ("params", self.published.params, self.weights / K),
-            ("ops", self.published.ops, self.counted.macs / M),
-        )
-        return tuple(
-            name for name, printed, counted in pairs if printed is not None and abs(printed / counted - 1) > TOLERANCE
-        )
+        printed = {"params": self.published.params, "ops": self.published.ops}
+        counted = {"params": self.weights / K, "ops": self.counted.macs / M}
+        return tuple(name for name, value in printed.items() if value and abs(value / counted[name] - 1) > TOLERANCE)
 
 
 @dataclass(frozen=True)
@@ -103,7 +100,6 @@ class Table1:
         """Return the table as text, with the counted figure to the right of each published one."""
         names = [column.replace("x", "×").replace("_", " ") for column in COLUMNS]
         header = ["type", "patch", "output", "depth", *names, "params", "counted", "ops", "counted"]
-        lines = [self._line(row) for row in self.rows]
         params, ops = (sum(getattr(row.published, name) or 0 for row in self.rows) for name in ("params", "ops"))
         weights = sum(row.weights for row in self.rows)
         total = ["sum", *[""] * 9, f"{params:,.1f} K", f"{weights / K:,.1f} K", f"{ops:,.0f} M", _millions(self.whole)]
@@ -112,7 +108,7 @@ class Table1:
             f"its columns come to {row.counted.parameters:,} parameters with biases and {row.counted.macs:,} MACs"
             for row in self.deviating
         ]
-        return "\n".join([aligned([header, *lines, total]), *notes])
+        return "\n".join([aligned([header, *map(self._line, self.rows), total]), *notes])
 
     def __str__(self) -> str:
         return self.table()

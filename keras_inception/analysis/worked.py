@@ -1,6 +1,6 @@
-"""Worked examples: what a convolution costs, and what becomes of it in the shapes of the Inception papers.
+"""Worked examples: what a convolution costs, directly and as the Inception papers factor it.
 
-`CORRECTIONS` lists claims that are often repeated, and wrong.
+`CORRECTIONS` lists claims that are often repeated but wrong.
 """
 
 from typing import NamedTuple
@@ -9,10 +9,10 @@ from keras_inception.graph import multiply_adds
 
 
 class Kernel(NamedTuple):
-    """A kernel applied at every position of a map; an empty `positions` counts its weights alone."""
+    """A kernel applied at every position of a map; without `positions`, its weights alone are counted."""
 
-    positions: tuple[int, ...]
     shape: tuple[int, ...]
+    positions: tuple[int, ...] = ()
 
     @property
     def macs(self) -> int:
@@ -39,47 +39,43 @@ class Worked(NamedTuple):
 
 
 class Correction(NamedTuple):
-    """A claim that is often made about these networks, and the facts."""
+    """A wrong claim about these networks, and what a count gives."""
 
     said: str
     counted: str
 
 
-def _weights(*shapes: tuple[int, ...]) -> tuple[Kernel, ...]:
-    return tuple(Kernel((), shape) for shape in shapes)
+def _by_weights(what: str, directly: tuple[int, ...], *instead: tuple[int, ...]) -> Worked:
+    """Compare kernels by their weights alone, given their shapes."""
+    return Worked(what, Kernel(directly), tuple(map(Kernel, instead)))
 
 
 WORKED = (
     Worked(
         "5×5 convolution of 28×28×192 to 32 channels, through a 1×1 reduction to 16 (1409.4842, module 3a)",
-        Kernel((28, 28), (5, 5, 192, 32)),
-        (Kernel((28, 28), (1, 1, 192, 16)), Kernel((28, 28), (5, 5, 16, 32))),
+        Kernel((5, 5, 192, 32), (28, 28)),
+        (Kernel((1, 1, 192, 16), (28, 28)), Kernel((5, 5, 16, 32), (28, 28))),
     ),
     Worked(
         "5×5 convolution of 14×14×480 to 48 channels, through a 1×1 reduction to 16 (1409.4842, module 4a)",
-        Kernel((14, 14), (5, 5, 480, 48)),
-        (Kernel((14, 14), (1, 1, 480, 16)), Kernel((14, 14), (5, 5, 16, 48))),
+        Kernel((5, 5, 480, 48), (14, 14)),
+        (Kernel((1, 1, 480, 16), (14, 14)), Kernel((5, 5, 16, 48), (14, 14))),
     ),
-    Worked("5×5 as two 3×3 (1512.00567, section 3.1)", Kernel((), (5, 5)), _weights((3, 3), (3, 3))),
-    Worked("3×3 as 3×1 and 1×3 (1512.00567, section 3.2)", Kernel((), (3, 3)), _weights((3, 1), (1, 3))),
-    Worked("3×3 as two 2×2 (1512.00567, section 3.2)", Kernel((), (3, 3)), _weights((2, 2), (2, 2))),
-    Worked("7×7 as 1×7 and 7×1 (1512.00567, Fig. 6)", Kernel((), (7, 7)), _weights((1, 7), (7, 1))),
-    Worked(
-        "10,000 units to 10,000 others, through a bottleneck of 100",
-        Kernel((), (10_000, 10_000)),
-        _weights((10_000, 100), (100, 10_000)),
+    _by_weights("5×5 as two 3×3 (1512.00567, section 3.1)", (5, 5), (3, 3), (3, 3)),
+    _by_weights("3×3 as 3×1 and 1×3 (1512.00567, section 3.2)", (3, 3), (3, 1), (1, 3)),
+    _by_weights("3×3 as two 2×2 (1512.00567, section 3.2)", (3, 3), (2, 2), (2, 2)),
+    _by_weights("7×7 as 1×7 and 7×1 (1512.00567, Fig. 6)", (7, 7), (1, 7), (7, 1)),
+    _by_weights(
+        "10,000 units to 10,000 others, through a bottleneck of 100", (10_000, 10_000), (10_000, 100), (100, 10_000)
     ),
-    Worked(
-        "7×7×1024 to a vector of 1,024: a dense layer, and global average pooling in its place",
-        Kernel((), (7 * 7 * 1024, 1024)),
-        (),
+    _by_weights(
+        "7×7×1024 to a vector of 1,024: a dense layer, and global average pooling in its place", (7 * 7 * 1024, 1024)
     ),
 )
 
 CORRECTIONS = (
     Correction(
-        "A 5×5 convolution of 28×28×192 to 32 channels takes 1.2 billion multiply-adds.",
-        "120,422,400: 120 million.",
+        "A 5×5 convolution of 28×28×192 to 32 channels takes 1.2 billion multiply-adds.", "120,422,400: 120 million."
     ),
     Correction("Inception v3 won ImageNet 2014.", "GoogLeNet, that is Inception v1, did; v3 is of December 2015."),
     Correction(

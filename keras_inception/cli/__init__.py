@@ -4,27 +4,17 @@ The commands only parse arguments, call the package and print. Heavy modules are
 them, so that ``--help`` stays fast.
 """
 
-from collections.abc import Callable
-
-from keras_inception.cli import evaluating, exporting, networks, training
 from keras_inception.cli.console import app
 from keras_inception.cli.console import main as main
+from keras_inception.cli.evaluating import evaluate, predict
+from keras_inception.cli.exporting import benchmark, compress, export, page, rewrites
+from keras_inception.cli.networks import convert_weights, cost, list_networks
+from keras_inception.cli.training import demo, recipes, shard, train
 
-COMMANDS: dict[str, Callable[..., None]] = {
-    "train": training.train,
-    "recipes": training.recipes,
-    "evaluate": evaluating.evaluate,
-    "predict": evaluating.predict,
-    "export": exporting.export,
-    "compress": exporting.compress,
-    "rewrites": exporting.rewrites,
-    "benchmark": exporting.benchmark,
-    "page": exporting.page,
-    "demo": training.demo,
-    "list": networks.list_networks,
-    "cost": networks.cost,
-    "shard": training.shard,
-    "convert-weights": networks.convert_weights,
-}
-for name, command in COMMANDS.items():
-    app.command(name)(command)
+# In the order of --help.
+for command in train, recipes, evaluate, predict, export, compress, rewrites, benchmark, page, demo:
+    app.command()(command)
+app.command("list")(list_networks)
+app.command()(cost)
+app.command()(shard)
+app.command()(convert_weights)

@@ -1,27 +1,28 @@
-"""The application, its entry point, and helpers that the commands share."""
+"""The application, its entry point, and what the commands share."""
 
-import json
+import dataclasses
+import functools
+import json as jsonlib
 import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, NoReturn
 
 import typer
+from typer import Option
 
+from keras_inception.utils.progress import bars
 from keras_inception.utils.quiet import silenced, without_modules
 
-app = typer.Typer(
-    help="GoogLeNet, from a folder of images to a verified .tflite file.",
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 DATA = "Folder of images or of TFRecord shards, fashion_mnist, fashion_mnist:FOLDER or tfds:NAME."
-STRICT = "Fail if an image cannot be read."
-SETTINGS = "Field of the recipe to change. Repeatable."
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else to standard output.")]
+RESUMED = "Output folder. An interrupted run is resumed."
+Json = Annotated[bool, Option("--json", help="Print the result as JSON, and nothing else to standard output.")]
+Overwrite = Annotated[bool, Option("--overwrite", help="Replace existing output.")]
+Resume = Annotated[bool, Option("--resume", help="Resume the run at --output instead of starting one.")]
+Settings = Annotated[list[str] | None, Option("--set", metavar="FIELD=VALUE", help="Change the recipe. Repeatable.")]
+Strict = Annotated[bool, Option("--strict", help="Fail if an image cannot be read.")]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -46,15 +47,26 @@ def fail(message: str, code: int = 1) -> NoReturn:
 
 def print_json(value: Any) -> None:
     """Print a value as JSON on one line."""
-    typer.echo(json.dumps(value, ensure_ascii=False))
+    typer.echo(jsonlib.dumps(value, ensure_ascii=False))
+
+
+def show(result: Any, json: bool) -> None:
+    """Print a result as text, or its ``to_dict()`` as JSON."""
+    if json:
+        print_json(result.to_dict())
+    else:
+        typer.echo(result)
 
 
 def progress(what: str) -> Callable[[int, int], None]:
     """Return a function of (number done, total) that shows a progress bar."""
-    from keras_inception.utils.progress import bars
+    return functools.partial(bars(), what)
 
-    show = bars()
-    return lambda done, total: show(what, done, total)
+
+def fields_of(kind: type, context: typer.Context) -> dict[str, Any]:
+    """Return the arguments of a command that were given and that are fields of a dataclass, by name."""
+    names = {field.name for field in dataclasses.fields(kind)}
+    return {name: value for name, value in context.params.items() if name in names and value is not None}
 
 
 def assignments(settings: Sequence[str] | None) -> dict[str, str]:
@@ -78,14 +90,11 @@ def import_tensorflow() -> None:
         tf.config.list_physical_devices()
 
 
-@app.callback()
+@app.callback(help="GoogLeNet, from a folder of images to a verified .tflite file.")
 def warn_of_slow_protobuf() -> None:
     """Warn if protobuf lacks its C extension."""
     from google.protobuf.internal import api_implementation
 
     if api_implementation.Type() == "python":
-        typer.echo(
-            "warning: this protobuf is pure Python, which makes TensorFlow start three times slower: "
-            'pip install "protobuf>=5.29.5,<6"',
-            err=True,
-        )
+        advice = 'makes TensorFlow start three times slower: pip install "protobuf>=5.29.5,<6"'
+        typer.echo(f"warning: this protobuf is pure Python, which {advice}", err=True)

@@ -5,65 +5,38 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from keras_inception.cli import console
 from keras_inception.cli.exporting import show_report
-
-VALIDATION = 0.15
+from keras_inception.utils.progress import bars
+from keras_inception.utils.tables import columns, number, text
 
 
 def train(
-    images: Annotated[str | None, typer.Argument(metavar="[IMAGES]", help=console.DATA)] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Run directory to create.")] = Path("run"),
-    resume: Annotated[bool, typer.Option("--resume", help="Resume the run at --output; omit IMAGES.")] = False,
-    recipe: Annotated[
-        str | None, typer.Option(help="Name (see `keras-inception recipes`) or JSON file. Default: default.")
-    ] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help=console.SETTINGS)] = None,
-    network: Annotated[str | None, typer.Option(help="Name of a network (see `keras-inception list`).")] = None,
-    size: Annotated[int | None, typer.Option(help="Side of the input in pixels.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Time limit; training stops early if needed.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images per step.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate of the schedule.")] = None,
-    auxiliary: Annotated[bool | None, typer.Option(help="Train with the auxiliary heads.")] = None,
-    precision: Annotated[str | None, typer.Option(help="auto, float32, mixed_bfloat16 or mixed_float16.")] = None,
-    tensorboard: Annotated[bool | None, typer.Option("--tensorboard", help="Write TensorBoard logs.")] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Seed for initialization, shuffling, augmentation and dropout.")
-    ] = None,
-    distribute: Annotated[
-        str | None, typer.Option(help="mirrored (all GPUs of this machine) or multiworker (several machines).")
-    ] = None,
-    workers: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT,...", help="Addresses for multiworker. Default: from TF_CONFIG.")
-    ] = None,
-    worker_id: Annotated[int | None, typer.Option(help="Index of this worker, from 0.")] = None,
-    validation: Annotated[
-        float | None, typer.Option(help="Share of train/ to hold out if there is no validation/. Default: 0.15.")
-    ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help=console.STRICT)] = False,
+    context: typer.Context,
+    images: Annotated[str | None, Argument(metavar="IMAGES", help=console.DATA)] = None,
+    output: Annotated[Path, Option("--output", "-o", help="Run directory to create.")] = Path("run"),
+    resume: console.Resume = False,
+    recipe: Annotated[str | None, Option(help="Name (see `keras-inception recipes`) or JSON file.")] = None,
+    settings: console.Settings = None,
+    network: Annotated[str | None, Option(help="Name of a network (see `keras-inception list`).")] = None,
+    size: Annotated[int | None, Option(help="Side of the input in pixels.")] = None,
+    epochs: Annotated[int | None, Option(help="Passes over the training images.")] = None,
+    minutes: Annotated[float | None, Option(help="Time limit; training stops early if needed.")] = None,
+    batch_size: Annotated[int | None, Option(help="Images per step.")] = None,
+    learning_rate: Annotated[float | None, Option(help="Peak learning rate of the schedule.")] = None,
+    auxiliary: Annotated[bool | None, Option(help="Train with the auxiliary heads.")] = None,
+    precision: Annotated[str | None, Option(help="auto, float32, mixed_bfloat16 or mixed_float16.")] = None,
+    tensorboard: Annotated[bool | None, Option("--tensorboard", help="Write TensorBoard logs.")] = None,
+    seed: Annotated[int | None, Option(help="Seed for weights, shuffling, augmentation and dropout.")] = None,
+    distribute: Annotated[str | None, Option(help="mirrored (GPUs of this machine) or multiworker (machines).")] = None,
+    workers: Annotated[str | None, Option(metavar="HOST:PORT,...", help="All workers. Default: TF_CONFIG's.")] = None,
+    worker_id: Annotated[int | None, Option(help="Index of this worker, from 0.")] = None,
+    validation: Annotated[float | None, Option(help="Share of train/ to hold out. Default: 0.15.")] = None,
+    strict: console.Strict = False,
 ) -> None:
     """Train an image classifier, GoogLeNet by default."""
-    changes = {
-        "network": network,
-        "size": size,
-        "epochs": epochs,
-        "minutes": minutes,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "auxiliary": auxiliary,
-        "precision": precision,
-        "tensorboard": tensorboard,
-        "seed": seed,
-    }
-    changes = {name: value for name, value in changes.items() if value is not None}
-    if resume and (images or changes or settings or recipe or validation is not None):
-        raise ValueError(f"--resume takes the images and the recipe from {output}: give neither")
-    if not resume and images is None:
-        raise ValueError("IMAGES is missing: give a folder of class folders, or --resume to resume a run")
-    if not resume and not distribute and output.exists():  # of several workers, another may have created it already
-        raise FileExistsError(f"{output} exists: resume it with --resume, or choose another --output")
     from keras_inception import datasets
     from keras_inception import training as trainer
     from keras_inception.datasets.splits import check_share
@@ -71,19 +44,22 @@ def train(
     from keras_inception.training.distribution import open_distribution, prepare
     from keras_inception.weights.publishers import check_weights
 
+    changes = console.fields_of(trainer.Recipe, context)
+    if resume and (images or changes or settings or recipe or validation is not None):
+        raise ValueError(f"--resume takes the images and the recipe from {output}: give neither")
+    if not resume and images is None:
+        raise ValueError("IMAGES is missing: give a folder of class folders, or --resume to resume a run")
+    if not resume and not distribute and output.exists():  # of several workers, another may have created it already
+        raise FileExistsError(f"{output} exists: resume it with --resume, or choose another --output")
+    datasets.located(Run(output).data["source"] if images is None else images)
     chosen = None
-    share = VALIDATION if validation is None else validation
-    if resume:
-        datasets.located(Run(output).data["source"])
-        trainer.Recipe.load(output / RECIPE).check_installed()
-    else:
+    if not resume:
         chosen = trainer.named_recipe(recipe or "default").replace(**changes).override(console.assignments(settings))
-        chosen.check_installed()
-        if chosen.weights is not None:
-            check_weights(chosen.weights)
-        check_share(share)
-    if images is not None:
-        datasets.located(images)
+    (chosen or trainer.Recipe.load(output / RECIPE)).check_installed()
+    if chosen and chosen.weights is not None:
+        check_weights(chosen.weights)
+    share = 0.15 if validation is None else validation
+    check_share(share)
     prepare(distribute)
     console.import_tensorflow()
     with open_distribution(distribute, workers=workers, worker_id=worker_id) as distribution:
@@ -100,36 +76,32 @@ def train(
     typer.echo(f"Run: {run.path}")
 
 
-def recipes(
-    name: Annotated[str | None, typer.Argument(help="Recipe to print as JSON.")] = None,
-) -> None:
+def recipes(name: Annotated[str | None, Argument(metavar="NAME", help="Recipe to print as JSON.")] = None) -> None:
     """List the training recipes, or print one as JSON.
 
     The JSON can be edited and passed to `train --recipe FILE`.
     """
     from keras_inception.training import RECIPES, named_recipe
-    from keras_inception.utils import tables
 
     if name:
         typer.echo(jsonlib.dumps(named_recipe(name).to_dict(), indent=2, ensure_ascii=False))
         return
     rows = [{"recipe": key, "network": recipe.network, "about": recipe.about} for key, recipe in RECIPES.items()]
-    typer.echo(tables.text(tables.columns("recipe", "network", "about"), rows))
+    typer.echo(text(columns("recipe", "network", "about"), rows))
     typer.echo("Change any field: keras-inception train IMAGES --recipe small --set label_smoothing=0.05")
 
 
 def shard(
-    images: Annotated[str, typer.Argument(metavar="IMAGES", help=console.DATA)],
-    output: Annotated[Path, typer.Argument(metavar="OUT", help="Output folder. An interrupted run is resumed.")],
-    shards: Annotated[int, typer.Option(help="Number of shards per split.")] = 8,
-    strict: Annotated[bool, typer.Option("--strict", help=console.STRICT)] = False,
+    images: Annotated[str, Argument(metavar="IMAGES", help=console.DATA)],
+    output: Annotated[Path, Argument(metavar="OUT", help=console.RESUMED)],
+    shards: Annotated[int, Option(help="Number of shards per split.")] = 8,
+    strict: console.Strict = False,
     json: console.Json = False,
 ) -> None:
     """Write images as TFRecord shards for training, and verify them."""
     from keras_inception import datasets
     from keras_inception.datasets.splits import Skipped, left_out
     from keras_inception.datasets.writing import check_shards
-    from keras_inception.utils.tables import number
 
     check_shards(shards)
     datasets.located(images)
@@ -156,15 +128,12 @@ def shard(
 
 
 def demo(
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Output folder. An interrupted run is resumed.")
-    ] = Path("demo"),
-    minutes: Annotated[float | None, typer.Option(help="Time limit for training.")] = None,
+    output: Annotated[Path, Option("--output", "-o", help=console.RESUMED)] = Path("demo"),
+    minutes: Annotated[float | None, Option(help="Time limit for training.")] = None,
 ) -> None:
     """Train, export, verify and classify on the bundled images."""
     console.import_tensorflow()
     from keras_inception import demo as demonstration
-    from keras_inception.utils.progress import bars
 
     report = demonstration.run(output, minutes=minutes or demonstration.MINUTES, say=typer.echo, progress=bars())
     show_report(report)

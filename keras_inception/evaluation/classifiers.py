@@ -57,16 +57,21 @@ class KerasClassifier:
         return self._name
 
 
-def check_classifier(source: Source) -> None:
-    """Raise the errors of `open_classifier` that do not need the network to be loaded."""
+def located(source: Source) -> Run | Path | Classifier:
+    """Return the run or the file at a path; a `Run` or a `Classifier` is returned as it is. Nothing heavy is loaded.
+
+    Raises:
+        FileNotFoundError: the path does not exist.
+        ValueError: the path is a directory but not that of a run, or the run has no finished epoch.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        source = Path(source)
+        if not source.exists():
+            raise FileNotFoundError(f"there is no run directory or .tflite file at {source}")
+        source = Run(source) if source.is_dir() else source
     if isinstance(source, Run):
         source.check_trained()
-    elif isinstance(source, (str, os.PathLike)):
-        path = Path(source)
-        if not path.exists():
-            raise FileNotFoundError(f"there is no run directory or .tflite file at {path}")
-        if path.is_dir():
-            Run(path).check_trained()
+    return source
 
 
 def open_classifier(source: Source) -> Classifier:
@@ -79,16 +84,14 @@ def open_classifier(source: Source) -> Classifier:
         FileNotFoundError: the path does not exist.
         ValueError: the path is neither a run directory nor a TFLite classifier.
     """
-    check_classifier(source)
-    if isinstance(source, (str, os.PathLike)):
-        if not Path(source).is_dir():
-            from keras_inception.tflite.classifier import TFLiteClassifier
+    found = located(source)
+    if isinstance(found, Run):
+        return KerasClassifier(found.model(), found.labels, found.preprocessing)
+    if isinstance(found, Path):
+        from keras_inception.tflite.classifier import TFLiteClassifier
 
-            return TFLiteClassifier(source)
-        source = Run(Path(source))
-    if isinstance(source, Run):
-        return KerasClassifier(source.model(), source.labels, source.preprocessing)
-    return source
+        return TFLiteClassifier(found)
+    return found
 
 
 def name_of(source: Source) -> str:

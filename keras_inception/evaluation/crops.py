@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from keras_inception.preprocessing import Preprocessing, box_in
+from keras_inception.utils.checks import check_one_of
 
 if TYPE_CHECKING:
     from keras_inception.datasets import Examples
@@ -58,12 +59,6 @@ CROPS = (1, *SCHEMES)
 CORNERS_AND_CENTER = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.5))  # down and across
 
 
-def check(crops: int) -> None:
-    """Raise ValueError if `crops` is not one of `CROPS`."""
-    if crops not in CROPS:
-        raise ValueError(f"`crops` must be one of {', '.join(map(str, CROPS))}. Received: crops={crops!r}")
-
-
 def views(picture: np.ndarray, preprocessing: Preprocessing, crops: int) -> np.ndarray:
     """Cut the views out of an image over which a network's probabilities are averaged.
 
@@ -82,7 +77,7 @@ def views(picture: np.ndarray, preprocessing: Preprocessing, crops: int) -> np.n
     """
     from PIL import Image
 
-    check(crops)
+    check_one_of("crops", crops, CROPS)
     if crops == 1:
         return preprocessing.fit(picture)[None]
     scheme, size = SCHEMES[crops], preprocessing.size
@@ -113,7 +108,7 @@ def view_batches(
         The views of some images for each preprocessing, uint8 (images, crops, height, width, 3), and their labels,
         (images,).
     """
-    check(crops)
+    check_one_of("crops", crops, CROPS)
     different = tuple(dict.fromkeys(preprocessings))
     count, step = len(examples), max(1, VIEWS // crops)
 
@@ -157,17 +152,13 @@ def check_class_names(names: Sequence[str], classes: Sequence[Sequence[str]]) ->
     """
     first, expected = names[0], classes[0]
     for name, class_names in zip(names, classes, strict=True):
-        if tuple(class_names) == tuple(expected):
-            continue
-        differences = {
-            "which lacks": _missing(expected, class_names),
-            "which alone has": _missing(class_names, expected),
-        }
-        told = [f"{words} {some}" for words, some in differences.items() if some]
-        raise ValueError(
-            f"networks can be averaged only if they have the same classes in the same order as {first}. "
-            f"Received: {name}, {' and '.join(told) or 'which has them in another order'}"
-        )
+        if tuple(class_names) != tuple(expected):
+            missing, extra = _missing(expected, class_names), _missing(class_names, expected)
+            told = [f"which lacks {missing}"] * bool(missing) + [f"which alone has {extra}"] * bool(extra)
+            raise ValueError(
+                f"networks can be averaged only if they have the same classes in the same order as {first}. "
+                f"Received: {name}, {' and '.join(told) or 'which has them in another order'}"
+            )
 
 
 def _cut(square: np.ndarray, size: tuple[int, int], down: float, across: float) -> np.ndarray:

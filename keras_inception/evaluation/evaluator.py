@@ -5,15 +5,15 @@ import logging
 import os
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 from keras_inception import datasets
 from keras_inception.datasets.splits import Progress as ScanProgress
 from keras_inception.datasets.splits import left_out
 from keras_inception.evaluation import crops as cropping
-from keras_inception.evaluation.classifiers import Source, check_classifier, name_of, open_classifier
+from keras_inception.evaluation.classifiers import Source, located, name_of, open_classifier
 from keras_inception.evaluation.metrics import Evaluation, evaluate_batches
 from keras_inception.runs import Run
+from keras_inception.utils.checks import check_one_of
 from keras_inception.utils.progress import Progress, silent
 
 log = logging.getLogger(__name__)
@@ -81,9 +81,9 @@ def check_evaluation(
     source: Source, images: str | os.PathLike | None, *, crops: int = 1, ensemble: Sequence[Source] = ()
 ) -> None:
     """Raise the errors of `evaluate` that do not need a network to be loaded."""
-    cropping.check(crops)
+    check_one_of("crops", crops, cropping.CROPS)
     for each in (source, *ensemble):
-        check_classifier(each)
+        located(each)
     if images is not None:
         datasets.located(images)
     else:
@@ -92,10 +92,9 @@ def check_evaluation(
 
 def _run(source: Source) -> Run:
     """Return the run that knows its held-out images; ValueError if `source` is not a run."""
-    if isinstance(source, Run):
-        return source
-    if isinstance(source, (str, os.PathLike)) and os.path.isdir(source):
-        return Run(Path(source))
+    found = located(source)
+    if isinstance(found, Run):
+        return found
     raise ValueError(f"labeled images must be given: {name_of(source)} is not a run, which knows its held-out images")
 
 
@@ -105,9 +104,6 @@ def _held_out(
     """Return the test images of a run, or its validation images if it has none, and what was left out."""
     splits = datasets.open_data(**run.data, labels=class_names, strict=strict, progress=progress)
     if not splits.test and run.fingerprint.get("validation") not in (None, splits.validation.fingerprint()):
-        log.warning(
-            "%s has changed since %s was started: the images may include some that it was trained on",
-            run.data["source"],
-            run.path,
-        )
+        warning = "%s has changed since %s was started: the images may include some that it was trained on"
+        log.warning(warning, run.data["source"], run.path)
     return splits.test or splits.validation, splits.skipped

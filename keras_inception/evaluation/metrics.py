@@ -135,12 +135,11 @@ class Evaluation:
     def __str__(self) -> str:
         columns = tables.columns("label", "pictures", "top1", "precision", "f1")
         low, high = self.top1_interval
-        error = self.calibration_error
+        top1 = f"top-1 {self.top1:.1%} (95 % interval {low:.1%} to {high:.1%})"
+        error = "" if self.calibration_error is None else f", calibration error {self.calibration_error:.1%}"
         lines = [
             tables.text(columns, [row._asdict() for row in self.per_class]),
-            f"{tables.number(self.count, 'image')}: top-1 {self.top1:.1%} (95 % interval {low:.1%} to {high:.1%}), "
-            f"top-5 {self.top5:.1%}, loss {self.loss:.3f}"
-            + ("" if error is None else f", calibration error {error:.1%}"),
+            f"{tables.number(self.count, 'image')}: {top1}, top-5 {self.top5:.1%}, loss {self.loss:.3f}{error}",
         ]
         if self.crops > 1 or len(self.models) > 1:
             crops, networks = tables.number(self.crops, "crop"), tables.number(len(self.models), "network")
@@ -163,11 +162,7 @@ def top_k(probabilities: np.ndarray, k: int = 5) -> np.ndarray:
 
 
 def evaluate_batches(
-    predict: Predict,
-    batches: Iterable[tuple],
-    class_names: Sequence[str],
-    *,
-    on_batch: Callable[[int], None] | None = None,
+    predict: Predict, batches: Iterable, class_names: Sequence[str], *, on_batch: Callable[[int], None] | None = None
 ) -> Evaluation:
     """Evaluate a prediction function on batches of inputs and labels.
 

@@ -1,14 +1,12 @@
 """Classify image files with runs and exported files."""
 
-import errno
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple, overload
+from typing import NamedTuple
 
 from keras_inception import datasets
-from keras_inception.evaluation.classifiers import Source, check_classifier, open_classifier
+from keras_inception.evaluation.classifiers import Source, located, open_classifier
 from keras_inception.evaluation.metrics import top_k
 
 
@@ -34,28 +32,15 @@ class Prediction:
         return f"{self.path}: " + ", ".join(f"{name} {probability:.1%}" for name, probability in self.top)
 
 
-@dataclass(frozen=True)
-class Predictions(Sequence[Prediction]):
-    """A sequence of predictions, one per image. ``print`` shows a line for each."""
-
-    rows: tuple[Prediction, ...]
-
-    @overload
-    def __getitem__(self, index: int) -> Prediction: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Prediction]: ...
-    def __getitem__(self, index):
-        return self.rows[index]
-
-    def __len__(self) -> int:
-        return len(self.rows)
+class Predictions(tuple[Prediction, ...]):
+    """A tuple of predictions, one per image. ``print`` shows a line for each."""
 
     def to_dict(self) -> list[dict]:
         """Return a list of dictionaries that ``json.dumps`` accepts, one per image."""
-        return [row.to_dict() for row in self.rows]
+        return [prediction.to_dict() for prediction in self]
 
     def __str__(self) -> str:
-        return "\n".join(map(str, self.rows))
+        return "\n".join(map(str, self))
 
 
 def predict(source: Source, images: str | os.PathLike | Sequence[str | os.PathLike], *, top: int = 5) -> Predictions:
@@ -77,20 +62,19 @@ def predict(source: Source, images: str | os.PathLike | Sequence[str | os.PathLi
     paths = _paths(images)
     pictures = list(map(datasets.read_picture, paths))
     classifier = open_classifier(source)
-    rows = []
+    found = []
     for path, picture in zip(paths, pictures, strict=True):
         (probabilities,) = classifier.predict(classifier.preprocessing.fit(picture)[None])
         best = (Guess(classifier.labels[index], float(probabilities[index])) for index in top_k(probabilities, top))
-        rows.append(Prediction(path, tuple(best)))
-    return Predictions(tuple(rows))
+        found.append(Prediction(path, tuple(best)))
+    return Predictions(found)
 
 
 def check_prediction(source: Source, images: str | os.PathLike | Sequence[str | os.PathLike]) -> None:
     """Raise the errors of `predict` about paths that do not exist, before a network is loaded."""
     for path in _paths(images):
-        if not Path(path).exists():
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-    check_classifier(source)
+        os.stat(path)
+    located(source)
 
 
 def _paths(images: str | os.PathLike | Sequence[str | os.PathLike]) -> list[str]:

@@ -193,7 +193,7 @@ def test_googlenet_by_module_and_stage(googlenet):
     tail = ["pool4", "inception_5a", "inception_5b", "global_pool", "predictions"]
     assert [module.name for module in googlenet.modules] == [*stem, *fours, *tail, "aux_4a", "aux_4d"]
     assert {stage.name: len(stage.modules) for stage in googlenet.stages} == {
-        "112×112": 1, "56×56": 2, "28×28": 3, "14×14": 6, "7×7": 3, "classifier": 2, "aux_4a": 1, "aux_4d": 1,
+        "112×112": 1, "56×56": 2, "28×28": 3, "14×14": 6, "7×7": 3, "head": 2, "aux_4a": 1, "aux_4d": 1,
     }  # fmt: skip
     by_name = {module.name: module for module in googlenet.modules}
     assert by_name["conv2"].layers == ("conv2_reduce", "conv2_reduce_relu", "conv2", "conv2_relu", "conv2_norm")
@@ -254,7 +254,7 @@ def test_automatic_names_are_ignored():
     assert [module.layers for module in result.modules] == [tuple(layer.name for layer in group) for group in groups]
     ends = [conv1, conv2, pool, flat, dense1, dense2]
     assert [module.name for module in result.modules] == [layer.name for layer in ends]
-    assert [stage.name for stage in result.stages] == ["16×16", "14×14", "7×7", "classifier"]
+    assert [stage.name for stage in result.stages] == ["16×16", "14×14", "7×7", "head"]
 
 
 @pytest.mark.parametrize(
@@ -423,9 +423,9 @@ def test_unsuitable_models_are_refused(model, shape, says):
 
 
 def test_wrong_arguments(googlenet):
-    with pytest.raises(ValueError, match=r"`by` must be one of layers, modules, stages. Received: by='module'"):
+    with pytest.raises(ValueError, match=r"`by` must be one of 'layers', 'modules', 'stages'\. Did you mean modules\?"):
         googlenet.table("module")
-    with pytest.raises(ValueError, match=r"`dtype` must be one of float32, float16, int8. Received: dtype='int4'"):
+    with pytest.raises(ValueError, match="`dtype` must be one of 'float32', 'float16', 'int8'"):
         googlenet.memory("int4")
     for budget in (0, -1.0, math.nan, math.inf, "1.5e9"):
         with pytest.raises(ValueError, match=r"`budget` must be a positive number of multiply-adds. Received"):
@@ -438,7 +438,7 @@ def test_a_budget_holds_or_does_not():
     assert (over.holds, bool(over), kept.holds, bool(kept)) == (False, False, True, True)
     assert str(over) == (
         "Over the budget: 1,582,671,872 of 1,500,000,000 MACs, 105.5% of it\n"
-        "by stage: 14×14 34.7%, 28×28 27.3%, 56×56 22.7%, 7×7 7.7%, 112×112 7.5%, classifier 0.1%"
+        "by stage: 14×14 34.7%, 28×28 27.3%, 56×56 22.7%, 7×7 7.7%, 112×112 7.5%, head 0.1%"
     )
     assert str(kept).startswith("Within the budget: 1,498,376,192 of 1,500,000,000 MACs, 99.9% of it\n")
     assert sum(share.macs for share in over.stages) == paper.macs
