@@ -47,8 +47,8 @@ def toy(tmp_path, monkeypatch):
 
 
 def test_it_is_created_with_all_shared_arguments(tmp_path):
-    model = keras_inception.create("Toy", classes=3, width=4, filters={"conv2": 5}, name="mine")
-    assert (model.name, model.input_shape, model.output_shape) == ("mine", (None, 32, 32, 3), (None, 3))
+    model = keras_inception.create("Toy", classes=3, width=4, filters={"conv2": 5})
+    assert (model.name, model.input_shape, model.output_shape) == ("toy", (None, 32, 32, 3), (None, 3))
     assert model.get_layer("conv2").filters == 5
     model.save_weights(tmp_path / "toy.weights.h5")
     again = keras_inception.create("toy", classes=3, width=4, filters={"conv2": 5}, weights=tmp_path / "toy.weights.h5")
