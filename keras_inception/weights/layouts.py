@@ -199,7 +199,8 @@ def _layers(rows: list) -> Iterator[tuple[str, Layer]]:
             yield from _layers(config["layers"])
         settings = {key: config[key] for key in SETTINGS if key in config}
         inputs = frozenset(_sources(row["inbound_nodes"]))
-        yield str(config["name"]), Layer(str(row["class_name"]), settings, inputs)
+        kind = str(row["class_name"]).rpartition(">")[2]  # an .h5 names our layers ``keras_inception>Class``
+        yield str(config["name"]), Layer(kind, settings, inputs)
 
 
 def _rounding_alike(layers: Mapping[str, Layer]) -> Iterator[tuple[str, Layer]]:

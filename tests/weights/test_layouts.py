@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 
 import keras_inception
 from keras_inception import Preprocessing
+from keras_inception.layers import LocalResponseNormalization
 from keras_inception.models import blocks
 from keras_inception.preprocessing import DEFAULT
 from keras_inception.weights.checkpoint import Checkpoint
@@ -58,6 +59,14 @@ def test_another_layout_is_recognized_by_its_differences(layout, ending, tmp_pat
     assert differences(description, description_of_model(network())) == expected
     assert differences(description_of_model(network()), description) == expected
     assert differences(description, description_of_model(network(**options))) == []
+
+
+@pytest.mark.parametrize("ending", ["keras", "h5"])
+def test_a_layer_of_our_own_is_the_same_in_every_file(ending, tmp_path):
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, LocalResponseNormalization(name="norm")(inputs))
+    model.save(tmp_path / f"model.{ending}")
+    assert differences(WeightsFile(tmp_path / f"model.{ending}").description, description_of_model(model)) == []
 
 
 def test_neither_size_nor_top_nor_dropout_is_a_layout():
