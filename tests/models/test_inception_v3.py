@@ -185,7 +185,7 @@ def test_pooling_before_or_after_a_module_changes_the_multiply_adds_but_no_shape
 def test_every_option_builds_and_runs_with_its_head_on_small_images(options, size):
     model = InceptionV3(auxiliary=True, input_shape=(*size, 3), classes=7, **options)
     assert model.name == options.get("name", "inception_v3")
-    outputs = model(image(*size))
+    outputs = model(image(*size, batch=2))
     assert list(outputs) == ["predictions", "aux"]
     for output in outputs.values():
         assert output.shape == (2, 7)
@@ -223,7 +223,7 @@ def test_outputs_are_probabilities(small):
     ("arguments", "match"),
     [
         ({"stem": "5x5"}, r"`stem` must be one of '7x7', 'factorised'\. Received: stem='5x5'"),
-        ({"five": "3x3"}, r"`five` must be one of '5x5', 'two_3x3'\. Received: five='3x3'"),
+        ({"five": "3x3"}, r"`five` must be one of '5x5', 'two_3x3'\..* Received: five='3x3'"),
         ({"factor_relu": None}, r"`factor_relu` must be one of True, False\. Received: factor_relu=None"),
         ({"head_batch_norm": "yes"}, r"`head_batch_norm` must be one of True, False\. Received: head_batch_norm='yes'"),
         ({"reduction": "none"}, r"`reduction` must be one of 'parallel', 'pool_first', 'pool_last'\. Received: red"),

@@ -35,7 +35,7 @@ def test_heads_are_removed(googlenet):
     assert model.output_shape == (None, 5)
     assert model.name == "googlenet"
     assert not [layer.name for layer in model.layers if layer.name.startswith("aux")]
-    np.testing.assert_array_equal(model(image(32)), googlenet(image(32))["predictions"])
+    np.testing.assert_array_equal(model(image(32, 32, batch=4)), googlenet(image(32, 32, batch=4))["predictions"])
 
 
 def test_the_copy_has_weights_of_its_own():
@@ -58,26 +58,28 @@ def test_a_mixed_precision_googlenet_becomes_float32(mixed_bfloat16):
     assert "mixed_bfloat16" in policies(mixed)
     model = inference_model(mixed)
     assert policies(model) == {"float32"}
-    want = mixed(image(32))["predictions"]
-    np.testing.assert_allclose(model(image(32)), want, atol=0.02)
-    assert np.asarray(model(image(32))).dtype == np.float32
+    want = mixed(image(32, 32, batch=4))["predictions"]
+    np.testing.assert_allclose(model(image(32, 32, batch=4)), want, atol=0.02)
+    assert np.asarray(model(image(32, 32, batch=4))).dtype == np.float32
 
 
 def test_layers_inside_layers_become_float32_too(mixed_bfloat16):
     mixed = small_classifier()
     model = inference_model(mixed)
     assert policies(model) == {"float32"}
-    np.testing.assert_allclose(model(image(8)), keras.ops.cast(mixed(image(8)), "float32"), atol=0.02)
+    np.testing.assert_allclose(
+        model(image(8, 8, batch=4)), keras.ops.cast(mixed(image(8, 8, batch=4)), "float32"), atol=0.02
+    )
 
 
 def test_any_functional_classifier_is_accepted():
     model = small_classifier()
-    np.testing.assert_array_equal(inference_model(model)(image(8)), model(image(8)))
+    np.testing.assert_array_equal(inference_model(model)(image(8, 8, batch=4)), model(image(8, 8, batch=4)))
 
 
 def test_a_sequential_classifier_is_accepted():
     model = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(3)])
-    np.testing.assert_array_equal(inference_model(model)(image(8)), model(image(8)))
+    np.testing.assert_array_equal(inference_model(model)(image(8, 8, batch=4)), model(image(8, 8, batch=4)))
 
 
 class Subclassed(keras.Model):

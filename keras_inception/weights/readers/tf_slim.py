@@ -46,13 +46,21 @@ def read(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
         FileNotFoundError: A file of data is missing.
     """
     path = os.path.abspath(path)
-    if path.endswith(INDEX):
-        prefix = path.removesuffix(INDEX)
-        yield from isolation.read(CHILD, {"path": prefix}, sum(map(os.path.getsize, (path, *_shards(prefix)))))
-        return
-    with tempfile.TemporaryDirectory() as folder:  # TensorFlow takes the path of version 1 for a pattern
-        copy = shutil.copyfile(path, os.path.join(folder, "model.ckpt"))
-        yield from isolation.read(CHILD, {"path": copy}, os.path.getsize(copy))
+    prefix = path.removesuffix(INDEX) if path.endswith(INDEX) else path
+    sources = [path] if prefix == path else [path, *_shards(prefix)]
+    with tempfile.TemporaryDirectory() as folder:  # TensorFlow takes a path for a pattern
+        for source in sources:
+            _link(source, os.path.join(folder, f"model.ckpt{source.removeprefix(prefix)}"))
+        job = {"path": os.path.join(folder, "model.ckpt")}
+        yield from isolation.read(CHILD, job, sum(map(os.path.getsize, sources)))
+
+
+def _link(source: str, target: str) -> None:
+    """Make a symbolic link, or a copy where links are not allowed."""
+    try:
+        os.symlink(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def _shards(prefix: str) -> list[str]:
