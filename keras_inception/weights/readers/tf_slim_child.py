@@ -42,17 +42,12 @@ def _tensors(path: str, left: int) -> Iterator[tuple[str, np.ndarray]]:
         left -= math.prod(shape) * dtype.size
         if left < 0:
             raise ValueError(f"{name:.200} of shape {shape} is larger than the files have room for")
-        yield name, _whole(path, source, shape, dtype)
-
-
-def _whole(path: str, name: str, shape: list[int], dtype: "tf.DType") -> np.ndarray:
-    """Return a variable, joined if it was saved in slices; a checkpoint reader cannot join those of version 1."""
-    import tensorflow as tf
-
-    everything = " ".join([*map(str, shape), ":".join("-" * len(shape))]) if shape else ""
-    return tf.raw_ops.RestoreV2(prefix=path, tensor_names=[name], shape_and_slices=[everything], dtypes=[dtype])[
-        0
-    ].numpy()
+        # Joins slices, which the reader cannot do for version 1.
+        every = [" ".join([*map(str, shape), ":".join("-" * len(shape))]) if shape else ""]
+        yield (
+            name,
+            tf.raw_ops.RestoreV2(prefix=path, tensor_names=[source], shape_and_slices=every, dtypes=[dtype])[0].numpy(),
+        )
 
 
 def _of_the_model(names: Iterable[str]) -> Iterator[tuple[str, str]]:
