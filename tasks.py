@@ -97,9 +97,16 @@ def demo() -> None:
 
 @task
 def test() -> None:
-    """Run the tests."""
+    """Run the tests, and print the line coverage."""
     setup()
-    run(python(), *PYTEST)
+    run(python(), *PYTEST, "--cov", "--cov-report=")
+
+
+@task
+def test_full() -> None:
+    """Run the tests that `make test` leaves out: more and larger networks, and the notebooks."""
+    setup()
+    run(python(), *PYTEST, "-m", "full and not slow")
 
 
 @task

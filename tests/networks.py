@@ -1,6 +1,14 @@
 """Networks with random weights, in which every branch contributes to the output."""
 
+from collections.abc import Iterable
+
 import numpy as np
+import pytest
+
+
+def in_full_but(few: Iterable[str], names: Iterable[str]) -> list:
+    """Return the names as parameters of a test. All but a few are run by `make test-full` alone."""
+    return [name if name in few else pytest.param(name, marks=pytest.mark.full) for name in names]
 
 
 def with_drawn_weights(model, seed: int = 0):

@@ -85,6 +85,7 @@ datasets.pictograms = lambda folder: Path("few")
 """
 
 
+@pytest.mark.full
 def test_googlenet_from_the_paper_to_the_phone(execute, few):
     cells, kept = execute("01_googlenet.ipynb", FEW), code_cells(read("01_googlenet.ipynb"))
 
@@ -103,6 +104,7 @@ for name in ("3b", "4a", "4b", "4c", "4d", "4e", "5b"):
 """
 
 
+@pytest.mark.full
 def test_a_network_compressed_step_by_step(execute, few, tmp_path):
     cells, kept = execute("02_compress.ipynb", SMALL), code_cells(read("02_compress.ipynb"))
 
