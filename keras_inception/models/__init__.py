@@ -20,7 +20,5 @@ if TYPE_CHECKING:  # a test compares this list, which type checkers and editors 
     from keras_inception.models.resnet import ResNet34 as ResNet34
     from keras_inception.models.vgg import VGG16 as VGG16
     from keras_inception.models.vgg import VGG19 as VGG19
-else:  # type checkers would take a list that is made at run time for an empty one
-    __all__ = list(_HOMES)
 
 __getattr__, __dir__ = lazy.attach(__name__, _HOMES)
