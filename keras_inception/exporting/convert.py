@@ -1,8 +1,8 @@
 """Convert a SavedModel to .tflite in a child process: the converter leaks memory and prints hundreds of lines.
 
-The job: ``saved_model`` (folder), ``variant`` (fields of the `Variant`), ``output`` (file), ``float_nodes`` (output
-tensors of operations that stay in float32), and for a calibrated variant ``calibration`` (.npy file of uint8 RGB
-images, (n, height, width, 3)) with ``preprocessing`` (JSON of the `Preprocessing` from those to the model's input).
+The job has ``saved_model`` (folder), ``variant`` (fields of the `Variant`), ``output`` (file) and ``float_nodes``
+(output tensors of operations that stay in float32). A calibrated variant also uses ``calibration`` (.npy file of uint8
+RGB images, (n, height, width, 3)) and ``preprocessing`` (JSON of the `Preprocessing` from these images to the input).
 ``calibration`` is None for a network that was trained for int8.
 """
 
@@ -19,11 +19,11 @@ from keras_inception.exporting.variants import Variant
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.utils.subprocesses import answer, run_module
 
-# Pixels from -1 to 1 lie halfway between 255 steps of that range, where the last digit of a client's float32 decides
-# which way they are rounded. With steps wider by a thousandth, all clients round them alike.
+# Pixels normalized to -1 to 1 fall halfway between the 255 quantization steps of that range, so the last digit of a
+# client's float32 decides which way they round. With steps wider by 0.1 %, all clients round alike.
 FLOAT_MARGIN = 1.001
-# TensorFlow 2.20 quantizes DIV, and 2.21 SQRT too, but XNNPACK runs both in float32 only. With them in int8, the
-# paper's GoogLeNet, whose LRN uses both, takes four times as long.
+# TensorFlow 2.20 quantizes DIV, and 2.21 also SQRT, but XNNPACK runs both only in float32. With both in int8, the
+# paper's GoogLeNet takes four times as long, because its LRN uses them.
 FLOAT_OPERATIONS = ("DIV", "SQRT")
 
 
@@ -52,8 +52,8 @@ def convert(
 
 
 def main(job: dict) -> None:
-    """Do the job of the child process."""
-    for unused in ("jax", "keras", "matplotlib"):  # TensorFlow would import them first, in a third of its start-up time
+    """Run the job of the child process."""
+    for unused in ("jax", "keras", "matplotlib"):  # TensorFlow would import these, for a third of its startup time
         sys.modules[unused] = None  # type: ignore[assignment]
     import tensorflow as tf
 
@@ -73,8 +73,8 @@ def main(job: dict) -> None:
 def representative(images: np.ndarray, preprocessing: Preprocessing, margin: float = 1.0) -> Iterator[list[np.ndarray]]:
     """Yield the model's inputs for the calibration images, times `margin`.
 
-    The first image gets a black and a white pixel. The input's range, and with it the meaning of the uint8 input, is
-    then exactly that of pixels from 0 to 255.
+    One pixel of the first image is set to black and one to white. The calibrated range of the input is then exactly
+    that of pixels from 0 to 255, so that a uint8 input takes raw pixels.
     """
     images[0, 0, 0], images[0, -1, -1] = 0, 255
     for image in images:
@@ -85,11 +85,11 @@ def keep_float(nodes: Sequence[str]) -> None:
     """Keep the operations with these output tensors, and all `FLOAT_OPERATIONS`, in float32.
 
     This patches ``_mlir_quantize``, a private function of TensorFlow's converter, for the rest of the process. The
-    converter has no public setting for it. `tf.lite.experimental.QuantizationDebugger` has, but makes files with float
-    inputs only.
+    converter has no public setting for this. `tf.lite.experimental.QuantizationDebugger` has one, but can only make
+    files with float inputs.
 
     Raises:
-        RuntimeError: this TensorFlow has no such function, or it takes other arguments.
+        RuntimeError: this version of TensorFlow lacks the function, or the function takes other arguments.
     """
     from tensorflow.lite.python import lite
 

@@ -36,7 +36,7 @@ from keras_inception.utils.subprocesses import ChildError
 if TYPE_CHECKING:
     import keras
 
-BATCH = 32  # images that Keras predicts at a time
+BATCH = 32  # images per batch when Keras predicts
 
 
 def export(
@@ -78,11 +78,11 @@ def export(
         report["variants"]["int8"]["agreement"]  # 0.987
 
     Args:
-        source: a run directory, a ``.keras`` file or a functional Keras model. A run needs no other argument. Of
-            several outputs, the one named ``predictions`` is exported. Logits get a softmax.
-        output: folder to write into. It is created if necessary.
-        quantize: some of float32, float16 (weights), dynamic (8-bit weights) and int8 (full integer, uint8 in and out).
-            Default: all. A network that was trained for int8 can be exported to int8 only.
+        source: a run directory, a ``.keras`` file or a functional Keras model. A run needs no other argument. If the
+            model has several outputs, the one named ``predictions`` is exported. A softmax is added to logits.
+        output: output folder, created if necessary.
+        quantize: variants to export: float32, float16 (weights), dynamic (8-bit weights) and int8 (full integer, uint8
+            in and out). Default: all. A network that was trained for int8 can only be exported to int8.
         rewrites: names of graph rewrites for speed (`keras_inception.exporting.rewrites.REWRITES`). Default: those
             that make each variant faster.
         name: prefix of the file names. Default: the name of the ``.keras`` file, else the model's.
@@ -91,8 +91,8 @@ def export(
             (x - 127.5) / 127.5 at the model's input size.
         calibration: folder of typical images to calibrate int8 with; up to 200 are used. Default: the run's training
             images.
-        test: folder to verify on, with a subfolder for each class if there are labels. Default: the run's test or
-            validation images, else calibration images that are not used to calibrate, else noise.
+        test: folder of images to verify on, with a subfolder for each class if there are labels. Default: the run's
+            test or validation images, else images of `calibration` that are not used to calibrate, else noise.
         description: description for the metadata and the model card.
         author: author for the metadata and the model card.
         licence: license for the metadata and the model card.
@@ -104,33 +104,33 @@ def export(
         layer_errors: also write ``layer_errors.json``, the quantization error of each layer of the int8 file
             (`keras_inception.exporting.layer_errors`), even if the file is refused.
         clients: names in `keras_inception.exporting.clients.CLIENTS` that must accept the files; () for none. By
-            default the installed ones are tried, and the report says what they do not accept and why. In either case a
-            file is refused if a client's scores differ from LiteRT's.
+            default, all installed clients are tried, and the report says which files they do not accept and why. In
+            either case, a file is refused if a client's scores differ from LiteRT's.
         litert_sample: make files for Google's LiteRT sample of image classification: 224×224, float32 input from -1 to
-            1 and float32 output in every variant, and labels under the file name that the sample looks for. For a
-            network of another size or normalization, the file itself resizes (bilinear) and normalizes. It is verified
-            on images of 224×224.
-        overwrite: replace an export in `output`.
+            1 and float32 output in every variant, and labels under the file name that the sample looks for. If the
+            network has another input size or normalization, the graph resizes (bilinear) and normalizes. The files are
+            verified on 224×224 images.
+        overwrite: replace an existing export in `output`.
         threads: threads of the interpreter whose latency is measured.
         on_step: called with a line of text at each step.
         on_progress: called with (name of the step, number done, total), for a progress bar.
 
     Returns:
-        The content of ``report.json``. Shares have 95 % intervals. A refused variant has ``refused`` with the reason,
-        but no ``path`` and no file.
+        The content of ``report.json``. Accuracy and agreement have 95 % intervals. A refused variant has ``refused``
+        with the reason, but no ``path`` and no file.
 
     Raises:
         ValueError: an argument is invalid, or `source` is not an image classifier.
-        FileExistsError: `output` already holds such files, and `overwrite` is false.
+        FileExistsError: `output` already holds an export, and `overwrite` is false.
         FileNotFoundError: `source` does not exist.
     """
-    arguments, began = locals(), time.monotonic()  # first of all: the arguments are the only local variables
+    arguments, began = locals(), time.monotonic()  # must come first, while the arguments are the only locals
     options = ExportOptions(**{field.name: arguments[field.name] for field in dataclasses.fields(ExportOptions)})
     options.check(source, output)
     say, progress = on_step or (lambda line: None), on_progress or silent
     opened = open_source(source, options, say, progress)
     if opened.noise:
-        say("no images were given: the files are verified on noise")
+        say("No images were given: verifying on noise")
     about = options.about(source, opened.model.name, len(opened.class_names))
     folder, rows = Path(output), {}
     with tempfile.TemporaryDirectory(prefix="keras-inception-") as temporary:
@@ -139,7 +139,7 @@ def export(
         longest_first = sorted(conversions.values(), key=lambda each: not each.variant.calibrated)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             converted = {each.variant.name: pool.submit(each.convert, each.float_nodes()) for each in longest_first}
-            reference = _reference(opened, options, progress)  # meanwhile: the converter runs in child processes
+            reference = _reference(opened, options, progress)  # while child processes convert
             _wait_for(converted.values(), progress)
         (folder / LAYER_ERRORS).unlink(missing_ok=True)
         for variant, conversion in conversions.items():
@@ -156,11 +156,11 @@ def export(
                 row["path"] = conversion.place(folder, about["name"])
             rows[variant] = row
             say(f"{variant}: {_in_short(row)}")
-            if layer_errors and conversion.variant.calibrated and "agreement" in row:  # refused or not, it runs
+            if layer_errors and conversion.variant.calibrated and "agreement" in row:  # it runs, even if it was refused
                 say(f"{variant}: comparing its layers with float32")
                 files.write_json(folder / LAYER_ERRORS, conversion.layer_errors(reference, progress))
     for variant in VARIANTS:
-        if "path" not in rows.get(variant, {}):  # what an earlier export of this name left
+        if "path" not in rows.get(variant, {}):  # left by an earlier export of this name
             (folder / f"{about['name']}_{variant}.tflite").unlink(missing_ok=True)
     report = ExportReport(
         **accuracy(reference.probabilities, reference.labels),
@@ -182,7 +182,7 @@ def export(
 
 
 class _RefusedError(Exception):
-    """A file cannot be made; the message says why."""
+    """A variant cannot be exported; the message is the reason."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -195,7 +195,7 @@ class _Conversion:
         options: options of the export.
         model: the network after its rewrites.
         preprocessing: preprocessing that the file's input expects.
-        saved_model: folder of the `deployed` model, which variants can share.
+        saved_model: folder of the `deployed` model's SavedModel, which variants can share.
         scopes: TensorFlow's scopes of the layers of `model` (`recorded_scopes`).
         calibration: .npy file of the calibration images; None for a network trained for int8.
         kept: names of the layers to keep in float32.
@@ -261,7 +261,7 @@ class _Conversion:
         return target.name
 
     def layer_errors(self, reference: Reference, progress: Progress) -> list[dict]:
-        """Return the error of each layer of the file, which must be a calibrated one that runs."""
+        """Return the quantization error of each layer. The file must be calibrated and must run in LiteRT."""
         images, origins = reference.images, self._origins
         return measure_layer_errors(self.path, self._float_reference, images, self.preprocessing, origins, progress)
 
@@ -308,10 +308,12 @@ class _Conversion:
 
 
 def _prepared(opened: Source, options: ExportOptions, folder: Path) -> Iterator[_Conversion]:
-    """Yield the conversion of each variant, its SavedModel written. Tracing is not thread-safe, so it is done here.
+    """Write the SavedModels, and yield the conversion of each variant.
+
+    Tracing is not thread-safe, so it happens here and not in the conversion threads.
 
     Raises:
-        ValueError: calibration images are missing, or `keep_float` is not possible for this network.
+        ValueError: calibration images are missing, or `keep_float` does not apply to this network.
     """
     variants = opened.variants(options)
     models = for_variants(opened.model, variants, options.rewrites)

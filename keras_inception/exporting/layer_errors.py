@@ -25,23 +25,23 @@ def layer_errors(
 ) -> list[dict]:
     """Measure the error of each operation's output in an int8 file, on up to 32 images.
 
-    An error is the root mean square of the difference from float32, divided by the root mean square of float32. Both
-    files run without the delegate, whose rounding differs by at most one step. Type conversions are left out, as are
+    The error is relative: the RMS of the difference from float32, divided by the RMS of float32. Both files run without
+    the delegate, whose rounding differs by at most one quantization step. Type conversions are left out, and so are
     operations that belong to no layer, such as ``x + y``.
 
     Args:
         int8: the file to examine.
         float32: a file of the same SavedModel.
         images: uint8 RGB (n, height, width, 3).
-        input_preprocessing: what a float input expects (`Variant.input`).
+        input_preprocessing: preprocessing that a float input expects (`Variant.input`).
         origins: finds the layer of an operation.
-        progress: called with (what is done, number done, number in all).
+        progress: called with (name of the step, number done, total).
 
     Returns:
-        A row for each operation, in the order of the graph: ``layer``; ``operation``, TFLite's name; ``type`` of the
-        output in the int8 file; ``error``, accumulated up to here; ``sqnr_db``, the same in decibels (signal to
-        quantization noise), None if there is no error; and ``own_error`` of this operation alone, against float32
-        arithmetic on the inputs that it has in the int8 file.
+        A row for each operation, in graph order: ``layer``; ``operation``, TFLite's name; ``type`` of the output in the
+        int8 file; ``error``, accumulated up to this operation; ``sqnr_db``, the same as a signal-to-quantization-noise
+        ratio in decibels, None if there is no error; and ``own_error``, the error of this operation alone, compared
+        with float32 arithmetic on the inputs that it has in the int8 file.
     """
     rounded, exact = undelegated(int8, keep=True), undelegated(float32, keep=True)
     found = {tensor["name"]: tensor for tensor in rounded.get_tensor_details()}
@@ -49,9 +49,9 @@ def layer_errors(
     tensors = [node.outputs[0] for _, node in operations]
     alone = undelegated(_separated(float32, found), keep=True)
     image, *feeds = alone.get_input_details()
-    # For each tensor the squared error of the int8 file and the squared reference, accumulated and of this operation.
+    # For each tensor, the sums of squared errors and of squared references: accumulated, then for the operation alone.
     squares = np.zeros((len(tensors), 2, 2))
-    # Each image gives thousands of values of a layer, so a few are enough.
+    # Each image yields thousands of values per layer, so a few images are enough.
     chosen = images[np.linspace(0, len(images) - 1, min(32, len(images))).astype(int)]
     for pixels in counted(chosen, "Comparing layers", len(chosen), progress):
         for interpreter in (rounded, exact):
@@ -84,7 +84,7 @@ def layer_errors(
 
 
 def _separated(path: Path, names: Collection[str]) -> bytes:
-    """Return a float32 file that is fed the tensors of these names as inputs, so that each operation runs alone."""
+    """Return a float32 model that takes the named tensors as inputs, so that each operation runs in isolation."""
     from tensorflow.lite.tools import flatbuffer_utils
 
     model = flatbuffer_utils.read_model(str(path))
@@ -101,7 +101,7 @@ def _separated(path: Path, names: Collection[str]) -> bytes:
         operator.inputs = [fed.get(index, index) for index in operator.inputs]
     graph.inputs = [*graph.inputs, *fed.values()]
     graph.outputs = [*fed]
-    model.signatureDefs = None  # it names the former inputs and outputs
+    model.signatureDefs = None  # they name the former inputs and outputs
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 

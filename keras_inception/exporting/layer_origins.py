@@ -11,7 +11,7 @@ from keras_inception.tflite.operations import MULTIPLYING, Node, nodes
 if TYPE_CHECKING:
     import keras
 
-CONVERTING = ("QUANTIZE", "DEQUANTIZE", "FAKE_QUANT")  # belong to no layer: the arithmetic happens between them
+CONVERTING = ("QUANTIZE", "DEQUANTIZE", "FAKE_QUANT")  # type conversions, which belong to no layer
 
 
 @contextmanager
@@ -50,10 +50,10 @@ def recorded_scopes(model: "keras.Model") -> Iterator[dict[str, str]]:
 
 
 class LayerOrigins:
-    """The layers of `original` from which the operations of a file come.
+    """Find the layer of the original model that an operation of a .tflite file comes from.
 
     Args:
-        original: a functional model.
+        original: the functional model before rewrites.
         model: the model after rewrites, which name new layers ``{layer}_{what}``. The file was converted from it.
         scopes: the scopes of `model`, from `recorded_scopes`.
         size: (height, width) of the images.
@@ -68,7 +68,7 @@ class LayerOrigins:
         graph = walk(model, (*size, 3))
         makers = {id(x): step.name.split("/")[0] for step in graph.steps for x in step.outputs}
         self._last = makers[id(graph.outputs[0])]
-        self._before = {  # for a layer that can be fused: the layer that it is fused into
+        self._before = {  # from each layer that can be fused to the layer that it is fused into
             step.name: makers[id(step.inputs[0])]
             for step in graph.steps
             if isinstance(step.operation, (*IN_PLACE, FakeQuantization)) and graph.made_by(step.inputs[0])
@@ -81,13 +81,13 @@ class LayerOrigins:
         return [(None if node.kind in CONVERTING else self._origin(node, output), node) for node in found]
 
     def _origin(self, node: Node, output: str) -> str | None:
-        """Return the layer of an operation; for fused layers the first, such as the convolution and not its ReLU.
+        """Return the layer of an operation. Of fused layers, return the first: the convolution, not its ReLU.
 
-        The converter names a fused operation after all layers in it, and after some that merely have equal constants.
-        So only layers that directly precede the first named one count.
+        The converter names a fused operation after all layers in it, and also after layers that merely have equal
+        constants. So only layers that directly precede the first named layer count.
         """
         name = node.outputs[0]["name"]
-        if name.startswith(output):  # says nothing about a layer
+        if name.startswith(output):  # named after the output of the file, not after a layer
             return self._original(self._last)
         named = [self._layer(part) for part in name.split(";")]
         row = [named[0]] if named[0] else []

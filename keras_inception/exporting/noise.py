@@ -1,4 +1,4 @@
-"""Convert networks without images, to time their files: int8 is calibrated on noise."""
+"""Convert networks for timing, without any images: int8 is calibrated on noise."""
 
 import tempfile
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def convert_on_noise(
     model: "keras.Model", preprocessing: Preprocessing, input_preprocessing: Preprocessing, files: Mapping[str, Path]
 ) -> None:
-    """Write .tflite files that are as fast as those of an export, but not as accurate in int8.
+    """Write .tflite files for timing. They are as fast as exported files, but int8 is less accurate.
 
     Args:
         model: the rewritten network.
@@ -36,9 +36,9 @@ def convert_on_noise(
 
 
 def write_peaks(folder: Path) -> list[Path]:
-    """Write a float32 and an int8 file that run as fast as the machine multiplies, as a yardstick for others.
+    """Write a float32 and an int8 file that reach the machine's peak throughput, as a yardstick for other files.
 
-    They have only wide convolutions, in which XNNPACK never waits for memory. This takes half a minute.
+    They consist of wide convolutions, in which XNNPACK never waits for memory. Writing them takes half a minute.
     """
     import keras
 

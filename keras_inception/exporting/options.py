@@ -23,7 +23,7 @@ from keras_inception.version import __version__
 if TYPE_CHECKING:
     import keras
 
-TEST_IMAGES = 500  # enough to know an agreement of 99 % to within one percent
+TEST_IMAGES = 500  # enough to estimate an agreement of 99 % to within one percentage point
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +55,10 @@ class ExportOptions:
         return LITERT_SAMPLE if self.litert_sample else DEFAULT
 
     def check(self, source: "str | os.PathLike | keras.Model | None", output: str | os.PathLike) -> None:
-        """Raise what `export` raises for arguments that are wrong for every model.
+        """Check the options and raise the errors of `export` that do not depend on the model.
 
         Args:
-            source: as for `export`; None if it is still to be made.
+            source: as for `export`; None if it does not exist yet.
             output: folder to write into.
         """
         from keras_inception import datasets
@@ -90,11 +90,11 @@ class ExportOptions:
             )
 
     def about(self, source: "str | os.PathLike | keras.Model", model: str, classes: int) -> About:
-        """Return the texts of the metadata.
+        """Return the metadata texts.
 
         Args:
-            source: as for `export`. The files are named after a ``.keras`` file, unless `name` is given.
-            model: name of the model, after which they are named otherwise.
+            source: as for `export`. Its name is the default of `name` if it is a ``.keras`` file.
+            model: name of the model, the default of `name` otherwise.
             classes: number of classes.
         """
         named = isinstance(source, (str, os.PathLike)) and not is_run(source)
@@ -127,5 +127,5 @@ class ExportOptions:
 
 
 def is_run(source: "str | os.PathLike | keras.Model | None") -> TypeGuard[str | os.PathLike]:
-    """Return whether `source` is a directory, which must then be a run."""
+    """Return True if `source` is a directory, which is always taken for a run."""
     return isinstance(source, (str, os.PathLike)) and Path(source).is_dir()

@@ -11,19 +11,19 @@ COLUMNS = ("variant", "mb", "top1_interval", "agreement_interval", "latency_ms",
 
 @dataclass(frozen=True, eq=False)
 class ExportReport(Result):
-    """The measurements of `export`. It prints as a table, and its fields are also keys: ``report["variants"]``.
+    """The measurements of an export. A report prints as a table, and its fields are also keys: ``report["variants"]``.
 
     Attributes:
-        top1: accuracy of Keras on the held-out images, 0 to 1; None if their labels are not known.
-        top1_interval: its 95 % interval, [low, high].
+        top1: top-1 accuracy of Keras on the held-out images, 0 to 1; None if they have no labels.
+        top1_interval: 95 % interval of `top1`, [low, high].
         top5: top-5 accuracy of Keras.
         seconds: duration of the export.
         pictures: number of held-out images; 0 if the files were verified on noise.
         litert_sample: whether the files are for Google's LiteRT sample of image classification.
-        variants: for each variant by name ``path`` (relative to the folder), ``mb``, ``top1``, ``top1_interval``,
-            ``top5``, ``agreement`` and ``agreement_interval``, ``max_difference`` (of probabilities, from Keras),
-            ``latency_ms``, ``outside_delegate``, ``outside_gpu``, ``clients``, and ``keep_float`` if layers were kept.
-            A refused variant has ``refused`` with the reason, and no ``path``.
+        variants: for each variant, by name: ``path`` (relative to the folder), ``mb``, ``top1``, ``top1_interval``,
+            ``top5``, ``agreement``, ``agreement_interval``, ``max_difference`` (of probabilities, from Keras),
+            ``latency_ms``, ``outside_delegate``, ``outside_gpu``, ``clients``, and ``keep_float`` if layers stay in
+            float32. A refused variant has ``refused`` with the reason, and no ``path``.
     """
 
     top1: float | None
@@ -49,18 +49,18 @@ class ExportReport(Result):
 
     @property
     def refused(self) -> dict[str, str]:
-        """The reason for each variant that was refused."""
+        """The reason for each refusal, by variant."""
         return {name: row["refused"] for name, row in self.variants.items() if "refused" in row}
 
     @property
     def accuracy(self) -> str:
-        """Keras' accuracy, in words."""
+        """Keras' accuracy as text."""
         cells = (tables.cell(self, key, column) for key, column in tables.columns("top1", "top5").items())
         return "Keras itself: top-1 {}, top-5 {}".format(*cells)
 
     @property
     def measured_on(self) -> str:
-        """What the files were verified on, in words."""
+        """The images that the files were verified on, as text."""
         if not self.pictures:
             return "noise, for lack of images"
         return tables.number(self.pictures, "held-out image")

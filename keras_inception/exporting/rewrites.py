@@ -1,6 +1,6 @@
-"""Graph rewrites: functions from model to model that keep the outputs and make them faster to compute on a phone.
+"""Graph rewrites: functions that return an equivalent model that runs faster on phones.
 
-Each is exact up to rounding in float32. Rewritten models are for export: they are converted, or trained for int8.
+Each is exact up to float32 rounding. Rewritten models are meant for export: they are converted, or trained for int8.
 """
 
 import functools
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
     Rewrite = Callable[[keras.Model], keras.Model]
 
-# Each position of a kernel has a cost, so a kernel on blocks must have fewer positions by this factor. For 3×3/2 the
-# factor is 2.25, and it is slower on ARM and x86. For 5×5/2 it is 2.8, and it takes fewer instructions on ARM.
+# Every position of a kernel has a cost, so space-to-depth pays only if it divides their number by at least this factor.
+# 3×3/2 reaches 2.25 and becomes slower on ARM and x86. 5×5/2 reaches 2.8 and takes fewer instructions on ARM.
 FEWER_PLACES = 2.5
-STEM_CHANNELS = 4  # a convolution with more input channels already uses the processor well
+STEM_CHANNELS = 4  # with more input channels, a convolution already uses the vector units well
 
 
 def rewrite(model: "keras.Model") -> "keras.Model":
-    """Apply all rewrites to a functional model, which is returned itself if there is nothing to do."""
+    """Apply all rewrites to a functional model. Return the model itself if none of them applies."""
     for function in REWRITES.values():
         model = function(model)
     return model
@@ -35,12 +35,17 @@ def rewrite(model: "keras.Model") -> "keras.Model":
 def for_variants(
     model: "keras.Model", variants: Iterable[Variant], names: Collection[str] | None = None
 ) -> dict[str, "keras.Model"]:
-    """Return the model to convert for each variant, by name: rewritten by `names`, or by the variant's rewrites.
+    """Return the model to convert for each variant, keyed by variant name.
 
     Variants with the same rewrites share a model.
 
+    Args:
+        model: a functional model.
+        variants: the variants.
+        names: rewrites to apply to all variants; None for each variant's own.
+
     Raises:
-        ValueError: there is no rewrite of such a name.
+        ValueError: a name is not in `REWRITES`.
     """
 
     @functools.cache
@@ -56,9 +61,9 @@ def for_variants(
 
 
 def _rewrite(rule: "Callable[[Graph, Step], Iterator[tuple[str, Callable]]]") -> "Rewrite":
-    """Make a rewrite of a rule for one step, which yields the name of each layer to replace and what replaces it.
+    """Turn a rule for one step of a graph into a rewrite of the model.
 
-    A replacement is a function from tensor to tensor.
+    The rule yields the name of each layer to replace with its replacement, a function from tensor to tensor.
     """
 
     def rewrite(model: "keras.Model") -> "keras.Model":
@@ -87,11 +92,11 @@ def _rewrite(rule: "Callable[[Graph, Step], Iterator[tuple[str, Callable]]]") ->
 
 @_rewrite
 def space_to_depth_stem(graph: "Graph", step: "Step") -> Iterator[tuple[str, Callable]]:
-    """Turn a strided convolution of few channels into one of stride 1 over blocks of pixels.
+    """Turn a strided convolution with few input channels into one of stride 1 over blocks of pixels.
 
     A 7×7/2 convolution of an image equals a 4×4/1 convolution of its 2×2 blocks, with 12 channels each. The kernel is
-    padded to whole blocks and rearranged like the pixels. Runtimes compute channels side by side, and three
-    channels fill a quarter of the room they have.
+    padded to whole blocks and rearranged like the pixels. Runtimes vectorize over channels, and three channels fill a
+    quarter of the lanes.
     """
     layer = step.operation
     if not _is_plain_convolution(step) or step.inputs[0].shape[-1] > STEM_CHANNELS:
@@ -118,13 +123,13 @@ def space_to_depth_stem(graph: "Graph", step: "Step") -> Iterator[tuple[str, Cal
 
 
 def _on_blocks(layer: "keras.layers.Conv2D", sides: np.ndarray, outputs: np.ndarray, border: np.ndarray) -> Callable:
-    """Return the strided convolution `layer` as a function of its input map.
+    """Return a function of the input map that computes the strided convolution `layer` on blocks.
 
     Args:
         layer: the convolution.
         sides: (height, width) of the map.
         outputs: (height, width) of the output.
-        border: zeros that the convolution adds to the map at the (top, left).
+        border: rows and columns of zeros that pad the map at the (top, left).
     """
     import keras
 
@@ -137,7 +142,7 @@ def _on_blocks(layer: "keras.layers.Conv2D", sides: np.ndarray, outputs: np.ndar
     whole = np.pad(kernel, [*zip(first, last, strict=True), (0, 0), (0, 0)])
     blocks = whole.reshape(size[0], stride, size[1], stride, *kernel.shape[2:])
     blocks = blocks.transpose(0, 2, 1, 3, 4, 5).reshape(*size, -1, kernel.shape[3])
-    # The pixels that complete the map's last block, and the blocks to add so that the outputs find all they read.
+    # Pixels that complete the map's last block, and blocks to add so that every output finds all of its inputs.
     fill = -sides % stride
     before = -(-border // stride)
     after = outputs - 1 + size - before - (sides + fill) // stride
@@ -156,7 +161,7 @@ def _on_blocks(layer: "keras.layers.Conv2D", sides: np.ndarray, outputs: np.ndar
 
 
 def _in_blocks(sides: Sequence[int], stride: int, border: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return for (height, width) the pixel of its first block at which a kernel begins, and the blocks it spans."""
+    """Return, for (height, width), the offset of a kernel in its first block, and the number of blocks it spans."""
     first = -border % stride
     return first, -(-(first + sides) // stride)
 
@@ -167,7 +172,7 @@ def _padded(x, border: Sequence[Sequence[int]], size: Sequence[int], name: str):
     Args:
         x: the map.
         border: rows and columns of zeros to add (before, after); negative numbers crop.
-        size: (height, width) of the kernel that follows. If "same" padding adds just these zeros, it is used.
+        size: (height, width) of the kernel that follows. If "same" padding adds exactly these zeros, it is used.
         name: name of the padding layer.
     """
     import keras
@@ -185,10 +190,10 @@ def _padded(x, border: Sequence[Sequence[int]], size: Sequence[int], name: str):
 
 @_rewrite
 def pool_after_projection(graph: "Graph", step: "Step") -> Iterator[tuple[str, Callable]]:
-    """Move average pooling behind the 1×1 convolution that follows it: they commute, and there is less to pool.
+    """Move average pooling behind the 1×1 convolution that follows it: they commute, and fewer channels are pooled.
 
-    The batch norm after the convolution is folded into it. Its bias is added after the pooling if zeros around the map
-    count in the average. The ReLU stays last.
+    The batch norm after the convolution is folded into the convolution, whose bias is added after the pooling if zeros
+    around the map count in the average. The ReLU stays last.
     """
     import keras
 
@@ -222,8 +227,8 @@ def pool_after_projection(graph: "Graph", step: "Step") -> Iterator[tuple[str, C
 def average_pool_as_convolution(_: "Graph", step: "Step") -> Iterator[tuple[str, Callable]]:
     """Turn average pooling of stride 1 into a depthwise convolution, which the XNNPACK delegate also runs in int8.
 
-    At the border the average covers fewer pixels. There the missing part is added: the convolution's output times a
-    map of 0, 1/2 and 5/4 (for 3×3). Eight bits hold these exactly, and nothing changes inside the map.
+    At the border, the average covers fewer pixels, so a correction is added: the convolution's output times a map of 0,
+    1/2 and 5/4 (for 3×3). int8 represents these factors exactly, and nothing changes inside the map.
     """
     pool = step.operation
     if _is(step, "AveragePooling2D") and pool.strides == (1, 1) and pool.data_format == "channels_last":
@@ -231,7 +236,7 @@ def average_pool_as_convolution(_: "Graph", step: "Step") -> Iterator[tuple[str,
 
 
 def _average(x, pool: "keras.layers.AveragePooling2D", padding: str, bias: np.ndarray | None = None):
-    """Return average pooling that counts zeros around the map, plus a bias for each channel."""
+    """Apply average pooling that counts zeros around the map, plus a bias for each channel."""
     import keras
 
     size = pool.pool_size
@@ -265,7 +270,7 @@ def _counts(side: int, places: int) -> np.ndarray:
 
 @_rewrite
 def fold_batch_norm(graph: "Graph", step: "Step") -> Iterator[tuple[str, Callable]]:
-    """Fold batch norms into the convolutions before them. The converter does the same on its own."""
+    """Fold batch norms into the convolutions before them. The converter also does this on its own."""
     import keras
 
     layer, norm = step.operation, _norm_after(graph, step)
@@ -296,14 +301,14 @@ def _with_weights(layer: "keras.layers.Layer", x, weights: list[np.ndarray]):
 
 
 def _is(step: "Step | None", kind: str) -> bool:
-    """Return whether a step is a call of the layer of Keras of this name, and not of a subclass."""
+    """Return True if a step calls the Keras layer of this name, and not a subclass."""
     import keras
 
     return step is not None and type(step.operation) is getattr(keras.layers, kind)
 
 
 def _norm_after(graph: "Graph", step: "Step") -> "Step | None":
-    """Return the batch norm that alone reads a step's output, or None."""
+    """Return the batch norm that is the only reader of a step's output, or None."""
     norm = graph.only_reader(step.outputs[0])
     return norm if _is(norm, "BatchNormalization") else None
 
@@ -320,14 +325,14 @@ def _is_plain_convolution(step: "Step") -> bool:
 
 
 def _same(side, size, stride: int):
-    """Return the number of zeros that TensorFlow's "same" padding adds before a side; arrays are allowed."""
+    """Return the number of zeros that TensorFlow's "same" padding adds before a side. Arrays are accepted."""
     return np.maximum((-(-side // stride) - 1) * stride + size - side, 0) // 2
 
 
 def _folded(
     layer: "keras.layers.Conv2D", norm: "keras.layers.BatchNormalization | None"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return kernel and bias of a convolution, with the batch norm after it folded in."""
+    """Return the kernel and bias of a convolution, with the batch norm after it folded in."""
     kernel, *rest = layer.get_weights()
     bias = rest[0] if rest else np.zeros(kernel.shape[3], np.float32)
     if norm is None:

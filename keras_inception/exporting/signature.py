@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 def probability_model(model: "keras.Model", preprocessing: Preprocessing) -> "keras.Model":
     """Return the `inference_model` of a classifier, with a softmax added if it ends in logits.
 
-    The outputs for noise distinguish the two. Outputs that are not negative and sum to 1 are probabilities, whichever
+    The outputs on noise tell probabilities from logits. Nonnegative outputs that sum to 1 are probabilities, whichever
     layers computed them. All others count as logits, unless the last layer has an activation.
 
     Raises:
-        ValueError: the model does not classify RGB images of the size in `preprocessing` into two classes or more; or
-            its outputs are neither probabilities nor logits, or not finite; or Keras does not run on TensorFlow.
+        ValueError: the model does not classify RGB images of the size in `preprocessing` into two or more classes; its
+            outputs are neither probabilities nor logits, or not finite; or the backend of Keras is not TensorFlow.
     """
     import keras
 
     from keras_inception.models.inference import inference_model
 
     if (received := keras.backend.backend()) != "tensorflow":
-        raise ValueError(f"`KERAS_BACKEND` must be tensorflow, which TFLite files are made with. Received: {received}")
+        raise ValueError(f"`KERAS_BACKEND` must be tensorflow to make TFLite files. Received: {received}")
     model = inference_model(model)
     if len(model.inputs) != 1 or not _takes(model.inputs[0].shape, preprocessing.size):
         expected = "(batch, {}, {}, 3)".format(*preprocessing.size)
@@ -54,7 +54,7 @@ def _takes(shape: tuple[int | None, ...], size: tuple[int, int]) -> bool:
 
 
 def is_trained_for_int8(model: "keras.Model") -> bool:
-    """Return whether a network went through quantization-aware training, and so needs no calibration."""
+    """Return True if a network went through quantization-aware training and so needs no calibration."""
     from keras_inception.layers import FakeQuantization
 
     return any(isinstance(layer, FakeQuantization) for layer in model.layers)
@@ -63,9 +63,9 @@ def is_trained_for_int8(model: "keras.Model") -> bool:
 def deployed(model: "keras.Model", preprocessing: Preprocessing, input_preprocessing: Preprocessing) -> "keras.Model":
     """Wrap a model that expects `preprocessing` in a graph that expects `input_preprocessing`.
 
-    Channel order, mean and deviation become one 1×1 convolution, which every delegate runs, and whose weights are
-    quantized channel by channel. Images of another size are resized before it, bilinear. The input is named
-    ``image``, the output ``probabilities``.
+    Channel order, mean and standard deviation become one 1×1 convolution, which every delegate runs and whose weights
+    are quantized per channel. If the sizes differ, images are first resized (bilinear). The input is named ``image``,
+    the output ``probabilities``.
     """
     import keras
 
@@ -93,7 +93,7 @@ def save(model: "keras.Model", folder: str | os.PathLike) -> None:
     """Write a `deployed` model as a SavedModel of batch 1 with one signature, ``serving_default``.
 
     Keras' own `export` traces the model eight times and walks through each layer's attributes, which takes longer than
-    the conversion. This traces one function and stores its variables.
+    the conversion. This function traces the model once and stores its variables.
     """
     import tensorflow as tf
 

@@ -56,10 +56,10 @@ class Source:
     noise: bool
 
     def variants(self, options: ExportOptions) -> list[Variant]:
-        """Return the variants to make of the network, adapted to the target.
+        """Return the variants to export, adapted to the target.
 
         Raises:
-            ValueError: calibration images are missing, or `keep_float` is not possible for this network.
+            ValueError: calibration images are missing, or `keep_float` does not apply to this network.
         """
         if options.keep_float and self.trained_for_int8:
             received = list(options.keep_float)
@@ -100,7 +100,7 @@ def open_source(
 
     Raises:
         ValueError: the model is not an image classifier (`signature.probability_model`), the number of `labels` is not
-            that of the classes, or there are no images where they should be.
+            the number of classes, or a folder has no images.
     """
     model = load(source) if isinstance(source, (str, os.PathLike)) else source
     run = Run(Path(source)) if is_run(source) else None
@@ -181,7 +181,7 @@ def _images(
 
 
 def _balanced(labels: Iterable[int]) -> list[int]:
-    """Return the indices of all images, shuffled: one of each class, then another one of each, until none is left."""
+    """Return the indices of all images in rounds of one image per class, shuffled within each round."""
     chance, order = random.Random(0), []
     for each in itertools.zip_longest(*_by_class(labels, chance)):
         members = [index for index in each if index is not None]
@@ -191,7 +191,7 @@ def _balanced(labels: Iterable[int]) -> list[int]:
 
 
 def _in_proportion(labels: Iterable[int], count: int) -> list[int]:
-    """Draw the indices of `count` images, from each class in proportion, and return them in ascending order."""
+    """Draw `count` images from the classes in proportion, and return their indices in ascending order."""
     chance = random.Random(0)
     members = _by_class(labels, chance)
     ranked = [((rank + chance.random()) / len(each), index) for each in members for rank, index in enumerate(each)]
@@ -209,7 +209,7 @@ def _by_class(labels: Iterable[int], chance: random.Random) -> list[list[int]]:
 
 
 def _reported(found: "tuple[Examples, Sequence[Skipped]]", say: Say) -> "Examples":
-    """Say which images were skipped, and return the others."""
+    """Report the skipped images and return the others."""
     from keras_inception.datasets.splits import left_out
 
     examples, skipped = found
@@ -219,7 +219,7 @@ def _reported(found: "tuple[Examples, Sequence[Skipped]]", say: Say) -> "Example
 
 
 def _read(examples: "Examples | None", preprocessing: Preprocessing, progress: Progress) -> np.ndarray:
-    """Return the images as `Preprocessing.fit` resizes and crops them."""
+    """Read the images, resized and cropped by `Preprocessing.fit`."""
     count = len(examples or ())
     images = np.empty((count, *preprocessing.size, 3), np.uint8)
     if examples:

@@ -1,4 +1,4 @@
-"""Targets that files are made for: the clients' libraries, or Google's LiteRT sample of image classification."""
+"""Targets of an export: the clients, or Google's LiteRT sample of image classification."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from keras_inception.runs import LABELS
 
 
 class Target:
-    """The default target: the clients' libraries. Files keep the network's input size.
+    """The default target: the clients. Files keep the network's input size.
 
     Attributes:
         size: (height, width) of the input; None for the network's own.
@@ -66,7 +66,7 @@ class LiteRTSample(Target):
         return dataclasses.replace(variant, takes_pixels=False, client_tolerance=0.03)
 
     def input_note(self, variants: Iterable[Variant]) -> str:
-        """Say that every file takes float32."""
+        """Return the remark that every file takes float32."""
         return "Files of every variant take float32, as Google's LiteRT sample of image classification expects."
 
 

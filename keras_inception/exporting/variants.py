@@ -9,27 +9,27 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 FLOAT_REWRITES = ("space_to_depth_stem", "pool_after_projection")
-# In float the delegate has its own average pooling, which costs less than a convolution.
+# In float32, the delegate has its own average pooling, which is faster than a convolution.
 INT8_REWRITES = (*FLOAT_REWRITES, "average_pool_as_convolution")
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One numeric form in which a network is exported.
+    """A numeric format that networks are exported in.
 
     All fields are plain values, so that a variant can be sent to the converter's process as JSON.
 
     Attributes:
         name: name in `quantize`, in ``NAME_VARIANT.tflite`` and in the report.
         about: description of weights and arithmetic for the model card.
-        min_agreement: default of the minimum share of images on which the file and Keras must predict the same class.
+        min_agreement: default minimum share of images on which the file and Keras must predict the same class.
         client_tolerance: largest accepted difference between a client's scores and the interpreter's.
         compressed: whether the converter may shrink the weights.
         weight_type: type of the stored weights; None for the converter's choice.
         calibrated: whether activations are quantized too. This requires calibration images, or a network trained for
             it. Single layers can be kept in float32, and the error of each layer can be measured.
         takes_pixels: whether input and output are uint8, and the input is raw pixels.
-        rewrites: names of the graph rewrites that make it faster on ARM and x86.
+        rewrites: names of the graph rewrites that make this variant faster on ARM and x86.
     """
 
     name: str
@@ -54,14 +54,14 @@ class Variant:
             converter.inference_input_type = converter.inference_output_type = tf.uint8
 
     def input(self, preprocessing: Preprocessing) -> Preprocessing:
-        """Return the preprocessing that the file's input tensor expects: always RGB, which is all metadata can say.
+        """Return the preprocessing that the file's input tensor expects. It is always RGB, as metadata requires.
 
-        A uint8 input receives raw pixels. As a quantized tensor they stand for ``(pixel - zero_point) * scale``, which
-        equals the normalization if all channels share one mean and one deviation (up to half a pixel, since a zero
-        point is a whole number). Otherwise the input is the raw pixels, and the graph normalizes them.
+        A uint8 input takes raw pixels, which the quantized tensor maps to ``(pixel - zero_point) * scale``. This equals
+        the normalization if all channels share one mean and one standard deviation (to within half a pixel, since the
+        zero point is an integer). Otherwise, the tensor stands for raw pixels, and the graph normalizes them.
 
         Args:
-            preprocessing: what the network expects.
+            preprocessing: preprocessing that the network expects.
         """
         mean, std = preprocessing.mean, preprocessing.std
         shared = len(set(mean)) == len(set(std)) == 1 and 0 <= mean[0] <= 255
@@ -74,8 +74,8 @@ class Variant:
 
 FLOAT32 = Variant("float32", "32-bit floats throughout.", 0.99, 1e-5, compressed=False)
 
-# Client tolerances: differences of at most 2e-6, 1e-6, 0.01 and 0 were measured for GoogLeNet. Libraries differ in how
-# they round what is quantized at run time. A uint8 output has steps of 1/256.
+# Client tolerances: for GoogLeNet, the largest measured differences were 2e-6, 1e-6, 0.01 and 0. Libraries round
+# differently when they quantize at run time. A uint8 output has steps of 1/256.
 VARIANTS = {
     variant.name: variant
     for variant in (

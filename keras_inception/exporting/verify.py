@@ -1,4 +1,4 @@
-"""Verify an exported file: in LiteRT, against Keras, and in the clients of phone and browser."""
+"""Verify an exported file: in LiteRT, against Keras, and in phone and browser clients."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ class Reference(NamedTuple):
 
 
 def accuracy(probabilities: np.ndarray, labels: np.ndarray | None) -> dict[str, Any]:
-    """Return top-1 with its 95 % interval, and top-5, from 0 to 1; None where the labels are not known."""
+    """Return top-1 with its 95 % interval, and top-5, from 0 to 1; all None if there are no labels."""
     if labels is None:
         return {"top1": None, "top1_interval": None, "top5": None}
     result = evaluate_batches(lambda _: probabilities, [(None, labels)], numbered(probabilities.shape[1]))
@@ -42,7 +42,7 @@ def accuracy(probabilities: np.ndarray, labels: np.ndarray | None) -> dict[str, 
 def agreement(probabilities: np.ndarray, reference: np.ndarray) -> float:
     """Return the top-1 agreement: the share of images whose most likely class in `reference` is most likely here too.
 
-    A tie agrees, since ties are normal in the 256 steps of a uint8 softmax. A row of zeros does not.
+    A tie counts as agreement, since ties are common in the 256 steps of a uint8 softmax. A row of zeros does not.
 
     Args:
         probabilities: (n, classes).
@@ -74,12 +74,12 @@ def verify(
         min_agreement: minimum share of images on which the file and Keras must predict the same class; None for the
             variant's.
         threads: threads of the interpreter whose latency is measured.
-        clients: names in `CLIENTS` that must accept the file. By default all installed ones are tried, and need not
-            accept it.
+        clients: names in `CLIENTS` that must accept the file. By default, all installed clients are tried, but need
+            not accept it.
         progress: called with (name of the step, number done, total).
 
     Raises:
-        ValueError: LiteRT cannot run the file, or it gives NaN or infinity.
+        ValueError: LiteRT cannot run the file, or its outputs are not finite.
     """
     min_agreement = variant.min_agreement if min_agreement is None else min_agreement
     classifier = TFLiteClassifier(path, os.cpu_count() or 1)  # scores do not depend on the number of threads
@@ -115,7 +115,7 @@ def verify(
 
 
 def takes_raw_pixels(quantization: tuple[float, int], preprocessing: Preprocessing) -> bool:
-    """Return whether a uint8 input of this (scale, zero point) takes raw pixels, up to the zero point's rounding."""
+    """Return True if a uint8 input of this (scale, zero point) takes raw pixels, up to the zero point's rounding."""
     scale, zero_point = quantization
     ends = np.array([0, 255])
     meant = (ends - zero_point) * scale * preprocessing.std[0] + preprocessing.mean[0]
@@ -123,7 +123,7 @@ def takes_raw_pixels(quantization: tuple[float, int], preprocessing: Preprocessi
 
 
 def client_problems(tried: Mapping[str, dict], tolerance: float, *, required: bool) -> list[str]:
-    """Return the reasons to refuse a file: wrong scores of a client, and if clients are `required`, no scores."""
+    """Return the reasons to refuse a file: wrong scores of a client or, if clients are `required`, missing scores."""
     problems = []
     for name, outcome in tried.items():
         if "reason" not in outcome and not outcome["max_difference"] <= tolerance:

@@ -1,4 +1,4 @@
-"""Deprecated: names that were here before 0.2. They now live in `exporting`, `compression` and `tflite`."""
+"""Deprecated: aliases for names that moved to `exporting`, `compression` and `tflite` in version 0.2."""
 
 import importlib
 import sys
@@ -13,11 +13,11 @@ def __getattr__(name: str):
     home = f"keras_inception.{MOVED[name]}"
     _warn(f"{__name__}.{name}", f"{home}.{name}", stacklevel=3)
     found = getattr(importlib.import_module(home), name)
-    return tuple(found) if name == "VARIANTS" else found  # a tuple of names before 0.2, a mapping now
+    return tuple(found) if name == "VARIANTS" else found  # it was a tuple of names before 0.2
 
 
 def redirect(old: str, new: str) -> None:
-    """Make `old`, a module that calls this during its own import, another name of the module `new`."""
+    """Make `old` an alias of the module `new`. Call this while `old` is being imported."""
     _warn(old, new, stacklevel=4)
     sys.modules[old] = importlib.import_module(new)
 

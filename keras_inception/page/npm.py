@@ -1,4 +1,4 @@
-"""The npm packages of the page, in the versions of its lock file, installed once into a cache."""
+"""Install the npm packages of the page, in the versions of its lock file, once into a cache."""
 
 import shutil
 import subprocess
@@ -11,7 +11,7 @@ LOCK = ("package.json", "package-lock.json")
 
 
 def packages() -> Path:
-    """Return the ``node_modules`` folder, after npm has installed it if it is not in the cache.
+    """Return the ``node_modules`` folder, installed by npm if it is not in the cache yet.
 
     Each version of the lock file has its own folder in `files.cache`.
 

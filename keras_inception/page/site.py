@@ -14,7 +14,7 @@ from keras_inception.tflite.classifier import TFLiteClassifier
 from keras_inception.utils import files
 
 SITE, MODEL = "site.json", "model"
-# Files in node_modules, and their places in the site. LiteRT.js has four WebAssembly builds; that for JSPI is not used.
+# Files in node_modules, and their places in the site. Of the four WebAssembly builds of LiteRT.js, JSPI is not used.
 PACKAGES = {
     "@litertjs/wasm-utils/dist/index.js": "litert/wasm-utils.js",
     "@litertjs/core/dist/index.js": "litert/index.js",
@@ -26,7 +26,7 @@ PACKAGES = {
     "@mediapipe/tasks-vision/wasm/vision_wasm_nosimd_internal.*": "mediapipe/wasm",
 }
 TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"}
-# These headers let a page share memory between threads, which WebAssembly needs for threads.
+# These headers allow shared memory in a page, which WebAssembly threads need.
 ISOLATED = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
 
 
@@ -42,7 +42,7 @@ def page(exported: str | os.PathLike, output: str | os.PathLike, *, overwrite: b
         overwrite: replace an existing site.
 
     Returns:
-        The content of ``site.json``: ``name``; ``top1`` of Keras; ``pictures``, the number of images measured on;
+        The content of ``site.json``: ``name``; ``top1`` of Keras; ``pictures``, the number of held-out images;
         ``labels``, the class names; ``sample``; and ``variants``, each with ``path``, ``mb``, ``top1``, ``agreement``,
         ``latency_ms``, ``shape`` and ``dtype`` of its input, ``output`` (scale and zero point) and ``preprocessing``.
 
@@ -105,22 +105,22 @@ def _copy_engines(packages: Path, site: Path) -> None:
     for pattern, target in PACKAGES.items():
         found = sorted(packages.glob(pattern))
         if not found:
-            raise FileNotFoundError(f"{packages} has no {pattern}: remove that folder, and npm installs it again")
+            raise FileNotFoundError(f"{packages} has no {pattern}: remove that folder so that npm installs it again")
         for path in found:
             copy = site / target / path.name if "*" in pattern else site / target
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)
-    engine = site / "litert" / "index.js"  # a worker has no import map for bare names
+    engine = site / "litert" / "index.js"  # workers have no import maps, so they cannot resolve bare names
     text = engine.read_text(encoding="utf-8")
     engine.write_text(text.replace('"@litertjs/wasm-utils"', '"./wasm-utils.js"'), encoding="utf-8")
 
 
 def server(site: str | os.PathLike, port: int = 0, *, isolated: bool = True) -> ThreadingHTTPServer:
-    """Return a server of a site that only this machine can reach. Its ``serve_forever`` runs it.
+    """Return an HTTP server for a site, reachable only from this machine. Call its ``serve_forever`` to run it.
 
     Args:
         site: a folder that `page` wrote.
-        port: port to serve on; 0 picks a free one, which is then in ``server_address``.
+        port: port to serve on; 0 picks a free one, found in ``server_address``.
         isolated: send the headers that enable threads.
 
     Raises:
@@ -139,9 +139,9 @@ def server(site: str | os.PathLike, port: int = 0, *, isolated: bool = True) -> 
             super().end_headers()
 
         def log_message(self, *arguments) -> None:
-            """Log nothing: the page shows what fails."""
+            """Log nothing: the page shows failures."""
 
     try:
         return ThreadingHTTPServer(("127.0.0.1", port), partial(Handler, directory=os.fspath(site)))
     except OSError as error:
-        raise OSError(f"port {port} cannot be served: {error.strerror or error}") from None
+        raise OSError(f"cannot serve on port {port}: {error.strerror or error}") from None

@@ -1,1 +1,1 @@
-"""Run .tflite files and read what is in them."""
+"""Run and inspect .tflite files."""

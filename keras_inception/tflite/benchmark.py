@@ -31,7 +31,7 @@ def benchmark(
     Args:
         paths: the .tflite files. Ratios are relative to the first.
         threads: threads of each interpreter.
-        runs: counted runs of each file.
+        runs: timed runs of each file.
         peaks: files that reach the machine's peak throughput, one for each arithmetic type, to be timed as well
             (`keras_inception.exporting.noise.write_peaks` writes them). Each row then has ``share_of_peak``.
         on_round: called with the number of finished rounds and the total.
@@ -65,8 +65,8 @@ def benchmark(
 class Stopwatch(AbstractContextManager["Stopwatch"]):
     """A process that times something on demand.
 
-    The process prints a line of JSON when it is ready. It then answers each number of runs on its standard input with a
-    line of JSON, the milliseconds of each run.
+    The process prints a line of JSON when it is ready. For each number of runs on its standard input, it then prints
+    the milliseconds of each run as a line of JSON.
 
     Args:
         command: the program and its arguments.
@@ -101,7 +101,7 @@ class Stopwatch(AbstractContextManager["Stopwatch"]):
 
 
 def of_file(path: str | os.PathLike, threads: int) -> list[str]:
-    """Return the command with which a `Stopwatch` times a .tflite file."""
+    """Return the command of a `Stopwatch` that times a .tflite file."""
     return [sys.executable, "-m", "keras_inception.tflite.stopwatch", str(path), str(threads)]
 
 
@@ -113,14 +113,14 @@ def take_turns(
     per_turn: int = 5,
     warm_up: int = 2,
 ) -> None:
-    """Run each stopwatch `runs` times or slightly more, in rounds with a turn for each, and fill in its `times`.
+    """Run each stopwatch at least `runs` times, in rounds of one turn each, and fill in its `times`.
 
     Args:
         watches: the stopwatches.
-        runs: counted runs of each stopwatch.
+        runs: timed runs of each stopwatch.
         on_round: called with the number of finished rounds and the total.
         per_turn: runs in one turn.
-        warm_up: rounds before the first one that counts.
+        warm_up: rounds before the first timed round.
     """
     rounds = -(-runs // per_turn)
     for number in range(-warm_up, rounds):

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 class TFLiteClassifier:
     """A .tflite image classifier, exported by this package or by anyone else.
 
-    Class names and preprocessing are those that `export` packed into the file. Other files get them from their TFLite
-    metadata and labels.txt. Without these, classes are numbered and the normalization is (x - 127.5) / 127.5.
+    Class names and preprocessing are those that `export` packed into the file. For other files, they come from
+    labels.txt and the TFLite metadata. Without these, classes are numbered and the normalization is
+    (x - 127.5) / 127.5.
 
     Args:
         path: the .tflite file.
@@ -79,7 +80,7 @@ class TFLiteClassifier:
         return self._input["dtype"] == np.uint8
 
     def described(self) -> dict:
-        """Return what other runtimes need to run the file, ready for JSON.
+        """Return the properties that other runtimes need to run the file, as JSON-compatible values.
 
         Returns:
             ``shape`` and ``dtype`` of the input; ``output`` with ``scale`` and ``zeroPoint``, both 0 if it is float32;
@@ -130,7 +131,7 @@ class TFLiteClassifier:
         return 1000 * statistics.median(times[5:])
 
     def as_input(self, images: np.ndarray) -> np.ndarray:
-        """Convert images as taken by `predict` to the type and range of the input, (n, height, width, 3)."""
+        """Convert images, as `predict` takes them, to the type and range of the input, (n, height, width, 3)."""
         if self.takes_bytes:
             return np.rint(images).astype(np.uint8)
         return self.preprocessing.normalize(images.astype(np.float32))

@@ -1,4 +1,4 @@
-"""Find the operations of a .tflite file that the XNNPACK or the GPU delegate leaves to the slower interpreter."""
+"""Find the operations of a .tflite file that the XNNPACK or GPU delegate leaves to the slower interpreter."""
 
 import os
 from typing import TYPE_CHECKING, NamedTuple

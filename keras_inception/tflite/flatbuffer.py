@@ -43,7 +43,7 @@ class Data:
         return self._whole[position : position + size]
 
     def number(self, position: int, kind: str):
-        """Return the number at a position, in a format of `struct`."""
+        """Return the number at a position; `kind` is its `struct` format."""
         return struct.unpack(f"<{kind}", self.take(position, struct.calcsize(kind)))[0]
 
     def follow(self, position: int) -> int:
@@ -79,7 +79,7 @@ class Table(NamedTuple):
         return {field: self.position + offset for field, offset in enumerate(offsets) if offset}
 
     def number(self, field: int, kind: str):
-        """Return a field that is a number, in a format of `struct`."""
+        """Return a numeric field; `kind` is its `struct` format."""
         place = self.places().get(field)
         return 0 if place is None else self.data.number(place, kind)
 
@@ -94,7 +94,7 @@ class Table(NamedTuple):
         return b"" if target is None else self.data.content(target)
 
     def numbers(self, field: int, kind: str) -> list:
-        """Return a field that is a vector of numbers, in a four-byte format of `struct`."""
+        """Return a field that is a vector of numbers; `kind` is their `struct` format, of four bytes."""
         target = self.target(field)
         return [] if target is None else [self.data.number(place, kind) for place in self.data.places(target)]
 
@@ -115,12 +115,12 @@ PUT = {
 def put_table(
     builder: flatbuffers.Builder, offsets: Mapping[int, int], numbers: Mapping[int, tuple[str, float]] | None = None
 ) -> int:
-    """Write a table and return its offset. Everything that it refers to must have been written before.
+    """Write a table and return its offset. Write everything that it refers to first.
 
     Args:
         builder: the builder to write with.
-        offsets: what each field refers to, as an offset that the builder returned.
-        numbers: format of `struct` and value of each numeric field.
+        offsets: for each reference field, the offset that the builder returned.
+        numbers: for each numeric field, its `struct` format and value.
     """
     numbers = numbers or {}
     builder.StartObject(1 + max([*offsets, *numbers], default=-1))
@@ -132,7 +132,7 @@ def put_table(
 
 
 def put_offsets(builder: flatbuffers.Builder, written: Sequence[int]) -> int:
-    """Write a vector of references to what has been written before, and return its offset."""
+    """Write a vector of references to objects that are already written, and return its offset."""
     builder.StartVector(4, len(written), 4)
     for each in reversed(written):
         builder.PrependUOffsetTRelative(each)

@@ -59,7 +59,7 @@ def write(path: Path, about: About, input_preprocessing: Preprocessing, labels: 
             for document, content in documents:
                 if document.filename != labels.name:
                     archive.writestr(document, content)
-            archive.write(labels, labels.name)  # uncompressed, or phones cannot read it
+            archive.write(labels, labels.name)  # uncompressed: phones cannot read compressed files
     _check(path, about, input_preprocessing, labels)
 
 
@@ -85,7 +85,7 @@ def _described(model: bytes, about: About, input_preprocessing: Preprocessing, l
     metadata = {
         **{key: text for key, text in about.items() if text},
         "subgraph_metadata": [{"input_tensor_metadata": [image], "output_tensor_metadata": [probabilities]}],
-        "min_parser_version": "1.0.0",  # all fields above exist since then
+        "min_parser_version": "1.0.0",  # the first version with all fields above
     }
     return with_entry(model, ENTRY, encode(metadata))
 
@@ -129,7 +129,7 @@ def read(path: str | os.PathLike) -> dict | None:
 def normalization_of(metadata: dict) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     """Return (mean, std) of the input from metadata that `read` returned, or None if it has no normalization.
 
-    Files of this package have three numbers for each. Other files may have anything, so check the result.
+    Files of this package have three numbers for each. Other files may have anything, so validate the result.
     """
     for subgraph in metadata.get("subgraph_metadata", ())[:1]:
         for tensor in subgraph.get("input_tensor_metadata", ())[:1]:
@@ -141,7 +141,7 @@ def normalization_of(metadata: dict) -> tuple[tuple[float, ...], tuple[float, ..
 
 
 def _per_channel(numbers: Sequence[float]) -> tuple[float, ...]:
-    """Return a number for each channel: a single one stands for all three."""
+    """Return a number for each channel; a single number applies to all three."""
     return tuple(numbers) * (3 if len(numbers) == 1 else 1)
 
 
@@ -168,7 +168,7 @@ def unpack(path: str | os.PathLike, name: str) -> str | None:
 
 
 def _archived(path: Path) -> tuple[int | None, list[tuple[zipfile.ZipInfo, bytes]]]:
-    """Return the position of the archive at the end of a file, None if there is none, and its documents."""
+    """Return the position of the archive at the end of a file (None if there is none) and its documents."""
     with _archive(path) as archive:
         documents = [(document, archive.read(document)) for document in archive.infolist()] if archive else []
         return min((document.header_offset for document, _ in documents), default=None), documents
@@ -176,12 +176,12 @@ def _archived(path: Path) -> tuple[int | None, list[tuple[zipfile.ZipInfo, bytes
 
 @contextmanager
 def _archive(path: str | os.PathLike) -> Iterator[zipfile.ZipFile | None]:
-    """Yield the archive at the end of a file, None if there is none. An error in the block means a damaged archive."""
+    """Yield the archive at the end of a file, or None. Any error in the block is raised as a damaged archive."""
     archive = None
     with open(path, "rb") as file:
         try:
             with suppress(zipfile.BadZipFile):
                 archive = zipfile.ZipFile(file)
             yield archive
-        except Exception as error:  # zipfile raises many kinds
+        except Exception as error:  # zipfile raises many types
             raise ValueError(f"{path} has a damaged archive: {str(error) or type(error).__name__}") from None

@@ -11,7 +11,7 @@ import flatbuffers
 from keras_inception.tflite.flatbuffer import Data, Table, put_bytes, put_offsets, put_table
 
 IDENTIFIER = b"TFL3"
-ALIGNMENT = 16  # bytes, of the content of buffers
+ALIGNMENT = 16  # of the content of buffers, in bytes
 FLOAT32, UINT8 = 0, 3  # tensor types
 
 
@@ -24,7 +24,7 @@ Model = IntEnum(
 )
 SubGraph = IntEnum("SubGraph", "TENSORS INPUTS OUTPUTS", start=0)
 Tensor = IntEnum("Tensor", "SHAPE TYPE BUFFER", start=0)
-Buffer = IntEnum("Buffer", "DATA OFFSET", start=0)  # the offset of content behind the model, if it is over 2 GB
+Buffer = IntEnum("Buffer", "DATA OFFSET", start=0)  # OFFSET is set if the content is stored after the model (over 2 GB)
 Metadata = IntEnum("Metadata", "NAME BUFFER", start=0)
 
 
@@ -65,18 +65,18 @@ def with_entry(model: bytes, name: str, content: bytes) -> bytes:
     """Return a model with an entry added or replaced.
 
     Offsets in a FlatBuffer only point forward, so a new root and new lists are put in front of the model and refer to
-    the tables in it. The model itself stays as it is, so that this takes no longer than copying it. A replaced
-    entry's content is overwritten with zeros.
+    the tables in it. The model itself is unchanged, so this takes no longer than copying it. The content of a replaced
+    entry is overwritten with zeros.
 
     Raises:
-        ValueError: the model is damaged, or is of a kind whose content cannot be shifted in the file.
+        ValueError: the model is damaged, uses a newer schema, or has content that cannot be moved in the file.
     """
     root = Data(model).root()
     places, buffers = root.places(), root.tables(Model.BUFFERS)
     if not places.keys() <= set(Model):
-        raise ValueError(f"it is of a newer schema. Received: a model of fields {sorted(places)}")
+        raise ValueError(f"it uses a newer schema. Received: a model with fields {sorted(places)}")
     if any(buffer.number(Buffer.OFFSET, "Q") for buffer in buffers):
-        raise ValueError("its weights lie behind the model and cannot be moved in the file")
+        raise ValueError("its weights are stored after the model and cannot be moved in the file")
     if number := _number(root, name):
         model = _without(model, root, number)
 

@@ -36,7 +36,10 @@ def nodes(path: str | os.PathLike) -> list[Node]:
 
 
 def operations(path: str | os.PathLike) -> tuple[int, str]:
-    """Return the multiply-adds of a file's convolutions and dense layers, and the type of most, "int8" or "float32"."""
+    """Return the multiply-adds of a file's convolutions and dense layers, and the type of most of them.
+
+    The type is "int8" or "float32".
+    """
     macs = {"int8": 0, "float32": 0}
     for inputs, kernel, outputs in _multiplications(nodes(path)):
         kind = "int8" if inputs["dtype"] == np.int8 else "float32"
@@ -70,7 +73,7 @@ def _nodes(plain: "Interpreter") -> list[Node]:
 
 
 def _multiplications(found: Sequence[Node]) -> Iterator[tuple[dict, dict, dict]]:
-    """Yield the input, the stored kernel and the output of every operation that has a kernel."""
+    """Yield the input, stored kernel and output of every operation that has a kernel."""
     stored = {node.outputs[0]["index"]: node.inputs[0] for node in found if node.kind == "DEQUANTIZE"}
     for node in found:
         if node.kind in MULTIPLYING:

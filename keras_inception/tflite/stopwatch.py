@@ -1,7 +1,7 @@
 """Time one .tflite file in its own process: python -m keras_inception.tflite.stopwatch FILE THREADS.
 
-It prints a line of JSON when the file is loaded. It then answers each number of runs on standard input with a line of
-JSON, the milliseconds of each run. Nothing but LiteRT is imported before the file is loaded.
+The process prints a line of JSON when the file is loaded. For each number of runs on standard input, it then prints the
+milliseconds of each run as a line of JSON. Nothing but LiteRT is imported before the file is loaded.
 """
 
 import json

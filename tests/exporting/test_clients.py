@@ -1,4 +1,4 @@
-"""Clients: the scores that they give, and when these refuse a file."""
+"""Clients: their scores, and when a file is refused because of them."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ from keras_inception.utils.subprocesses import ChildError, run_program
 
 
 class Fake:
-    """A client that is `missing`, does not accept files for a `reason`, or gives scores `wrong` above LiteRT's."""
+    """A fake client: it is `missing`, rejects files for a `reason`, or gives scores that are too high by `wrong`."""
 
     def __init__(self, *, missing=None, reason=None, wrong=0.0):
         self._missing, self._reason, self._wrong = missing, reason, wrong

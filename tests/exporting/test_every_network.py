@@ -1,4 +1,4 @@
-"""Every network can be exported: rewritten, as float32, as int8, and trained for int8."""
+"""Export of every network: rewritten, as float32, as int8, and trained for int8."""
 
 import keras
 import numpy as np
@@ -20,7 +20,7 @@ from keras_inception.tflite.delegate import delegation, outside_delegate
 
 pytestmark = [pytest.mark.slow, pytest.mark.versions]
 CLASSES = 4
-# Small, but where smaller maps would be repeated to be large enough for a dense layer, by TILE.
+# Small, except where TILE would repeat smaller maps to make them large enough for a dense layer.
 SIDES = {name: 75 if registry.NETWORKS[name].size == 299 else 64 for name in registry.NETWORKS}
 SIDES |= dict.fromkeys(("alexnet", "vgg16", "vgg19"), 224)
 INT8 = ["QUANTIZE", "SOFTMAX", "QUANTIZE"]
@@ -37,7 +37,7 @@ def network(request) -> keras.Model:
 
 
 def tflite(model: keras.Model, folder, variant: str, images: np.ndarray | None):
-    """Return the path of a file that is made as by an export."""
+    """Convert a network as an export does, and return the path of the file."""
     preprocessing = DEFAULT.replace(size=model.input_shape[1:3])
     path, calibration = folder / f"{variant}.tflite", None
     save(deployed(model, preprocessing, preprocessing), folder / f"model_{variant}")

@@ -1,4 +1,4 @@
-"""`export`: files, report and model card, and what it refuses."""
+"""`export`: files, report, model card, and refusals."""
 
 import dataclasses
 import inspect

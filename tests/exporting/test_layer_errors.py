@@ -140,7 +140,7 @@ def test_only_the_kept_layer_has_float32_weights(kept):
 
 @pytest.mark.parametrize("layer", ["dropout", "three_bn", "three_relu", "pool", "three"])
 def test_a_layer_that_does_not_stay_in_float32_is_an_error(layer, hard, rounded, options, tmp_path, monkeypatch):
-    """Layers without an operation of their own, or that only move values; and a converter that ignores the request."""
+    """Cover layers that have no operation or only move values, and a converter that ignores the request."""
     monkeypatch.setattr(
         exporter, "convert", lambda _, variant, output, *others: shutil.copy(rounded[2] / variant.name, output)
     )
@@ -170,7 +170,7 @@ def test_wrong_arguments_are_named(hard, tmp_path, arguments, message):
 
 @pytest.fixture
 def trained():
-    """A network as quantization-aware training leaves it."""
+    """A network as it is after quantization-aware training."""
     import keras
     from keras import layers
 
@@ -195,7 +195,7 @@ def test_a_network_trained_for_int8_has_layer_errors_but_keeps_no_layers(trained
 
 
 def test_every_operation_finds_its_layer(tmp_path):
-    """Covers layer names that are another layer's scope, nested models, and fused, rewritten and stray operations."""
+    """Cover layer names that are another layer's scope, nested models, and fused, rewritten and stray operations."""
     import keras
     from keras import layers
 

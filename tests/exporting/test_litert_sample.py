@@ -15,7 +15,7 @@ from keras_inception.tflite.classifier import TFLiteClassifier, interpreter
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, pictures):
-    """An int8 export of a network with another input: 32×32 and not from -1 to 1."""
+    """An int8 export of a network whose input differs from the sample's: 32×32, and not from -1 to 1."""
     preprocessing = NAMED["torchvision"].replace(crop=1.0, size=(SIDE, SIDE))
     folder = tmp_path_factory.mktemp("sample")
     keras_inception.export(

@@ -12,7 +12,7 @@ from keras_inception import registry
 from keras_inception.exporting import rewrites
 from keras_inception.exporting.variants import VARIANTS
 
-# Sizes at which the borders of strides and poolings differ.
+# Sizes at which strides and poolings treat the borders differently.
 NETWORKS = {
     "googlenet": {"input_shape": (75, 64, 3), "normalization": "batch_norm"},
     "inception_v3": {"input_shape": (96, 107, 3)},
@@ -122,7 +122,7 @@ def test_each_variant_gets_its_own_rewrites(tiny_model):
     same(model, models["int8"])
     assert (
         len(set(rewrites.for_variants(tiny_model, VARIANTS.values()).values())) == 1
-    )  # no differences: one SavedModel
+    )  # no rewrite applies: one SavedModel
 
 
 def test_requested_rewrites_apply_to_every_variant():

@@ -1,4 +1,4 @@
-"""The source of an export: what a run knows, and what arguments replace."""
+"""The source of an export: settings of a run, and arguments that override them."""
 
 import shutil
 

@@ -46,7 +46,7 @@ def test_adding_a_variant_takes_one_place(run, tmp_path, monkeypatch):
 
 
 class Converter:
-    """The settings of a converter."""
+    """A stand-in for the converter that records its settings."""
 
     def __init__(self):
         self.optimizations = []

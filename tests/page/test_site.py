@@ -29,7 +29,7 @@ def packages(tmp_path, monkeypatch):
 
 @pytest.fixture
 def copied(exported, tmp_path):
-    """A copy of the export, to damage."""
+    """A copy of the export that tests can damage."""
     return shutil.copytree(exported[0], tmp_path / "exported")
 
 
@@ -163,5 +163,5 @@ def test_a_folder_that_is_not_a_site_is_not_served(tmp_path):
 
 def test_a_port_that_is_in_use(tmp_path):
     (tmp_path / "site.json").write_text("{}")
-    with page.server(tmp_path) as server, pytest.raises(OSError, match=f"port {server.server_port} cannot be served"):
+    with page.server(tmp_path) as server, pytest.raises(OSError, match=f"cannot serve on port {server.server_port}"):
         page.server(tmp_path, server.server_port)

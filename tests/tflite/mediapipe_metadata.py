@@ -1,6 +1,6 @@
 """Read the metadata of a .tflite file with MediaPipe's generated code: python -I mediapipe_metadata.py JOB.
 
-Runs in the environment that has MediaPipe. The job has ``model`` (the file) and ``found`` (the JSON file to write).
+The script runs in the environment that has MediaPipe. Its job has ``model`` (file) and ``found`` (JSON file to write).
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Which operations of exported files the delegates run."""
+"""The operations of exported files that the delegates run."""
 
 import pytest
 

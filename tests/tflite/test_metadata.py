@@ -1,4 +1,4 @@
-"""TFLite metadata: written here, read here and by other libraries, and damaged."""
+"""TFLite metadata: writing, reading here and with other libraries, and damaged files."""
 
 import json
 import re
@@ -214,8 +214,8 @@ def test_any_text_and_any_normalization(bare, labels, tmp_path_factory, about, m
         (lambda model: b"no model at all", "it is not a TFLite model"),
         (lambda model: converted(inputs=2), "it must have one input and one output"),
         (lambda model: model[:200], "it refers to"),
-        (lambda model: converted(_experimental_use_buffer_offset=True), "its weights lie behind the model"),
-        (lambda model: of_newer_schema(), "it is of a newer schema"),
+        (lambda model: converted(_experimental_use_buffer_offset=True), "its weights are stored after the model"),
+        (lambda model: of_newer_schema(), "it uses a newer schema"),
         (lambda model: with_metadata_in_buffer(model, 1000), "TFLITE_METADATA must be in one of its buffers"),
         (lambda model: with_metadata_in_buffer(model, 0), "TFLITE_METADATA must be in one of its buffers"),
         (lambda model: with_metadata_in_buffer(model, 2), "an entry must have a buffer of its own"),
@@ -240,7 +240,7 @@ def of_newer_schema() -> bytes:
 
 
 def with_metadata_in_buffer(model: bytes, number: int) -> bytes:
-    """Return a model with an entry that claims the buffer of this index for its metadata."""
+    """Return a model with a metadata entry that points to the buffer of this index."""
     from ai_edge_litert import schema_py_generated as schema
 
     unpacked = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(model, 0))
@@ -396,7 +396,7 @@ def test_reading_does_not_import_tensorflow(described):
 
 
 def anything(kind: str = ROOT) -> st.SearchStrategy:
-    """Draw values of a kind of the schema, except those that stand for a missing field and are not written."""
+    """Draw values of a schema type, except those that equal a missing field and are not written."""
     if kind == "string":
         return st.text()
     if kind in NUMBERS:

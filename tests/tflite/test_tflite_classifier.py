@@ -1,4 +1,4 @@
-"""`TFLiteClassifier` on files of this package and of others, and what it refuses."""
+"""`TFLiteClassifier` on files of this package and of others, and the files that it refuses."""
 
 import shutil
 import zipfile

@@ -36,7 +36,7 @@ def pictograms(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def pictures(pictograms, tmp_path_factory) -> list[Path]:
-    """28 of the test images, in all sorts of sizes, formats and orientations."""
+    """28 of the test images, in various sizes, formats and orientations."""
     folder = tmp_path_factory.mktemp("pictures")
     found = sorted((pictograms / "test").rglob("*.jpg"))[:: 1202 // 28][:28]
     chance = np.random.default_rng(0)
@@ -56,7 +56,7 @@ def pictures(pictograms, tmp_path_factory) -> list[Path]:
             image = image.convert("L")
         suffix = "png" if number in range(8, 13) else ("jpg", "png", "webp")[number % 3]
         if suffix == "webp":
-            options["lossless"] = True  # decoders of lossy WebP differ by a level
+            options["lossless"] = True  # decoders of lossy WebP can differ by one level
         made.append(folder / f"{number:02}.{suffix}")
         image.save(made[-1], **options)
     return made

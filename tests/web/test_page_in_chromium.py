@@ -43,7 +43,7 @@ def answers(tab, engine, variant, pictures):
 
 
 def expected(exported, variant, pictures):
-    """Return the same as computed by `keras-inception predict`."""
+    """Return the probabilities and network inputs that `keras-inception predict` computes."""
     classifier = TFLiteClassifier(exported / f"drawn_{variant}.tflite")
     inputs = np.stack([classifier.preprocessing.fit(datasets.read_picture(path)) for path in pictures])
     return classifier.predict(inputs), inputs.reshape(len(inputs), -1)
@@ -54,14 +54,14 @@ def headings(tab):
 
 
 def figures(tab, count=1):
-    """Return the lines below the image names, once all are classified."""
+    """Return the lines below the image names, once all images are classified."""
     lines = tab.locator("#results .figures")
     expect(lines).to_have_text([re.compile("^(?!Waiting)")] * count)
     return lines.all_text_contents()
 
 
 def answered(tab, variant):
-    """Wait until the only image has been classified by that file."""
+    """Wait until the only image has been classified with the file of that variant."""
     expect(tab.locator("#results .figures")).to_contain_text(re.compile(f"^{variant}: "))
 
 
@@ -69,7 +69,7 @@ def answered(tab, variant):
 def test_scores_equal_those_of_predict(open_page, exported, pictures, variant):
     given, pixels = answers(open_page(), "litert", variant, pictures)
     probabilities, inputs = expected(exported, variant, pictures)
-    assert len(set(probabilities.argmax(axis=1))) >= 3, "or parity would say little"
+    assert len(set(probabilities.argmax(axis=1))) >= 3, "with fewer classes, parity would prove little"
     np.testing.assert_array_equal(pixels, inputs)
     np.testing.assert_allclose(given, probabilities, rtol=0, atol=TOLERANCES[variant])
 
@@ -195,7 +195,7 @@ def test_a_missing_file_is_reported(open_page, site, tmp_path):
     (lacking / "model" / "drawn_float32.tflite").unlink()
     tab = open_page(lacking)
     tab.click("#sample")
-    assert figures(tab) == ["model/drawn_float32.tflite is not there: the server says 404"]
+    assert figures(tab) == ["model/drawn_float32.tflite cannot be loaded: the server answered 404"]
     tab.select_option("#variant", "int8")
     answered(tab, "int8")
     assert tab.locator("#results .error").count() == 0
@@ -205,7 +205,7 @@ def test_without_webassembly(tab, site, serve):
     tab.add_init_script("delete window.WebAssembly")
     tab.goto(serve(site))
     tab.wait_for_selector("#trouble:not([hidden])")
-    assert "no WebAssembly" in tab.locator("#trouble").text_content()
+    assert "does not support WebAssembly" in tab.locator("#trouble").text_content()
 
 
 def huge_png():
@@ -234,7 +234,7 @@ def test_hostile_images_get_a_message_and_run_nothing(open_page, pictures, tmp_p
     tab = open_page()
     tab.set_input_files("#choose", [*(tmp_path / name for name in HOSTILE), pictures[0]])
     lines = figures(tab, 1 + len(HOSTILE))
-    assert lines[0].startswith("float32"), "what follows is classified"
+    assert lines[0].startswith("float32"), "the image after the hostile ones is classified"
     assert tab.locator("#results .error").count() == len(HOSTILE)
     assert all("picture" in line for line in lines[1:]), lines
     assert tab.evaluate("window.ran") is None

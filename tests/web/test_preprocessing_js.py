@@ -1,4 +1,4 @@
-"""Modules of the page that need no browser, run in Node.js: they give the same bytes as Pillow and `Preprocessing`."""
+"""Page modules that need no browser, run in Node.js: they give the same bytes as Pillow and `Preprocessing`."""
 
 import dataclasses
 import io
@@ -18,7 +18,7 @@ from keras_inception.preprocessing import NAMED
 pytestmark = pytest.mark.web
 
 MODULES = Path(__file__).parents[2] / "keras_inception" / "page" / "static"
-# Height and width: one pixel, long and thin, beyond 64 to 1, nearly square, ordinary.
+# (height, width): one pixel, long and thin, aspect ratio beyond 64, nearly square, ordinary.
 SHAPES = [(1, 1), (1, 97), (97, 1), (2, 900), (900, 2), (3, 3), (224, 224), (225, 223), (256, 341), (500, 375)]
 KINDS = ("JPEG", "PNG", "WEBP")
 FIT = """
@@ -40,7 +40,7 @@ for (const length of cases) {
 
 
 def in_node(folder: Path, script: str, cases: list, contents: bytes) -> bytes:
-    """Run a script on `cases` and the bytes `input`, in one process, and return what it pushes to `output`."""
+    """Run a script on `cases` and the bytes `input` in one process, and return the bytes that it pushes to `output`."""
     (folder / "cases.json").write_text(json.dumps(cases))
     (folder / "input").write_bytes(contents)
     whole = f"""

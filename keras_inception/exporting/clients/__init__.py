@@ -1,11 +1,11 @@
-"""Clients: the libraries that run exported files on the phone and in the browser, one small module each.
+"""Clients: libraries that run exported files on phones and in browsers, one small module per library.
 
-Each runs in a child process, since none of them can share a process with TensorFlow. Its module has two functions:
+Each library runs in a child process, since none of them can share a process with TensorFlow. Each module has two
+functions:
 
-- ``unavailable()`` returns why the client cannot be used here, and how to install it; None if it can.
-- ``scores(path, images, classes)`` returns the client's scores for a .tflite file and images, uint8 RGB (n, height,
-  width, 3) of exactly the input's size, as an array (n, classes). It raises ChildError if the client does not accept
-  the file.
+- ``unavailable()`` returns None if the client can be used here, otherwise the reason and how to install it.
+- ``scores(path, images, classes)`` returns the client's scores (n, classes) for a .tflite file and uint8 RGB images (n,
+  height, width, 3) of exactly the input's size. It raises ChildError if the client does not accept the file.
 """
 
 import importlib
@@ -22,14 +22,15 @@ CLIENTS = ("task-library", "mediapipe", "litert-web")
 
 
 def client(name: str) -> ModuleType:
-    """Return the module of one of `CLIENTS`."""
+    """Return the module of a client in `CLIENTS`."""
     return importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
 
 
 def exchange(run: Callable[[dict], None], path: Path, images: np.ndarray, classes: int) -> np.ndarray:
-    """Call `run` with the job of a child process, and return the scores that the process wrote, (n, classes).
+    """Call `run` with a job for a child process, and return the scores that the process wrote, (n, classes).
 
-    The job: ``model`` (file), ``images`` (.npy file), ``classes`` (their number), ``scores`` (.npy file to write).
+    The job has ``model`` (file), ``images`` (.npy file), ``classes`` (number of classes) and ``scores`` (.npy file to
+    write).
     """
     with tempfile.TemporaryDirectory() as folder:
         inputs, scores = Path(folder) / "images.npy", Path(folder) / "scores.npy"

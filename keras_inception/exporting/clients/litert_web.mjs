@@ -1,10 +1,10 @@
 // Runs a .tflite file in LiteRT.js, in Node: node litert_web.mjs JOB.json
 //
-// The job: `packages` (the folder node_modules), `model` (file), `inputs` and `outputs` (files of the tensors' plain
-// values, one image after the other), `type` (float32 or uint8, of the input) and `shape` (of one input).
+// The job has `packages` (the node_modules folder), `model` (file), `inputs` and `outputs` (files of raw tensor values,
+// one image after another), `type` (float32 or uint8, of the input) and `shape` (of one input).
 //
-// LiteRT.js is made for web pages: it loads its WebAssembly through a script tag or, in a worker, `importScripts`. Here
-// Node plays the worker.
+// LiteRT.js is made for web pages: it loads its WebAssembly through a script tag or, in a worker, `importScripts`. This
+// script makes Node look like a worker.
 import { readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";

@@ -1,7 +1,7 @@
-"""LiteRT.js, which runs files in the browser, run here in Node. `TFLiteClassifier` does what a page does around it.
+"""LiteRT.js, the browser runtime, run in Node. `TFLiteClassifier` normalizes and dequantizes as a page does.
 
-``KERAS_INCEPTION_LITERT_WEB`` names the ``node_modules`` folder that contains it, as `keras_inception.page.npm`
-installs it.
+``KERAS_INCEPTION_LITERT_WEB`` names the ``node_modules`` folder that contains LiteRT.js, as installed by
+`keras_inception.page.npm`.
 """
 
 import os
@@ -20,7 +20,7 @@ PACKAGE = "@litertjs/core"
 
 
 def unavailable() -> str | None:
-    """Return why it cannot be used here, and how to install it; None if it can."""
+    """Return None if LiteRT.js can be used here, otherwise the reason and how to install it."""
     if not shutil.which("node"):
         return "`node` is missing: install Node.js 20 or newer"
     named = os.environ.get(VARIABLE)
@@ -33,7 +33,7 @@ def unavailable() -> str | None:
 
 
 def scores(path: Path, images: np.ndarray, classes: int) -> np.ndarray:
-    """Return the client's scores (`keras_inception.exporting.clients`)."""
+    """Return the scores of LiteRT.js (see `keras_inception.exporting.clients`)."""
     classifier = TFLiteClassifier(path)
     values = classifier.as_input(images)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,7 +1,7 @@
-"""MediaPipe Tasks, the successor of the Task Library on phones, in its own environment.
+"""MediaPipe Tasks, the successor to the Task Library on phones, run in its own environment.
 
-The package mediapipe and TensorFlow need different versions of the same packages. So ``KERAS_INCEPTION_MEDIAPIPE``
-names the environment that has mediapipe: its folder, or its Python interpreter.
+mediapipe and TensorFlow require different versions of the same packages, so mediapipe needs an environment of its own.
+``KERAS_INCEPTION_MEDIAPIPE`` names the folder of this environment or its Python interpreter.
 """
 
 import os
@@ -19,7 +19,7 @@ SCRIPT = Path(__file__).with_name("mediapipe_script.py")
 
 
 def unavailable() -> str | None:
-    """Return why it cannot be used here, and how to install it; None if it can."""
+    """Return None if MediaPipe can be used here, otherwise the reason and how to install it."""
     named = os.environ.get(VARIABLE)
     if not named:
         install = f"python -m venv ENV, ENV/bin/pip install {PACKAGE}"
@@ -33,13 +33,13 @@ def unavailable() -> str | None:
 
 
 def scores(path: Path, images: np.ndarray, classes: int) -> np.ndarray:
-    """Return the client's scores (`keras_inception.exporting.clients`)."""
-    # Isolated, because this module beside the script is called mediapipe too.
+    """Return the scores of MediaPipe (see `keras_inception.exporting.clients`)."""
+    # -I keeps this module, which is next to the script, from shadowing the mediapipe package.
     return exchange(lambda job: run_program([python(), "-I", SCRIPT], job, "MediaPipe"), path, images, classes)
 
 
 def python() -> Path:
-    """Return the interpreter of the environment."""
+    """Return the environment's Python interpreter."""
     named = Path(os.environ[VARIABLE])
     inside = Path("Scripts", "python.exe") if os.name == "nt" else Path("bin", "python")
     return named / inside if named.is_dir() else named

@@ -1,6 +1,7 @@
-"""Run a file in MediaPipe: python -I mediapipe_script.py JOB. The job is that of `exchange`.
+"""Run a .tflite file in MediaPipe: python -I mediapipe_script.py JOB.
 
-This runs in the environment that has MediaPipe but not this package.
+JOB is a JSON file with the job that `exchange` describes. The script runs in an environment that has MediaPipe but not
+this package.
 """
 
 import json
@@ -9,7 +10,7 @@ from pathlib import Path
 
 
 def main(job: dict) -> None:
-    """Do the job."""
+    """Run the job in MediaPipe."""
     import mediapipe
     from mediapipe.tasks.python import BaseOptions, vision
 
@@ -19,10 +20,10 @@ def main(job: dict) -> None:
 
 
 def write_scores(classifier, as_image, job: dict) -> None:
-    """Write the scores of the job's images.
+    """Classify the job's images and write their scores.
 
     Args:
-        classifier: ImageClassifier of MediaPipe or of the Task Library, whose interface is the same.
+        classifier: ImageClassifier of MediaPipe or of the Task Library, which have the same interface.
         as_image: function from RGB pixels, uint8 (height, width, 3), to the library's image.
         job: job of `exchange`.
     """

@@ -1,4 +1,4 @@
-"""TensorFlow Lite's Task Library, which Android apps have used for years, in its Python form, tflite-support."""
+"""TensorFlow Lite's Task Library, long used by Android apps, through its Python package tflite-support."""
 
 import ctypes
 import importlib.util
@@ -11,27 +11,27 @@ from keras_inception.exporting.clients import exchange
 from keras_inception.exporting.clients.mediapipe_script import write_scores
 from keras_inception.utils.subprocesses import answer, run_module
 
-# Today's protobuf reads the library's older generated code with this implementation only.
+# Current protobuf can load the library's older generated code only with the pure-Python implementation.
 ENVIRONMENT = {"PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python"}
 
 
 def unavailable() -> str | None:
-    """Return why it cannot be used here, and how to install it; None if it can."""
+    """Return None if the Task Library can be used here, otherwise the reason and how to install it."""
     if importlib.util.find_spec("tflite_support"):
         return None
     return (
-        "it needs tflite-support, which supports Python up to 3.11, on Linux and x86-64: "
+        "it needs tflite-support, which requires Python 3.11 or older on x86-64 Linux: "
         "install keras-inception[task-library]"
     )
 
 
 def scores(path: Path, images: np.ndarray, classes: int) -> np.ndarray:
-    """Return the client's scores (`keras_inception.exporting.clients`)."""
+    """Return the scores of the Task Library (see `keras_inception.exporting.clients`)."""
     return exchange(lambda job: run_module(__name__, job, ENVIRONMENT), path, images, classes)
 
 
 def main(job: dict) -> None:
-    """Do the job of the child process (`exchange`)."""
+    """Run the job of the child process (`exchange`)."""
     sys.modules["tensorflow"] = None  # type: ignore[assignment]  # both would register the same C++ types
     load_libusb()
     restore_get_prototype()
@@ -41,7 +41,7 @@ def main(job: dict) -> None:
 
 
 def restore_get_prototype() -> None:
-    """Restore the method of protobuf, removed in version 6, with which the library's C++ part creates messages."""
+    """Restore a method that protobuf 6 removed: the library's C++ code calls it to create messages."""
     from google.protobuf import message_factory
 
     if not hasattr(message_factory.MessageFactory, "GetPrototype"):

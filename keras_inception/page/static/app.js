@@ -1,4 +1,4 @@
-/** The page: images in, answers out. Everything read from files, class names included, is text and never markup. */
+/** The page: takes images and shows answers. Text from files, such as class names, is never treated as markup. */
 
 import { Engine, ENGINES } from "./engine.js";
 import { imageData } from "./preprocessing.js";
@@ -16,7 +16,7 @@ start().catch((error) => trouble(error.message));
 
 async function start() {
   if (typeof WebAssembly !== "object") {
-    throw new Error("This browser has no WebAssembly, in which the network runs.");
+    throw new Error("This browser does not support WebAssembly, which the network needs.");
   }
   site = JSON.parse(await text("site.json"));
   describe();
@@ -27,12 +27,12 @@ async function start() {
 async function text(path) {
   const response = await fetch(path);
   if (!response.ok) {
-    throw new Error(`${path} is not there: the server says ${response.status}.`);
+    throw new Error(`${path} cannot be loaded: the server answered ${response.status}.`);
   }
   return response.text();
 }
 
-/** Fill in what does not change: the network's name, its files and their figures. */
+/** Fill in the static parts: the network's name, its files and their figures. */
 function describe() {
   document.title = $("name").textContent = site.name;
   $("about").textContent =
@@ -52,7 +52,7 @@ function describe() {
   const keras = site.top1 === null ? "" : ` Keras itself: top-1 ${percent(site.top1)}.`;
   $("measured").textContent = site.pictures
     ? `Top-1 and agreement were measured at export, on ${site.pictures} held-out pictures.${keras}`
-    : "There were no pictures to measure on at export.";
+    : "There were no held-out pictures to measure accuracy on at export.";
   mark();
 }
 
@@ -65,7 +65,7 @@ function listen() {
     const response = await fetch(site.sample);
     response.ok
       ? take([new File([await response.blob()], "sample.png")], true)
-      : trouble(`${site.sample} is not there.`);
+      : trouble(`${site.sample} cannot be loaded.`);
   });
   document.addEventListener("paste", ({ clipboardData }) => take(clipboardData.files));
   document.addEventListener("dragover", (event) => {
@@ -86,7 +86,7 @@ function listen() {
   $("stop").addEventListener("click", closeCamera);
 }
 
-/** Start the chosen engine, once, and show its name. */
+/** Start the chosen engine if it is not running, show its state, and classify the images with it. */
 async function useEngine() {
   const name = $("engine").value;
   if (!engines.has(name)) {
@@ -105,7 +105,7 @@ async function useEngine() {
     }
     await classifyAgain();
   } catch (error) {
-    engines.delete(name); // so that it can be tried again
+    engines.delete(name); // to allow another try
     $("state").textContent = `${ENGINES[name]} cannot run here: ${error.message}`;
   }
 }
@@ -113,10 +113,10 @@ async function useEngine() {
 /**
  * Put images on the page and classify them one by one.
  * @param {Iterable<File>} files
- * @param {boolean} fitted they have the network's size already, and are not cropped.
+ * @param {boolean} fitted true if they already have the network's input size, and must not be cropped.
  */
 async function take(files, fitted = false) {
-  // All at once, since the browser empties its list after the event.
+  // Read the list now, since the browser empties it after the event.
   const taken = Array.from(files, (blob) => {
     const item = $("result").content.cloneNode(true).firstElementChild;
     item.querySelector("h3").textContent = blob.name;
@@ -138,10 +138,10 @@ async function classifyAgain() {
   }
 }
 
-/** Run every file on the newest image, and list their answers. */
+/** Run every file on the newest image and list the answers. */
 async function compare() {
   if (!pictures.length) {
-    trouble("There is no picture yet.");
+    trouble("Choose a picture first.");
     return;
   }
   $("compare").disabled = true;
@@ -153,7 +153,7 @@ async function compare() {
   $("compare").disabled = false;
 }
 
-/** Ask the chosen engine, and show its answer, or its error, beside the image. */
+/** Classify an image with the chosen engine, and show the answer or the error beside it. */
 async function classify(picture, variant) {
   trouble("");
   const engine = $("engine").value;
@@ -175,10 +175,10 @@ async function classify(picture, variant) {
 function show(picture, variant) {
   const { item, answers } = picture;
   const answer = answers.get(variant);
-  draw(item.querySelector("canvas"), answer.pixels, `What the network saw of ${picture.name}`);
+  draw(item.querySelector("canvas"), answer.pixels, `Network input for ${picture.name}`);
   const figures = item.querySelector(".figures");
   figures.classList.remove("error");
-  figures.textContent = `${variant}: ${answer.milliseconds.toFixed(1)} ms, the median of ${answer.runs} on this device`;
+  figures.textContent = `${variant}: ${answer.milliseconds.toFixed(1)} ms, median of ${answer.runs} on this device`;
   item.querySelector(".bars").replaceChildren(...answer.best.map(bar));
   const table = item.querySelector(".others");
   table.hidden = answers.size < 2;
@@ -199,7 +199,7 @@ function show(picture, variant) {
   announce(`${picture.name}: ${answer.best[0].label}, ${percent(answer.best[0].probability)}`);
 }
 
-/** Return the likeliest classes; ties keep their order. */
+/** Return the most likely classes; ties keep their order. */
 function best(probabilities) {
   return Array.from(probabilities, (probability, index) => ({ label: site.labels[index], probability, index }))
     .sort((a, b) => b.probability - a.probability || a.index - b.index)
@@ -217,7 +217,7 @@ function bar({ label, probability }) {
   return line;
 }
 
-/** Draw the network's input, RGB bytes. */
+/** Draw the network's input, given as RGB bytes. */
 function draw(canvas, pixels, description) {
   const image = imageData(pixels, Object.values(site.variants)[0].preprocessing.size);
   Object.assign(canvas, { width: image.width, height: image.height, ariaLabel: description });

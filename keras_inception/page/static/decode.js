@@ -1,8 +1,8 @@
 /**
- * Read a file's pixels as `keras_inception/datasets/reading.py` does: no color conversion, upright, on white.
+ * Read a file's pixels as `keras_inception/datasets/reading.py` does: upright, on white, without color conversion.
  *
- * (The browser reduces 16-bit gray to 8 bits, which can round a pixel to the next level. No browser decodes TIFF,
- * JPEG 2000 and PPM.)
+ * Two differences remain. The browser reduces 16-bit gray to 8 bits, which can round a pixel to the next level. TIFF,
+ * JPEG 2000 and PPM are not supported.
  */
 
 import { orientation, size, withoutExif } from "./exif.js";
@@ -10,12 +10,12 @@ import { orientation, size, withoutExif } from "./exif.js";
 /** @typedef {import("./resample.js").Picture} Picture */
 
 const LARGEST = 67_108_864; // pixels
-const TILE = 2048; // side, in pixels, of the squares that are copied at a time; every GPU supports it
+const TILE = 2048; // side in pixels of the squares that are copied at a time; every GPU supports this texture size
 
-/** Shared by all images: Chromium allows four contexts per worker and drops the oldest, even MediaPipe's. */
+/** Shared by all images: Chromium allows four contexts per worker and drops the oldest, even if it is MediaPipe's. */
 let textures = null;
 
-/** A file that cannot be read as an image. The message is one sentence for people. */
+/** Thrown for a file that cannot be read as an image. The message is a sentence to show to the user. */
 export class PictureError extends Error {}
 
 /**
@@ -23,16 +23,16 @@ export class PictureError extends Error {}
  *
  * @param {Blob} blob the file
  * @returns {Promise<Picture>}
- * @throws {PictureError} it is none of these, has more pixels than `LARGEST`, or is damaged
+ * @throws {PictureError} if the file is of another type, has more pixels than `LARGEST`, or is damaged
  */
 export async function decode(blob) {
   const bytes = await contents(blob);
   const head = size(bytes);
   if (head === null) {
-    throw new PictureError("This is not a picture that can be read: it must be a JPEG, PNG, GIF, BMP or WebP file.");
+    throw new PictureError("This picture cannot be read: it must be a JPEG, PNG, GIF, BMP or WebP file.");
   }
   if (head.width * head.height > LARGEST) {
-    throw new PictureError(`The picture has ${head.width}×${head.height} pixels, more than ${LARGEST} in all.`);
+    throw new PictureError(`The picture is too large: ${head.width}×${head.height}, more than ${LARGEST} pixels.`);
   }
   const bitmap = await decoded(bytes, head.type);
   try {
@@ -109,7 +109,7 @@ async function decoded(bytes, type) {
   try {
     return await createImageBitmap(blob, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
   } catch {
-    throw new PictureError(`The ${type} file is damaged, or too large for this browser: it cannot be decoded.`);
+    throw new PictureError(`The ${type} file cannot be decoded: it is damaged, or too large for this browser.`);
   }
 }
 
@@ -162,7 +162,7 @@ function textureReader(bitmap) {
   };
 }
 
-/** Return a WebGL context that reads from a texture; null where there is no WebGL 2. */
+/** Return a WebGL context that reads from a texture; null without WebGL 2. */
 function textureContext() {
   const gl = new OffscreenCanvas(1, 1).getContext("webgl2");
   if (gl) {

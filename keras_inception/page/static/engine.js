@@ -1,4 +1,4 @@
-/** The page's handle of an engine, which runs in its own worker. */
+/** The page's handle to an engine, which runs in its own worker. */
 
 export const ENGINES = { litert: "LiteRT.js", mediapipe: "MediaPipe Tasks" };
 

@@ -3,7 +3,7 @@
 const ORIENTATION = 0x0112;
 const VALUE_BYTES = { 1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8 };
 const INTEGERS = { 3: "getUint16", 4: "getUint32", 6: "getInt8", 8: "getInt16", 9: "getInt32", 13: "getUint32" };
-const TIFF_MARKS = ["II*\0", "MM\0*", "II\0*", "MM*\0"]; // the last two are wrong, but occur
+const TIFF_MARKS = ["II*\0", "MM\0*", "II\0*", "MM*\0"]; // the last two are invalid, but occur
 const WEBP_HAS_EXIF = 0x08;
 const WEBP_HAS_XMP = 0x04;
 
@@ -27,7 +27,7 @@ export function size(bytes) {
 /**
  * Return the orientation in the EXIF block, else in the XMP block, as Pillow finds it.
  *
- * (Unlike Pillow, this does not look into the compressed text where old ImageMagick keeps the EXIF block of a PNG.)
+ * Unlike Pillow, this ignores the compressed text in which old versions of ImageMagick store the EXIF block of a PNG.
  *
  * @param {Uint8Array} bytes the file
  * @returns {number} 1 to 8; 1 (upright) by default
@@ -40,7 +40,7 @@ export function orientation(bytes) {
 }
 
 /**
- * Remove a file's EXIF block: browsers rotate images by it, some even when told not to.
+ * Remove a file's EXIF block, since browsers rotate images by it, some even when told not to.
  *
  * @param {Uint8Array} bytes the file
  * @returns {Uint8Array[]} its parts, for a Blob
@@ -195,7 +195,7 @@ function inXmp(block) {
   return match && Number(match[1]);
 }
 
-/** Skip up to two marks before an EXIF block. */
+/** Skip up to two prefixes of an EXIF block. */
 function unprefixed(block) {
   for (let i = 0; i < 2 && startsWith(block, "Exif\0\0"); i++) {
     block = block.subarray(6);
@@ -203,7 +203,7 @@ function unprefixed(block) {
   return block;
 }
 
-/** Yield the segments before a JPEG's pixels; their bodies range from `at` to `end`. */
+/** Yield the segments before a JPEG's pixels; their bodies extend from `at` to `end`. */
 function* jpegSegments(bytes) {
   let at = 2;
   while (at + 4 <= bytes.length) {
@@ -212,7 +212,7 @@ function* jpegSegments(bytes) {
       // junk, or padding
       at += 1;
     } else if (marker === 0 || marker === 1 || (marker >= 0xd0 && marker <= 0xd9)) {
-      // have no body
+      // markers without a body
       at += 2;
     } else {
       const end = at + 2 + bytes[at + 2] * 256 + bytes[at + 3];
@@ -259,7 +259,7 @@ function view(bytes) {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-/** Return what `read` returns; null if it reads beyond the end, where a DataView throws. */
+/** Call `read` and return its result; null if it reads beyond the end, which makes a DataView throw. */
 function inBounds(read) {
   try {
     return read();

@@ -1,4 +1,4 @@
-/** The engine LiteRT.js: TensorFlow Lite in WebAssembly, in a worker. */
+/** The LiteRT.js engine: TensorFlow Lite in WebAssembly, in a worker. */
 
 import { loadAndCompile, loadLiteRt, Tensor } from "./litert/index.js";
 
@@ -6,7 +6,7 @@ const WASM = new URL("./litert/", import.meta.url).href;
 const THREADED = `${WASM}litert_wasm_threaded_internal.js`;
 
 /**
- * Load the engine, with threads where the page's headers let it share memory.
+ * Load the engine, with threads if the page's headers allow shared memory.
  * @returns {Promise<{backend: string, threads: number}>}
  */
 export async function open() {
@@ -18,7 +18,7 @@ export async function open() {
 }
 
 /**
- * Make a file ready to run.
+ * Load a file, ready to run.
  * @param {Uint8Array} content of the file.
  * @returns {Promise<object>} for `classify` and `close`.
  */
@@ -26,7 +26,7 @@ export function load(content) {
   return loadAndCompile(content, { accelerator: "wasm" });
 }
 
-/** Free the memory of `load`. */
+/** Free the memory of a loaded file. */
 export function close(model) {
   model.delete();
 }
@@ -36,7 +36,7 @@ export function close(model) {
  * @param {object} model from `load`.
  * @param {Uint8Array} pixels RGB, of the network's size.
  * @param {{shape: number[], dtype: string, output: {scale: number, zeroPoint: number}}} file its entry in `site.json`.
- * @param {(pixels: Uint8Array) => Float32Array} normalize for a float input.
+ * @param {(pixels: Uint8Array) => Float32Array} normalize normalizes the pixels for a float input.
  * @returns {Promise<{probabilities: Float32Array, milliseconds: number}>}
  */
 export async function classify(model, pixels, file, normalize) {

@@ -1,4 +1,4 @@
-/** Turn an image into a network's input, to the byte as `keras_inception/preprocessing.py`, which has the details. */
+/** Turn an image into a network's input, byte for byte as `keras_inception/preprocessing.py`, which has the details. */
 
 import { bilinear, cut, resize, roundHalfEven } from "./resample.js";
 
@@ -15,7 +15,7 @@ import { bilinear, cut, resize, roundHalfEven } from "./resample.js";
  * @property {boolean} antialias
  */
 
-const LARGEST = 2 ** 23; // pixels; a larger intermediate image is not resized as a whole just to be cropped
+const LARGEST = 2 ** 23; // pixels; beyond this, only the part that survives the crop is resized
 
 /**
  * Crop and resize an image to the network's size.
@@ -76,7 +76,7 @@ function resized(picture, size, { interpolation, antialias }, box) {
   return bilinear(picture, places(upper, lower, size[0]), places(left, right, size[1]));
 }
 
-/** Return the largest centered rectangle of the shape of `size`, each side times `share`. */
+/** Return the largest centered box with the aspect ratio of `size`, its sides scaled by `share`. */
 function boxIn(picture, [height, width], share) {
   const scale = share * Math.min(picture.width / width, picture.height / height);
   const across = Math.max(0, picture.width - width * scale) * 0.5;

@@ -1,7 +1,7 @@
-/** Resize images to the same bytes as Pillow 13: its filters, its fixed point, its order of passes. */
+/** Resize images to the same bytes as Pillow 13, with its filters, fixed-point arithmetic and order of passes. */
 
 /**
- * @typedef {{data: Uint8Array, width: number, height: number}} Picture RGB, a byte a channel, row by row.
+ * @typedef {{data: Uint8Array, width: number, height: number}} Picture RGB, one byte per channel, row by row.
  * @typedef {[number, number, number, number]} Box left, upper, right, lower, in fractions of pixels.
  */
 
@@ -15,7 +15,7 @@ const FILTERS = {
 };
 
 /**
- * Resize what is in the box like Pillow's `Image.resize`.
+ * Resize the content of the box like Pillow's `Image.resize`.
  *
  * @param {Picture} picture
  * @param {[number, number]} size height and width
@@ -45,7 +45,7 @@ export function resize(picture, [height, width], box, interpolation) {
 }
 
 /**
- * Sample an image at fractional rows and columns, bilinear; positions beyond the edge take the edge.
+ * Sample an image bilinearly at fractional rows and columns. Positions beyond an edge are moved to it.
  *
  * @param {Picture} picture
  * @param {Float64Array} rows
@@ -106,7 +106,7 @@ function sinc(x) {
   return x === 0 ? 1 : Math.sin(x * Math.PI) / (x * Math.PI);
 }
 
-/** Return for each position the pixels before and after it, and its distance from the first. */
+/** Return, for each position, the pixels before and after it, and its distance from the former. */
 function neighbours(places, size) {
   return Array.from(places, (place) => {
     const inside = Math.min(Math.max(place, 0), size - 1);
@@ -133,7 +133,7 @@ function nearest({ data, width, height }, across, down) {
   return result;
 }
 
-/** Return the pixel at each position. Steps are summed up as in Pillow, for the same rounding. */
+/** Return the pixel at each position. Steps are accumulated as in Pillow, to round alike. */
 function nearestPlaces({ from, length, size }) {
   const step = length / size;
   const places = new Int32Array(size);
@@ -146,7 +146,7 @@ function nearestPlaces({ from, length, size }) {
 }
 
 /**
- * Return which pixels contribute to each pixel of the result, with weights in fixed point.
+ * Return the pixels that contribute to each pixel of the result, with their fixed-point weights.
  *
  * @returns {{start: number, weights: Int32Array}[]}
  */
@@ -172,7 +172,7 @@ function fixed(weight) {
   return Math.trunc(weight * (1 << PRECISION) + (weight < 0 ? -0.5 : 0.5));
 }
 
-/** Return the first row that is read, and the one after the last. */
+/** Return the first row that is read, and the row after the last. */
 function span(rows) {
   const last = rows[rows.length - 1];
   return [rows[0].start, last.start + last.weights.length];

@@ -1,13 +1,13 @@
 /**
- * Decode and classify outside of the page, so that it never freezes. Requests are handled one by one, in order:
+ * Decode and classify in a worker, so that the page never freezes. Requests are handled one by one, in order:
  * {id, ask: 'open' | 'classify', …} is answered by {id, answer} or {id, error}.
  *
  * This is not a module: both engines load their WebAssembly with importScripts, which modules lack.
  */
 
 const engineName = new URLSearchParams(self.location.search).get("engine");
-const RUNS = 10; // at most, whose median is shown
-const PATIENCE = 600; // milliseconds after which no further run starts
+const RUNS = 10; // timed runs at most; their median is shown
+const PATIENCE = 600; // milliseconds; no run starts later than this
 
 let parts, site;
 let loaded = { file: null, model: null };
@@ -25,7 +25,7 @@ async function reply({ id, ask, ...rest }) {
   }
 }
 
-/** Start the engine, and return its name and its threads. */
+/** Start the engine, and return its name and number of threads. */
 async function open({ described }) {
   site = described;
   const [engine, decoding, preprocessing] = await Promise.all([
@@ -41,7 +41,7 @@ async function open({ described }) {
  * Classify an image with a variant.
  * @param {{blob: Blob, fitted: boolean, variant: string}} request
  * @returns {Promise<{probabilities: Float32Array, milliseconds: number, runs: number, pixels: Uint8Array}>} `pixels`
- *   is what the network saw.
+ *   is the network's input.
  */
 async function classify({ blob, fitted, variant }) {
   const file = site.variants[variant];
@@ -59,12 +59,12 @@ async function classify({ blob, fitted, variant }) {
   return { probabilities, milliseconds: median(times), runs: times.length, pixels };
 }
 
-/** Return a file that is ready to run; only one is kept in memory. */
+/** Return a file that is loaded and ready to run. Only one is kept in memory. */
 async function modelOf(file) {
   if (loaded.file !== file) {
     const response = await fetch(file.path);
     if (!response.ok) {
-      throw new Error(`${file.path} is not there: the server says ${response.status}`);
+      throw new Error(`${file.path} cannot be loaded: the server answered ${response.status}`);
     }
     const content = new Uint8Array(await response.arrayBuffer());
     if (loaded.model) {
