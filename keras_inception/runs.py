@@ -56,7 +56,7 @@ class Run:
         validated = [(row["val_top1"], row["epoch"]) for row in self.metrics if "val_top1" in row]
         if not validated:
             return text
-        top1, epoch = max(validated)  # the later of equals, as in training
+        top1, epoch = max(validated)  # ties go to the later epoch, as in training
         return f"{text}, best val_top1 {top1:.1%} (epoch {epoch})"
 
     @property
@@ -82,7 +82,7 @@ class Run:
 
     @property
     def fingerprint(self) -> dict[str, str]:
-        """Hashes of the training and validation images by split, which reveal that they have changed."""
+        """Hashes of the training and validation images by split, to detect changes."""
         return files.read_json(self.path / DATA).get("fingerprint", {})
 
     @property
@@ -125,9 +125,9 @@ class Run:
 
 
 def locked(path: Path) -> AbstractContextManager:
-    """Lock a run for writing until the returned context ends, and remove what a killed process left half-written.
+    """Lock a run for writing until the returned context exits, and remove unfinished files of a killed process.
 
-    The lock of a killed process is released too.
+    The operating system releases the lock of a killed process.
 
     Raises:
         BlockingIOError: another process holds the lock.

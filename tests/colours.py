@@ -24,7 +24,7 @@ def color_images(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def save_images(folder: Path, count: int, seed: int) -> Path:
-    """Write `count` images of each class into a folder of class folders, and return it."""
+    """Write `count` images per class to a folder of class folders, and return the folder."""
     for index, (image, label) in enumerate(zip(*color_images(count, seed), strict=True)):
         (folder / LABELS[label]).mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(folder / LABELS[label] / f"{index}.png")
@@ -32,7 +32,7 @@ def save_images(folder: Path, count: int, seed: int) -> Path:
 
 
 def trained(preprocessing: Preprocessing, activation: str | None = "softmax"):
-    """Return a small network, trained on the colors as `preprocessing` yields them."""
+    """Return a small network, trained on the colors after `preprocessing`."""
     import keras
     from keras import layers
 
@@ -52,6 +52,6 @@ def trained(preprocessing: Preprocessing, activation: str | None = "softmax"):
 
 
 def without_archive(path: Path) -> bytes:
-    """Return an exported file without the archive behind the model, but with the metadata inside the model."""
+    """Return an exported file without the archive appended to the model, but with the metadata inside the model."""
     with zipfile.ZipFile(path) as archive:
         return path.read_bytes()[: min(entry.header_offset for entry in archive.infolist())]

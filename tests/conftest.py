@@ -7,7 +7,7 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
-# No deadline: a busy machine is not a fault. `make soak` draws other examples in every run.
+# No deadline, since the machine may be busy. `make soak` draws different examples in every run.
 settings.register_profile("random", deadline=None)
 settings.register_profile("derandomized", deadline=None, derandomize=True)
 settings.load_profile("derandomized")
@@ -17,14 +17,14 @@ COLORS = {"blue": (30, 40, 220), "green": (30, 200, 40), "red": (220, 30, 40)}
 
 @pytest.fixture(autouse=True)
 def _seeded():
-    """Draw the same weights in every run, so that a tolerance that holds today holds tomorrow."""
+    """Draw the same weights in every run, so that tolerances hold in all of them."""
     keras.utils.set_random_seed(0)
 
 
 @pytest.fixture
 def small_disk() -> Callable[[int], contextlib.AbstractContextManager]:
-    """Return a context manager in which no file can grow beyond a number of bytes, as on a full disk."""
-    resource = pytest.importorskip("resource", reason="this system has no limit on the size of a file")
+    """Return a context manager that limits the size of files in bytes, to simulate a full disk."""
+    resource = pytest.importorskip("resource", reason="this system cannot limit the size of files")
 
     @contextlib.contextmanager
     def limited(size: int) -> Iterator[None]:
@@ -40,7 +40,7 @@ def small_disk() -> Callable[[int], contextlib.AbstractContextManager]:
 
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory):
-    """A folder of 36-pixel images of three colors, which are the classes: 8 of each in ``train``, 4 in ``test``."""
+    """A folder of 36-pixel images in three classes by color: 8 per class in ``train``, 4 in ``test``."""
     root = tmp_path_factory.mktemp("colors")
     rng = np.random.default_rng(0)
     for split, count in (("train", 8), ("test", 4)):

@@ -1,4 +1,4 @@
-"""Fixtures shared by several folders of tests: a tiny classifier and an export of it."""
+"""Fixtures shared by several test folders: a tiny classifier and an export of it."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def tiny_model():
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory, pictures, tiny_model) -> Path:
-    """A run directory like those that training writes."""
+    """A run directory as training writes it."""
     folder = tmp_path_factory.mktemp("runs") / "run"
     files.write_labels(folder / "labels.txt", LABELS)
     DEFAULT.replace(size=(SIDE, SIDE)).save(folder / "preprocessing.json")
@@ -38,7 +38,7 @@ def run(tmp_path_factory, pictures, tiny_model) -> Path:
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory, run):
-    """The folder of an export of `run` in every variant, and the lines that it reported."""
+    """The output folder of an export of `run` in every variant, and the progress lines it reported."""
     import keras_inception
 
     folder = tmp_path_factory.mktemp("exports") / "all"

@@ -26,12 +26,12 @@ def waves(height, width, seed=0):
 
 
 def photograph(seed=0, width=40, height=30):
-    """Return an image that is smooth in places, as photographs are, so that JPEG decoders can differ on it."""
+    """Return an image that is smooth in places, like a photograph, so that JPEG decoders can differ on it."""
     return Image.fromarray(noise(6, 8, seed)).resize((width, height), Image.Resampling.BICUBIC)
 
 
 def save_photographs(root, count, seed=0, classes=("a", "b", "é")):
-    """Save `count` images per class: of four, two are plain JPEG, one PNG, and one CMYK, which only Pillow reads."""
+    """Save `count` images per class. Of four, two are plain JPEG, one is PNG, and one is CMYK, for Pillow only."""
     for number in range(count * len(classes)):
         label, index = classes[number % len(classes)], number // len(classes)
         image = photograph(seed + number, width=40 + number)

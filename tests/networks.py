@@ -7,12 +7,12 @@ import pytest
 
 
 def in_full_but(few: Iterable[str], names: Iterable[str]) -> list:
-    """Return the names as parameters of a test. All but a few are run by `make test-full` alone."""
+    """Return the names as test parameters. All but a few run only in `make test-full`."""
     return [name if name in few else pytest.param(name, marks=pytest.mark.full) for name in names]
 
 
 def with_drawn_weights(model, seed: int = 0):
-    """Return the model after drawing its batch norms and biases at random, far from their initial values."""
+    """Randomize a model's batch norms and biases, far from their initial values, and return the model."""
     chance = np.random.default_rng(seed)
     for layer in model.layers:
         for weight in layer.weights:

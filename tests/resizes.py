@@ -2,7 +2,7 @@
 
 from keras_inception.preprocessing import FITTINGS, INTERPOLATIONS
 
-# All valid combinations.
+# All valid combinations
 RESIZES = [
     {"fitting": fitting, "interpolation": interpolation, "antialias": antialias}
     for fitting in FITTINGS

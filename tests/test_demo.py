@@ -1,4 +1,4 @@
-"""Tests of the demo: every step on fewer and smaller images, and the real one with `make soak`."""
+"""Tests of the demo: all steps on fewer and smaller images; the real demo runs with `make soak`."""
 
 import json
 from pathlib import Path
@@ -44,7 +44,7 @@ def test_every_step(quick, tmp_path, monkeypatch):
         assert picture.width > 600
     assert any("predictions.png" in line for line in said)
 
-    # Called again, it resumes the run.
+    # A second call resumes the run.
     exported = []
     monkeypatch.setattr(keras_inception, "export", lambda *args, **options: exported.append(options) or report)
     before = (tmp_path / "run" / "model.keras").read_bytes()

@@ -1,4 +1,4 @@
-"""The README and the pages of docs: tables equal the result files, and commands and links work."""
+"""The README and the docs: tables match the result files, and commands and links work."""
 
 import importlib
 import json
@@ -33,7 +33,7 @@ SNIPPETS = re.findall(r"^```python\n(.*?)^```", DOCS, re.MULTILINE | re.DOTALL)
 
 @pytest.fixture
 def script(monkeypatch):
-    """Import a script of ``benchmarks`` by name."""
+    """Import a script from ``benchmarks`` by name."""
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     return importlib.import_module
 
@@ -43,7 +43,7 @@ def result(name: str) -> dict:
 
 
 def stands(name: str, text: str) -> bool:
-    """Return True if exactly this text is between the markers of that name, on exactly one page."""
+    """Return whether exactly one page has the markers of that name, with exactly this text between them."""
     return DOCS.count(f"<!-- {name} -->\n{text}<!-- /{name} -->") == DOCS.count(f"<!-- {name} -->") == 1
 
 
@@ -67,7 +67,7 @@ def test_the_tables_of_trained_networks(script):
 
 def test_the_tables_of_compressions(script):
     compressed = script("compress_table")
-    results = {name: script("readme").kept(name) for name in compressed.TABLES}  # empty for a table not begun
+    results = {name: script("readme").kept(name) for name in compressed.TABLES}  # empty if not started
     for name, rows in results.items():
         assert stands(name, compressed.table(name, rows)), (
             f"python benchmarks/compress_table.py --readme has not been run for {name}"
@@ -207,7 +207,7 @@ def test_every_page_is_in_the_navigation():
 def test_every_extra_is_explained():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     explained = re.findall(r"^\| `([a-z-]+)` \|", TEXTS[ROOT / "docs" / "install.md"], re.MULTILINE)
-    assert sorted(explained) == sorted(set(project["optional-dependencies"]) - {"test", "web"})  # which dev includes
+    assert sorted(explained) == sorted(set(project["optional-dependencies"]) - {"test", "web"})  # included in dev
 
 
 def test_the_changelog_and_the_citation_are_of_one_version():

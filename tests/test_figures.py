@@ -39,7 +39,7 @@ def pixels(path):
 
 
 def share_of(color, image):
-    """Return the share of an image's pixels that have this color."""
+    """Return the fraction of an image's pixels that have this color."""
     return np.isclose(image, np.multiply(to_rgb(color), 255), atol=2).all(axis=-1).mean()
 
 
@@ -115,7 +115,7 @@ def test_labels_in_any_script_are_drawn_without_warnings(tmp_path):
 
 @pytest.fixture(scope="module")
 def modules():
-    """A network of a module with reductions, named as in GoogLeNet, followed by a naive module."""
+    """A network with one module with reductions, named as in GoogLeNet, followed by a naive module."""
     inputs = keras.Input((16, 16, 8))
     conv_block = partial(conv, batch_norm=BatchNorm())
     x = module(inputs, inception(Filters(1, 2, 3, 4, 5, 6)), conv_block=conv_block, name="inception_3a")

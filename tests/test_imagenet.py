@@ -28,7 +28,7 @@ def test_there_are_a_thousand_classes_in_the_order_of_their_ids():
     assert all(name == name.strip() and name for name in names)
 
 
-# Some classes, as in the lists of keras.applications and Caffe (synset_words.txt).
+# Some classes from the lists of keras.applications and Caffe (synset_words.txt).
 @pytest.mark.parametrize(
     ("index", "wnid", "name"),
     [
@@ -100,7 +100,7 @@ def test_every_published_network_has_its_preprocessing(entry):
 
 def test_inputs_by_example():
     white = np.full((1, 1, 3), 255.0, np.float32)
-    np.testing.assert_allclose(preprocess_input(white), np.ones((1, 1, 3)))  # transform_input is composed in
+    np.testing.assert_allclose(preprocess_input(white), np.ones((1, 1, 3)))  # includes transform_input
     np.testing.assert_allclose(preprocess_input(white, "Inception-V3"), np.ones((1, 1, 3)))
     np.testing.assert_allclose(preprocess_input(white, "vgg16", "imagenet:keras")[0, 0], [151.061, 138.221, 131.32])
     np.testing.assert_allclose(preprocess_input(white, "resnet34")[0, 0], [2.2489, 2.4286, 2.64], atol=1e-4)

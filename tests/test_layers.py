@@ -68,7 +68,7 @@ def test_lrn_is_restored_from_its_config():
 @pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
 def test_lrn_computes_in_float32_under_mixed_precision(dtype):
     layer = LocalResponseNormalization(alpha=1.0, dtype=dtype)
-    x = keras.ops.cast(maps((1, 4, 4, 16), scale=300.0), layer.compute_dtype)  # float16 cannot hold their squares
+    x = keras.ops.cast(maps((1, 4, 4, 16), scale=300.0), layer.compute_dtype)  # their squares overflow float16
     y = layer(x)
     assert keras.backend.standardize_dtype(y.dtype) == layer.compute_dtype
     want = keras.ops.cast(LocalResponseNormalization(alpha=1.0)(keras.ops.cast(x, "float32")), layer.compute_dtype)

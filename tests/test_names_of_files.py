@@ -1,4 +1,4 @@
-"""Names of files are valid on Windows and unique on file systems that ignore case."""
+"""File names are valid on Windows and unique on case-insensitive file systems."""
 
 import subprocess
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom, and their stored outputs are those that they produce."""
+"""The notebooks run from top to bottom, and reproduce their stored outputs."""
 
 import base64
 import re
@@ -36,7 +36,7 @@ def figures_of(cell):
 
 
 def table_of(cells, header):
-    """Return the rows of the one table that begins with `header`."""
+    """Return the rows of the only table that begins with `header`."""
     (text,) = [text for cell in cells if (text := text_of(cell)).startswith(header)]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()[2:]]
 
@@ -56,7 +56,7 @@ def test_stored_outputs_are_complete_and_clean(name):
 
 @pytest.fixture
 def execute(tmp_path, monkeypatch):
-    """Return a function that runs a notebook with other parameters in a temporary folder and returns its code cells."""
+    """Return a function that runs a notebook with new parameters in a temporary folder and returns its code cells."""
     for variable in ("JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
         monkeypatch.setenv(variable, str(tmp_path / variable))  # use this Python's kernel, not the user's
     monkeypatch.setenv("TMPDIR", str(tmp_path))
@@ -100,7 +100,7 @@ SMALL = """
 FOLDER = Path("made")
 PICTURES, EPOCHS, SIZE = "few", 1, 32
 for name in ("3b", "4a", "4b", "4c", "4d", "4e", "5b"):
-    del MODULES[name]  # leaves a network of two modules, in a fifth of the time
+    del MODULES[name]  # leaves two modules, which take a fifth of the time
 """
 
 

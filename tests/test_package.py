@@ -1,4 +1,4 @@
-"""The public names of the package, and what importing them imports."""
+"""The public names of the package, and the modules that each of them imports."""
 
 import subprocess
 import sys

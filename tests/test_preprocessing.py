@@ -278,7 +278,7 @@ ODD_SIZES = [(375, 500), (501, 333), (77, 77), (19, 31), (40, 399), (256, 341)]
     ],
 )
 def test_shorter_is_torchvisions_resize_and_center_crop(shape, name, fields, shorter_side, side):
-    """Compare with torchvision's two steps, spelled out here. `test_torchvisions_own_transforms` has its pixels."""
+    """Compare with torchvision's two steps, reimplemented here. `test_torchvisions_own_transforms` uses its pixels."""
     preprocessing = NAMED[name].replace(**fields)
     image = Image.fromarray(waves(*shape))
     longer = int(shorter_side * max(shape) / min(shape))
@@ -312,7 +312,7 @@ def test_shorter_covers_an_input_that_is_not_square(shape):
     places = np.mgrid[:height, :width] * (255 / np.array([height, width]).reshape(2, 1, 1))
     smooth = np.stack([*places, places[0]], axis=-1).astype(np.uint8)
     fitted = Preprocessing(size=(48, 80), crop=0.8, fitting="shorter").fit(smooth).astype(float)
-    scale = min(height / 60, width / 100)  # pixels of the image per pixel of the resized image
+    scale = min(height / 60, width / 100)  # original pixels per resized pixel
     for channel, side, resized in ((0, height, 48), (1, width, 80)):
         shown = np.ptp(fitted[..., channel]) / 255 * side
         assert shown == pytest.approx((resized - 1) * scale, abs=0.03 * side + 2 * scale)
@@ -331,7 +331,7 @@ def test_stretch_is_keras_load_img(shape, name, size, tmp_path):
 @pytest.mark.parametrize("shape", ODD_SIZES)
 @pytest.mark.parametrize("size", [(224, 224), (299, 299), (96, 128)])
 def test_central_crop_is_tensorflows(shape, size):
-    """As in TF-slim's inception_preprocessing, except that we round to 256 levels."""
+    """Compare with TF-slim's inception_preprocessing, except that we round to 256 levels."""
     import tensorflow as tf
 
     image = tf.image.convert_image_dtype(waves(*shape), tf.float32)
@@ -343,7 +343,7 @@ def test_central_crop_is_tensorflows(shape, size):
 
 @pytest.mark.parametrize("shape", ODD_SIZES)
 def test_caffe_stretches_without_antialiasing_and_crops(shape):
-    """OpenCV's bilinear resize equals TensorFlow 2's, used here: to 256×256, then a center crop."""
+    """Use TensorFlow 2's bilinear resize, which equals OpenCV's: to 256×256, then a center crop."""
     import tensorflow as tf
 
     resized = tf.image.resize(waves(*shape).astype(np.float32), (256, 256), antialias=False).numpy()
@@ -359,12 +359,12 @@ def test_a_box_without_antialiasing_samples_the_four_nearest_pixels(crop, shape)
     scale = crop * min(height / 20, width / 30)
     rows = (height - 20 * scale) / 2 + (np.arange(20) + 0.5) * scale - 0.5
     columns = (width - 30 * scale) / 2 + (np.arange(30) + 0.5) * scale - 0.5
-    assert np.abs(fitted[:, 0, 0] - rows / 3).max() < 1.2  # the ramp was rounded down
+    assert np.abs(fitted[:, 0, 0] - rows / 3).max() < 1.2  # `astype` rounds the ramp down
     assert np.abs(fitted[0, :, 1] - columns / 3).max() < 1.2
 
 
 def test_the_default_has_not_changed():
-    """Runs from before there were fittings used Pillow's resize of a box in fractions of pixels."""
+    """Runs older than the `fitting` field used Pillow's resize with a fractional box."""
     for shape in ODD_SIZES:
         image = Image.fromarray(waves(*shape))
         scale = 0.875 * min(image.width / 96, image.height / 64)

@@ -1,4 +1,4 @@
-"""What version 0.1 wrote is still read: a run, its export, and a run pruned and trained for int8."""
+"""Files of version 0.1 can still be read: a run, its export, and a run that was pruned and trained for int8."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ def images(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def copied(tmp_path, images):
-    """Return a function that copies a run and tells the copy where its images are."""
+    """Return a function that copies a run and points the copy to its images."""
 
     def copy(name: str) -> Path:
         path = Path(shutil.copytree(WRITTEN / name, tmp_path / name))

@@ -1,4 +1,4 @@
-"""Augmentation: random changes to training images, so that no two epochs see the same ones."""
+"""Augmentation: random changes to the training images, which differ in every epoch."""
 
 import dataclasses
 import math
@@ -16,28 +16,28 @@ class Augmentation:
     """Random crop, flip and color changes ("inception preprocessing"; 1409.4842, section 6, after 1312.5402).
 
     Attributes:
-        area: range of the crop's share of the image's area, in (0, 1]. (1, 1) disables the random crop: the image is
-            fitted as by `Preprocessing.fit`.
+        area: range of the crop's area as a fraction of the image's, in (0, 1]. (1, 1) disables the random crop: the
+            image is fitted as by `Preprocessing.fit`.
         aspect: range of the crop's aspect ratio (width / height) relative to the network input's, positive.
-        scale: range of the image's shorter side, in units of the network input's, from which a crop of the input's size
-            is taken anywhere (1409.1556, section 3.1; 1512.03385, section 3.4). None crops by `area`.
+        scale: range of the image's shorter side relative to the network input's. A crop of the input size is then taken
+            at a random position (1409.1556, section 3.1; 1512.03385, section 3.4). None: crop by `area`.
         interpolation: ``"bilinear"``, or ``"mixed"``: one of bilinear, area, nearest and bicubic at random, without
             antialiasing (1409.4842, section 6).
-        flip: mirror half of the images left to right, at random.
-        brightness: largest shift up or down, as a share of white, in [0, 1].
-        contrast: largest relative change of the distance to the mean color, in [0, 1].
-        saturation: largest relative change of the saturation, in [0, 1].
-        hue: largest rotation of the hue, as a share of the color wheel, in [0, 0.5].
+        flip: flip images horizontally with a probability of 0.5.
+        brightness: maximum shift up or down, as a fraction of white, in [0, 1].
+        contrast: maximum relative change of the distance to the mean color, in [0, 1].
+        saturation: maximum relative change of the saturation, in [0, 1].
+        hue: maximum rotation of the hue, as a fraction of the color wheel, in [0, 0.5].
         lighting: standard deviation of lighting noise along the principal axes of ImageNet's colors, in [0, 1]; 0.1 in
             Krizhevsky et al. 2012.
-        distortions: number of Keras layers out of `augmenting.DISTORTIONS` that are applied in turn, 0 to 9. They are
-            drawn anew for each batch; RandAugment (1909.13719) draws them for each image.
-        erase: share of the images in which a region, 2 to 33 % of the area, is replaced by noise (random erasing,
+        distortions: number of Keras layers drawn from `augmenting.DISTORTIONS` and applied in sequence, 0 to 9. They
+            are drawn once per batch; RandAugment (1909.13719) draws them per image.
+        erase: fraction of the images in which a region, 2 to 33 % of the area, is replaced by noise (random erasing,
             1708.04896), in [0, 1].
-        mixup: alpha of the Beta distribution by which pairs of images and labels in a batch are mixed (1710.09412), in
+        mixup: alpha of MixUp's Beta distribution, which mixes pairs of images and labels in a batch (1710.09412), in
             [0, 10].
-        cutmix: alpha of CutMix, which pastes a region of one image into another (1905.04899), in [0, 10]. With both,
-            one of the two is chosen at random for each batch.
+        cutmix: alpha of CutMix, which pastes a region of one image into another (1905.04899), in [0, 10]. If
+            `mixup` is set too, each batch uses one of the two at random.
 
     Raises:
         ValueError: a field is out of range.
@@ -85,7 +85,7 @@ class Augmentation:
         return cls(area=(1, 1), aspect=(1, 1), flip=False, brightness=0, contrast=0, saturation=0, hue=0)
 
     def to_dict(self) -> dict:
-        """Return the fields as JSON can hold them."""
+        """Return the fields as JSON types."""
         return dataclasses.asdict(self)
 
     def replace(self, **changes) -> "Augmentation":
@@ -94,10 +94,10 @@ class Augmentation:
 
     @classmethod
     def from_dict(cls, values: Mapping) -> "Augmentation":
-        """Read what `to_dict` returned.
+        """Create an augmentation from a dictionary like that of `to_dict`. Missing fields take their defaults.
 
         Raises:
-            ValueError: there are other fields, which the message names, or a value is out of range.
+            ValueError: a field is unknown, or a value is out of range.
         """
         fields = [field.name for field in dataclasses.fields(cls)]
         unknown = sorted(map(str, set(values) - set(fields))) if isinstance(values, Mapping) else [str(values)]

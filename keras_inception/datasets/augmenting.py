@@ -1,4 +1,4 @@
-"""Apply an `Augmentation` in TensorFlow: choose the crop of an image, change the image, and then whole batches."""
+"""Apply an `Augmentation` in TensorFlow: choose the crop of an image, augment the image, then augment whole batches."""
 
 import functools
 import itertools
@@ -12,11 +12,11 @@ from keras_inception.preprocessing import Preprocessing
 
 CENTER = 127.5
 MIXED = ("bilinear", "area", "nearest", "bicubic")
-# Standard deviations of ImageNet's colors along their principal axes, and these axes as columns. The method is that of
-# Krizhevsky et al. 2012, section 4.1; the numbers are those of fb.resnet.torch.
+# Standard deviations of ImageNet's colors along their principal axes, and these axes as columns. The method follows
+# Krizhevsky et al. 2012, section 4.1. The numbers come from fb.resnet.torch.
 DEVIATIONS = (0.2175, 0.0188, 0.0045)
 AXES = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))
-# Keras layers with their options, which bound the random strength.
+# Keras layers, with the options that bound their random strength.
 DISTORTIONS = (
     ("RandomRotation", {"factor": 0.08}),
     ("RandomShear", {"x_factor": 0.3, "y_factor": 0.3}),
@@ -30,13 +30,13 @@ DISTORTIONS = (
 def box(
     augmentation: Augmentation, shape: tf.Tensor, seed: tf.Tensor, preprocessing: Preprocessing
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return the crop to take from an image: its begin and size, int32 (3,) each, as for `tf.slice`.
+    """Choose a crop of an image. Return its begin and size, int32 (3,) each, as for `tf.slice`.
 
     Args:
         augmentation: how to crop.
         shape: shape of the image, int32 (3,).
         seed: integers, (2,); the same as for `apply`.
-        preprocessing: gives the aspect ratio of the crop, and its place if there is no random crop.
+        preprocessing: provides the aspect ratio of the crop, and its position if there is no random crop.
     """
     size, sides = preprocessing.size, shape[:2]
     own = tf.random.split(seed, 6)[0]
@@ -68,7 +68,7 @@ def apply(augmentation: Augmentation, image: tf.Tensor, seed: tf.Tensor, size: t
     """Augment one image; the result is not yet normalized.
 
     Args:
-        augmentation: what to change.
+        augmentation: the random changes.
         image: uint8 RGB (height, width, 3) of any size, cropped to `box`.
         seed: integers, (2,); the same seed gives the same result.
         size: (height, width) of the result.
@@ -87,7 +87,7 @@ def apply(augmentation: Augmentation, image: tf.Tensor, seed: tf.Tensor, size: t
 
 
 def _change_colors(augmentation, image, seeds):
-    """Change the colors of an image with values from 0 to 1, with a seed for each of the five changes."""
+    """Change the colors of an image with values in [0, 1], with one seed for each of the five changes."""
     if augmentation.brightness:
         image = tf.image.stateless_random_brightness(image, augmentation.brightness, seeds[0])
     if contrast := augmentation.contrast:
@@ -103,7 +103,7 @@ def _change_colors(augmentation, image, seeds):
 
 
 def _resize_by_chance(image, size, seed):
-    """Resize by one of `MIXED`, without antialiasing."""
+    """Resize with a random method out of `MIXED`, without antialiasing."""
     drawn = tf.random.stateless_uniform((), seed, 0, len(MIXED), tf.int32)
     pixels = tf.cast(image, tf.float32)
     resized = tf.switch_case(drawn, [lambda method=method: tf.image.resize(pixels, size, method) for method in MIXED])
@@ -111,15 +111,15 @@ def _resize_by_chance(image, size, seed):
 
 
 def _resize(image, size):
-    """Resize bilinearly, antialiased only when shrinking; when growing it changes nothing and takes twice the time."""
+    """Resize bilinearly. Antialias only to shrink: to enlarge, it changes nothing and takes twice as long."""
     shrinks = tf.reduce_any(tf.shape(image)[:2] > size)
     return tf.cond(shrinks, lambda: _resize_antialiased(image, size), lambda: tf.image.resize(image, size))
 
 
 def _resize_antialiased(image, size):
-    """Return what `tf.image.resize(…, antialias=True)` does, bit for bit, in a third of the time.
+    """Match `tf.image.resize(…, antialias=True)` bit for bit, in a third of the time.
 
-    TensorFlow's own goes pixel by pixel, three values at a time. Here a pixel is a whole row and then, after a
+    TensorFlow's kernel works pixel by pixel, three values at a time. Here a pixel is a whole row and then, after a
     transpose, a whole column.
     """
     height, width = tf.unstack(size)
@@ -128,7 +128,7 @@ def _resize_antialiased(image, size):
 
 
 def _resize_rows(image, height):
-    """Resize (h, w, channels) to (height, w, channels), as an image of one row whose pixels are the rows."""
+    """Resize (h, w, channels) to (height, w, channels), as a one-row image whose pixels are the rows."""
     rows, columns, channels = tf.unstack(tf.shape(image))
     resized = tf.raw_ops.ScaleAndTranslate(
         images=tf.reshape(image, (1, 1, rows, columns * channels)),
@@ -144,7 +144,7 @@ def _resize_rows(image, height):
 def batch_stages(augmentation: Augmentation) -> list[list[keras.Layer]]:
     """Return the stages of `apply_to_batch`: lists of Keras layers, of which one is drawn for each batch.
 
-    Call it outside of tf.data's functions, since layers create variables.
+    Call this outside of tf.data functions, since layers create variables.
     """
     erasing = keras.layers.RandomErasing((augmentation.erase, augmentation.erase), value_range=(-CENTER, CENTER))
     kinds = ((keras.layers.MixUp, augmentation.mixup), (keras.layers.CutMix, augmentation.cutmix))
@@ -152,7 +152,7 @@ def batch_stages(augmentation: Augmentation) -> list[list[keras.Layer]]:
     distorting = [getattr(keras.layers, name)(**options) for name, options in DISTORTIONS]
     stages = [*[distorting] * augmentation.distortions, [erasing] if augmentation.erase else [], mixing]
     for layer in itertools.chain(*stages):
-        layer.backend.set_backend("tensorflow")  # whichever backend trains: the layers run in tf.data
+        layer.backend.set_backend("tensorflow")  # they run in tf.data, whichever backend trains
     return [stage for stage in stages if stage]
 
 
@@ -162,16 +162,16 @@ def apply_to_batch(
     """Apply the stages of `batch_stages` to a batch.
 
     Args:
-        stages: what `batch_stages` returned.
+        stages: the result of `batch_stages`.
         images: float32 (batch, height, width, 3), 0 to 255.
-        labels: one-hot, float32 (batch, classes); they are mixed like the images.
+        labels: one-hot, float32 (batch, classes). They are mixed like the images.
         seed: integers, (2,); the same seed gives the same result.
 
     Returns:
-        The images and labels, changed; shapes and types stay.
+        The augmented images and labels, with the same shapes and types.
     """
     shapes = images.shape, labels.shape
-    x = images - CENTER  # the layers fill empty areas with 0, which is then gray
+    x = images - CENTER  # makes 0, with which the layers fill empty areas, gray
     for place, stage in enumerate(stages):
         own = tf.random.fold_in(seed, place)
         drawn = tf.random.stateless_uniform((), own, 0, len(stage), tf.int32)
@@ -186,9 +186,9 @@ def _changed(layer: keras.Layer, x: tf.Tensor, labels: tf.Tensor, seed: tf.Tenso
 
 
 class _Seeds(keras.random.SeedGenerator):
-    """Seeds for Keras' layers that depend on one seed alone, however often others were drawn before."""
+    """Seeds for Keras' layers that depend on one seed alone, regardless of earlier draws."""
 
-    def __init__(self, seed: tf.Tensor):  # without the state that Keras' generator has
+    def __init__(self, seed: tf.Tensor):  # omits the state of Keras' generator
         self.seeds = (tf.random.fold_in(seed, number) for number in itertools.count(1))
 
     def next(self, ordered=True):

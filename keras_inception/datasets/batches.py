@@ -1,4 +1,4 @@
-"""Batches of images as tf.data: for training, seeded by epoch and image, and for evaluation."""
+"""tf.data batches of images: for training, seeded by epoch and image, and for evaluation."""
 
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def steps_per_epoch(examples: Examples, batch_size: int) -> int:
-    """Return the number of whole batches in an epoch; 1, of all images, if there are fewer than `batch_size`."""
+    """Return the number of full batches in an epoch, or 1 if there are fewer images than `batch_size`."""
     return max(len(examples) // batch_size, 1)
 
 
@@ -29,15 +29,15 @@ def training_batches(
     augmentation: Augmentation,
     part: tuple[int, int] = (0, 1),
 ) -> "tf.data.Dataset":
-    """Return one dataset of the epochs `first_epoch` to `epochs` - 1, with `steps_per_epoch` batches each.
+    """Return one dataset for the epochs `first_epoch` to `epochs` - 1, with `steps_per_epoch` batches each.
 
     The order within an epoch depends only on `seed` and the epoch. The augmentation of an image depends only on these
     and its index in `examples`. A resumed run therefore sees what an uninterrupted one would have seen.
 
     Args:
         examples: training images, in the same order in every run.
-        preprocessing: gives the size and the normalization.
-        batch_size: images in a batch. If there are fewer images, one batch holds all of them.
+        preprocessing: provides the size and the normalization.
+        batch_size: images per batch. If there are fewer images, one batch holds all of them.
         seed: any 64-bit integer.
         first_epoch: first epoch of the dataset, counted from 0.
         epochs: the epoch to stop before, counted from 0.

@@ -1,4 +1,4 @@
-"""The pictograms that come with the package."""
+"""The pictograms dataset that is bundled with the package."""
 
 import os
 import tempfile
@@ -19,7 +19,7 @@ def pictograms(directory: str | os.PathLike) -> Path:
 
     Raises:
         ValueError: `directory` holds other files, or lacks some of the pictograms.
-        OSError: it cannot be written.
+        OSError: `directory` cannot be written.
     """
     root = Path(directory)
     with zipfile.ZipFile(ARCHIVE) as archive:

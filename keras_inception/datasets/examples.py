@@ -1,4 +1,4 @@
-"""`Examples`: labeled images in a fixed order, read by index, whether they are in files or in memory."""
+"""`Examples`: labeled images in a fixed order, read by index from files or from memory."""
 
 import abc
 import dataclasses
@@ -18,11 +18,11 @@ from keras_inception.datasets.reading import read_picture
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    # From an image's shape, int32 (3,), to the begin and size of a crop, as for `tf.slice`.
+    # Maps an image's shape, int32 (3,), to the begin and size of a crop, as for `tf.slice`.
     Crop = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
-# JPEG decoders smooth subsampled colors across columns, so a part that is decoded alone differs at its left and right
-# edges. Decoding this many more columns on either side, and cutting them off, gives the colors of the whole image.
+# JPEG decoders smooth subsampled colors across columns, so a region that is decoded alone differs at its left and right
+# edges. Decoding this many extra columns on each side and cropping them gives the same colors as the whole image.
 MARGIN = 4
 
 
@@ -32,8 +32,8 @@ class Examples(abc.ABC):
 
     Attributes:
         labels: class index of each image, int32 (n,).
-        keys: name of each image that does not depend on where the dataset is stored, such as its path below the
-            folder; str (n,).
+        keys: name of each image, independent of where the dataset is stored, such as its path relative to the folder;
+            str (n,).
     """
 
     labels: np.ndarray
@@ -44,7 +44,7 @@ class Examples(abc.ABC):
 
     @abc.abstractmethod
     def name(self, index: int) -> str:
-        """Return an image's name for messages: its path, or its file and place in it."""
+        """Return an image's name for messages: its path, or its file and position in that file."""
 
     @abc.abstractmethod
     def read(self, index: int) -> np.ndarray:
@@ -56,13 +56,13 @@ class Examples(abc.ABC):
 
     @abc.abstractmethod
     def decoder(self) -> "Callable[[tf.Tensor, Crop], tf.Tensor]":
-        """Return a TensorFlow function from an image's index and a `Crop` to that part of what `read` returns.
+        """Return a TensorFlow function that maps an image's index and a `Crop` to the cropped pixels of `read`.
 
-        Call this method outside of a graph, since it may have to look at all images first.
+        Call this method outside of a graph, since it may have to examine all images first.
         """
 
     def encoded(self, index: int) -> bytes:
-        """Return an image as JPEG or PNG that TensorFlow decodes to what `read` returns, its own bytes if possible."""
+        """Return JPEG or PNG bytes that TensorFlow decodes to the pixels of `read`: the original bytes if possible."""
         from PIL import Image
 
         content = io.BytesIO()
@@ -74,7 +74,7 @@ class Examples(abc.ABC):
         """Return a number for each image that changes with its content."""
 
     def select(self, indices) -> Self:
-        """Return the images of these indices, in this order."""
+        """Return the images at these indices, in this order."""
         chosen = np.asarray(indices, np.intp)
         columns = {field: value for field, value in vars(self).items() if isinstance(value, np.ndarray)}
         return dataclasses.replace(self, **{field: column[chosen] for field, column in columns.items()})
@@ -84,12 +84,12 @@ class Examples(abc.ABC):
         return dataclasses.replace(self, labels=np.asarray(labels, np.int32))
 
     def fingerprint(self) -> str:
-        """Return a hash of keys, labels and contents in order, by which a resumed run notices changed data."""
+        """Return a hash of keys, labels and contents in order. A resumed run compares it to detect changed data."""
         return fingerprint(zip(self.keys, self.labels.tolist(), self._marks(), strict=True))
 
 
 def fingerprint(rows: Iterable[tuple[str, int, int]]) -> str:
-    """Return `Examples.fingerprint` from the (key, label, mark) of each image."""
+    """Compute `Examples.fingerprint` from the (key, label, mark) of each image."""
     digest = hashlib.sha256()
     for key, label, mark in rows:
         digest.update(os.fsencode(f"{key}\0{label}\0{mark}\0"))
@@ -98,11 +98,11 @@ def fingerprint(rows: Iterable[tuple[str, int, int]]) -> str:
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Files(Examples):
-    """Images in one file each, at `keys` below the folder `base`.
+    """Images in one file each, with `keys` as paths relative to the folder `base`.
 
     Attributes:
         base: path of the folder.
-        plain: whether TensorFlow should decode each image as Pillow does (`examine`), bool (n,).
+        plain: whether TensorFlow is expected to decode each image as Pillow does (`examine`), bool (n,).
     """
 
     base: str
@@ -121,9 +121,9 @@ class Files(Examples):
         return decoding(lambda index: tf.io.read_file(paths[index]), self.decodable(), self.read)
 
     def decodable(self) -> np.ndarray:
-        """Return which images TensorFlow decodes, bool (n,).
+        """Return which images TensorFlow can decode, bool (n,).
 
-        TensorFlow refuses some images that look plain, and a single one would end the training.
+        TensorFlow rejects some images that look plain, and a single one would stop the training.
 
         Raises:
             OSError: a file cannot be read.
@@ -132,7 +132,7 @@ class Files(Examples):
         def decodes(index: int) -> bool:
             return self.plain[index] and tensorflow_decodes(self._content(index))
 
-        with ThreadPoolExecutor() as pool:  # TensorFlow decodes outside Python's global lock
+        with ThreadPoolExecutor() as pool:  # TensorFlow releases the GIL while decoding
             return np.array(list(pool.map(decodes, range(len(self)))), bool)
 
     def encoded(self, index: int) -> bytes:
@@ -177,12 +177,12 @@ class Arrays(Examples):
 def decoding(
     content: "Callable[[tf.Tensor], tf.Tensor]", plain: np.ndarray, read: Callable[[int], np.ndarray]
 ) -> "Callable[[tf.Tensor, Crop], tf.Tensor]":
-    """Return `Examples.decoder` for encoded images.
+    """Return the function of `Examples.decoder` for encoded images.
 
     Args:
-        content: returns an image's bytes in the graph.
-        plain: whether TensorFlow decodes each image, bool (n,).
-        read: decodes the others.
+        content: returns the bytes of an image, given its index in the graph.
+        plain: whether TensorFlow can decode each image, bool (n,).
+        read: decodes the other images in Python.
     """
     import tensorflow as tf
 
@@ -199,7 +199,7 @@ def decoding(
 
 
 def tensorflow_decodes(content: bytes) -> bool:
-    """Return whether TensorFlow decodes an image."""
+    """Return whether TensorFlow can decode an image."""
     import tensorflow as tf
 
     try:
@@ -210,7 +210,7 @@ def tensorflow_decodes(content: bytes) -> bool:
 
 
 def _decoded_part(content: "tf.Tensor", crop: "Crop") -> "tf.Tensor":
-    """Decode part of an image; for a JPEG, nothing else is decoded."""
+    """Decode a crop of an image. For a JPEG, decode nothing outside of it."""
     import tensorflow as tf
 
     return tf.cond(tf.io.is_jpeg(content), lambda: _part_of_jpeg(content, crop), lambda: _part(_whole(content), crop))
@@ -219,7 +219,7 @@ def _decoded_part(content: "tf.Tensor", crop: "Crop") -> "tf.Tensor":
 def _whole(content: "tf.Tensor") -> "tf.Tensor":
     """Decode a plain image to uint8 RGB (height, width, 3): `decode_jpeg` accepts PNG too.
 
-    Since TensorFlow 2.20 it also accepts animations and returns all of their frames; these are refused.
+    Since TensorFlow 2.20 it also accepts animations and returns all of their frames; these are rejected.
     """
     import tensorflow as tf
 
@@ -233,7 +233,7 @@ def _part(image: "tf.Tensor", crop: "Crop") -> "tf.Tensor":
 
 
 def _part_of_jpeg(content: "tf.Tensor", crop: "Crop") -> "tf.Tensor":
-    """Return what `_part` of `_whole` does, pixel for pixel."""
+    """Return the same pixels as ``_part(_whole(content), crop)``."""
     import tensorflow as tf
 
     shape = tf.concat([tf.io.extract_jpeg_shape(content)[:2], [3]], 0)

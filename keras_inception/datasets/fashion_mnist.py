@@ -1,4 +1,4 @@
-"""Fashion-MNIST (1708.07747), 70,000 gray images of 28×28 pixels in ten classes, in the files of its publishers."""
+"""Fashion-MNIST (1708.07747): 70,000 gray images of 28×28 pixels in ten classes, in its original files."""
 
 import gzip
 import os
@@ -10,11 +10,11 @@ import numpy as np
 from keras_inception.datasets.examples import Arrays
 from keras_inception.datasets.splits import Found
 
-# Names and order of the dataset's README.
+# Names and order as in the dataset's README.
 CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
-FILES = {"train": "train", "test": "t10k"}  # how the names of a split's files begin
+FILES = {"train": "train", "test": "t10k"}  # prefix of each split's file names
 INSTALLED = Path("/usr/share/datasets/fashion-mnist")  # Debian's package dataset-fashion-mnist
-UNSIGNED_BYTE = 8  # IDX's code of the type
+UNSIGNED_BYTE = 8  # type code in IDX
 
 
 def find_fashion_mnist(folder: str | os.PathLike | None = None) -> Found:
@@ -70,7 +70,7 @@ def read_idx(path: str | os.PathLike, dimensions: int) -> np.ndarray:
 
 
 def _read(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return images and labels."""
+    """Return the images, (n, height, width), and labels, (n,), of a split."""
     begin = folder / FILES[split]
     return read_idx(f"{begin}-images-idx3-ubyte.gz", 3), read_idx(f"{begin}-labels-idx1-ubyte.gz", 1)
 
@@ -80,5 +80,5 @@ def _downloaded() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
     try:
         return dict(zip(FILES, keras.datasets.fashion_mnist.load_data(), strict=True))
-    except Exception as error:  # a download may raise anything
+    except Exception as error:  # a download can raise anything
         raise OSError(f"Fashion-MNIST is not in {INSTALLED}, and Keras cannot download it: {error}") from None

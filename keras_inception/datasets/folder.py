@@ -1,4 +1,4 @@
-"""Folders of images: find the images, their classes and splits, and what has to be skipped."""
+"""Folders of images: find the images with their classes and splits, and the files to skip."""
 
 import os
 import re
@@ -29,10 +29,10 @@ def find_folder(
     Args:
         root: the folder.
         labels: names of the classes in order; None takes the class folders of ``train``.
-        prefer: splits, of which only the first that exists is read. Without any, and if none exists, all are read. A
-            folder without split folders counts as the first one, or as ``train``.
+        prefer: split names, of which only the first that exists is read. If it is empty, or none exists, all splits are
+            read. A folder without split folders counts as the first name, or as ``train``.
         strict: raise an error for anything that would be skipped.
-        progress: called with (files done, all files).
+        progress: called with (files done, total files).
 
     Raises:
         ValueError: there are no class folders with files in them, or as for `open_folder`.
@@ -66,7 +66,7 @@ def find_folder(
 def list_pictures(path: str | os.PathLike) -> tuple[Files, tuple[Skipped, ...]]:
     """Return all readable images below a folder, sorted by path, and what was skipped.
 
-    The labels number the folders that hold the images, in this order.
+    The labels number the folders that contain the images, in the same order.
 
     Raises:
         ValueError: `path` is not a folder, or has no images.
@@ -117,7 +117,7 @@ def _class_names(folder: Path) -> tuple[str, ...]:
 
 
 def _files(base: Path, rows: list[tuple[int, str]], plain: dict[str, bool]) -> Files:
-    """Return the files below `base` in these rows of (label, path)."""
+    """Return `Files` below `base` from rows of (label, path)."""
     return Files(
         labels=np.array([label for label, _ in rows], np.int32),
         keys=np.array([Path(file).relative_to(base).as_posix() for _, file in rows], object),
@@ -132,7 +132,7 @@ def _loose_images(folder: Path) -> list[Skipped]:
 
 
 def _hint(folder: Path) -> str:
-    loose = "; its images are not in class folders: put those of each class into a folder of their own"
+    loose = "; its images are not in class folders: put the images of each class into their own folder"
     return loose if _loose_images(folder) else ""
 
 
@@ -146,10 +146,10 @@ def _class_folders(folder: Path, class_names: tuple[str, ...]) -> Iterator[tuple
 
 
 def _examine(files: list[str], progress: Progress | None) -> tuple[dict[str, bool], list[Skipped]]:
-    """Decode all files. Return the readable ones, with whether they are plain, and the images that are not readable."""
+    """Decode all files. Return the readable ones, mapped to whether they are plain, and the unreadable images."""
     readable: dict[str, bool] = {}
     skipped = []
-    with ThreadPoolExecutor() as pool:  # Pillow decodes outside Python's global lock
+    with ThreadPoolExecutor() as pool:  # Pillow releases the GIL while decoding
         for done, (file, verdict) in enumerate(zip(files, pool.map(examine, files), strict=True), start=1):
             if isinstance(verdict, bool):
                 readable[file] = verdict
@@ -170,7 +170,7 @@ def _files_below(folder: Path, above: Iterable[Path] = ()) -> Iterator[Path]:
 
 
 def _contents(folder: Path, above: Iterable[Path] = ()) -> tuple[list[Path], list[Path]]:
-    """Return the folders and files in a folder, sorted, without hidden ones and links back to an enclosing folder."""
+    """Return the sorted folders and files in a folder, except hidden ones and links back to an enclosing folder."""
     reached = [each.resolve() for each in (*above, folder)]
     folders: list[Path] = []
     files: list[Path] = []

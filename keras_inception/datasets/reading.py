@@ -11,29 +11,29 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-# Pillow would also read PostScript, by running another program, and formats that are not used for photographs.
+# Pillow would also read PostScript, by running another program, and formats that nobody uses for photographs.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "PPM")
 
 JPEG_END = b"\xff\xd9"
 PNG_END = b"IEND\xaeB`\x82"
 PNG_PLAIN = (b"\x08\x00", b"\x08\x02")  # bit depth and color type, bytes 24 and 25: 8 bits, gray or RGB
 
-# `Image.Transpose` for EXIF's orientations 2 to 8.
+# Members of `Image.Transpose` for EXIF orientations 2 to 8.
 TURNS = ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
 
-# Pillow warns of every malformed EXIF block. The filter is global, since `catch_warnings` is not thread-safe.
+# Pillow warns about every malformed EXIF block. The filter is global, since `catch_warnings` is not thread-safe.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def read_picture(path: str | os.PathLike, content: bytes | None = None) -> "np.ndarray":
     """Read an image file as uint8 RGB (height, width, 3), rotated upright by its EXIF orientation.
 
-    CMYK and palettes are converted, 16-bit gray is scaled to 8 bits, transparent parts become white, and an animation
-    gives its first frame. Color profiles are ignored, as decoders for training ignore them.
+    CMYK and palettes are converted, 16-bit gray is scaled to 8 bits, transparent parts become white, and only the first
+    frame of an animation is read. Color profiles are ignored, as in TensorFlow's decoders.
 
     Args:
         path: the file.
-        content: bytes of the image if they are not in a file of their own; `path` is then its name in messages.
+        content: the image's bytes, if it is not in its own file. `path` is then only its name in messages.
 
     Raises:
         ValueError: the image cannot be read; the message is the path and the reason.
@@ -45,11 +45,11 @@ def read_picture(path: str | os.PathLike, content: bytes | None = None) -> "np.n
 
 
 def examine(path: str | os.PathLike, content: bytes | None = None) -> bool | str:
-    """Decode an image completely, given as for `read_picture`.
+    """Decode an image completely. The arguments are those of `read_picture`.
 
     Returns:
-        Whether the image is plain, that is, TensorFlow should decode it to the same pixels; or the reason why it cannot
-        be read.
+        Whether the image is plain, which means that TensorFlow should decode it to the same pixels; or the reason why
+        the image cannot be read.
     """
     try:
         with _opened(path, content) as (image, file):
@@ -74,7 +74,7 @@ def _opened(path: str | os.PathLike, content: bytes | None = None) -> "Iterator[
                 yield image, file
     except UnidentifiedImageError:
         raise ValueError(f"{path}: not a readable image") from None
-    except Exception as error:  # Pillow may raise any type of error for a broken file
+    except Exception as error:  # Pillow can raise any type of error for a broken file
         reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{path}: {reason}") from None
 
@@ -106,15 +106,15 @@ def _eight_bits(image: "Image.Image") -> "Image.Image":
 
 
 def _orientation(image: "Image.Image") -> int:
-    """Return EXIF's orientation, 1 to 8; 1, upright, if there is none.
+    """Return the EXIF orientation, 1 to 8, or 1 (upright) if there is none.
 
-    The image must be loaded, since Pillow then rotates TIFF by itself.
+    The image must be loaded, since Pillow rotates TIFF files on loading.
     """
     from PIL import ExifTags
 
     try:
         return image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # the image is good even if its EXIF block is not
+    except Exception:  # the image may be fine even if its EXIF block is not
         return 1
 
 
@@ -123,7 +123,7 @@ def _is_plain(image: "Image.Image", file: BinaryIO) -> bool:
     head = file.read(26)
     file.seek(-len(PNG_END), os.SEEK_END)
     tail = file.read()
-    if image.format == "JPEG":  # Pillow may read a JPEG without its end mark, TensorFlow does not
+    if image.format == "JPEG":  # Pillow may read a JPEG without its end marker; TensorFlow does not
         return image.mode in ("L", "RGB") and tail.endswith(JPEG_END)
     if image.format == "PNG":
         return head[24:] in PNG_PLAIN and not image.has_transparency_data and tail == PNG_END and _is_sound_png(file)
@@ -131,7 +131,7 @@ def _is_plain(image: "Image.Image", file: BinaryIO) -> bool:
 
 
 def _is_sound_png(file: BinaryIO) -> bool:
-    """Return whether all checksums are right: TensorFlow checks those that Pillow ignores."""
+    """Return whether all checksums are correct. TensorFlow verifies some that Pillow ignores."""
     from PIL import Image
 
     file.seek(0)

@@ -1,4 +1,4 @@
-"""TFRecord files as images with random access: an index, made once, says where each image's bytes are."""
+"""Random access to the images in TFRecord files, by an index of where each image's bytes are."""
 
 import contextlib
 import json
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from keras_inception.datasets.examples import Crop
 
 INDEX = "keras-inception-index.npz"
-HEADER, FOOTER = 12, 4  # bytes around a record: its length with a checksum; its own checksum
-# A row of the index for each image, and the attributes of `Records` that are its columns.
+HEADER, FOOTER = 12, 4  # bytes around a record: its length and a checksum of it; its checksum
+# Columns of the index, which has a row per image. They are attributes of `Records`.
 COLUMNS = ("labels", "keys", "shard", "record", "offset", "length", "crc", "plain")
 ROW = np.dtype({"names": COLUMNS, "formats": ("i4", "O", "i4", "i4", "i8", "i8", "u4", "?")})
 
 
 class Keys(NamedTuple):
-    """Names of an image's values in its `tf.train.Example`; None if there is no such value."""
+    """Feature names in an image's `tf.train.Example`; None if there is no such feature."""
 
     image: str = "image/encoded"
     label: str = "image/class/label"
@@ -67,7 +67,7 @@ class Records(Examples):
         """Return the encoded image.
 
         Raises:
-            ValueError: it has changed since the index was made.
+            ValueError: the bytes have changed since they were indexed.
         """
         with open(self.shards[self.shard[index]], "rb", buffering=0) as file:
             file.seek(self.offset[index])
@@ -112,17 +112,17 @@ class Index(NamedTuple):
 def find_records(
     splits: dict[str, list[str]], keys: Keys, names: dict[int, str], where: str, strict: bool, progress: Progress | None
 ) -> Found:
-    """Find the images in TFRecord files in one folder. Read the folder's index; make and save it if there is none.
+    """Find the images in TFRecord files in one folder. Read the folder's index, or create and save it.
 
     Args:
         splits: paths of the files of each split.
-        keys: names of the files' values.
-        names: class name of each label in the files. If it is empty, the names are read from the files, or made from
-            the labels if the files have none. The labels in the result count from 0, in the same order.
+        keys: feature names in the files.
+        names: class name of each label in the files. If it is empty, the names are read from the files, or derived
+            from the labels if the files have none. The labels in the result count from 0, in the same order.
         where: name of the dataset in messages.
-        strict: read the files even if there is an index, which verifies their checksums, and raise an error for a
-            record that cannot be used.
-        progress: called with (files read, all files) while they are read.
+        strict: read the files and verify their checksums even if there is an index, and raise an error for a record
+            that cannot be used.
+        progress: called with (files read, total files) while files are read.
 
     Raises:
         ValueError: a file is corrupted or holds something else, a label has no name, or `strict` is set and a record
@@ -151,19 +151,19 @@ def find_records(
 
 
 def _told_apart(names: Mapping[int, str]) -> dict[int, str]:
-    """Return the names, with the label added where several are the same (ImageNet has two cranes)."""
+    """Return the names, with the label added to those that are not unique (ImageNet has two cranes)."""
     every = list(names.values())
     return {label: name if every.count(name) == 1 else f"{name} ({label})" for label, name in names.items()}
 
 
 def make_index(shards: Sequence[str], keys: Keys, *, sound: bool = False, progress: Progress | None = None) -> Index:
-    """Read TFRecord files to their end and index them.
+    """Read TFRecord files completely and index them.
 
     Args:
         shards: paths of the files.
-        keys: names of their values.
-        sound: TensorFlow is known to decode all images, so they are not decoded here.
-        progress: called with (files read, all files).
+        keys: feature names in the files.
+        sound: skip decoding the images, because TensorFlow is known to decode all of them.
+        progress: called with (files read, total files).
 
     Raises:
         ValueError: a file is corrupted or holds something else.
@@ -198,12 +198,12 @@ def save_index(index: Index) -> None:
 
 
 def _state(shards: Sequence[str]) -> dict:
-    """Return the names and sizes of files, to notice that an index belongs to others."""
+    """Return the names and sizes of files, which detect an index of other files."""
     return {"files": list(map(os.path.basename, shards)), "sizes": list(map(os.path.getsize, shards))}
 
 
 def _load(shards: Sequence[str]) -> Index | None:
-    """Return the index next to these files; None if there is none or it belongs to others."""
+    """Return the index next to these files, or None if there is none or it belongs to other files."""
     folder = os.path.dirname(shards[0])
     try:
         with np.load(os.path.join(folder, INDEX), allow_pickle=False) as stored:

@@ -1,4 +1,4 @@
-"""Folders of TFRecord shards, written by `write_shards` or by others in TF-slim's convention."""
+"""Folders of TFRecord shards, written by `write_shards` or by other tools in TF-slim's convention."""
 
 import os
 import re
@@ -29,14 +29,14 @@ def is_shard_folder(folder: str | os.PathLike) -> bool:
 def find_shards(folder: str | os.PathLike, *, strict: bool = False, progress: Progress | None = None) -> Found:
     """Find the images in a folder of shards.
 
-    Class names come from ``labels.txt`` (a name per line, or ``number:name``), else from the records, else from the
+    Class names come from ``labels.txt`` (one name per line, or ``number:name``), else from the records, else from the
     labels.
 
     Args:
         folder: the folder.
-        strict: read all shards, verify their SHA-256 by the manifest of `write_shards`, and raise an error for a record
-            that would be skipped.
-        progress: called with (shards read, all shards) if the shards are read; later calls use the index instead.
+        strict: read all shards, verify their SHA-256 against the manifest of `write_shards`, and raise an error for a
+            record that would be skipped.
+        progress: called with (shards read, total shards) while shards are read. Later calls use the index instead.
 
     Raises:
         ValueError: shards are missing, corrupted or not completely written, or a class has no name.
@@ -51,14 +51,14 @@ def find_shards(folder: str | os.PathLike, *, strict: bool = False, progress: Pr
 
 
 def check_manifest(folder: Path, hashes: bool) -> None:
-    """Compare the sizes of the shards in a folder, and on request their SHA-256, with the manifest.
+    """Check the sizes of the shards in a folder, and with `hashes` their SHA-256, against the manifest.
 
     Raises:
-        ValueError: they are not completely written, or one is missing or has changed.
+        ValueError: the shards are not completely written, or one is missing or has changed.
     """
     manifest = read_manifest(folder)
     if not manifest["complete"]:
-        raise ValueError(f"{folder}: its shards are not all written yet: call keras-inception shard again to continue")
+        raise ValueError(f"{folder}: its shards are not all written yet: run keras-inception shard again to continue")
     for name, entry in manifest["files"].items():
         path = folder / name
         if not path.is_file():
@@ -66,7 +66,7 @@ def check_manifest(folder: Path, hashes: bool) -> None:
         if path.stat().st_size != entry["bytes"]:
             raise ValueError(f"{path} must have {entry['bytes']} bytes. Received: {path.stat().st_size}")
         if hashes and files.sha256(path) != entry["sha256"]:
-            make_index([str(path)], Keys(), sound=True)  # raises an error that names a damaged record
+            make_index([str(path)], Keys(), sound=True)  # raises an error if it finds a damaged record
             raise ValueError(f"{path} is not the file that was written: its SHA-256 differs")
 
 
@@ -74,7 +74,7 @@ def read_manifest(folder: Path) -> dict:
     """Read the manifest in a folder of shards.
 
     Raises:
-        ValueError: it is not a manifest.
+        ValueError: the file is not a manifest.
     """
     manifest = files.read_json(folder / MANIFEST)
     sound = (
@@ -93,10 +93,10 @@ def _named(name: str) -> re.Match | None:
 
 
 def _splits(folder: Path) -> dict[str, list[str]]:
-    """Return the files of each split in order.
+    """Return the files of each split, in order.
 
     Raises:
-        ValueError: a file is missing, or there are several sets of them.
+        ValueError: a file is missing, or a split has several sets of files.
     """
     found: dict[str, list[tuple[Path, re.Match]]] = {}
     for path in sorted(folder.iterdir()):
@@ -115,7 +115,7 @@ def _splits(folder: Path) -> dict[str, list[str]]:
 
 
 def _class_names(folder: Path) -> dict[int, str]:
-    """Return the names in ``labels.txt`` by label; none without that file."""
+    """Return the names in ``labels.txt`` by label, or an empty dictionary without that file."""
     if not (folder / LABELS).is_file():
         return {}
     lines = files.read_labels(folder / LABELS)

@@ -12,7 +12,7 @@ from keras_inception.datasets.splits import Found, Progress, Skipped, Splits, ch
 from keras_inception.datasets.tfds import find_tfds
 from keras_inception.utils.suggestions import did_you_mean
 
-Source = str | os.PathLike  # as `open_data` takes it
+Source = str | os.PathLike  # accepted by `open_data`
 
 FASHION_MNIST, TFDS = "fashion_mnist", "tfds"
 KINDS = f"a folder of images or of TFRecord shards, {FASHION_MNIST}, {FASHION_MNIST}:FOLDER or {TFDS}:NAME"
@@ -38,17 +38,17 @@ def open_data(
         source: one of
 
             - a folder of images, see `open_folder`;
-            - a folder of TFRecord shards, written by `write_shards` or others in TF-slim's convention;
+            - a folder of TFRecord shards, written by `write_shards` or by other tools in TF-slim's convention;
             - ``fashion_mnist``, or ``fashion_mnist:FOLDER`` with its four files;
-            - ``tfds:NAME``, a dataset of tensorflow-datasets by its name there (``NAME/config:version``).
+            - ``tfds:NAME``, a dataset of tensorflow-datasets (``NAME`` or ``NAME/config:version``).
 
             An existing path takes precedence over a name.
-        validation: share of each class, in [0, 1), to cut out of train if there is no other validation split. Each
+        validation: fraction of each class, in [0, 1), to hold out from train if there is no validation split. Each
             class with two or more images then has some in both.
-        seed: seed of that cut. The cut depends on the images' names, so that most stay in their split when others are
-            added.
+        seed: seed of that split. It depends on the images' names, so that most images stay in their split when others
+            are added.
         strict: raise an error for anything that would be skipped, and verify hashes and checksums where there are any.
-        labels: names of the classes in order, if they are known. By default all classes with training images.
+        labels: names of the classes in order, if they are known. Default: all classes with training images.
         progress: called with (done, total) while images or shards are read.
 
     Returns:
@@ -56,7 +56,7 @@ def open_data(
 
     Raises:
         ValueError: there is no such source, or its images cannot be used.
-        OSError: it cannot be read or downloaded.
+        OSError: the source cannot be read or downloaded.
     """
     check_share(validation)
     found = _find(source, labels, (), strict, progress)
@@ -135,7 +135,7 @@ def _kind(source: Source) -> tuple[str, str]:
 def _find(
     source: Source, labels: Sequence[str] | None, prefer: Sequence[str], strict: bool, progress: Progress | None
 ) -> Found:
-    """Return the dataset, ordered by class and name; of a folder of images only what `find_folder` reads."""
+    """Return the dataset, ordered by class and name. For a folder of images, only what `find_folder` reads."""
     kind, rest = _kind(source)
     if kind == FASHION_MNIST:
         found = find_fashion_mnist(rest or None)

@@ -1,4 +1,4 @@
-"""`Splits`: an opened dataset. Match its classes with known ones, and split off validation images."""
+"""`Splits`, an opened dataset: match its classes to known ones and hold out validation images."""
 
 import hashlib
 import os
@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_inception.datasets.examples import Examples
 
-SHOWN = 5  # skipped files that are listed; the others are counted
+SHOWN = 5  # skipped files to list; the others are only counted
 SPLIT_NAMES = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
 
 Progress = Callable[[int, int], None]  # called with (done, total)
@@ -70,7 +70,7 @@ class Found(NamedTuple):
         return self._replace(class_names=class_names, splits=splits)
 
     def without_empty_classes(self) -> "Found":
-        """Return the dataset without the classes that have no training images, the others numbered anew.
+        """Return the dataset without the classes that have no training images, with the others renumbered.
 
         Raises:
             ValueError: another split has images of such a class.
@@ -102,17 +102,17 @@ class Found(NamedTuple):
 
 
 def make_splits(found: Found, *, validation: float, seed: int, all_classes: bool) -> Splits:
-    """Return the splits for training; without a validation split, cut one out of train.
+    """Return the splits for training. If there is no validation split, hold one out from train.
 
     Args:
         found: the dataset.
-        validation: share to `cut` out.
-        seed: seed of the `cut`.
+        validation: fraction to hold out, as for `cut`.
+        seed: seed, as for `cut`.
         all_classes: keep classes without training images, which are dropped otherwise.
 
     Raises:
-        ValueError: there is no train split, it has fewer than two classes, or, unless `all_classes`, another split
-            has a class that it lacks.
+        ValueError: there is no train split, it has fewer than two classes, or another split has a class that it lacks
+            and `all_classes` is false.
     """
     if "train" not in found.splits:
         raise ValueError(f"{found.where} has {', '.join(found.splits) or 'no splits'}, but no train split")
@@ -136,10 +136,10 @@ def check_share(validation: float) -> None:
 
 
 def cut(examples: Examples, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cut a share out of each class, and return the indices of the rest and of the share, both ascending.
+    """Hold out a fraction of each class. Return the indices of the rest and of the held-out images, both ascending.
 
-    A hash of the seed and the key decides. Each class keeps at least one image, and unless the share is 0, at least one
-    image is cut out of each class with two or more.
+    A hash of the seed and the key selects the images. Each class keeps at least one image. Unless `share` is 0, at
+    least one image is held out from each class with two or more.
     """
     ranked: dict[int, list[tuple[str, int]]] = {}
     for index, (key, label) in enumerate(zip(examples.keys, examples.labels.tolist(), strict=True)):
@@ -183,7 +183,7 @@ def left_out(skipped: Sequence[Skipped], listed: str | os.PathLike | None = None
 
 
 def such_as(skipped: Sequence[Skipped]) -> str:
-    """Return how many files were skipped and the first of them, to end a sentence; nothing if there are none."""
+    """Return the end of a message: how many files were skipped, and the first. Empty if there are none."""
     return f"; {len(skipped)} skipped, such as {skipped[0].path}: {skipped[0].reason}" if skipped else ""
 
 

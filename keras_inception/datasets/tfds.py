@@ -1,4 +1,4 @@
-"""Datasets of tensorflow-datasets by name: it downloads and prepares them, and they are read like other TFRecords."""
+"""Datasets of tensorflow-datasets, which downloads and prepares them. They are read like other TFRecord files."""
 
 import os
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,7 @@ def find_tfds(name: str, *, strict: bool = False, progress: Progress | None = No
     keys = _keys(name, builder.info)
     try:
         builder.download_and_prepare()
-    except Exception as error:  # downloads raise anything, and AssertionError if files must be put there by hand
+    except Exception as error:  # downloads can raise anything, and AssertionError if a manual download is needed
         raise OSError(f"tfds:{name} cannot be prepared: {' '.join(str(error).split())[:500]}") from error
     names = dict(enumerate(builder.info.features[keys.label].names))
     known = {split: SPLIT_NAMES[split.lower()] for split in builder.info.splits if split.lower() in SPLIT_NAMES}
@@ -79,7 +79,7 @@ def _keys(name: str, info: "DatasetInfo") -> Keys:
 
 
 def _in_memory(builder: "DatasetBuilder", split: str, keys: Keys) -> Examples:
-    """Return a split that was prepared in another format than TFRecord, read by tensorflow-datasets itself."""
+    """Read a split that was prepared in a format other than TFRecord, with tensorflow-datasets itself."""
     try:
         rows = list(builder.as_data_source(split=split))
     except NotImplementedError as error:

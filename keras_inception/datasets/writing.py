@@ -19,7 +19,7 @@ from keras_inception.datasets.splits import Progress, Splits
 from keras_inception.utils import files
 
 KEYS = Keys()
-MOST = 99999  # five digits
+MOST = 99999  # file names have five digits
 
 
 def check_shards(shards: int) -> None:
@@ -41,21 +41,21 @@ def write_shards(
     """Write each split of a dataset as TFRecord shards ``train-00000-of-00008.tfrecord``; `open_data` reads them.
 
     A record is a `tf.train.Example` of image/encoded, image/format, image/class/label (from 0), image/class/text and
-    image/filename. JPEG and PNG files that TensorFlow decodes are copied, others are stored as lossless PNG. Images are
-    dealt to the shards in the order of a hash of their names, so that each shard is a sample of the whole. Next to the
-    shards are ``labels.txt``, an index, and ``shards.json`` with the number of images, size and SHA-256 of each.
+    image/filename. JPEG and PNG files that TensorFlow decodes are copied; others are stored as lossless PNG. Images are
+    distributed over the shards by a hash of their names, so each shard is a sample of the whole split. The folder also
+    has ``labels.txt``, an index, and ``shards.json`` with the number of images, size and SHA-256 of each shard.
 
-    A call that was killed at any moment can be repeated: existing shards are verified by their hash, not written anew.
-    In the end all shards are read back and their checksums, counts and images verified.
+    A call that was killed at any moment can be repeated: existing shards are verified by their hash, not rewritten. At
+    the end, all shards are read back to verify their checksums, counts and images.
 
     Args:
-        source: as for `open_data`. Missing splits are not cut out; that is done on opening.
+        source: as for `open_data`. No validation split is held out; `open_data` does so when it opens the shards.
         output: the folder, new or from an interrupted call with the same images.
         shards: number of shards per split; fewer if the split has fewer images.
         strict: raise an error for an unreadable image instead of skipping it.
-        on_scan: called with (images examined, all images).
-        on_write: called with (images written, all images).
-        on_check: called with (shards read back, all shards).
+        on_scan: called with (images examined, total images).
+        on_write: called with (images written, total images).
+        on_check: called with (shards read back, total shards).
 
     Returns:
         The content of ``shards.json``: "shards"; "pictures", a fingerprint of each split; "files", with "pictures",
@@ -83,7 +83,7 @@ class _Shard(NamedTuple):
 
 
 class _Work:
-    """The shards to write, and the manifest of those that are written."""
+    """The shards to write, and the manifest of those already written."""
 
     def __init__(self, splits: Splits, output: Path, shards: int):
         self.class_names, self.output = splits.labels, output
@@ -134,10 +134,10 @@ class _Work:
                 files.write_json(self.output / MANIFEST, self.manifest)
 
         with ThreadPoolExecutor() as pool:  # decoding and writing release the GIL
-            list(pool.map(write, self.shards))  # an error cancels the shards that have not begun
+            list(pool.map(write, self.shards))  # an error cancels the shards that have not started
 
     def check(self, progress: Progress | None) -> dict:
-        """Read all shards back, and complete the folder."""
+        """Read all shards back, then mark the folder as complete."""
         entries = self.manifest["files"]
         paths = [str(self.output / shard.name) for shard in self.shards]
         index = make_index(paths, KEYS, sound=True, progress=progress)

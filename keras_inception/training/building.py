@@ -48,7 +48,7 @@ def resolved(recipe: Recipe) -> Recipe:
 
 
 def preprocessing(recipe: Recipe, network: keras.Model) -> Preprocessing:
-    """Return the input preprocessing: that of the recipe's weights, or a range of -1 to 1 without weights."""
+    """Return the input preprocessing: that of the recipe's pretrained weights, or else a range of [-1, 1]."""
     size = (recipe.size, recipe.size)
     if recipe.weights is None:
         return DEFAULT.replace(size=size, crop=recipe.crop)
@@ -56,7 +56,7 @@ def preprocessing(recipe: Recipe, network: keras.Model) -> Preprocessing:
 
 
 def build(recipe: Recipe, classes: int, size: int, precision: str) -> keras.Model:
-    """Return the recipe's network for images of `size` × `size` pixels, built under a mixed precision policy."""
+    """Build the recipe's network for `size` × `size` inputs, under the dtype policy `precision`."""
     arguments = {
         "input_shape": (size, size, 3),
         "classes": classes,
@@ -76,12 +76,12 @@ def build(recipe: Recipe, classes: int, size: int, precision: str) -> keras.Mode
 
 
 def trainee(recipe: Recipe, classes: int, distribution: Distribution = ALONE) -> keras.Model:
-    """Return the recipe's network to train: at the training size, with the fastest kernels."""
+    """Build the network to train: at the recipe's training size and with the fastest kernels."""
     return _fast(build(recipe, classes, recipe.training_size or recipe.size, recipe.precision), distribution)
 
 
 def trainee_of(network: keras.Model, recipe: Recipe, distribution: Distribution = ALONE) -> keras.Model:
-    """Return a copy of a network to train, with its weights; dense layers and outputs stay in float32."""
+    """Copy a network and its weights for training in the recipe's precision; dense and output layers keep theirs."""
     exact = {step.operation.name for step in walk(network).steps if set(step.outputs) & set(network.outputs)}
 
     def copied(layer: keras.Layer) -> keras.Layer:
@@ -96,18 +96,18 @@ def trainee_of(network: keras.Model, recipe: Recipe, distribution: Distribution 
 
 
 def resized(network: keras.Model, size: int, copied: Callable | None = None) -> keras.Model:
-    """Return a copy of a functional network, without its weights, for images of `size` × `size` pixels."""
+    """Clone a functional network, but not its weights, for `size` × `size` inputs."""
     image = keras.Input((size, size, 3), name=network.inputs[0].name)
     return keras.models.clone_model(network, input_tensors=image, clone_function=copied)
 
 
 def _fast(model: keras.Model, distribution: Distribution) -> keras.Model:
-    """Use the fused kernels, which only TensorFlow has."""
+    """Switch to the fused kernels if the backend is TensorFlow."""
     return fuse(model, synchronized=distribution.is_replicated) if ON_TENSORFLOW else model
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> None:
-    """Copy the weights of `source` to `target`, a network of the same recipe; ValueError if their shapes differ."""
+    """Copy weights between two networks of the same recipe. Raise ValueError if their shapes differ."""
     shapes = [[weight.shape for weight in model.weights] for model in (source, target)]
     if shapes[0] != shapes[1]:
         raise ValueError(
@@ -125,14 +125,14 @@ def compile_for(
         layer.trainable = not phase.frozen or layer.name.startswith(("predictions", "aux"))
     chosen = optimizer(recipe, phase, plan, steps, distribution)
     compile_with(keras, model, recipe, chosen, jit_compile=_xla(recipe.xla))
-    if ON_TENSORFLOW and not distribution.is_replicated:  # else Keras does so itself
+    if ON_TENSORFLOW and not distribution.is_replicated:  # otherwise Keras creates them
         make_variables(model)
 
 
 def compile_with(library: ModuleType, model: Any, recipe: Recipe, optimizer: Any, **options) -> None:
-    """Compile a model of `library`, Keras 3 or tf_keras, with the recipe's losses and the top-1 accuracy.
+    """Compile a model of `library`, Keras 3 or tf_keras, with the recipe's losses and top-1 accuracy.
 
-    The losses of auxiliary heads are weighted by the recipe; the accuracy is that of the main output.
+    Losses of auxiliary heads are weighted by `auxiliary_weight`. The accuracy is that of the main output.
     """
     heads = [name for name in model.output if name != "predictions"] if isinstance(model.output, dict) else []
     loss = library.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
@@ -147,7 +147,7 @@ def compile_with(library: ModuleType, model: Any, recipe: Recipe, optimizer: Any
 def make_variables(model: Any) -> None:
     """Create the variables of a compiled model's optimizer, losses and metrics, in Keras 3 or tf_keras.
 
-    If the first step created them during tracing, TensorFlow would trace it a second time.
+    Otherwise the first step would create them while tracing, and TensorFlow would trace that step twice.
     """
     model.optimizer.build(model.trainable_variables)
     outputs = tf.nest.map_structure(lambda output: tf.zeros([1, *output.shape[1:]]), model.output)
@@ -162,19 +162,19 @@ def optimizer(
     """Return the recipe's optimizer for a phase with this many steps per epoch."""
     scales_loss = recipe.precision == "mixed_float16"
     total = (phase.last - phase.first) * steps / recipe.accumulate  # weight updates
-    # Keras initializes the average with the initial weights: it must be short enough to forget them.
+    # The average starts at the initial weights, so its window must be short enough to forget them.
     momentum = max(0.0, min(recipe.ema, 1 - 10 / total))
     arguments = {
         "learning_rate": learning_rate(recipe, phase, plan, steps),
         "use_ema": recipe.ema > 0,
-        "ema_momentum": momentum ** (1 / recipe.accumulate),  # Keras averages at each step
+        "ema_momentum": momentum ** (1 / recipe.accumulate),  # Keras updates the average at every step
         "gradient_accumulation_steps": recipe.accumulate if recipe.accumulate > 1 else None,
     }
     adamw: Callable = keras.optimizers.AdamW
     if ON_TENSORFLOW and not distribution.is_replicated and recipe.accumulate == 1 and not scales_loss:
         adamw = partial(FusedAdamW, average_every=max(1, min(8, int(total) // 100)))
     chosen = optimizer_from(keras.optimizers, recipe, adamw, **arguments)
-    # Keras wraps optimizers by itself only if the model's own policy is float16; here only the layers' policies are.
+    # Keras adds loss scaling by itself only if the model's own policy is float16. Here only the layers' policies are.
     return keras.optimizers.LossScaleOptimizer(chosen) if scales_loss else chosen
 
 
@@ -182,10 +182,10 @@ def optimizer_from(library: ModuleType, recipe: Recipe, adamw: Callable, **argum
     """Return the recipe's optimizer from `library`, ``keras.optimizers`` or ``tf_keras.optimizers``.
 
     Args:
-        library: the module that has SGD and RMSprop.
+        library: the module that provides SGD and RMSprop.
         recipe: the recipe.
-        adamw: makes the optimizer if the recipe asks for AdamW.
-        **arguments: arguments of the optimizer that do not follow from the recipe alone, such as `learning_rate`.
+        adamw: creates the optimizer if the recipe selects AdamW.
+        **arguments: optimizer arguments that the recipe alone does not determine, such as `learning_rate`.
     """
     arguments |= {"weight_decay": recipe.weight_decay, "global_clipnorm": recipe.clip_norm or None}
     if recipe.optimizer == "sgd":
@@ -198,12 +198,12 @@ def optimizer_from(library: ModuleType, recipe: Recipe, adamw: Callable, **argum
 
 
 def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
-    """Return the weight of an image by class, (classes,): all classes count the same, and the mean over images is 1."""
+    """Return the image weight of each class, (classes,): the inverse class frequency, with a mean of 1 over images."""
     return len(labels) / (classes * np.maximum(np.bincount(labels, minlength=classes), 1))
 
 
 def _xla(requested: str) -> bool | str:
-    """Return Keras' argument `jit_compile`: "auto" on a GPU or another backend, where Keras decides well."""
+    """Return `jit_compile` for Keras: "auto" on a GPU or another backend, where Keras' own choice is good."""
     if not ON_TENSORFLOW or (requested == "auto" and tf.config.list_physical_devices("GPU")):
         return "auto"
     return requested == "on"

@@ -1,4 +1,4 @@
-"""Callbacks of `model.fit`: save a run after each epoch, seed the dropout, lower the learning rate, stop on NaN."""
+"""Callbacks for `model.fit`: save a run after each epoch, seed dropout, lower the learning rate, stop on NaN."""
 
 import csv
 import math
@@ -17,19 +17,19 @@ from keras_inception.training.recipe import Recipe
 from keras_inception.training.schedules import Plan, plateaus
 from keras_inception.utils import files
 
-MONITOR = "val_top1"  # decides which network is the best
+MONITOR = "val_top1"  # metric that selects the best network
 
-# The dataclasses skip the constructor of Keras' Callback, which only clears what `fit` sets.
+# These dataclasses skip the constructor of Keras' Callback, which only resets attributes that `fit` sets.
 
 
 @dataclass(eq=False)
 class SeedDropout(keras.callbacks.Callback):
-    """Seed the dropout of each epoch from the run's seed and the epoch; Keras' checkpoints omit the generators."""
+    """Reseed dropout in each epoch from the run's seed and the epoch: Keras' checkpoints omit seed generators."""
 
     seed: int
 
     def on_epoch_begin(self, epoch, logs=None):
-        generators = (getattr(layer, "seed_generator", None) for layer in self.model.layers)  # None at a rate of 0
+        generators = (getattr(layer, "seed_generator", None) for layer in self.model.layers)  # none at a rate of 0
         for place, generator in enumerate(filter(None, generators)):
             state = np.random.default_rng([self.seed, epoch, place]).integers(2**32, size=2, dtype=np.uint32)
             generator.state.assign(state)
@@ -37,7 +37,7 @@ class SeedDropout(keras.callbacks.Callback):
 
 @dataclass(eq=False)
 class RaiseOnNonFinite(keras.callbacks.Callback):
-    """Stop the training, before the epoch is saved, once the loss or a weight is not finite.
+    """Stop training once the loss or a weight is not finite, before the epoch is saved.
 
     Raises:
         FloatingPointError: the loss after a step, or a weight at the end of an epoch, is not finite.
@@ -56,30 +56,30 @@ class RaiseOnNonFinite(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         for variable in self.model.trainable_variables:
             if not np.isfinite(variable.numpy()).all():
-                name = getattr(variable, "path", variable.name)  # variables of tf_keras have no path
+                name = getattr(variable, "path", variable.name)  # tf_keras variables have no path
                 raise diverged(f"{name} is not finite after the last step of epoch {epoch + 1}", self.run, epoch)
 
 
 def diverged(problem: str, run: Path, epoch: int) -> FloatingPointError:
-    """Return the error of a training that diverged after `epoch` good epochs."""
+    """Return the error for a training run that diverged after `epoch` good epochs."""
     hint = "Start another run with a lower learning_rate, a clip_norm, or precision=float32"
     return FloatingPointError(f"{problem}; {kept_so_far(run, epoch)}. {hint}")
 
 
 def kept_so_far(run: Path, epoch: int) -> str:
-    """Return a message about what a run has saved after `epoch` epochs."""
+    """Describe which weights a run has saved after `epoch` epochs."""
     return f"{run} keeps the weights of epoch {epoch}" if epoch else f"{run} has no weights yet"
 
 
 def reduce_rate_on_plateau(recipe: Recipe, highest: float, rows: Sequence[dict]) -> keras.callbacks.Callback:
     """Return a callback that lowers the learning rate when the validation accuracy stalls for `recipe.decay_epochs`.
 
-    Unlike Keras' ReduceLROnPlateau it derives the rate from the metrics of all epochs done, so that it can resume.
+    Unlike Keras' ReduceLROnPlateau, it derives the rate from the metrics of all finished epochs, so it can resume.
 
     Args:
-        recipe: gives the decay and its patience.
+        recipe: provides `decay` and `decay_epochs`, the patience.
         highest: the initial learning rate.
-        rows: the metrics of the epochs done, to which `RunCheckpoint` appends.
+        rows: the metrics of the finished epochs. `RunCheckpoint` appends to them.
     """
 
     def rate(epoch: int, before: float) -> float:
@@ -90,20 +90,20 @@ def reduce_rate_on_plateau(recipe: Recipe, highest: float, rows: Sequence[dict])
 
 @dataclass(eq=False)
 class RunCheckpoint(keras.callbacks.Callback):
-    """Save the metrics, the best network so far and the training's state at the end of each epoch.
+    """Save the metrics, the best network so far and the training state at the end of each epoch.
 
     ``metrics.csv`` has a row per epoch. ``model.keras`` has the averaged weights with the best validation accuracy.
     ``checkpoints/epoch-N.weights.h5`` has the state after N epochs, including the optimizer's. The checkpoint is
     written last: a run killed at any moment resumes from the last epoch for which all three files agree.
 
-    With several workers all of them measure the network, because all of them act on the result, but only one writes.
+    With several workers, each evaluates the network, because each acts on the result, but only one writes files.
 
     Args:
         run: the run directory.
-        kept: makes the network to save from the model in training.
-        validate: measures that network; may raise FloatingPointError.
-        plan: how many epochs there will be.
-        rows: the metrics of the epochs done, to which each epoch appends.
+        kept: returns the network to save, given the model being trained.
+        validate: evaluates that network. May raise FloatingPointError.
+        plan: the number of epochs to train.
+        rows: the metrics of the finished epochs. Each epoch appends a row.
         writes: whether this process writes the files.
     """
 
@@ -116,7 +116,7 @@ class RunCheckpoint(keras.callbacks.Callback):
 
     @property
     def is_complete(self) -> bool:
-        """Whether the training has ended, as planned or early."""
+        """True once training has ended, as planned or by early stopping."""
         patience = self.plan.recipe.early_stopping
         return len(self.rows) >= self.plan.epochs or bool(patience and plateaus(_accuracies(self.rows), patience))
 
@@ -126,7 +126,7 @@ class RunCheckpoint(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         try:
             self._save(epoch, logs)
-        except ConnectionError:  # an OSError, but about another worker
+        except ConnectionError:  # an OSError, but it concerns another worker
             raise
         except OSError as error:
             problem = f"{error.filename}: {error.strerror}" if error.filename else str(error)
@@ -166,7 +166,7 @@ def averaged_weights(model: keras.Model) -> list:
 
 
 def read_rows(path: Path, epochs: int) -> list[dict]:
-    """Return the first `epochs` rows of a ``metrics.csv``; ValueError naming the file if it is not one."""
+    """Return the first `epochs` rows of a ``metrics.csv``. Raise ValueError if the file lacks required columns."""
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))[:epochs]
     if rows and not {"epoch", "seconds"} <= rows[0].keys():
@@ -175,5 +175,5 @@ def read_rows(path: Path, epochs: int) -> list[dict]:
 
 
 def _accuracies(rows: Sequence[dict]) -> list[tuple[int, float]]:
-    """Return (epoch, validation accuracy) of the epochs that were validated."""
+    """Return (epoch, validation accuracy) for each validated epoch."""
     return [(int(row["epoch"]), float(row[MONITOR])) for row in rows if row.get(MONITOR, "") != ""]

@@ -1,4 +1,4 @@
-"""Distribute the steps of a training over devices or machines."""
+"""Distribute training steps over devices or machines."""
 
 import importlib.util
 import os
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 BACKENDS = {"mirrored": "tensorflow", "multiworker": "jax"}
-# Seconds of silence after which JAX takes a worker for lost, and seconds to wait for the others at the end.
+# Seconds of silence after which JAX considers a worker lost; seconds to wait for the others on exit.
 HEARTBEAT_TIMEOUT, SHUTDOWN_TIMEOUT = 60, 10
 
 
@@ -28,7 +28,7 @@ class Distribution(AbstractContextManager):
 
     Attributes:
         is_chief: whether this process writes the run directory.
-        is_replicated: whether there are several copies of the network, whose batch norms see the whole batch.
+        is_replicated: whether the network has several replicas, with synchronized batch norms.
         replicas: the number of devices that share each batch.
         part: (r, n) if this process feeds rows r::n of each batch.
     """
@@ -54,15 +54,15 @@ class Distribution(AbstractContextManager):
         return nullcontext()
 
     def fit(self, model: "keras.Model", batches: "tf.data.Dataset", *, callbacks: Sequence = (), **arguments) -> None:
-        """Call `model.fit` with the batches, or with this process's part of them."""
+        """Call `model.fit` on the batches, or on this process's part of them."""
         model.fit(batches, callbacks=list(callbacks), **arguments)
 
     def on_chief(self, action: Callable[[], T]) -> T | None:
-        """Run `action` on the chief alone and return its result there, None elsewhere; the others wait for it."""
+        """Run `action` on the chief while the others wait. Return its result on the chief and None elsewhere."""
         return action()
 
     def broadcast(self, value: T) -> T:
-        """Return the chief's `value`, of JSON types, on every worker once all have called this."""
+        """Return the chief's `value`, of JSON types, on every worker once all have made this call."""
         return value
 
 
@@ -70,7 +70,7 @@ ALONE = Distribution()
 
 
 class Mirrored(Distribution):
-    """Train on all GPUs of this machine, each with a copy of the network and part of each batch (tf.distribute).
+    """Train on all GPUs of this machine with tf.distribute: each has a replica and processes part of every batch.
 
     Raises:
         ValueError: there are fewer than two devices.
@@ -83,7 +83,7 @@ class Mirrored(Distribution):
 
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
         if len(devices) < 2:
-            raise ValueError(f"`distribute` as mirrored needs at least two GPUs. Received: {len(devices)} device")
+            raise ValueError(f"`distribute='mirrored'` needs at least two GPUs. Received: {len(devices)} device")
         self.replicas = len(devices)
         self.strategy = tf.distribute.MirroredStrategy([device.name for device in devices])
 
@@ -92,13 +92,13 @@ class Mirrored(Distribution):
 
 
 class MultiWorker(Distribution):
-    """Train on several machines, each device with a copy of the network and part of each batch (Keras on JAX).
+    """Train on several machines with Keras on JAX: each device has a replica and processes part of every batch.
 
     Every worker runs the same program and sees the images and the run directory at the same paths. Only worker 0, the
-    chief, writes, and all workers use its recipe. If a worker is lost the others end; started again together, they
-    resume from the last checkpoint. MixUp and CutMix mix images of the same worker only.
+    chief, writes, and all workers use its recipe. If a worker is lost, the others exit. Restarted together, they resume
+    from the last checkpoint. MixUp and CutMix only mix images of the same worker.
 
-    Use it as a context manager: at its end the workers wait for each other.
+    Use it as a context manager: on exit, the workers wait for each other.
 
     Args:
         cluster: the workers.
@@ -119,7 +119,7 @@ class MultiWorker(Distribution):
         import keras
         import tensorflow as tf
 
-        tf.config.set_visible_devices([], "GPU")  # TensorFlow only reads the images; the GPUs are JAX's
+        tf.config.set_visible_devices([], "GPU")  # TensorFlow only reads images: leave the GPUs to JAX
         self.rendezvous = Rendezvous(cluster, timeout)
         jax.distributed.initialize(
             cluster.addresses[0],
@@ -133,7 +133,7 @@ class MultiWorker(Distribution):
         self.replicas = jax.device_count()
         if self.replicas != jax.local_device_count() * count:
             raise ValueError(
-                f"each worker must have the same number of devices, {self.replicas} in all. "
+                f"each worker must have the same number of devices, {self.replicas} in total. "
                 f"Received: {jax.local_device_count()}"
             )
         self.data_parallel = keras.distribution.DataParallel(auto_shard_dataset=False)
@@ -151,15 +151,15 @@ class MultiWorker(Distribution):
         super().check(recipe)
         if recipe.minutes is not None:
             raise ValueError(
-                "`minutes` cannot be used with `distribute` as multiworker, whose schedule is compiled: set `epochs`. "
+                "`minutes` cannot be used with `distribute='multiworker'`, which compiles the schedule: set `epochs`. "
                 f"Received: minutes={recipe.minutes}"
             )
         if recipe.xla == "off":
-            raise ValueError("`xla` cannot be off with `distribute` as multiworker: JAX always compiles with XLA")
+            raise ValueError("`xla` cannot be off with `distribute='multiworker'`: JAX always compiles with XLA")
 
     @contextmanager
     def scope(self) -> Iterator[None]:
-        """Return the context in which to build, compile and train; a failure due to a lost worker names the worker.
+        """Return the context in which to build, compile and train. If a lost worker causes an error, name the worker.
 
         Raises:
             ConnectionError: a worker was lost.
@@ -167,13 +167,13 @@ class MultiWorker(Distribution):
         try:
             with self.data_parallel.scope():
                 yield
-        except (RuntimeError, ValueError) as error:  # what JAX's collective operations raise
+        except (RuntimeError, ValueError) as error:  # raised by JAX's collective operations
             if reason := self.rendezvous.explain_failure():
-                raise ConnectionError(f"{reason}. Here: {' '.join(str(error).split())[:200]}") from error
+                raise ConnectionError(f"{reason}. Error here: {' '.join(str(error).split())[:200]}") from error
             raise
 
     def fit(self, model: "keras.Model", batches: "tf.data.Dataset", *, callbacks: Sequence = (), **arguments) -> None:
-        # Between epochs only the chief creates variables, by saving for example; they must not be distributed.
+        # Between epochs, only the chief creates variables, for example when saving. They must not be distributed.
         around = [_set_distribution(None), *callbacks, _set_distribution(self.data_parallel)]
         with self.scope():
             model.fit(batches, callbacks=around, **arguments)
@@ -197,7 +197,7 @@ def _set_distribution(distribution: "keras.distribution.Distribution | None") ->
 
 
 def prepare(name: str | None) -> None:
-    """Choose Keras' backend for a distribution. Call it before Keras is imported.
+    """Select Keras' backend for a distribution. Call this before importing Keras.
 
     Args:
         name: as in `open_distribution`.
@@ -210,7 +210,7 @@ def prepare(name: str | None) -> None:
     check_one_of("distribute", name, BACKENDS)
     backend = BACKENDS[name]
     if importlib.util.find_spec(backend) is None:
-        raise ValueError(f"`distribute` as {name} needs {backend}: install keras-inception[{name}]")
+        raise ValueError(f"`distribute={name!r}` needs {backend}: install keras-inception[{name}]")
     if "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = backend
         return
@@ -218,8 +218,8 @@ def prepare(name: str | None) -> None:
 
     if keras.backend.backend() != backend:
         raise ValueError(
-            f"`distribute` as {name} needs Keras to run on {backend}: set KERAS_BACKEND={backend} in the environment "
-            f"before Keras is imported. Received: {keras.backend.backend()}"
+            f"`distribute={name!r}` needs Keras to run on {backend}: set KERAS_BACKEND={backend} in the environment "
+            f"before importing Keras. Received: {keras.backend.backend()}"
         )
 
 
@@ -230,7 +230,7 @@ def open_distribution(
     worker_id: int | None = None,
     timeout: float = 300.0,
 ) -> Distribution:
-    """Return a distribution by its name, to be used as a context manager.
+    """Open a distribution by name, for use as a context manager.
 
     Args:
         name: None for one device, ``"mirrored"`` for the GPUs of this machine, ``"multiworker"`` for several machines.
@@ -244,7 +244,7 @@ def open_distribution(
     """
     if name != "multiworker" and not (workers is None and worker_id is None):
         raise ValueError(
-            "`workers` and `worker_id` belong to `distribute` as multiworker. "
+            "`workers` and `worker_id` require `distribute='multiworker'`. "
             f"Received: distribute={name!r}, {workers=}, {worker_id=}"
         )
     prepare(name)

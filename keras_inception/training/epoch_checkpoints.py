@@ -1,4 +1,4 @@
-"""Save and restore the state of a training after each epoch, including the optimizer's."""
+"""Checkpoints of the training state after each epoch, including the optimizer's state."""
 
 import logging
 import re
@@ -9,7 +9,7 @@ import keras
 from keras_inception.runs import CHECKPOINTS
 from keras_inception.utils import files
 
-KEPT = 2  # checkpoints
+KEPT = 2  # number of checkpoints to keep
 
 log = logging.getLogger(__name__)
 
@@ -26,18 +26,18 @@ def save(model: keras.Model, run: Path, epoch: int) -> None:
 
 
 def load(model: keras.Model, run: Path, epoch: int) -> bool:
-    """Restore a compiled model's state after `epoch` epochs; return False if that checkpoint cannot be read.
+    """Restore a compiled model's state after `epoch` epochs. Return False if that checkpoint cannot be read.
 
-    The file is compared with its recorded hash first: the HDF5 library can crash on a damaged file.
+    The file's hash is verified first, because the HDF5 library can crash on a damaged file.
     """
     path, hash_path = _paths(run, epoch)
     try:
         if files.sha256(path) != hash_path.read_text(encoding="utf-8"):
-            raise ValueError("its hash is not the recorded one")
+            raise ValueError("its hash does not match the recorded one")
         model.optimizer.build(model.trainable_variables)
         model.load_weights(path)
     except (OSError, ValueError, KeyError) as error:
-        log.warning("%s cannot be used: %s. Falling back to the previous checkpoint or the start", path, error)
+        log.warning("%s cannot be used: %s. Falling back to the previous checkpoint or initial weights", path, error)
         return False
     return True
 
@@ -49,6 +49,6 @@ def epochs(run: Path) -> list[int]:
 
 
 def _paths(run: Path, epoch: int) -> tuple[Path, Path]:
-    """Return the paths of a checkpoint and of its hash."""
+    """Return the paths of a checkpoint and its hash file."""
     path = run / CHECKPOINTS / f"epoch-{epoch}.weights.h5"
     return path, path.with_name(path.name + ".sha256")

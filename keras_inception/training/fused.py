@@ -1,9 +1,9 @@
 """Train faster with TensorFlow's fused kernels for convolution, batch norm and AdamW.
 
-Keras 3 builds batch norm and AdamW from a dozen small operations each, and each of them passes over memory. On a CPU
-they take a good part of GoogLeNet's training step, and of the time to build its graph. Half of the rest is the gradient
-of the convolution kernels in bfloat16, for which TensorFlow's CPU kernel takes two to nine times as long as a matrix
-product.
+Keras 3 builds batch norm and AdamW from a dozen small operations each, and each operation is a pass over memory. On a
+CPU they account for a large part of GoogLeNet's step time and of the time to build its graph. Half of the remaining
+step time goes into the gradient of the convolution kernels in bfloat16, for which TensorFlow's CPU kernel takes two to
+nine times as long as a matrix product.
 """
 
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ import tensorflow as tf
 
 
 class FusedBatchNormalization(keras.layers.BatchNormalization):
-    """Train Keras' batch norm with TensorFlow's fused kernel.
+    """Keras' batch norm, trained with TensorFlow's fused kernel.
 
-    Weights and inference are those of Keras. The one difference: the kernel updates the moving variance with the
-    unbiased estimate.
+    Weights and inference match Keras. The only difference is that the moving variance is updated with the unbiased
+    estimate.
     """
 
     def call(self, inputs, training=None, mask=None):
@@ -35,10 +35,10 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 
 
 class FusedConv2D(keras.layers.Conv2D):
-    """Compute Keras' convolution in bfloat16 as matrix products where that is faster.
+    """Keras' convolution, computed in bfloat16 as matrix products where that is faster.
 
-    It is faster for 1×1 kernels. For larger kernels only the gradient of the kernel is, on feature maps so small that
-    copying them once per kernel position costs little.
+    This is the case for 1×1 kernels. For larger kernels, only the kernel gradient is faster, on feature maps so small
+    that copying them once per kernel position is cheap.
     """
 
     def convolution_op(self, inputs, kernel):
@@ -61,7 +61,7 @@ class FusedConv2D(keras.layers.Conv2D):
         return super().convolution_op(inputs, kernel)
 
 
-SMALL_MAP, MANY_CHANNELS = 8, 64  # measured on an x86 processor with AMX, batches of 128
+SMALL_MAP, MANY_CHANNELS = 8, 64  # measured on an x86 CPU with AMX at batch size 128
 
 
 def pointwise(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
@@ -91,8 +91,8 @@ def kernel_gradient(x: tf.Tensor, upstream: tf.Tensor, shape: Sequence[int]) -> 
 
     Args:
         x: the input, (batch, h, w, c).
-        upstream: the gradient of the output, (batch, h, w, d).
-        shape: the kernel's, (i, j, c, d).
+        upstream: the gradient with respect to the output, (batch, h, w, d).
+        shape: the shape of the kernel, (i, j, c, d).
     """
     rows, columns, channels, filters = shape
     _, height, width, _ = tf.unstack(tf.shape(x))
@@ -107,13 +107,13 @@ def kernel_gradient(x: tf.Tensor, upstream: tf.Tensor, shape: Sequence[int]) -> 
 
 
 def fuse(model: keras.Model, *, synchronized: bool = False) -> keras.Model:
-    """Turn a functional model's plain convolutions and batch norms into fused ones, in place, and return the model.
+    """Replace a functional model's convolutions and batch norms with fused ones, in place. Return the model.
 
-    The fused classes add no state, so each layer just changes its class; copying the model would take seconds.
+    The fused classes add no state, so it is enough to change each layer's class. Copying the model would take seconds.
 
     Args:
         model: the functional model.
-        synchronized: keep Keras' own batch norms and let them take statistics over all replicas' images.
+        synchronized: keep Keras' own batch norms and synchronize their statistics across replicas.
     """
     for layer in model.layers:
         if type(layer) is keras.layers.Conv2D:
@@ -127,20 +127,20 @@ def fuse(model: keras.Model, *, synchronized: bool = False) -> keras.Model:
 
 
 class FusedAdamW(keras.optimizers.AdamW):
-    """Run Keras' AdamW with TensorFlow's fused kernel; the update and the state are the same.
+    """Keras' AdamW with TensorFlow's fused kernel. Updates and state match Keras.
 
     Args:
-        *args: those of Keras' AdamW.
-        average_every: steps between two updates of the weights' moving average, each of which moves it as far as that
-            many steps would. It costs less, and for a slow average the difference is negligible.
-        **kwargs: those of Keras' AdamW.
+        *args: as for `keras.optimizers.AdamW`.
+        average_every: steps between updates of the weights' moving average. Each update moves the average as far as
+            that many steps would. This costs less, and the difference is negligible for a slow average.
+        **kwargs: as for `keras.optimizers.AdamW`.
     """
 
     def __init__(self, *args, average_every: int = 1, **kwargs):
         super().__init__(*args, **kwargs)
         self.average_every = average_every
 
-    # Terms that all weights share are computed once, for a smaller graph that is built faster.
+    # Compute the terms that all weights share only once: the graph is smaller and builds faster.
     def _apply_weight_decay(self, variables: Sequence[keras.Variable]) -> None:
         decay, rate = tf.constant(self.weight_decay, "float32"), tf.cast(self.learning_rate, "float32")
         for variable in variables:
@@ -169,9 +169,9 @@ class FusedAdamW(keras.optimizers.AdamW):
 
 
 def adam_terms(optimizer, learning_rate) -> dict[str, tf.Tensor]:
-    """Return the terms of an Adam step that all weights share, by the argument names of `apply_adam`'s kernel.
+    """Return the terms of an Adam step that all weights share, keyed by argument of ``ResourceApplyAdam``.
 
-    The optimizer may be of Keras 3 or of tf_keras.
+    The optimizer may come from Keras 3 or tf_keras.
     """
     step = tf.cast(optimizer.iterations + 1, "float32")
     return {

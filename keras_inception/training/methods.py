@@ -18,13 +18,13 @@ class Method:
     """Train the recipe's network directly, with the fastest kernels, and keep its averaged weights.
 
     Attributes:
-        command: the command-line command that begins and resumes runs of this method.
+        command: the CLI command that starts and resumes runs of this method.
     """
 
     command = "train"
 
     def network(self, recipe: Recipe, classes: int) -> keras.Model:
-        """Return the network to keep, in float32, with its initial weights."""
+        """Return the float32 network that the run saves, with its initial weights."""
         return building.build(recipe, classes, recipe.size, "float32")
 
     def preprocessing(self, recipe: Recipe, network: keras.Model) -> Preprocessing:
@@ -48,11 +48,11 @@ class Method:
         building.compile_for(trainee, recipe, phase, plan, steps, distribution)
 
     def callbacks(self, callbacks: Sequence[keras.callbacks.Callback]) -> Sequence:
-        """Return the training's callbacks and the method's own, in the form that the trainee's `fit` takes."""
+        """Return the given callbacks and the method's own, in the form that the trainee's `fit` accepts."""
         return callbacks
 
     def kept(self, trainee, network: keras.Model) -> keras.Model:
-        """Return the network to evaluate and save for the trainee's present state: `network` or a new one."""
+        """Return the network to evaluate and save for the trainee's current state: `network` or a new one."""
         network.set_weights(averaged_weights(trainee))
         return network
 
@@ -62,7 +62,7 @@ class Method:
 
 
 class Continued(Method):
-    """Continue training an existing network, from its labels and optionally by distillation from a teacher.
+    """Continue training an existing network on the labels, optionally with distillation from a teacher.
 
     Args:
         network: the network to train further.

@@ -1,4 +1,4 @@
-"""Built-in recipes. The field `about` of each states its results."""
+"""Built-in recipes. Each recipe's `about` states its results."""
 
 import os
 
@@ -8,13 +8,13 @@ from keras_inception.utils.suggestions import did_you_mean
 
 NOT_RUN = "Not run here: ImageNet is not available."
 
-# A patch of 8 to 100 % of the area, with an aspect ratio of 3/4 to 4/3, resized with a random method, and color changes
-# after Howard (1312.5402): 1409.4842, section 6, which does not publish the strength of the color changes.
+# 1409.4842, section 6: a crop of 8 to 100 % of the area with an aspect ratio of 3/4 to 4/3, resized with a random
+# method, and color changes after Howard (1312.5402). The paper does not state the strength of the color changes.
 INCEPTION = Augmentation(
     area=(0.08, 1.0), interpolation="mixed", brightness=0.125, contrast=0.5, saturation=0.5, hue=0.2
 )
-# A crop of the input's size from the image with its shorter side rescaled, and lighting noise along the principal
-# components of ImageNet's colors (Krizhevsky et al. 2012, section 4.1).
+# A crop of the input size after rescaling the shorter side, and lighting noise along the principal components of
+# ImageNet's colors (Krizhevsky et al. 2012, section 4.1).
 SCALED = Augmentation(
     scale=(256 / 224, 480 / 224), lighting=0.1, area=(1, 1), brightness=0, contrast=0, saturation=0, hue=0
 )
@@ -27,7 +27,7 @@ STAIRCASE = Recipe(batch_size=32, momentum=0.9, rho=0.9, schedule="exponential",
 
 RECIPES = {
     "default": Recipe(about="Not run here. For photographs of any kind."),
-    # Used by the demo. In 14 epochs SGD at 0.1 reached 41 % validation accuracy, and AdamW at 2e-3 54 %.
+    # Used by the demo. In 14 epochs, SGD at 0.1 reached 41 % validation accuracy and AdamW at 2e-3 reached 54 %.
     "small": Recipe(
         about="For small images, small datasets and little time. 52 % top-1 on the bundled pictograms' test images "
         "after 8 minutes on 2 cores: keras-inception demo. 62 % after an hour, with larger and mixed images: "
@@ -63,7 +63,7 @@ RECIPES = {
         weight_decay=0.01,
         augmentation=Augmentation(area=(0.5, 1.0)),
     ),
-    # The paper gives neither the learning rate nor the epochs: they are those of Caffe's bvlc_googlenet.
+    # The paper states neither the learning rate nor the epochs. They come from Caffe's bvlc_googlenet.
     "googlenet-2014": STAIRCASE.replace(
         about=f"{NOT_RUN} The paper: 10.07 % top-5 error, single crop. GoogLeNet as in 1409.4842, section 6.",
         options={"normalization": "lrn"},
@@ -111,7 +111,7 @@ RECIPES = {
         weight_decay=5e-4 / (1 - 0.9),
         augmentation=SCALED.replace(scale=(256 / 224, 512 / 224)),
     ),
-    # The paper refers to AlexNet's training; the learning rate is that of the published solver.
+    # The paper refers to AlexNet's training. The learning rate comes from the published solver.
     "nin-2013": PLATEAUS.replace(
         about=f"{NOT_RUN} Network in Network as in 1312.4400, section 4: the rate lowered twice.",
         network="network_in_network",

@@ -1,4 +1,4 @@
-"""`Recipe`: every setting of a training, as data."""
+"""`Recipe`: all settings of a training run, as data."""
 
 import contextlib
 import dataclasses
@@ -19,7 +19,7 @@ from keras_inception.utils.suggestions import did_you_mean
 
 @dataclass(frozen=True)
 class Recipe:
-    """The settings of a training on labeled images.
+    """All settings for training on labeled images.
 
     Example::
 
@@ -27,20 +27,20 @@ class Recipe:
         recipe = RECIPES["small"].replace(minutes=20)
 
     Attributes:
-        about: what the recipe reaches, in what time and with which command.
+        about: the results of the recipe, and the time and command that they take.
         network: a name that `keras_inception.create` accepts.
         options: the network's own arguments, such as ``{"stem_stride": 4}`` for GoogLeNet. ``normalization`` defaults
-            to ``"batch_norm"`` for networks that have it.
-        weights: the initial weights: ``"imagenet"`` or a file, as the networks' argument. None: random ones.
+            to ``"batch_norm"`` for networks that accept it.
+        weights: the initial weights: ``"imagenet"`` or a file, as for the networks. None: random initialization.
         size: side of the network's input in pixels.
         training_size: side of the training images in pixels; 0 means `size`. Random crops make objects look larger
-            than in use, so training on somewhat smaller images is both faster and better (1906.06423).
+            than at test time, so training on somewhat smaller images is both faster and better (1906.06423).
         auxiliary: train with the auxiliary heads, if the network has any.
-        auxiliary_weight: weight of their losses (0.3 in 1409.4842).
+        auxiliary_weight: loss weight of each auxiliary head (0.3 in 1409.4842).
         dropout: dropout rate before the classifier. None: the network's default.
-        crop: fraction of an image's center that is used outside training, as in `Preprocessing`.
+        crop: center crop fraction outside of training, as in `Preprocessing`.
         epochs: passes over the training images, or their maximum if `minutes` is given.
-        minutes: time budget by the clock. The schedule then ends after as many epochs as fit.
+        minutes: wall-clock time budget. The schedule then ends after as many epochs as fit.
         batch_size: images per step, over all devices.
         accumulate: steps whose gradients are averaged into one weight update.
         optimizer: Keras' ``"adamw"``, ``"sgd"`` or ``"rmsprop"``.
@@ -48,31 +48,31 @@ class Recipe:
         nesterov: use Nesterov momentum in SGD.
         rho: decay of RMSProp's average of squared gradients.
         epsilon: added to the denominator of RMSProp and AdamW. None: Keras' 1e-7.
-        learning_rate: the highest learning rate.
+        learning_rate: the peak learning rate.
         schedule: the learning rate over the epochs: ``"constant"``; ``"cosine"`` down to zero; ``"exponential"``,
             multiplied by `decay` every `decay_epochs`; ``"steps"``, multiplied by `decay` after each of `milestones`;
-            or ``"plateau"``, multiplied by `decay` when the validation top-1 has not risen for `decay_epochs`.
-        warmup_epochs: epochs in which a cosine schedule rises from zero; at most half of `epochs`.
-        decay: factor of the schedules that lower the learning rate in steps.
-        decay_epochs: epochs between two such steps.
+            or ``"plateau"``, multiplied by `decay` when the validation top-1 has not improved for `decay_epochs`.
+        warmup_epochs: epochs of linear warmup before cosine decay; at most half of `epochs`.
+        decay: factor by which ``"exponential"``, ``"steps"`` and ``"plateau"`` lower the learning rate.
+        decay_epochs: epochs between these reductions, or the patience of ``"plateau"``.
         milestones: epochs in ascending order, for ``"steps"``.
-        weight_decay: decoupled from the gradient, as in Keras: a step subtracts ``learning_rate * weight_decay`` times
+        weight_decay: decoupled weight decay, as in Keras: each step subtracts ``learning_rate * weight_decay`` times
             the weight. A penalty λ in the loss, as in the papers, corresponds to λ / (1 - momentum).
-        clip_norm: largest global norm of the gradients; 0 means no limit.
-        ema: momentum of the moving average of the weights that is evaluated and saved (Polyak averaging), which spans
-            at most a tenth of the steps of all `epochs`; 0 keeps no average.
-        label_smoothing: fraction of the target that is spread over all classes (1512.00567, section 7).
+        clip_norm: maximum global norm of the gradients; 0 disables clipping.
+        ema: momentum of the moving average of the weights (Polyak averaging), which is evaluated and saved instead of
+            the weights. It spans at most a tenth of all steps. 0 disables averaging.
+        label_smoothing: fraction of the target to spread over all classes (1512.00567, section 7).
         class_weights: weight images by the inverse frequency of their class.
         freeze_epochs: initial epochs that train only the classifier and the auxiliary heads, at `learning_rate`. The
-            epochs after them train the whole network at `thaw_learning_rate`.
-        thaw_learning_rate: the highest learning rate after `freeze_epochs`; 0 means a tenth of `learning_rate`.
-        early_stopping: epochs without a rise of the validation top-1 after which the training ends; 0 means never.
-        validate_every: epochs between two validations; the last epoch is always validated.
+            remaining epochs train the whole network at `thaw_learning_rate`.
+        thaw_learning_rate: the peak learning rate after `freeze_epochs`; 0 means a tenth of `learning_rate`.
+        early_stopping: epochs without a better validation top-1 after which training stops; 0 means never.
+        validate_every: epochs between validations; the last epoch is always validated.
         augmentation: augmentation of the training images.
-        precision: Keras' mixed precision policy. ``"auto"``: bfloat16 where the processor multiplies it natively.
+        precision: Keras' dtype policy. ``"auto"``: mixed_bfloat16 if the CPU supports it natively, else float32.
         xla: compile with XLA. ``"auto"``: on GPUs only, since it is several times slower on a CPU.
         tensorboard: write TensorBoard logs to the run's ``logs``; needs the extra ``tensorboard``.
-        seed: seed of the weights, the order, the augmentation and the dropout.
+        seed: seed of the initialization, shuffling, augmentation and dropout.
 
     Raises:
         ValueError: a field has the wrong type or is out of range.
@@ -158,7 +158,7 @@ class Recipe:
         Raises:
             ValueError: there is no such field, or it does not accept the value.
         """
-        base = self.replace(network=assignments.get("network", self.network))  # before the options of that network
+        base = self.replace(network=assignments.get("network", self.network))  # first: options depend on it
         changes: dict[str, Any] = {}
         for place, text in assignments.items():
             name, _, inner = place.partition(".")
@@ -171,7 +171,7 @@ class Recipe:
                 before = changes.get("augmentation", base.augmentation).to_dict()
                 changes["augmentation"] = Augmentation.from_dict({**before, inner: _value(text)})
             else:
-                raise ValueError(f"`{name}` has no parts. Received: {place}={text}")
+                raise ValueError(f"`{name}` has no subfields. Received: {place}={text}")
         return base.replace(**changes)
 
     def to_dict(self) -> dict:
@@ -185,13 +185,13 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, values: Mapping) -> "Recipe":
-        """Return the recipe of a dictionary as `to_dict` makes it; missing fields take their defaults.
+        """Create a recipe from a dictionary like that of `to_dict`. Missing fields take their defaults.
 
         Raises:
             ValueError: a field is unknown, or does not accept its value.
         """
         if not isinstance(values, Mapping):
-            raise ValueError(f"a recipe is an object of fields. Received: {values!r:.200}")
+            raise ValueError(f"a recipe must be a JSON object. Received: {values!r:.200}")
         _check_known(values)
         changes = dict(values)
         if "augmentation" in changes:
@@ -204,7 +204,7 @@ class Recipe:
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Recipe":
-        """Read a recipe from a JSON file; ValueError naming the file if it is not one."""
+        """Read a recipe from a JSON file. Raise ValueError with the name of the file if it is not a recipe."""
         values = files.read_json(path)
         try:
             return cls.from_dict(values)
@@ -213,7 +213,7 @@ class Recipe:
 
 
 FIELDS = tuple(each.name for each in dataclasses.fields(Recipe))
-# What a field of a type must be, and the classes of its values.
+# By field type: its description in error messages, and the accepted classes.
 KINDS: dict[Any, tuple[str, tuple[type, ...]]] = {
     str: ("text", (str,)),
     bool: ("true or false", (bool,)),

@@ -14,12 +14,12 @@ Rate: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
 
 
 class Phase(NamedTuple):
-    """Epochs `first` to `last` - 1 of a training, which share an optimizer.
+    """Epochs `first` to `last` - 1 of a training run, which share an optimizer.
 
     Attributes:
         first: first epoch, from 0.
         last: epoch at which the phase ends, exclusive.
-        learning_rate: the highest learning rate of the phase.
+        learning_rate: the peak learning rate of the phase.
         frozen: whether only the classifier and the auxiliary heads are trained.
     """
 
@@ -33,11 +33,11 @@ class Plan:
     """The number of epochs to train, updated after each epoch if the recipe has a time budget.
 
     Args:
-        recipe: gives the epochs and the minutes.
-        seconds: duration of each epoch done.
+        recipe: provides `epochs` and `minutes`.
+        seconds: duration of each finished epoch.
 
     Attributes:
-        epochs: the number of epochs in all.
+        epochs: the total number of epochs.
     """
 
     def __init__(self, recipe: Recipe, seconds: Sequence[float] = ()):
@@ -55,9 +55,9 @@ class Plan:
             variable.assign(steps())
 
     def steps(self, phase: Phase, each: int, *, after: int = 0) -> float | keras.Variable:
-        """Return the number of steps in a phase of `each` steps per epoch, without the first `after` of them.
+        """Return the number of steps in a phase of `each` steps per epoch, excluding the first `after` steps.
 
-        With a budget in minutes it is a variable that follows the plan.
+        With a time budget, return a variable that is updated with the plan.
         """
 
         def steps() -> float:
@@ -73,7 +73,7 @@ class Plan:
         if self.recipe.minutes is None or not self.seconds:
             return
         left = self.recipe.minutes * 60 - sum(self.seconds)
-        # Assume that half of the first epoch built the graph.
+        # Assume that building the graph took half of the first epoch.
         an_epoch = statistics.mean(self.seconds[1:] or [self.seconds[0] / 2])
         self.epochs = min(self.recipe.epochs, len(self.seconds) + max(0, int(left / an_epoch)))
 
@@ -88,9 +88,9 @@ def phases(recipe: Recipe) -> list[Phase]:
 
 
 def once_per_graph(function: Callable[..., T]) -> Callable[..., T]:
-    """Wrap a function to add its operations to a TensorFlow graph once and return the same tensors from then on.
+    """Wrap a function to add its operations to a TensorFlow graph once and return the same tensors afterwards.
 
-    Optimizers ask for values that all weights share, such as the learning rate, once per weight.
+    Optimizers request shared values, such as the learning rate, once per weight.
     """
     last: tuple[Any, Any] = (None, None)
 
@@ -107,7 +107,7 @@ def once_per_graph(function: Callable[..., T]) -> Callable[..., T]:
 
 
 class OncePerGraph(keras.optimizers.schedules.LearningRateSchedule):
-    """Wrap a schedule to add its operations to each graph only once."""
+    """Wrapper of a schedule that adds its operations to each graph only once."""
 
     def __init__(self, schedule: keras.optimizers.schedules.LearningRateSchedule):
         self._rate = once_per_graph(schedule)
@@ -117,12 +117,12 @@ class OncePerGraph(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def learning_rate(recipe: Recipe, phase: Phase, plan: Plan, steps: int) -> Rate:
-    """Return a phase's learning rate as Keras' optimizers take it: a number, or a schedule.
+    """Return a phase's learning rate in a form that Keras' optimizers accept: a number or a schedule.
 
     Args:
-        recipe: gives the schedule.
-        phase: the epochs that it is for.
-        plan: how many epochs there will be.
+        recipe: provides the schedule.
+        phase: the phase to train.
+        plan: the number of epochs to train.
         steps: batches per epoch, whether or not gradients are accumulated.
     """
     rate = _learning_rate(recipe, phase, plan, steps)
@@ -154,7 +154,7 @@ def plateaus(accuracies: Iterable[tuple[int, float]], patience: float) -> int:
 
     Args:
         accuracies: (epoch, accuracy) in order.
-        patience: epochs without improvement that make a plateau.
+        patience: epochs without improvement that count as a plateau.
     """
     best, since, count = -1.0, 0, 0
     for epoch, accuracy in accuracies:

@@ -42,7 +42,7 @@ def _deterministic() -> Iterator[None]:
         yield
     finally:
         if not before:
-            config.disable_op_determinism()  # TensorFlow has no public name for it
+            config.disable_op_determinism()  # not in the public API
 
 
 @_deterministic()
@@ -83,9 +83,9 @@ def train(
         split_seed: seed of that split. Default: the recipe's seed.
         strict: raise an error for an image that cannot be read, instead of logging it and leaving it out.
         distribution: the devices or machines that share each step.
-        method: the training method. Resuming takes the one that the run began with.
+        method: the training method. When resuming, the method that the run began with.
         verbose: as in `model.fit`. "auto" shows a progress bar on a terminal and one line per epoch elsewhere.
-        on_scan: called with (images checked so far, images in all), for a progress bar.
+        on_scan: called with (images checked so far, total images), for a progress bar.
 
     Returns:
         The `keras_inception.runs.Run`. Its ``model()`` is the network with the best averaged weights.
@@ -100,7 +100,7 @@ def train(
     path = Path(output)
     if resume:
         if pictures is not None or recipe is not None:
-            raise ValueError(f"{output} records its images and its recipe: when resuming, give neither")
+            raise ValueError(f"{output} records its images and its recipe: give neither when resuming")
         run = Run(path)
         if run.command != method.command:
             raise ValueError(f"{output} was made by `{run.command}`: continue it with `{run.command} --resume`")
@@ -109,7 +109,7 @@ def train(
         if distribution.is_chief and os.path.lexists(path):
             raise FileExistsError(f"{output} exists. Resume it, or choose another folder")
         if pictures is None:
-            raise ValueError("`pictures` must be a folder unless a run is resumed. Received: None")
+            raise ValueError("`pictures` must be given unless a run is resumed. Received: None")
         recipe = Recipe.from_dict(distribution.broadcast(building.resolved(recipe or Recipe()).to_dict()))
         seed = recipe.seed if split_seed is None else split_seed
         data = {"source": datasets.located(pictures), "validation": validation, "seed": seed}
@@ -123,7 +123,7 @@ def train(
     training = _Training(recipe, splits, method, distribution)
     if not resume:
         run = training.begin(path, data)
-    if method is DIRECT:  # a compression step has the images of a run, which has reported them
+    if method is DIRECT:  # compression reuses the images of a run that has already reported them
         for line in left_out(splits.skipped, path / LEFT_OUT):
             log.warning("%s", line)
     with distribution.on_chief(lambda: locked(run.path)) or nullcontext():
@@ -149,16 +149,16 @@ def _fingerprints(splits: datasets.Splits) -> dict[str, str]:
 
 
 class _Training:
-    """The networks, the images and the settings of one training.
+    """The networks, images and settings of one training run.
 
     Attributes:
-        network: the network that the run saves, for images of the recipe's `size`.
-        trainee: its copy that is trained, with the same initial weights.
+        network: the network that the run saves, with inputs of the recipe's `size`.
+        trainee: the copy to train, with the same initial weights.
         steps: steps per epoch.
     """
 
     def __init__(self, recipe: Recipe, splits: datasets.Splits, method: Method, distribution: Distribution):
-        """Build both networks; ValueError if the recipe does not allow them."""
+        """Build both networks. Raise ValueError if the recipe is invalid for them."""
         self.recipe = recipe
         self.splits = splits
         self.method = method
@@ -171,10 +171,10 @@ class _Training:
             self.trainee: Any = method.trainee(self.network, recipe, self.classes, distribution)
 
     def begin(self, path: Path, data: dict[str, Any]) -> Run:
-        """Create the run directory, all of it or nothing, and return it once every worker sees it."""
+        """Create the run directory atomically and return the run once every worker sees it."""
         self.distribution.on_chief(lambda: self._create(path, data))
         if not path.is_dir():
-            raise ValueError(f"worker 0 has begun {path}, which is not here: every worker must see it at that path")
+            raise ValueError(f"worker 0 created {path}, but this worker cannot see it: all must share this path")
         run = Run(path)
         if not self.distribution.is_chief:
             _check_unchanged(run, self.splits)
@@ -232,7 +232,7 @@ class _Training:
         """Restore the latest usable checkpoint, or the initial weights if there is none.
 
         Returns:
-            The metrics of the epochs done, the plan for the rest, and the phase that the trainee is compiled for.
+            The metrics of the finished epochs, the plan for the rest, and the phase that the trainee is compiled for.
         """
         epochs = epoch_checkpoints.epochs(run.path)
         if epochs != (seen := self.distribution.broadcast(epochs)):
@@ -252,10 +252,10 @@ class _Training:
         return [], Plan(self.recipe), None
 
     def _validator(self, preprocessing: Preprocessing) -> Callable[[keras.Model], dict[str, float]]:
-        """Return a function that measures a network on the validation images, with the same result on every worker."""
+        """Return a function that evaluates a network on the validation images, with the same result on every worker."""
         held_out = datasets.evaluation_batches(self.splits.validation, preprocessing, self.recipe.batch_size)
 
-        @functools.lru_cache(1)  # build the graph of one network once
+        @functools.lru_cache(1)  # build the graph only for a new network
         def predictor(model: keras.Model) -> Callable[..., np.ndarray]:
             predict = evaluation.keras_predictor(model)
 
@@ -311,12 +311,12 @@ class _Training:
         numbered = batches.enumerate(done * self.steps)
         finished = numbered.map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         options = tf.data.Options()
-        options.autotune.enabled = False  # at the end, `fit` would wait for it for up to as long as it has trained
+        options.autotune.enabled = False  # it can block the end of `fit` for as long as the training took
         return finished.prefetch(2).with_options(options)
 
 
 def _reason(error: tf.errors.OpError) -> str:
-    """Return TensorFlow's error in one line: the message of an error of ours inside it, or its own first line."""
+    """Condense a TensorFlow error to one line: the message of a Python error inside it, or its own first line."""
     message = error.message or type(error).__name__
     ours = re.search(r"^\w*Error: (.+)$", message, re.MULTILINE)
     return " ".join((ours[1] if ours else message.partition("\n")[0]).split())[:500]

@@ -1,10 +1,10 @@
-"""The workers of one training: who they are, how they meet, and how a lost one is named.
+"""Workers of one training run: find the cluster, connect the workers and name those that are lost.
 
-JAX's own service is not enough: a worker that waits for a lost one can hang until the heartbeat's timeout, and is then
-aborted without naming it. So can the barrier and broadcast of `jax.experimental.multihost_utils`, which are
-computations on all devices: with JAX 0.10.2, a worker that waits for one lost before their first computation is aborted
-after the heartbeat's 60 seconds. `Rendezvous` therefore keeps a TCP connection to each worker, which closes when the
-worker dies.
+JAX's own service is not enough: a worker that waits for a lost one can hang until the heartbeat timeout and is then
+aborted, and no message names the lost worker. The barrier and broadcast of `jax.experimental.multihost_utils` share
+this problem, because they are computations on all devices: with JAX 0.10.2, if a worker is lost before the first
+computation, those that wait for it are aborted after the heartbeat timeout of 60 seconds. `Rendezvous` therefore keeps
+a TCP connection to each worker, which closes when the worker dies.
 """
 
 import contextlib
@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 
 GREETING_TIMEOUT = 10.0  # seconds for a new connection to say which worker it is
 MAX_MESSAGE = 2**20  # bytes
-RETRY_INTERVAL = 0.2  # seconds between two attempts to reach worker 0
+RETRY_INTERVAL = 0.2  # seconds between attempts to reach worker 0
 GRACE = 2.0  # seconds for all connections of a lost worker to close
-POLL_INTERVAL = 0.1  # seconds between two checks for closed connections
+POLL_INTERVAL = 0.1  # seconds between checks for closed connections
 
 ADVICE = "Stop the other workers, then restart all of them with `resume`: they continue from the last checkpoint"
 
@@ -31,10 +31,10 @@ log = logging.getLogger(__name__)
 
 
 class Cluster(NamedTuple):
-    """The workers of one training, as this process sees them.
+    """The workers of one training run, as this process sees them.
 
     Attributes:
-        addresses: ``host:port`` of each worker. The first is that of worker 0, the chief, where the others connect.
+        addresses: ``host:port`` of each worker. The first is worker 0, the chief, to which the others connect.
         worker_id: the index of this process, from 0.
     """
 
@@ -42,7 +42,7 @@ class Cluster(NamedTuple):
     worker_id: int
 
     def names(self, worker_ids: Sequence[int]) -> str:
-        """Return workers as messages name them: ``worker 1 (host:port), worker 2 (host:port)``."""
+        """Format workers for messages: ``worker 1 (host:port), worker 2 (host:port)``."""
         return ", ".join(f"worker {each} ({self.addresses[each]})" for each in worker_ids)
 
 
@@ -53,7 +53,7 @@ def find_cluster(workers: str | Sequence[str] | None = None, worker_id: int | No
         workers: ``host:port`` of each worker, in the same order for all: a sequence or a comma-separated string.
         worker_id: the index of this process in `workers`. If neither is given, both are read from the environment
             variable ``TF_CONFIG``, as for tf.distribute: ``{"cluster": {"worker": ["host:port", …]}, "task": {"type":
-            "worker", "index": 0}}``. A ``chief`` in its cluster comes before the workers.
+            "worker", "index": 0}}``. A ``chief`` in the cluster comes before the workers.
 
     Raises:
         ValueError: an address is malformed or repeated, or `worker_id` is out of range.
@@ -63,7 +63,7 @@ def find_cluster(workers: str | Sequence[str] | None = None, worker_id: int | No
     if workers is None:
         raise ValueError(
             "`workers` must be the host:port of each worker and `worker_id` the index of this process, unless "
-            f"TF_CONFIG in the environment has both. Received: {workers=}, {worker_id=}"
+            f"TF_CONFIG in the environment sets both. Received: {workers=}, {worker_id=}"
         )
     addresses = tuple(each.strip() for each in (workers.split(",") if isinstance(workers, str) else workers))
     for place, address in enumerate(addresses):
@@ -94,7 +94,7 @@ def _parse_address(address: str) -> tuple[str, int]:
     """Split ``host:port`` or ``[IPv6]:port``."""
     match = re.fullmatch(r"([^\s:/\[\]]+|\[[0-9A-Fa-f:.%]+\]):(\d{1,5})", address)
     if not match or not 0 < int(match[2]) < 2**16:
-        raise ValueError(f"`workers` must each be host:port, the port from 1 to 65535. Received: {address!r}")
+        raise ValueError(f"`workers` must each be host:port with a port from 1 to 65535. Received: {address!r}")
     return match[1].strip("[]"), int(match[2])
 
 
@@ -113,7 +113,7 @@ class _Connection:
         self._file.flush()
 
     def receive(self) -> Any:
-        """Return the next value; OSError if the connection is closed, ValueError if the message is not JSON."""
+        """Return the next value. Raise OSError if the connection is closed, ValueError if the message is not JSON."""
         text = self._file.readline(MAX_MESSAGE)
         if not text.endswith(b"\n"):
             raise ConnectionError("the connection was closed")
@@ -132,10 +132,10 @@ class _Connection:
 
 
 class Rendezvous:
-    """Connections from worker 0 to all other workers, over which they wait for each other and share values.
+    """Connections between worker 0 and all other workers, used to synchronize them and to share values.
 
-    Worker 0 accepts them on its own address, and frees the address for JAX's service once all workers are there. The
-    network is trusted: messages are JSON, and nothing authenticates a worker.
+    Worker 0 listens on its own address and frees it for JAX's service once all workers are connected. The network is
+    trusted: messages are JSON, and workers are not authenticated.
 
     Args:
         cluster: the workers.
@@ -144,7 +144,7 @@ class Rendezvous:
     Raises:
         TimeoutError: a worker did not connect in time; the message names its address.
         OSError: worker 0 cannot listen on its address.
-        ValueError: worker 0 has another list of addresses, or a worker with this index is there already.
+        ValueError: worker 0 has another list of addresses, or a worker with this index is already connected.
     """
 
     def __init__(self, cluster: Cluster, timeout: float):
@@ -156,7 +156,7 @@ class Rendezvous:
         threading.Thread(target=self._watch, daemon=True).start()
 
     def broadcast(self, value=None) -> Any:
-        """Return worker 0's `value`, of JSON types, to every worker once all have called this.
+        """Return worker 0's `value`, of JSON types, on every worker once all have made this call.
 
         Raises:
             ConnectionError: a worker is lost.
@@ -178,17 +178,17 @@ class Rendezvous:
             raise ConnectionError(self.explain_failure()) from None
 
     def explain_failure(self) -> str:
-        """Return which worker is lost, for an operation across workers that failed, or an empty string if none is."""
+        """Explain a failed collective operation: name the lost workers, or return an empty string if there are none."""
         return self._describe_lost() if self._is_lost.wait(GRACE) else ""
 
     def close(self) -> None:
-        """Close the connections; nothing is reported as lost any more."""
+        """Close the connections and stop reporting lost workers."""
         self._is_over = True
         for connection in self._connections.values():
             connection.close()
 
     def _watch(self) -> None:
-        """Notice a lost worker, and log it for a process that hangs waiting for it and cannot say so itself."""
+        """Detect a lost worker and log it, since the main thread may hang waiting for that worker."""
         while not (self._is_over or self._closed()):
             time.sleep(POLL_INTERVAL)
         self._is_lost.set()
@@ -244,7 +244,7 @@ def _listen(cluster: Cluster) -> socket.socket:
 
 
 def _check_greeting(greeting: dict, cluster: Cluster, joined: dict[int, _Connection]) -> int:
-    """Return the index of the worker that greets; ValueError if it does not belong to this cluster."""
+    """Return the index of the greeting worker. Raise ValueError if it does not belong to this cluster."""
     worker_id, workers = greeting["worker_id"], greeting["workers"]
     if workers != list(cluster.addresses):
         raise ValueError(
@@ -256,7 +256,7 @@ def _check_greeting(greeting: dict, cluster: Cluster, joined: dict[int, _Connect
 
 
 def _join(cluster: Cluster, timeout: float) -> dict[int, _Connection]:
-    """Connect to worker 0, as any other worker, and wait until all workers are there."""
+    """Connect to worker 0, as another worker, and wait until all workers are connected."""
     deadline = time.monotonic() + timeout
     connection = _Connection(_connect(cluster, deadline, timeout))
     try:

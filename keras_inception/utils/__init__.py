@@ -1,1 +1,1 @@
-"""Helpers that know nothing about networks: files, processes, checks, messages."""
+"""Helpers that do not depend on the networks: files, processes, checks, messages."""

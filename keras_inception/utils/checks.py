@@ -1,4 +1,4 @@
-"""Check arguments."""
+"""Checks of arguments, with error messages that suggest the closest valid value."""
 
 from collections.abc import Collection, Iterable
 

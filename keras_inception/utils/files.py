@@ -1,4 +1,4 @@
-"""Read and write files. Each is written under a temporary name and then renamed, so that none is left half done."""
+"""Read and write files. Each is written under a temporary name and then renamed, so none is left half-written."""
 
 import csv
 import errno
@@ -14,18 +14,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-WRITING = ".writing-"  # names of unfinished files and folders begin with it
+WRITING = ".writing-"  # prefix of the names of unfinished files and folders
 
 
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a temporary path next to `path`, and rename the file there to `path` afterwards; on an error, remove it.
 
-    The temporary name ends like that of `path`, for writers that go by the suffix.
+    The temporary name has the suffix of `path`, since some writers choose the format by it.
 
     Raises:
-        OSError: The file cannot be written, for example because the disk is full. `filename` is `path`, which is left
-            as it was. A ConnectionError is not about this file and passes unchanged.
+        OSError: The file cannot be written, for example because the disk is full. Its `filename` is `path`, which is
+            left unchanged. A ConnectionError is not about this file and is raised as it is.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 def new_folder(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a temporary folder next to `path` to fill, and rename it to `path` afterwards; on an error, remove it.
 
-    What a killed process left of the same folder is removed first.
+    Unfinished versions of the same folder, left by killed processes, are removed first.
 
     Raises:
         OSError: The folder cannot be written, or `path` is a folder that is not empty.
@@ -108,7 +108,7 @@ def write_csv(path: str | os.PathLike, rows: Sequence[Mapping]) -> None:
 
 
 def read_json(path: str | os.PathLike):
-    """Return the value of a JSON file. Raise ValueError with the name of the file if it is not JSON."""
+    """Read a JSON file. Raise ValueError with the name of the file if it is not JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

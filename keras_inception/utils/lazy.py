@@ -1,4 +1,4 @@
-"""Public names that are imported when they are first used."""
+"""Lazy imports: load the public names of a package on first use."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -10,8 +10,8 @@ def attach(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], obje
 
     Args:
         package: the package's ``__name__``.
-        homes: public name -> the module below the package that defines it. A name that is its own module stands for
-            that module.
+        homes: public name -> the submodule that defines it. A name that equals its submodule refers to the submodule
+            itself.
     """
 
     def __getattr__(name: str):  # noqa: N807

@@ -13,7 +13,7 @@ def silent(what: str, done: int, total: int) -> None:
 
 
 def bars() -> Progress:
-    """Return a function that shows each step's progress and time left, or nothing unless stderr is a terminal."""
+    """Return a function that shows each step's progress and time left if stderr is a terminal."""
     from rich.console import Console
     from rich.progress import Progress as Bar
 

@@ -1,4 +1,4 @@
-"""Import libraries without the messages that they print or the modules that they do not need."""
+"""Import libraries without their console output or the modules that they do not need."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def silenced() -> Iterator[None]:
-    """Discard everything written to standard error, also by C++. Keep the block short: it hides real errors too."""
+    """Discard everything written to stderr, including by C++. Keep the block short: it hides real errors too."""
     sys.stderr.flush()
     kept = os.dup(2)
     try:

@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Result(Mapping[str, Any]):
-    """Base class of dataclasses that are mappings as well: ``result.top1`` is ``result["top1"]``.
+    """Base class of dataclasses that are also mappings: ``result.top1`` is ``result["top1"]``.
 
     Decorate subclasses with ``@dataclass(eq=False)``, so that they compare equal to dicts with the same items.
     """

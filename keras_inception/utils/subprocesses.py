@@ -1,4 +1,4 @@
-"""Run work in a child process: what leaks memory, prints a lot, may crash, or cannot share one with TensorFlow."""
+"""Run work in a child process: code that leaks memory, prints a lot, may crash, or conflicts with TensorFlow."""
 
 import os
 import subprocess
@@ -17,11 +17,11 @@ LINE_SEPARATOR = " / "
 
 
 class ChildError(RuntimeError):
-    """A child process failed. The message ends with the last lines that it printed."""
+    """A child process failed. The message ends with the last lines of its output."""
 
     @property
     def last_line(self) -> str:
-        """The last line that it printed: the error itself if `answer` caught one."""
+        """The last line of the child's output: the error itself if `answer` caught one."""
         return str(self).rpartition(LINE_SEPARATOR)[2]
 
 
@@ -43,11 +43,11 @@ def run_program(
 
     Args:
         program: The program and its first arguments.
-        job: Anything that JSON can hold.
-        name: What errors call the program.
+        job: The job, of JSON types.
+        name: Name of the program in error messages.
         environment: Variables to set in addition to those of this process.
         timeout: Seconds after which the child is killed.
-        memory: Bytes that the child may allocate. None sets no limit; only Linux can set one.
+        memory: Bytes that the child may allocate. None: no limit. Other systems than Linux ignore it.
 
     Raises:
         ChildError: The child exited with a code other than 0, or took too long.
@@ -70,7 +70,7 @@ def run_program(
             except subprocess.TimeoutExpired:
                 raise ChildError(f"{name} was stopped because it took longer than {timeout:.0f} s") from None
             finally:
-                process.kill()  # no effect on a process that has ended
+                process.kill()  # no effect if the process has ended
     if process.returncode:
         last = [line for line in output.splitlines() if line.strip()][-3:]
         reason = LINE_SEPARATOR.join(last) or "no message"
@@ -89,7 +89,7 @@ def limit_memory(pid: int, memory: int | None) -> None:
 
 
 def answer(main: Callable[[dict], None]) -> None:
-    """Run `main` on the job in a child process. On an error, print one line instead of a traceback."""
+    """Run `main` on the job of this child process. On an error, exit with one line instead of a traceback."""
     try:
         main(files.read_json(sys.argv[1]))
     except Exception as error:

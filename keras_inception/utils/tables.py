@@ -1,7 +1,7 @@
 """Tables of results: one list of columns, rendered as plain text or as Markdown.
 
-The command line, the model card and the README share the titles and formats in `COLUMNS`, so that a figure is called
-and rounded the same everywhere:
+The command line, the model card and the README share the titles and formats in `COLUMNS`, so that a figure has the
+same name and rounding everywhere:
 
     rows = [{"variant": "int8", "mb": 5.85, "latency_ms": 3.12, "outside_delegate": ["SOFTMAX"]}]
     columns = tables.columns("variant", "mb", "latency_ms", "outside_delegate")
@@ -66,7 +66,7 @@ def number(count: int, thing: str) -> str:
 
 
 def columns(*keys: str, **changed: Column) -> dict[str, Column]:
-    """Return these columns of `COLUMNS` in this order, some of them changed.
+    """Return columns of `COLUMNS` by key, in the given order, with replacements for some.
 
     ``columns("network", "macs", macs=COLUMNS["macs"]._replace(show=fixed(2, " G", per=1e9)))`` shows billions.
     """

@@ -87,7 +87,7 @@ def test_wrong_usage_has_exit_code_2(capsys):
         (["train", "{tmp}", "--output", "{tmp}/run", "--set", "epochs"], "--set takes FIELD=VALUE. Received: epochs"),
         (["train", "{tmp}", "--output", "{tmp}/run", "--network", "googlenut"], "Did you mean GoogLeNet?"),
         (["train", "{tmp}", "--output", "{tmp}/run", "--distribute", "mirored"], "Did you mean mirrored?"),
-        (["train", "{tmp}", "--output", "{tmp}/run", "--worker-id", "1"], "belong to `distribute` as multiworker"),
+        (["train", "{tmp}", "--output", "{tmp}/run", "--worker-id", "1"], "require `distribute='multiworker'`"),
         (["train", "--resume", "--set", "epochs=3"], "give neither"),
         (["train", "--resume", "--recipe", "small"], "give neither"),
         (["train", "--resume", "--validation", "0.2"], "give neither"),

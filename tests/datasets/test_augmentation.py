@@ -76,7 +76,7 @@ def test_none_fits_as_the_preprocessing(shape, crop):
     preprocessing = Preprocessing(size=(16, 12), crop=crop)
     image = smooth(*shape) if min(shape) > 1 else noise(*shape)
     fitted = augment(Augmentation.none(), image, size=(16, 12), preprocessing=preprocessing)
-    # The crop has whole pixels here, so it may be a pixel off.
+    # The crop is rounded to whole pixels here, so it may be off by one.
     np.testing.assert_allclose(fitted, preprocessing.fit(image).astype(np.float32), atol=1 + 255 / min(shape))
 
 
@@ -101,7 +101,7 @@ def test_the_result_depends_on_the_seed():
 
 
 def test_crops_stay_within_area_and_aspect():
-    """Measured on an image whose red and green encode the position."""
+    """Measure on an image whose red and green encode the position."""
     augmentation = Augmentation(area=(0.25, 0.5), aspect=(0.5, 2.0), **CROP_ONLY)
     spans = []
     for seed in range(60):
@@ -209,7 +209,7 @@ def test_lighting_is_the_same_for_all_pixels():
     lit = [augment(Augmentation(lighting=0.1, **UNTOUCHED), image, seed) for seed in range(40)]
     assert all(np.ptp(each, axis=(0, 1)).max() < 1e-3 for each in lit)
     shifts = np.stack([each[0, 0] - 128 for each in lit]) / 255
-    assert 0.005 < shifts.std() < 0.03, "0.1 × 0.2175 along the first axis, of which each color has 0.57"
+    assert 0.005 < shifts.std() < 0.03, "0.1 × 0.2175 along the first axis, times 0.57 for each color"
 
 
 def changed(stages, images, labels, seed):

@@ -17,7 +17,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture
 def small_archive(tmp_path, monkeypatch):
-    """An archive of two files that replaces the bundled one."""
+    """Replace the bundled archive with one of two files."""
     path = tmp_path / "small.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("README.md", "who drew them")

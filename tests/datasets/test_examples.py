@@ -1,4 +1,4 @@
-"""All kinds of examples behave alike: reading, decoding in a graph, selection, fingerprint."""
+"""All kinds of `Examples` behave alike: reading, decoding in a graph, selection, fingerprint."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def kinds(folder, tmp_path_factory):
-    """The same twelve images as each kind of examples."""
+    """The same twelve images as each kind of `Examples`."""
     out = tmp_path_factory.mktemp("shards") / "out"
     write_shards(folder, out, shards=3)
     files = open_data(folder, validation=0).train
@@ -178,7 +178,7 @@ def test_tensorflow_decodes_plain_images_as_pillow_does(tmp_path, ending, mode, 
 
 @pytest.fixture(scope="module")
 def jpegs(tmp_path_factory):
-    """JPEGs of every size and chroma subsampling: the image, and the function that decodes a part of it."""
+    """JPEGs of every size and chroma subsampling: the image, and a function that decodes a crop of it."""
     root = tmp_path_factory.mktemp("jpegs")
     found = []
     kinds = {"444": {"subsampling": 0}, "422": {"subsampling": 1}, "420": {"subsampling": 2}, "gray": {}}
@@ -193,7 +193,7 @@ def jpegs(tmp_path_factory):
 @settings(max_examples=400)
 @given(st.data())
 def test_any_part_of_a_jpeg_has_the_colors_of_the_whole(jpegs, data):
-    """Also at its edges, where libjpeg smooths with the pixels beyond."""
+    """They also agree at the edges, where libjpeg smooths across the border of the crop."""
     picture, decode = data.draw(st.sampled_from(jpegs))
     top, left = (data.draw(st.integers(0, side - 1)) for side in picture.shape[:2])
     height = data.draw(st.integers(1, picture.shape[0] - top))

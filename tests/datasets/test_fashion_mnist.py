@@ -11,7 +11,7 @@ NAMES = {split: f"{prefix}-{{}}-ubyte.gz" for split, prefix in (("train", "train
 
 
 def zipped(content):
-    return gzip.compress(content, mtime=0)  # always the same, for the names of tests
+    return gzip.compress(content, mtime=0)  # deterministic, because test names contain it
 
 
 def idx(values):

@@ -26,7 +26,7 @@ def text(path, content="words"):
 
 
 def class_folders(root, **counts):
-    """Make a folder of class folders with that many images each."""
+    """Create class folders with the given number of images each."""
     for name, count in counts.items():
         for number in range(count):
             save_image(root / name / f"{number:03}.png")
@@ -43,7 +43,7 @@ def by_class(examples):
 
 @pytest.fixture
 def messy(tmp_path):
-    """Two classes of readable images of many kinds, with everything else that real folders contain."""
+    """Two classes of readable images in many formats, among the clutter of real folders."""
     whole = save_image(tmp_path / "good" / "whole.jpg").read_bytes()
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -343,7 +343,7 @@ def test_labelled_folders_that_are_refused(tmp_path):
 
 def test_list_pictures(messy):
     pictures, skipped = list_pictures(messy)
-    assert len(pictures) == 10  # nine in the classes, and one outside of them
+    assert len(pictures) == 10  # nine in class folders, and one outside of them
     assert pictures.keys.tolist() == sorted(pictures.keys)
     assert dict(zip(pictures.keys, pictures.labels, strict=True)) == {
         "good/cmyk.jpeg": 0,
@@ -361,7 +361,7 @@ def test_list_pictures(messy):
 
 
 def examples(rows):
-    """Return examples with these (label, key)."""
+    """Return examples with these (label, key) pairs."""
     labels, keys = zip(*rows, strict=True)
     return Files(labels=np.array(labels), keys=np.array(keys, object), base="", plain=np.ones(len(rows), bool))
 
@@ -400,4 +400,4 @@ def test_the_cut_depends_on_the_seed():
 def test_the_cut_hardly_changes_when_images_are_added():
     thousand = [(0, f"a/{number}.jpg") for number in range(1000)]
     before, after = (set(cut(examples(rows), 0.2, 0)[1]) for rows in (thousand[:950], thousand))
-    assert len(before & after) > 170  # of 190 and 200; two independent cuts would share 40
+    assert len(before & after) > 170  # of 190 and 200; independent splits would share about 40

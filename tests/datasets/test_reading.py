@@ -186,7 +186,7 @@ def test_decompression_bombs_are_refused(tmp_path):
 
 
 def test_images_that_only_pillow_reads_are_not_plain(tmp_path):
-    """TensorFlow refuses files without end marks, or with wrong checksums."""
+    """TensorFlow rejects files without end markers or with wrong checksums."""
     jpeg = write(tmp_path / "whole.jpg").read_bytes()
     png = write(tmp_path / "whole.png").read_bytes()
     checksum = png.index(b"IEND") - 8  # checksum of the pixels

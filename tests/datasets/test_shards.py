@@ -1,4 +1,4 @@
-"""Shards: written, killed and resumed, damaged, foreign; and a run on them sees the same as on the folder."""
+"""Shards: writing, resuming, damage, those of other tools, and the same training data as from the folder."""
 
 import gzip
 import json
@@ -36,7 +36,7 @@ PREPROCESSING = DEFAULT.replace(size=(16, 24))
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Images in train and test, with a broken one and a table among them."""
+    """Images in train and test, including a broken image and a table."""
     root = tmp_path_factory.mktemp("pictures")
     save_photographs(root / "train", 8)
     save_photographs(root / "test", 2, seed=50)
@@ -106,10 +106,10 @@ def test_records_have_the_keys_of_tf_slim(shards, folder):
             file = folder / "train" / key
             assert values["image/format"] == (b"png" if int(file.stem) % 4 > 1 else b"jpeg")
             same_bytes = values["image/encoded"] == file.read_bytes()
-            assert same_bytes == (int(file.stem) % 4 != 3), "only images that are not plain are encoded again"
+            assert same_bytes == (int(file.stem) % 4 != 3), "only images that are not plain should be encoded again"
             picture = tf.io.decode_image(values["image/encoded"], channels=3)
             assert picture.shape == read_picture(file).shape
-        assert len(labels) > 1, "a shard is a sample of all classes"
+        assert len(labels) > 1, "a shard should be a sample of all classes"
     assert len(keys) == 24
 
 
@@ -183,7 +183,7 @@ def test_a_killed_call_is_resumed(shards, folder, tmp_path):
     killed = subprocess.run([sys.executable, "-c", KILLED, folder, out], capture_output=True, check=False, timeout=120)
     assert killed.returncode == 9, killed.stderr.decode()[-500:]
     assert not (out / "train-00002-of-00004.tfrecord").exists()
-    with pytest.raises(ValueError, match=r"not all written yet: call keras-inception shard again to continue"):
+    with pytest.raises(ValueError, match=r"not all written yet: run keras-inception shard again to continue"):
         open_data(out)
     written = {path: path.stat().st_mtime_ns for path in out.glob("*.tfrecord")}
     recorded = json.loads((out / "shards.json").read_text())["files"]
@@ -339,7 +339,7 @@ def test_an_index_that_does_not_fit_is_made_anew(copy, content):
 
 
 def test_a_shard_that_was_replaced_is_noticed_on_reading(copy):
-    """It has the same size, so that the index seems to fit."""
+    """The shard has the same size, so the index seems to fit."""
     (copy / "shards.json").unlink()
     path = copy / "train-00000-of-00004.tfrecord"
     path.write_bytes(path.read_bytes()[::-1])
@@ -356,7 +356,7 @@ def feature(value):
 
 
 def write(path, rows, **options):
-    """Write records of these values."""
+    """Write records with these values."""
     path.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(path), **options) as writer:
         for row in rows:
@@ -372,7 +372,7 @@ def rows(tmp_path, *labels, **others):
 
 
 def test_tf_slims_imagenet(tmp_path):
-    """Labels from 1, names in the records, two of them the same, shards without a suffix, and one WebP image."""
+    """Labels from 1, names in the records (two of them equal), shards without a suffix, and one WebP image."""
     data = tmp_path / "data"
     crane, tench = b"crane", b"tench, Tinca tinca"
     picture = tmp_path / "one.webp"
@@ -416,7 +416,7 @@ def test_records_without_names(tmp_path):
 def test_unusable_records_are_skipped(tmp_path):
     broken = {"encoded": b"words", "class/label": 1}
     write(tmp_path / "data" / "train.tfrecord", [*rows(tmp_path, 0, 1, -1), broken])
-    for _ in range(2):  # the second time by the index
+    for _ in range(2):  # the second time from the index
         splits = open_data(tmp_path / "data", validation=0)
         assert len(splits.train) == 2
         path = tmp_path / "data" / "train.tfrecord"

@@ -1,4 +1,4 @@
-"""Sources of images: paths, names, and neither."""
+"""Sources of images: paths, names, and invalid ones."""
 
 import os
 

@@ -24,7 +24,7 @@ def made(split):
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):
-    """Unpacked archive of STL-10: bytes channel by channel, column by column; classes from 1."""
+    """Unpacked archive of STL-10: bytes by channel, then by column; classes from 1."""
     root = tmp_path_factory.mktemp("download")
     (root / "stl10_binary").mkdir()
     for split in ("train", "test", "unlabeled"):
@@ -53,7 +53,7 @@ def check(splits):
         known = {picture.tobytes(): label for picture, label in zip(pictures, labels, strict=True)}
         parts = [splits.train, splits.validation] if split == "train" else [splits.test]
         found = {part.read(i).tobytes(): part.labels[i] for part in parts for i in range(len(part))}
-        assert found == known, "upright, in RGB and each with its class"
+        assert found == known, "images should be upright and RGB, each with its class"
     assert np.bincount(splits.validation.labels).tolist() == [1] * 10
     batches = training_batches(
         splits.train,
@@ -79,7 +79,7 @@ def test_stl10(data, monkeypatch):
     check(splits)
     assert (data / "stl10" / "1.0.0" / INDEX).is_file()
 
-    # Once prepared, it is neither downloaded nor indexed again.
+    # A prepared dataset is neither downloaded nor indexed again.
     monkeypatch.setattr("keras_inception.datasets.records.make_index", None)
     again = open_data("tfds:stl10:1.0.0", validation=0.3, labels=CLASSES)
     assert again.train.fingerprint() == splits.train.fingerprint()

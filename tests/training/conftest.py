@@ -1,4 +1,4 @@
-"""Fixtures for trainings: a small and fast recipe, the tiny network, and readers of run directories."""
+"""Fixtures for training: a small and fast recipe, the tiny network, and readers of run directories."""
 
 import csv
 from collections.abc import Callable
@@ -45,9 +45,9 @@ def rows() -> Callable[[Run], list[dict]]:
 
 @pytest.fixture(scope="session")
 def times() -> Callable[[Run], dict[Path, int]]:
-    """Return a function that gives the modification time of each file of a run.
+    """Return a function that returns the modification time of each file of a run.
 
-    It omits the lock, which some file systems date whenever it is opened.
+    It omits the lock file, whose time some file systems update whenever it is opened.
     """
 
     def read(run: Run) -> dict[Path, int]:

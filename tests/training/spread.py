@@ -1,9 +1,9 @@
-"""Run one process of the trainings in test_distribution.py: ``python spread.py JSON``.
+"""Run one process of the distributed training in test_distribution.py: ``python spread.py JSON``.
 
 The JSON has ``open``, the arguments of `open_distribution`; ``devices``, the number of devices to split the CPU into;
-and ``runs``, a list of arguments of `train` with the recipe as a dictionary. ``signals`` in such arguments is a signal
-that the process sends to itself: its name, and the epoch and step, from 0. Each training saves its final weights beside
-its run directory, one file per worker. Instead of ``runs`` there may be ``command``, arguments of ``keras-inception``.
+and ``runs``, a list of arguments of `train` with the recipe as a dictionary. ``signals`` among the arguments of a run
+is a signal that the process sends to itself: its name, and the epoch and step, from 0. Each run saves its final weights
+next to its run directory, one file per worker. ``command``, arguments of ``keras-inception``, may replace ``runs``.
 """
 
 import json
@@ -20,7 +20,7 @@ from keras_inception.training.distribution import open_distribution, prepare
 
 
 def tiny(input_shape, classes, auxiliary=False, dropout=0.0, weights=None, skip_mismatch=False):
-    """Build two convolutions with batch norm; JAX compiles even the package's smallest network for half a minute."""
+    """Build two convolutions with batch norm. JAX takes half a minute to compile the package's smallest network."""
     from keras import Model, layers
 
     x = inputs = layers.Input(input_shape)
@@ -67,7 +67,7 @@ def train(distribution, output, recipe=None, signals=None, **arguments):
 
 
 def main(job):
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # background processes start without it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background processes start with SIGINT ignored
     os.environ["JAX_NUM_CPU_DEVICES"] = str(job["devices"])
     prepare(job["open"]["name"])
     import tensorflow as tf

@@ -1,4 +1,4 @@
-"""Trainings distributed over devices and over processes end with the same weights as on one device."""
+"""Training distributed over devices or processes ends with the same weights as on one device."""
 
 import csv
 import json
@@ -19,7 +19,7 @@ from keras_inception.training import Recipe, train
 from keras_inception.training.distribution import ALONE, Distribution, MultiWorker, open_distribution
 from keras_inception.training.workers import Cluster, Rendezvous, find_cluster
 
-# Settings with which the order of a batch's rows changes nothing but rounding.
+# Settings for which the order of the rows in a batch only affects rounding.
 SAME = {
     "network": "tiny",
     "size": 24,
@@ -37,7 +37,7 @@ SAME = {
     "precision": "float32",
     "seed": 7,
 }
-# Settings that need the seeds, the optimizer's state and the decisions after validation to be restored.
+# Settings that require restoring the seeds, the optimizer state and the decisions after validation.
 STATEFUL = {
     **SAME,
     "epochs": 5,
@@ -51,7 +51,7 @@ STATEFUL = {
     "augmentation": {"area": [0.5, 1.0], "mixup": 0.2},
     "tensorboard": True,
 }
-MIDST = (3, 1)  # epoch and step at which a training is interrupted
+MIDST = (3, 1)  # epoch and step at which training is interrupted
 
 
 def free_addresses(count):
@@ -62,7 +62,7 @@ def free_addresses(count):
 
 
 def start(job, folder):
-    """Start spread.py in a process that shares its compiled steps with later ones through a cache in `folder`."""
+    """Start spread.py in a process that shares compiled steps with later processes by a cache in `folder`."""
     environment = {
         **os.environ,
         "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",  # halves the time
@@ -134,7 +134,7 @@ def alone(folder, pictures):
 
 @pytest.fixture(scope="module")
 def together(folder, pictures):
-    """Two workers: two whole trainings, and the second one again with worker 1 killed in the middle."""
+    """Two workers: two complete runs, then the second one again with worker 1 killed midway."""
     runs = [
         {"pictures": str(pictures), "output": str(folder / name), "recipe": recipe}
         for name, recipe in (("same", SAME), ("stateful", STATEFUL), ("killed", STATEFUL))
@@ -144,7 +144,7 @@ def together(folder, pictures):
 
 @pytest.fixture(scope="module")
 def resumed(folder, pictures, together):
-    """Two workers: the killed training resumed, then one in which worker 0 is killed."""
+    """Two workers: resume the killed run, then start one in which worker 0 is killed."""
     runs = [
         {"pictures": None, "output": str(folder / "killed"), "resume": True},
         {"pictures": str(pictures), "output": str(folder / "headless"), "recipe": SAME},
@@ -183,7 +183,7 @@ def test_when_worker_0_is_killed_the_other_ends_too(resumed):
     ((killed, _), (code, said)), _ = resumed
     assert killed == -9
     assert code not in (0, -9)
-    assert "was lost or has ended" in said or "another task died" in said  # JAX may end it first
+    assert "was lost or has ended" in said or "another task died" in said  # JAX may abort it first
 
 
 def test_only_worker_0_writes(folder, together, resumed):
@@ -209,7 +209,7 @@ class Replicated(Distribution):
 
 @pytest.fixture(scope="module")
 def mirrored(folder, pictures):
-    """Two devices: a whole training, and another one both uninterrupted and interrupted, then resumed."""
+    """Two devices: a complete run, and another one both uninterrupted and interrupted, then resumed."""
     dropping = {**SAME, "dropout": 0.3}
     runs = [
         {"pictures": str(pictures), "output": str(folder / name), "recipe": recipe, "signals": signals}
@@ -244,7 +244,7 @@ def test_two_devices_interrupted_and_resumed_end_like_uninterrupted_ones(folder,
 
 
 def test_mirroring_needs_two_devices():
-    with pytest.raises(ValueError, match=r"mirrored needs at least two GPUs\. Received: 1 device"):
+    with pytest.raises(ValueError, match=r"mirrored'` needs at least two GPUs\. Received: 1 device"):
         open_distribution("mirrored")
 
 
@@ -259,7 +259,7 @@ def test_an_unknown_distribution_gets_a_suggestion():
 
 
 def test_workers_are_refused_without_multiworker():
-    with pytest.raises(ValueError, match=r"belong to `distribute` as multiworker.*distribute=None.*worker_id=1"):
+    with pytest.raises(ValueError, match=r"require `distribute='multiworker'`.*distribute=None.*worker_id=1"):
         open_distribution(None, worker_id=1)
     with open_distribution(None) as distribution:
         assert distribution is ALONE
@@ -269,7 +269,7 @@ def test_workers_are_refused_without_multiworker():
     ("changes", "message"),
     [
         ({"batch_size": 6}, r"`batch_size` must be a multiple of the number of devices, 4\. Received: batch_size=6"),
-        ({"minutes": 5.0}, r"`minutes` cannot be used with `distribute` as multiworker.*Received: minutes=5\.0"),
+        ({"minutes": 5.0}, r"`minutes` cannot be used with `distribute='multiworker'`.*Received: minutes=5\.0"),
         ({"xla": "off"}, r"`xla` cannot be off"),
     ],
 )
@@ -291,7 +291,7 @@ class Second(Distribution):
 
 
 def test_all_workers_must_see_the_run_directory(pictures, tmp_path):
-    with pytest.raises(ValueError, match=r"worker 0 has begun .*run, which is not here: every worker must see it"):
+    with pytest.raises(ValueError, match=r"worker 0 created .*run, but this worker cannot see it"):
         train(pictures, tmp_path / "run", recipe=Recipe(size=36), distribution=Second())
 
 
@@ -310,9 +310,9 @@ def test_the_cluster_is_found_in_the_arguments_or_in_the_environment(monkeypatch
 @pytest.mark.parametrize(
     ("workers", "worker_id", "message"),
     [
-        (None, None, r"unless TF_CONFIG in the environment has both\. Received: workers=None"),
-        ("a", 0, r"must each be host:port, the port from 1 to 65535\. Received: 'a'"),
-        ("a:0", 0, r"the port from 1 to 65535\. Received: 'a:0'"),
+        (None, None, r"unless TF_CONFIG in the environment sets both\. Received: workers=None"),
+        ("a", 0, r"must each be host:port with a port from 1 to 65535\. Received: 'a'"),
+        ("a:0", 0, r"a port from 1 to 65535\. Received: 'a:0'"),
         ("a:65536", 0, r"Received: 'a:65536'"),
         ("http://a:1", 0, r"Received: 'http://a:1'"),
         ("::1:80", 0, r"Received: '::1:80'"),

@@ -1,4 +1,4 @@
-"""Tests of what the fields of a recipe do in a training."""
+"""Tests of the effect of recipe fields on training."""
 
 import keras
 import numpy as np
@@ -102,7 +102,7 @@ def test_a_frozen_body_changes_only_after_it_is_thawed(pictures, quick, tmp_path
     frozen = train(pictures, tmp_path / "run", recipe=recipe.replace(epochs=2), verbose=0)
     *before, _, _ = body.get_weights()
     *after, kernel, _ = frozen.model().get_weights()
-    assert kernel.shape == (16, 3), "another number of classes"
+    assert kernel.shape == (16, 3), "the new classifier should have three classes"
     for mine, other in zip(after, before, strict=True):
         np.testing.assert_array_equal(mine, other)
     recipe.save(frozen.path / "recipe.json")

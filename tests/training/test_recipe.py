@@ -78,7 +78,7 @@ def test_an_invalid_field_is_named(changes, says):
     ("text", "says"),
     [
         ("not json", "is not a JSON file"),
-        ("[1]", "is not a recipe: a recipe is an object of fields"),
+        ("[1]", "is not a recipe: a recipe must be a JSON object"),
         ('{"epoch": 3}', r"a recipe has no field 'epoch'. Did you mean epochs\? Its fields are .*learning_rate"),
         ('{"epochs": "3"}', "is not a recipe: `epochs` must be a whole number"),
         ('{"options": 5}', "is not a recipe: `options` must be a mapping"),
@@ -137,7 +137,7 @@ def test_parts_of_a_field_are_set_from_text():
         ("epoch", "3", r"a recipe has no field 'epoch'. Did you mean epochs\?"),
         ("epochs", "many", "`epochs` must be a whole number. Received: epochs='many'"),
         ("epochs", "1.5", "`epochs` must be a whole number"),
-        ("epochs.first", "1", "`epochs` has no parts. Received: epochs.first=1"),
+        ("epochs.first", "1", "`epochs` has no subfields. Received: epochs.first=1"),
         ("augmentation.crop", "1", r"`augmentation` must have the fields area,.*Received: "),
         ("augmentation.area", "1,0.5", "`area` must be two numbers"),
         ("augmentation", '{"mixup": 0.2}', "`augmentation` must be an Augmentation, or be set field by field"),

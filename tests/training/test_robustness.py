@@ -1,4 +1,4 @@
-"""Trainings survive kills, a full disk, changed data, damaged files, a second process and a diverging loss."""
+"""Training survives kills, a full disk, changed data, damaged files, a second process and a diverging loss."""
 
 import json
 import os

@@ -21,7 +21,7 @@ def rates(recipe: Recipe, *, index=0, plan=None) -> list[float]:
 
 def test_a_cosine_rises_in_the_warmup_and_falls_to_zero():
     course = rates(Recipe(epochs=10, warmup_epochs=2, learning_rate=0.8))
-    assert course[0] == pytest.approx(0.1), "the first step should already have a rate"
+    assert course[0] == pytest.approx(0.1), "the first step should have a nonzero rate"
     assert course[: 2 * STEPS] == sorted(course[: 2 * STEPS])
     assert course[2 * STEPS] == pytest.approx(0.8)
     assert course[6 * STEPS] == pytest.approx(0.4)
@@ -76,7 +76,7 @@ def test_frozen_and_thawed_epochs_have_their_own_rates():
     [
         (None, [1000.0], 20),
         (2, [], 20),  # nothing measured yet
-        (2, [60.0], 3),  # half of the first epoch built the graph
+        (2, [60.0], 3),  # building the graph took half of the first epoch
         (2, [60.0, 10.0], 7),
         (2, [60.0, 10.0, 20.0], 5),
         (2, [60.0, 10.0, 45.0], 3),  # no further epoch fits

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from keras_inception.utils import files
 
-# Any script, and what Python takes for a line break but a text file does not; not blank.
+# Not blank; any script, and characters at which `str.splitlines` splits but text files do not.
 labels = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r"), min_size=1).filter(str.strip)
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -69,7 +69,7 @@ def test_a_failed_folder_is_removed_with_what_a_killed_process_left(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         fill_half()
-    assert names(tmp_path) == [".writing-run-2-abcdefgh"], "it belongs to another folder"
+    assert names(tmp_path) == [".writing-run-2-abcdefgh"], "those of another folder should stay"
 
 
 def test_unfinished_files_are_removed(tmp_path):

@@ -1,4 +1,4 @@
-"""Child processes with limits. Those that fail are in tests/exporting/test_convert.py too."""
+"""Child processes with limits. tests/exporting/test_convert.py has further tests of failures."""
 
 import sys
 
