@@ -16,12 +16,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 LOCKED = (3, 11)  # the Python that requirements.lock is for
-NEWEST = "3.12"  # the Python for what is not locked, unless LATEST names another
+NEWEST = "3.12"  # the Python of unlocked environments, unless LATEST names another
 TENSORFLOWS = ("2.19", "2.20", "2.21")  # those that pyproject.toml allows
 SCRIPTS, EXE = ("Scripts", ".exe") if os.name == "nt" else ("bin", "")
 VENV = ROOT / ".venv"
 PIP = ("-m", "pip", "--disable-pip-version-check", "install", "--quiet")
-# Each file of tests goes to one worker, since its tests share networks and exports. The longest files are not the last.
+# Each test file runs on one worker, since its tests share networks and exports. The longest files do not come last.
 PYTEST = (
     *("-m", "pytest", "--numprocesses", "auto", "--maxprocesses", "4"),
     *("--dist", "loadfile", "--no-loadscope-reorder"),
@@ -30,7 +30,7 @@ HERE = "not backends and not web and not clients and not arm64"
 PLATFORMS = ("x86_64-manylinux_2_28", "aarch64-manylinux_2_28", "aarch64-apple-darwin", "x86_64-pc-windows-msvc")
 EXTRAS = ("mobile", "dev", "docs", "task-library")  # of the lock file
 PYTHONS = ("3.11", "3.12", "3.13")
-# Three classes of twelve images each, from those that the wheel must contain.
+# Three classes of twelve bundled images each, which the wheel must contain.
 HANDFUL = """
 import pathlib, shutil
 from keras_inception.datasets import pictograms
@@ -273,7 +273,7 @@ def environment(folder: Path, interpreter: str) -> Path:
 
 
 def newest(tensorflow: str, folder: Path, extras: str) -> Path:
-    """Install a TensorFlow with the newest versions of all else, ignoring the lock file, and return its Python."""
+    """Install a TensorFlow and the newest versions of everything else, without the lock file; return its Python."""
     asked = os.environ.get("LATEST") or NEWEST
     latest = environment(folder, find_python(asked.removeprefix("python")) if not os.path.isfile(asked) else asked)
     run(latest, *PIP, "--upgrade", "--editable", f"{ROOT}[{extras}]", f"tensorflow=={tensorflow}.*")
@@ -281,7 +281,7 @@ def newest(tensorflow: str, folder: Path, extras: str) -> Path:
 
 
 def find_python(version: str) -> str:
-    """Return a Python of that version that starts, which a pyenv shim on the PATH may not do."""
+    """Return a Python of that version that actually starts; a pyenv shim on the PATH may not."""
     names = [Path(folder) / f"python{version}{EXE}" for folder in os.get_exec_path()]
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     candidates: list[Sequence[str | Path]] = [[name] for name in [sys.executable, *names, *_of_pyenv(pyenv, version)]]
@@ -293,7 +293,7 @@ def find_python(version: str) -> str:
             continue
         if done.returncode == 0 and done.stdout.strip():
             return done.stdout.strip()
-    sys.exit(f"there is no Python {version} that starts: install it, or set LATEST=/path/to/python")
+    sys.exit(f"no working Python {version} was found: install it, or set LATEST=/path/to/python")
 
 
 def _of_pyenv(versions: Path, version: str) -> list[Path]:

@@ -1,7 +1,7 @@
-"""An aarch64 Linux with Python, NumPy and LiteRT in a folder. Its programs run under qemu, without root and binfmt.
+"""An aarch64 Linux userland with Python, NumPy and LiteRT in a folder. Programs run under qemu, without root or binfmt.
 
-Debian 12 packages and PyPI wheels are unpacked, never installed. Making the folder needs apt-get, dpkg-deb, pip and the
-network once; it stays in the cache and takes 250 MB.
+Debian 12 packages and PyPI wheels are unpacked, never installed. Creating the folder takes apt-get, dpkg-deb, pip and
+a network connection. The folder stays in the cache and takes 250 MB.
 """
 
 import os
@@ -71,17 +71,17 @@ CPU revision\t: 1
 
 
 class UnavailableError(RuntimeError):
-    """The userland cannot be made, or one of its programs failed.
+    """The userland cannot be created, or one of its programs failed.
 
-    The message names what is missing, or is the program's last output.
+    The message names what is missing, or is the last line of the program's output.
     """
 
 
 def userland() -> Path:
-    """Return the folder of the userland; make it if it does not exist.
+    """Return the folder of the userland; create it if it does not exist.
 
     Raises:
-        UnavailableError: it cannot be made here.
+        UnavailableError: it cannot be created on this machine.
     """
     folder = CACHE / "arm64" / "_".join(f"{name}-{version(name)}" for name in WHEELS)
     if not folder.exists():
@@ -96,7 +96,7 @@ def userland() -> Path:
 
 
 def run(folder: Path, script: Path, *arguments: str | os.PathLike, plugin: Path | None = None) -> str:
-    """Run a Python script on the emulated processor to its end.
+    """Run a Python script on the emulated processor to completion.
 
     Args:
         folder: the userland.
@@ -105,7 +105,7 @@ def run(folder: Path, script: Path, *arguments: str | os.PathLike, plugin: Path 
         plugin: a plugin of qemu.
 
     Returns:
-        What was printed to standard error, by the plugin too.
+        The standard error of the script and the plugin.
 
     Raises:
         UnavailableError: the exit code was not 0.

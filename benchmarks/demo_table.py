@@ -1,6 +1,6 @@
-"""Keep the report of `make demo`: python benchmarks/demo_table.py demo/report.json
+"""Record the report of `make demo`: python benchmarks/demo_table.py demo/report.json
 
-Writes ``benchmarks/results/demo.json`` and, from it, its table in the documentation.
+Writes ``benchmarks/results/demo.json`` and updates its table in the documentation.
 """
 
 import json

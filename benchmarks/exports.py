@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def drawn(model: "keras.Model") -> "keras.Model":
-    """Draw the model's weights so that no branch is silent, and some classes are likelier than others, none certain."""
+    """Randomize the model's weights so that every branch is active, and classes differ in probability, none certain."""
     chance = np.random.default_rng(0)
     for layer in model.layers:
         for weight in layer.weights:
@@ -31,7 +31,7 @@ def drawn(model: "keras.Model") -> "keras.Model":
 
 
 def converted(model: "keras.Model", files: Mapping[str, Path], rewrites: Sequence[str] | None = None) -> None:
-    """Write the files of a network by variant.
+    """Convert a network to one file per variant.
 
     Args:
         model: the network.

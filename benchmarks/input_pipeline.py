@@ -3,7 +3,7 @@
 JPEGs of 500×375 become antialiased random crops of 224×224 (8 to 100 % of the area, 3:4 to 4:3), randomly flipped and
 normalized, 32 in a batch: with `keras_inception.datasets.training_batches`, and with torchvision's transforms of
 tensors in a DataLoader with one worker per core. In each round both read all images once; between rounds they are idle.
-They take turns; nothing else may run. Writes ``benchmarks/results/input_pipeline.json`` and, from it, the table in the
+They take turns; nothing else may run. Writes ``benchmarks/results/input_pipeline.json`` and updates its table in the
 documentation.
 """
 
@@ -118,7 +118,7 @@ def measure(folder: Path) -> None:
         for _ in range(IMAGES // BATCH):
             next(batches)
         print(json.dumps([1000 * (time.perf_counter() - began)]), flush=True)
-        del batches  # up to seconds of waiting for the thread that tunes it, which a training does once
+        del batches  # waits up to seconds for its autotuning thread, once per training
 
 
 if __name__ == "__main__":

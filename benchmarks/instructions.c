@@ -1,7 +1,7 @@
-/* A plugin of qemu 7 that counts the instructions of the program it runs, and prints the count whenever the program
-   asks for its parent's process id, which nothing does but inference.py, around what is to be counted.
+/* A qemu 7 plugin that counts the instructions of the program it runs. It prints the count whenever the program asks
+   for its parent's process id. Only inference.py does so, before and after the code to count.
 
-   The declarations are those of qemu's plugin interface, version 1, that are used here:
+   The declarations are the part of qemu's plugin interface, version 1, that is used here:
    https://www.qemu.org/docs/master/devel/tcg-plugins.html */
 
 #include <inttypes.h>

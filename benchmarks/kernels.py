@@ -1,7 +1,7 @@
 """Show where the time of .tflite files goes, by kind of kernel: python benchmarks/kernels.py FILE [FILE]...
 
-Samples LiteRT on one thread with Linux' ``perf``, which must be installed. Prints milliseconds per inference. The files
-should be of one network, and nothing else should run.
+Samples LiteRT on one thread with Linux ``perf``, which must be installed. Prints milliseconds per inference. The files
+should contain the same network, and nothing else should run.
 """
 
 import json

@@ -2,7 +2,7 @@
 
 Times GoogLeNet and Inception v3, float32 and int8, one image at a time: our export in LiteRT, a plain TFLiteConverter
 file of the network, ONNX Runtime, OpenVINO and PyTorch, each in a process of its own, in turns. Nothing else may run.
-Writes ``benchmarks/results/latency.json`` and, from it, its table in the documentation.
+Writes ``benchmarks/results/latency.json`` and updates its table in the documentation.
 """
 
 import argparse
@@ -32,7 +32,7 @@ class Network(NamedTuple):
     Attributes:
         name: name in the registry.
         options: arguments of the network.
-        peer: the engines' name of it.
+        peer: name of the network in the other engines.
         plain: arguments that differ for the plain conversion.
         beside: title of another network to time next to it.
     """

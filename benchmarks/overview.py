@@ -1,4 +1,4 @@
-"""Draw the README's picture and make its table, and those of networks and weights: python benchmarks/overview.py
+"""Draw the README's figure and write its table, and those of networks and weights: python benchmarks/overview.py
 
 Measures nothing: the figures are those of ``compress.json`` and ``latency.json`` in ``benchmarks/results``, and of
 ``keras-inception list --json``. Writes ``docs/images/overview.svg``.
@@ -29,12 +29,12 @@ ENGINES = {
     "openvino": "OpenVINO",
 }
 WIDTH, MARGIN, LEFT, BAR, LINE = 580, 24, 190, 14, 26
-LONGEST = 200  # of the bars
+LONGEST = 200  # length of the longest bar
 INK, FAINT, OURS, OTHERS, PAPER = "#1f2933", "#616e7c", "#2a8f5b", "#b9c0c8", "#fbfbfa"
 
 
 class Bar(NamedTuple):
-    """A bar of a chart: its name, its length, what stands behind it, and whether it is emphasized."""
+    """A bar of a chart: its name, its length, the text after it, and whether it is emphasized."""
 
     name: str
     value: float

@@ -25,7 +25,7 @@ def environment(folder: Path = CACHE / "torch", requirements: Path = TORCH) -> P
     there = subprocess.run([python, "-c", INSTALLED], capture_output=True, encoding="utf-8", check=True).stdout.split()
     wanted = requirements.read_text(encoding="utf-8").split()
     if not {_plain(line) for line in wanted} <= {_plain(each) for each in there}:
-        print(f"Installing {requirements.name} into {folder}: minutes", file=sys.stderr)
+        print(f"Installing {requirements.name} into {folder}, which takes minutes", file=sys.stderr)
         subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", requirements], check=True)
     return python
 
@@ -55,5 +55,5 @@ def _show(done: int, rounds: int) -> None:
 
 
 def median_ratio(times: dict[str, list[float]]) -> float:
-    """Return how many times as fast ours is: the median of the rounds' ratios, since a shared machine changes speed."""
+    """Return our speedup: the median of the rounds' ratios, since the speed of a shared machine varies."""
     return statistics.median(theirs / ours for ours, theirs in zip(times["ours"], times["theirs"], strict=True))

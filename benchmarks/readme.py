@@ -22,7 +22,7 @@ def kept(name: str) -> dict:
 
 
 def not_measured(names: Iterable[str]) -> str:
-    """Return a line that lists what a table lacks; nothing if it lacks nothing."""
+    """Return a line that lists what a table lacks, or an empty string."""
     missing = "; ".join(names)
     return f"\nNot measured yet: {missing}.\n" if missing else ""
 
@@ -43,6 +43,6 @@ def insert(name: str, text: str) -> None:
     places = [page for page, content in contents.items() for _ in pattern.finditer(content)]
     if len(places) != 1:
         found = ", ".join(page.name for page in places) or "none"
-        raise SystemExit(f"one page must have a place <!-- {name} -->. Found: {found}")
+        raise SystemExit(f"exactly one page must have the markers of <!-- {name} -->. Found: {found}")
     changed = pattern.sub(lambda match: match[1] + text + match[2], contents[places[0]])
     places[0].write_text(changed, encoding="utf-8")

@@ -3,7 +3,7 @@
 Each case is a process of its own, timed from its start until it prints that it is ready: the import, `--help`, wrong
 paths, `predict` with an exported file, the first training step of three networks and of pruning and QAT, a short
 training, and the export of models that were not trained here. Nothing else may run. Writes
-``benchmarks/results/startup.json`` with the median of each case and, from it, its table in the documentation.
+``benchmarks/results/startup.json`` with the median of each case and updates its table in the documentation.
 """
 
 import argparse
@@ -109,7 +109,7 @@ def timed(name: str, folder: Path) -> float:
         line = next((line for line in child.stdout if line.startswith(READY)), None)
         seconds = time.perf_counter() - began
         if line is None:
-            raise SystemExit(f"{name} ended with {child.wait()} and was never ready")
+            raise SystemExit(f"{name} exited with code {child.wait()} before it was ready")
         child.kill()
         child.wait()
     own = line.removeprefix(READY).strip()
@@ -117,12 +117,12 @@ def timed(name: str, folder: Path) -> float:
 
 
 def ready(own: float | None = None) -> None:
-    """Report to the parent that the case is finished, and its own time if that is not the whole."""
+    """Report to the parent that the case is finished, with its own time if only a part of the process counts."""
     print(READY, own or "", flush=True)
 
 
 def prepare(folder: Path) -> None:
-    """Make the files that the cases need."""
+    """Create the files that the cases need."""
     import keras_inception
     from keras_inception import datasets
 

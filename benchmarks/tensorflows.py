@@ -2,7 +2,7 @@
 
 Each environment, a folder made by `make test-versions`, has another TensorFlow and converts the same networks with the
 same random weights. All files of a network then run in turns on one thread of LiteRT; nothing else may run. Writes
-``benchmarks/results/tensorflows.json`` and, from it, its table in the documentation.
+``benchmarks/results/tensorflows.json`` and updates its table in the documentation.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
 Both networks have batch norm and two auxiliary heads, and are trained by a fused AdamW on the same number of random
 images, on all cores: ours with `model.fit`, as `keras_inception.train` compiles it. They take turns; nothing else may
-run. Writes ``benchmarks/results/training_step.json`` and, from it, its table in the documentation.
+run. Writes ``benchmarks/results/training_step.json`` and updates its table in the documentation.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Hooks of the site: files from outside of ``docs`` become pages, and links to them work here as they do on GitHub."""
+"""MkDocs hooks: files outside ``docs`` become pages, and links to them work as they do on GitHub."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ OUTSIDE = (
 
 @event_priority(100)  # before mkdocs-jupyter looks for notebooks
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the README as the first page, and the files outside of ``docs`` under their own paths."""
+    """Add the README as the first page, and the files outside ``docs`` under their own paths."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     files.append(File.generated(config, "index.md", content=readme.replace("](docs/", "](")))
     for path in OUTSIDE:

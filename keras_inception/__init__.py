@@ -1,6 +1,6 @@
 """The Inception networks in Keras: from the papers to the phone.
 
-Nothing heavy is imported until it is used: ``import keras_inception`` takes milliseconds.
+Heavy modules are imported on first use: ``import keras_inception`` takes milliseconds.
 """
 
 from typing import TYPE_CHECKING

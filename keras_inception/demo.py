@@ -1,4 +1,4 @@
-"""The demo: train, export, verify and classify with the images that the package carries."""
+"""The demo: train, export, verify and classify with the bundled images."""
 
 import dataclasses
 import os
@@ -28,9 +28,9 @@ def run(
 ) -> "ExportReport":
     """Train GoogLeNet on the pictograms, export and verify every variant, and classify with an exported file.
 
-    Write ``pictograms/``, ``run/``, ``exported/``, ``predictions.png`` and ``report.json``, which is the report of
-    `keras_inception.export` with the seconds of the whole demo. An existing run is resumed, or exported again if it is
-    complete.
+    Write ``pictograms/``, ``run/``, ``exported/``, ``predictions.png`` and ``report.json``. The report is that of
+    `keras_inception.export`, except that its ``seconds`` cover the whole demo. An existing run is resumed, or exported
+    again if it is complete.
 
     Args:
         output: folder to write into.
@@ -78,7 +78,7 @@ def run(
 
 
 def _classify(file: str, test: "Examples", path: Path) -> None:
-    """Draw the predictions of an exported file for up to a dozen test images, each of another class."""
+    """Draw the predictions of an exported file for up to a dozen test images, one per class."""
     from keras_inception import figures
     from keras_inception.tflite.classifier import TFLiteClassifier
 

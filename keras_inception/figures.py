@@ -1,6 +1,6 @@
 """Figures as PNG files: a confusion matrix, predictions, an Inception module, and the cost of a network.
 
-They are drawn without a display and leave matplotlib's global state unchanged. Labels may be in any script; characters
+Figures need no display and leave matplotlib's global state unchanged. Labels may be in any script; characters
 that no installed font has are drawn as boxes.
 """
 
@@ -67,7 +67,7 @@ def prediction_picture(
     """Draw images, each next to its three likeliest classes. Correct guesses are green, a wrong first guess is red.
 
     Args:
-        pictures: uint8 RGB images, (height, width, 3) each. About a dozen fill the sheet well.
+        pictures: uint8 RGB images, (height, width, 3) each. About a dozen fit well.
         probabilities: (images, classes), in [0, 1].
         labels: names of the classes.
         truth: index of each image's class.
@@ -79,7 +79,7 @@ def prediction_picture(
     probabilities = np.asarray(probabilities)
     lengths = [len(pictures), len(probabilities), len(truth)]
     if not min(lengths) or len(set(lengths)) > 1:
-        raise ValueError(f"`pictures`, `probabilities` and `truth` must be of one length, not 0. Received: {lengths}")
+        raise ValueError(f"`pictures`, `probabilities` and `truth` must have one length, not 0. Received: {lengths}")
     columns = min(3, len(pictures))
     rows = math.ceil(len(pictures) / columns)
     with _figure(path, 3.7 * columns, 1.75 * rows) as figure:
@@ -107,7 +107,7 @@ def prediction_picture(
 
 
 def module_picture(model: "keras.Model", name: str, path: Target) -> None:
-    """Draw the branches of an Inception module as the network has them, with the input at the bottom as in the paper.
+    """Draw the branches of an Inception module as built, with the input at the bottom as in the paper.
 
     Args:
         model: a network of this package.
@@ -144,7 +144,7 @@ def cost_picture(cost: Any, path: Target) -> None:
     """Draw the multiply-adds and parameters of each module, first to last. The shade changes with each stage.
 
     Args:
-        cost: what `keras_inception.analysis.cost` returned.
+        cost: result of `keras_inception.analysis.cost`.
         path: PNG file to write.
     """
     modules = [module for module in cost.modules if module.macs or module.parameters]

@@ -180,7 +180,7 @@ def test_links_lead_somewhere(path):
 
 
 def test_rooms_import_from_the_rooms_above_them():
-    table = re.search(r"\n\| room \|.*?\n\n", TEXTS[ROOT / "docs" / "architecture.md"], re.DOTALL)[0]
+    table = re.search(r"\n\| module \|.*?\n\n", TEXTS[ROOT / "docs" / "architecture.md"], re.DOTALL)[0]
     rows = [re.findall(r"`([\w.]+)/?`", row.split("|")[1]) for row in table.strip().splitlines()[2:]]
     rank = {room.removesuffix(".py"): number for number, row in enumerate(rows) for room in row}
     package = ROOT / "keras_inception"

@@ -1,4 +1,4 @@
-"""Count what a network costs, and compare it with its paper. Works on any functional Keras network."""
+"""Count the cost of any functional Keras network, and compare GoogLeNet's with its paper."""
 
 from keras_inception.analysis.costs import Budget, Cost, cost
 from keras_inception.analysis.published import Table1, table1

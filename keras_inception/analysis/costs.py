@@ -1,4 +1,4 @@
-"""What a network costs: parameters, multiply-adds, activations and memory, by layer, module and stage."""
+"""The cost of a network: parameters, multiply-adds, activations and memory, by layer, module and stage."""
 
 import dataclasses
 import itertools
@@ -16,11 +16,11 @@ from keras_inception.graph import Graph, walk
 from keras_inception.utils.checks import check_one_of
 
 BYTES = {"float32": 4, "float16": 2, "int8": 1}
-SUMMED = ("parameters", "trainable", "macs", "lrn_macs", "activations")  # figures of `Amounts`
+SUMMED = ("parameters", "trainable", "macs", "lrn_macs", "activations")  # fields of `Amounts` that add up
 
 
 class Memory(NamedTuple):
-    """Bytes of the weights, and of the activations at the point where most of them are in memory."""
+    """Memory in bytes: all weights, and the activations at their peak."""
 
     weights: int
     activations: int
@@ -38,8 +38,8 @@ class Amounts:
         macs: multiply-adds of convolution and dense layers. LRN, pooling, batch norm and biases are not counted.
         lrn_macs: multiply-adds of the banded convolutions in our LRN, which `macs` leaves out.
         activations: output values of convolution and dense layers, as Radosavovic et al. count them (2003.13678).
-        peak: largest number of activation values, of any layer, in memory at once. Layers run in the order of
-            Keras; batch norm, ReLU and the like run in place. A runtime may need less, or scratch memory as well.
+        peak: largest number of activation values in memory at once if layers run in Keras' order, with batch norm, ReLU
+            and the like in place. A runtime may need less, or scratch memory in addition.
         depth: number of convolution and dense layers on the longest path from the input to the end of the part.
     """
 
@@ -54,13 +54,13 @@ class Amounts:
     depth: int
 
     def memory(self, dtype: str = "float32") -> Memory:
-        """Return the bytes if all weights and activations are of one type.
+        """Return the memory if all weights and activations have one data type.
 
         Args:
             dtype: ``"float32"``, ``"float16"`` or ``"int8"``.
 
         Raises:
-            ValueError: there is no such type.
+            ValueError: `dtype` is none of these.
         """
         check_one_of("dtype", dtype, BYTES)
         return Memory(self.parameters * BYTES[dtype], self.peak * BYTES[dtype])
@@ -68,7 +68,7 @@ class Amounts:
 
 @dataclass(frozen=True)
 class Layer(Amounts):
-    """One use of a layer. Shared weights are counted the first time.
+    """Cost of one call of a layer. Shared weights are counted at the first call.
 
     Attributes:
         kind: name of the layer's class.
@@ -83,7 +83,7 @@ class Layer(Amounts):
 
 @dataclass(frozen=True)
 class Module(Amounts):
-    """Layers that belong together (`keras_inception.analysis.grouping`): ``inception_4e``, ``conv1``, ``block1``."""
+    """Cost of layers that belong together (`analysis.grouping`): ``inception_4e``, ``conv1``, ``block1``."""
 
     layers: tuple[str, ...]
     stage: str
@@ -109,7 +109,7 @@ class Share(NamedTuple):
 
 @dataclass(frozen=True)
 class Budget:
-    """Compares a network's multiply-adds with a budget. True if they are within it.
+    """A network's multiply-adds compared with a budget. True if they are within the budget.
 
     Attributes:
         budget: allowed multiply-adds.
@@ -136,7 +136,7 @@ class Budget:
         return f"{verdict}: {used}\nby stage: {shares}"
 
     def to_dict(self) -> dict:
-        """Return all values as JSON can hold them."""
+        """Return all values as a dictionary that ``json.dumps`` accepts."""
         return {**dataclasses.asdict(self), "holds": self.holds, "stages": [share._asdict() for share in self.stages]}
 
 
@@ -147,11 +147,11 @@ class Cost(Amounts):
     Attributes:
         input_shape: shape of the first input without the batch dimension.
         layers: layers in the order in which Keras runs them.
-        modules: modules in the order of the network, auxiliary heads last. Their figures add up to the network's,
-            except that the network's `peak` and `depth` are the largest of theirs.
+        modules: modules in the order of the network, auxiliary heads last. Their values sum to the network's, except
+            for `peak` and `depth`, which are maxima.
         stages: stages, in the same order and with the same sums.
-        uncounted: layers with weights to multiply by that are neither convolution nor dense. Their multiply-adds
-            are unknown and not in `macs`.
+        uncounted: layers that multiply by weights but are neither convolution nor dense layers. Their multiply-adds are
+            unknown and not included in `macs`.
     """
 
     input_shape: tuple[int, ...]
@@ -172,18 +172,18 @@ class Cost(Amounts):
         return Budget(budget, self.macs, tuple(sorted(shares, key=lambda share: -share.macs)))
 
     def table(self, by: str = "modules") -> str:
-        """Return the figures as text, one line for each of the ``"layers"``, ``"modules"`` or ``"stages"``."""
+        """Return a table as text, with a row for each of the ``"layers"``, ``"modules"`` or ``"stages"``."""
         check_one_of("by", by, ("layers", "modules", "stages"))
         header = (by[:-1], "output", "parameters", "MACs", "share", "activations", "peak")
         table = aligned([header, *map(self._line, getattr(self, by)), self._line(self, "all")])
         return "\n".join([f"{self.name}, input {sides(self.input_shape)}", table, *self._notes()])
 
     def plot(self, path: str | os.PathLike) -> None:
-        """Draw multiply-adds and parameters by module into a PNG file."""
+        """Plot multiply-adds and parameters by module to a PNG file."""
         cost_picture(self, path)
 
     def to_dict(self) -> dict:
-        """Return all values as JSON can hold them, with the memory in bytes by type."""
+        """Return all values, and the memory in bytes by data type, as a dictionary that ``json.dumps`` accepts."""
         return {**dataclasses.asdict(self), "memory": {dtype: self.memory(dtype)._asdict() for dtype in BYTES}}
 
     def __str__(self) -> str:
@@ -206,7 +206,7 @@ class Cost(Amounts):
 
 
 def cost(model: keras.Model, *, input_shape: Sequence[int] | None = None) -> Cost:
-    """Count what a functional or sequential Keras model costs for one image, layer by layer.
+    """Count the cost of a functional or sequential Keras model for one image, layer by layer.
 
     Layers of nested models are counted one by one, as ``{model}/{layer}``.
 
@@ -238,14 +238,14 @@ def cost(model: keras.Model, *, input_shape: Sequence[int] | None = None) -> Cos
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows of text as a table under the first row. All columns but the first are right-aligned."""
+    """Return rows of text as a table whose header is the first row. All columns but the first are right-aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 
 
 def _layers(graph: Graph, places: Mapping[int, tuple[str, str]]) -> dict[int, Layer]:
-    """Return the layer of each step by the step's `id`, given the names of its module and stage."""
+    """Return the cost of each step by the step's `id`, given the names of its module and stage."""
     layers = {}
     depths = {id(x): 0 for x in graph.inputs}
     for step, peak in zip(graph.steps, graph.peaks(), strict=True):
@@ -279,7 +279,7 @@ def _stage(group: Group) -> str:
 
 
 def _sum(name: str, parts: Sequence[Amounts]) -> dict:
-    """Return the `Amounts` of several parts together."""
+    """Return the fields of `Amounts` for several parts combined."""
     summed = {figure: sum(getattr(part, figure) for part in parts) for figure in SUMMED}
     largest = {figure: max(getattr(part, figure) for part in parts) for figure in ("peak", "depth")}
     return {"name": name, "output_shape": parts[-1].output_shape, **summed, **largest}

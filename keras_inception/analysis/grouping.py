@@ -1,10 +1,10 @@
-"""Group a network's layers into modules: by the graph first, so that it works on any network, then by layer names.
+"""Group a network's layers into modules: first by the graph, which works for any network, then by layer names.
 
-Wherever all of the network passes through one tensor, a module may end and the next begin. Between two such places lies
-either a single layer, or a set of branches from where they split to where they join: an Inception module or a residual
-block. Single layers are grouped by name: ``conv1_bn`` belongs to ``conv1``, and ``block1_conv1`` and ``block1_conv2``
-make ``block1``. A network whose connections span nearly all of it has no such places and is a single module: U-Net, and
-NASNet, whose cells read the two cells before them.
+Wherever the whole network passes through a single tensor, one module may end and the next begin. Between two such
+tensors lies either a single layer or a set of branches, from split to join: an Inception module or a residual block.
+Single layers are grouped by name: ``conv1_bn`` belongs to ``conv1``, and ``block1_conv1`` and ``block1_conv2`` form
+``block1``. A network whose skip connections span nearly all of it, such as U-Net, has no such tensors and is a single
+module. So is NASNet, whose cells read the two cells before them.
 """
 
 import itertools
@@ -22,7 +22,7 @@ PADDINGS = (layers.ZeroPadding1D, layers.ZeroPadding2D, layers.ZeroPadding3D)
 
 
 class Group(NamedTuple):
-    """A module. `auxiliary` marks a head that is not on the way to the main output."""
+    """A module. `auxiliary` marks a head that is not on the path to the main output."""
 
     name: str
     steps: list[Step]
@@ -42,7 +42,7 @@ class _Unit(NamedTuple):
 
     @property
     def follows(self) -> bool:
-        """Return whether this is a normalization, activation, dropout or the like: no MACs, and the shape stays."""
+        """Return whether this is a normalization, activation, dropout or the like: no MACs, unchanged shape."""
         step = self.steps[0]
         shapes = {x.shape for x in (*step.inputs, *step.outputs)}
         return not self.branches and step.macs == 0 and len(shapes) == 1
@@ -51,7 +51,7 @@ class _Unit(NamedTuple):
 def modules(graph: Graph) -> list[Group]:
     """Return the modules in the order of the network, then the auxiliary heads. Each step is in exactly one of them.
 
-    The main output is the one that most of the network leads to.
+    The main output is the one with the most steps on its path.
     """
     paths = [_path_to(output, graph.steps) for output in graph.outputs]
     main = max(range(len(paths)), key=lambda index: len(paths[index]))
@@ -75,7 +75,7 @@ def _path_to(output: keras.KerasTensor, steps: Sequence[Step]) -> list[Step]:
 
 
 def _units(steps: Sequence[Step], inputs: Sequence[keras.KerasTensor], output: keras.KerasTensor) -> list[_Unit]:
-    """Cut a network wherever all that follows reads a single tensor."""
+    """Split a network wherever everything downstream reads a single tensor."""
     readers = Counter(id(x) for step in steps for x in step.inputs)
     readers[id(output)] += 1
     open_ends = {id(x) for x in inputs if readers[id(x)]}
@@ -94,7 +94,7 @@ def _units(steps: Sequence[Step], inputs: Sequence[keras.KerasTensor], output: k
 
 
 def _shared_name(steps: Sequence[Step]) -> str:
-    """Return the start that the branches' names share up to an underscore, ``inception_3a`` say, else the last name."""
+    """Return the prefix that the branches' names share, such as ``inception_3a``, or else the last name."""
     names = [step.name.split("_") for step in steps if not _is_automatic(step)]
     common = itertools.takewhile(lambda parts: len(set(parts)) == 1, zip(*names, strict=False))
     return "_".join(parts[0] for parts in common) or steps[-1].name
@@ -108,7 +108,7 @@ def _is_automatic(step: Step) -> bool:
 def _modules(units: Sequence[_Unit]) -> list[Group]:
     owners = {unit.name for unit in units}
     labels = _labels(units, owners)
-    while apart := _apart(labels) & owners:  # a name that recurs further on says nothing
+    while apart := _apart(labels) & owners:  # a name that recurs elsewhere is no module
         owners -= apart
         labels = _labels(units, owners)
     groups = [list(group) for _, group in itertools.groupby(zip(labels, units, strict=True), key=lambda pair: pair[0])]
@@ -124,7 +124,7 @@ def _modules(units: Sequence[_Unit]) -> list[Group]:
 
 
 def _labels(units: Sequence[_Unit], owners: Collection[str]) -> list[str]:
-    """Return for each unit the name of the layer or the branches that it belongs to: ``conv2`` for ``conv2_reduce``."""
+    """Return the name of the layer or branches that each unit belongs to: ``conv2`` for ``conv2_reduce``."""
     labels: list[str] = []
     for unit in units:
         label = unit.name
@@ -145,7 +145,7 @@ def _stems(groups: Sequence[tuple[str, Sequence[_Unit]]]) -> list[str]:
     ]
     labels = [label for label, _ in groups]
     stems = [label.rpartition("_")[0] if alone else "" for label, alone in zip(labels, single, strict=True)]
-    kinds = {unit.steps[0].kind.lower() for _, units in groups for unit in units}  # "conv2d" says nothing
+    kinds = {unit.steps[0].kind.lower() for _, units in groups for unit in units}  # "conv2d" is no module
     useless = {"", *kinds, *labels, *_apart(stems), *(stem for stem, count in Counter(stems).items() if count < 2)}
     return [label if stem in useless else stem for label, stem in zip(labels, stems, strict=True)]
 

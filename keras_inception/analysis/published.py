@@ -1,7 +1,7 @@
-"""Table 1 of Going Deeper with Convolutions (Szegedy et al., 1409.4842), next to what its columns come to.
+"""Table 1 of Going Deeper with Convolutions (Szegedy et al., 1409.4842), next to the counts of its columns.
 
 The published params are in units of 1,024 weights without biases, and the ops in millions of multiply-adds. Counted
-that way, most rows agree. The rows that do not are named, and their published figures never stand for computed ones.
+that way, most rows agree. The others are marked, and their published figures never replace computed ones.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ COLUMNS = ("1x1", "3x3_reduce", "3x3", "5x5_reduce", "5x5", "pool_proj")
 
 
 class Published(NamedTuple):
-    """A row as printed. Its filters are `keras_inception.models.googlenet.MODULES`. None is an empty cell.
+    """A row as printed. Its filters are `keras_inception.models.googlenet.MODULES`. None marks an empty cell.
 
     Attributes:
         name: name of our module.
@@ -78,7 +78,7 @@ class Row:
 
     @property
     def deviating(self) -> tuple[str, ...]:
-        """Return which of "params" and "ops" differ by more than 3 % from what the row's own columns come to."""
+        """Return which of "params" and "ops" differ by more than 3 % from the counts of the row's own columns."""
         printed = {"params": self.published.params, "ops": self.published.ops}
         counted = {"params": self.weights / K, "ops": self.counted.macs / M}
         return tuple(name for name, value in printed.items() if value and abs(value / counted[name] - 1) > TOLERANCE)
@@ -126,7 +126,7 @@ class Table1:
 
 
 def table1() -> Table1:
-    """Build the paper's GoogLeNet and compare its cost with the paper's Table 1, row by row."""
+    """Build the paper's GoogLeNet and compare its cost with Table 1, row by row."""
     from keras_inception.models import GoogLeNet
 
     whole = cost(GoogLeNet())

@@ -1,4 +1,4 @@
-"""Worked examples: what a convolution costs, directly and as the Inception papers factor it.
+"""Worked examples: the cost of a convolution, direct and as factorized in the Inception papers.
 
 `CORRECTIONS` lists claims that are often repeated but wrong.
 """
@@ -39,7 +39,7 @@ class Worked(NamedTuple):
 
 
 class Correction(NamedTuple):
-    """A wrong claim about these networks, and what a count gives."""
+    """A wrong claim about these networks, and the counted figure."""
 
     said: str
     counted: str

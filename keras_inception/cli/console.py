@@ -1,4 +1,4 @@
-"""The application, its entry point, and what the commands share."""
+"""The application, its entry point, and helpers for the commands."""
 
 import dataclasses
 import functools
@@ -26,7 +26,7 @@ Strict = Annotated[bool, Option("--strict", help="Fail if an image cannot be rea
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command. An error is one line on standard error and exit code 1, or 2 for wrong usage."""
+    """Run a command. An error prints one line to standard error and exits with code 1, or 2 for wrong usage."""
     try:
         app(arguments, prog_name="keras-inception")
     except KeyboardInterrupt:
@@ -64,7 +64,7 @@ def progress(what: str) -> Callable[[int, int], None]:
 
 
 def fields_of(kind: type, context: typer.Context) -> dict[str, Any]:
-    """Return the arguments of a command that were given and that are fields of a dataclass, by name."""
+    """Return the given arguments of a command that are fields of a dataclass, by name."""
     names = {field.name for field in dataclasses.fields(kind)}
     return {name: value for name, value in context.params.items() if name in names and value is not None}
 
@@ -78,11 +78,11 @@ def assignments(settings: Sequence[str] | None) -> dict[str, str]:
 
 
 def import_tensorflow() -> None:
-    """Import TensorFlow and Keras without their messages and without modules that they load but we do not use."""
+    """Import TensorFlow and Keras quietly and without the modules that they load but we do not use."""
     if "tensorflow" in sys.modules:
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    unused = ["matplotlib"] if os.environ.get("KERAS_BACKEND") == "jax" else ["jax", "matplotlib"]  # 2 of 6 seconds
+    unused = ["matplotlib"] if os.environ.get("KERAS_BACKEND") == "jax" else ["jax", "matplotlib"]  # saves 2 of 6 s
     with silenced(), without_modules(unused):
         import keras  # noqa: F401
         import tensorflow as tf

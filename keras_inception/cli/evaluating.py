@@ -16,7 +16,7 @@ Source = Annotated[Path, Argument(metavar="RUN|FILE.tflite", help="A run directo
 def evaluate(
     source: Source,
     images: Annotated[
-        str | None, Argument(metavar="DATA", help="Labeled images; the test split, if any. Default: RUN's held-out.")
+        str | None, Argument(metavar="DATA", help="Labeled images (the test split, if any). Default: held-out images.")
     ] = None,
     crops: Annotated[int, Option(help="Views of each image to average over: 1, 10, 12 or 144.")] = 1,
     ensemble: Annotated[

@@ -24,10 +24,10 @@ def export(
     context: typer.Context,
     source: Annotated[Path | None, Argument(metavar="RUN|FILE.keras", help="A run directory or a .keras file.")] = None,
     output: Annotated[Path, Option("--output", "-o", help="Output folder.")] = Path("exported"),
-    quantize: Annotated[str | None, Option(help="Any of float32,float16,dynamic,int8. Default: all possible.")] = None,
+    quantize: Annotated[str | None, Option(help="Some of float32,float16,dynamic,int8. Default: all possible.")] = None,
     rewrites: Annotated[str | None, Option(help="Comma-separated rewrites, or none. Default: those that help.")] = None,
-    name: Annotated[str | None, Option(help="Prefix of the files, NAME_VARIANT.tflite.")] = None,
-    model: Annotated[str | None, Option(help="Name of a network to export in place of SOURCE.")] = None,
+    name: Annotated[str | None, Option(help="Prefix of the file names, NAME_VARIANT.tflite.")] = None,
+    model: Annotated[str | None, Option(help="Name of a network to export instead of a run or file.")] = None,
     weights: Annotated[Path | None, Option(help="Weights file for --model.")] = None,
     classes: Annotated[int, Option(help="Number of classes of --model.")] = 1000,
     labels: Annotated[Path | None, Option(help="File with one class name per line. Default: the run's.")] = None,
@@ -38,21 +38,21 @@ def export(
     author: Annotated[str | None, Option(help="Author for the metadata.")] = None,
     licence: Annotated[str | None, Option("--license", "--licence", help="License for the metadata.")] = None,
     min_agreement: Annotated[
-        float | None, Option(help="Minimum top-1 agreement with Keras; 0 disables the check. Default: by variant.")
+        float | None, Option(help="Minimum top-1 agreement with Keras; 0 disables the check. Default: set by variant.")
     ] = None,
     verify_pictures: Annotated[str, Option(metavar="N|all", help="Number of images to verify with.")] = "500",
     keep_float: Annotated[list[str] | None, Option(metavar="LAYER", help="Layer to keep float32. Repeatable.")] = None,
     layer_errors: Annotated[bool, Option("--layer-errors", help="Measure the error of each int8 layer.")] = False,
     client: Annotated[
-        str | None, Option(help="Required: task-library,mediapipe,litert-web, or none. Default: check those installed.")
+        str | None, Option(help="Require task-library,mediapipe,litert-web, or none. Default: check installed ones.")
     ] = None,
-    litert_sample: Annotated[bool, Option("--litert-sample", help="Fit Google's LiteRT sample app.")] = False,
+    litert_sample: Annotated[bool, Option("--litert-sample", help="Export for Google's LiteRT sample app.")] = False,
     overwrite: console.Overwrite = False,
     json: console.Json = False,
 ) -> None:
     """Export a network to verified .tflite files."""
     if weights is not None and model is None:
-        raise ValueError("--weights goes with --model")
+        raise ValueError("--weights requires --model")
     if (source is None) == (model is None):
         raise ValueError("name either a run directory or .keras file, or a network by --model")
     import keras_inception
@@ -87,14 +87,14 @@ def compress(
     macs: Annotated[float | None, Option(help=BUDGET.format("multiply-adds"))] = None,
     latency: Annotated[float | None, Option(help=BUDGET.format("milliseconds of the int8 file"))] = None,
     mb: Annotated[float | None, Option(help=BUDGET.format("megabytes of the int8 file"))] = None,
-    criterion: Annotated[str, Option(help="Importance of filters: taylor, l1 or batch_norm_scale.")] = "taylor",
+    criterion: Annotated[str, Option(help="Filter importance: taylor, l1 or batch_norm_scale.")] = "taylor",
     prune: Annotated[str | None, Option(help="Share of weights to set to zero, or 2:4.")] = None,
     prune_schedule: Annotated[str, Option(help="polynomial (gradual) or constant (all at once).")] = "polynomial",
     prune_layers: Annotated[
         list[str] | None, Option("--prune-layer", metavar="LAYER", help="Prune only this layer. Repeatable.")
     ] = None,
     cluster: Annotated[int | None, Option(help="Number of distinct weight values per layer.")] = None,
-    quantize: Annotated[bool, Option("--quantize", help="Train quantization-aware, for int8.")] = False,
+    quantize: Annotated[bool, Option("--quantize", help="Quantization-aware training for int8.")] = False,
     distillation: Annotated[float, Option(help="Weight of the teacher's predictions in the target, 0 to 1.")] = 0.5,
     settings: console.Settings = None,
     json: console.Json = False,
@@ -139,10 +139,10 @@ def rewrites() -> None:
 
 
 def benchmark(
-    paths: Annotated[list[Path], Argument(metavar="FILE.tflite...", help="Files to time; ratios are to the first.")],
+    paths: Annotated[list[Path], Argument(metavar="FILE.tflite...", help="Files to time. Ratios are to the first.")],
     threads: Annotated[int, Option(help="Threads per interpreter.")] = 1,
     runs: Annotated[int, Option(help="Timed inferences per file.")] = 50,
-    peak: Annotated[bool, Option(help="Compare with the machine's peak, which takes half a minute.")] = True,
+    peak: Annotated[bool, Option(help="Also measure the machine's peak, in half a minute.")] = True,
     json: console.Json = False,
 ) -> None:
     """Time .tflite files in alternation.
@@ -179,7 +179,7 @@ def page(
 ) -> None:
     """Make a web page that classifies images offline.
 
-    It runs exported files in the browser. Any static web server can serve it.
+    The page runs exported files in the browser. Any static web server can serve it.
     """
     from keras_inception.page import site as pages
 
@@ -202,11 +202,11 @@ def show_report(report: "ExportReport", json: bool = False) -> None:
 
 
 def _show_layer_errors(folder: Path) -> None:
-    """Print the ten operations of an export's int8 file that add the largest errors."""
+    """Print the ten operations of the exported int8 file that add the most error."""
     from keras_inception.exporting.report import LAYER_ERRORS
 
     path = folder / LAYER_ERRORS
-    if not path.exists():  # no int8 file that runs
+    if not path.exists():  # the int8 file is missing or does not run
         return
     rows = sorted(files.read_json(path), key=lambda row: row["own_error"], reverse=True)
     typer.echo(tables.text(tables.columns("layer", "operation", "type", "own_error", "error", "sqnr_db"), rows[:10]))
@@ -214,7 +214,7 @@ def _show_layer_errors(folder: Path) -> None:
 
 
 def _steps(json: bool) -> Callable[[str], None]:
-    """Return a function that prints a step, on standard error if the result is JSON."""
+    """Return a function that prints a step, to standard error if the result is JSON."""
     return lambda step: typer.echo(step, err=json)
 
 

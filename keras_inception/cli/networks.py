@@ -45,7 +45,7 @@ def list_networks(json: console.Json = False) -> None:
     columns = tables.columns("network", "size", "parameters", "macs", size=size, macs=macs)
     typer.echo(tables.text({**columns, "weights": tables.Column("ImageNet top-1 / top-5", is_text=True)}, rows))
     typer.echo("Build one with keras_inception.create(NAME, weights=…): None, imagenet, imagenet:WEIGHTS or a file.")
-    typer.echo("* not checked against an installed package; weights=imagenet does not choose these.")
+    typer.echo("* not checked against an installed package; never chosen by weights=imagenet.")
 
 
 def cost(
@@ -59,7 +59,7 @@ def cost(
 ) -> None:
     """Count a network's parameters, multiply-adds and memory.
 
-    With --budget the exit code is 1 if the network needs more multiply-adds.
+    With --budget, the exit code is 1 if the network needs more multiply-adds.
     """
     check_one_of("by", by, ("layers", "modules", "stages"))
     files.check_parent(plot)
@@ -86,7 +86,7 @@ def cost(
 def convert_weights(
     source: Annotated[str, Argument(metavar="IN", help="A weights file, a run directory, or imagenet.")],
     target: Annotated[Path, Argument(metavar="OUT", help="The .keras or .safetensors file to write.")],
-    model: Annotated[str | None, Option(help="Name of the network, if the tensors' names do not tell.")] = None,
+    model: Annotated[str | None, Option(help="Name of the network, if tensor names are ambiguous.")] = None,
     overwrite: console.Overwrite = False,
     json: console.Json = False,
 ) -> None:
@@ -118,18 +118,18 @@ def _accuracy(entry: "Published") -> str:
 
 
 def _record(entry: "Published") -> dict[str, Any]:
-    """Return published weights without the network, which is said above them, and its preprocessing."""
+    """Return an entry as a dictionary, without its preprocessing and its network, which the enclosing row names."""
     return {key: value for key, value in entry._asdict().items() if key not in ("network", "preprocessing")}
 
 
 def _network(model: str, shape: tuple[int, int, int] | None, classes: int | None) -> "keras.Model":
-    """Return the network of a run, of a file, or of that name; an existing path takes precedence over a name."""
+    """Return the network of a run or a file, or a registered network; an existing path takes precedence over a name."""
     path = Path(model)
     is_path = path.exists() or path.suffix == ".keras" or path.name != model
     if is_path and not path.exists():
         raise FileNotFoundError(f"there is no run directory or .keras file at {model}")
     if is_path and classes is not None:
-        raise ValueError(f"--classes goes with the name of a network, and {model} is a path")
+        raise ValueError(f"--classes requires the name of a network, and {model} is a path")
     name = model if is_path else registry.resolve(model)
     console.import_tensorflow()
     import keras

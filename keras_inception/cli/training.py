@@ -30,7 +30,7 @@ def train(
     precision: Annotated[str | None, Option(help="auto, float32, mixed_bfloat16 or mixed_float16.")] = None,
     tensorboard: Annotated[bool | None, Option("--tensorboard", help="Write TensorBoard logs.")] = None,
     seed: Annotated[int | None, Option(help="Seed for weights, shuffling, augmentation and dropout.")] = None,
-    distribute: Annotated[str | None, Option(help="mirrored (GPUs of this machine) or multiworker (machines).")] = None,
+    distribute: Annotated[str | None, Option(help="mirrored (this machine's GPUs) or multiworker (machines).")] = None,
     workers: Annotated[str | None, Option(metavar="HOST:PORT,...", help="All workers. Default: TF_CONFIG's.")] = None,
     worker_id: Annotated[int | None, Option(help="Index of this worker, from 0.")] = None,
     validation: Annotated[float | None, Option(help="Share of train/ to hold out. Default: 0.15.")] = None,
@@ -49,7 +49,7 @@ def train(
         raise ValueError(f"--resume takes the images and the recipe from {output}: give neither")
     if not resume and images is None:
         raise ValueError("IMAGES is missing: give a folder of class folders, or --resume to resume a run")
-    if not resume and not distribute and output.exists():  # of several workers, another may have created it already
+    if not resume and not distribute and output.exists():  # another worker may have created it already
         raise FileExistsError(f"{output} exists: resume it with --resume, or choose another --output")
     datasets.located(Run(output).data["source"] if images is None else images)
     chosen = None

@@ -1,4 +1,4 @@
-"""Find how far to prune filters for an int8 file of a given latency or size."""
+"""Find how far to prune filters to reach a given latency or size of the int8 file."""
 
 import tempfile
 from collections.abc import Callable
@@ -18,21 +18,21 @@ BISECTIONS = 5
 def macs_within(
     budget: tuple[str, float], graph: DependencyGraph, scores: Scores, preprocessing: Preprocessing, say: Callable
 ) -> float:
-    """Find the largest share of the multiply-adds whose int8 file is within a budget, by bisection.
+    """Bisect for the largest share of the multiply-adds at which the int8 file meets a budget.
 
     Args:
-        budget: "latency", on this machine and one thread, or "mb"; and its limit in milliseconds or megabytes, or up to
-            1 as a share of the unpruned file's.
+        budget: (kind, limit). The kind is "latency", measured on this machine with one thread, or "mb". A limit above 1
+            is in milliseconds or megabytes; a limit of at most 1 is a share of the unpruned file's latency or size.
         graph: the network's dependency graph.
         scores: a score for each filter of each convolution.
         preprocessing: preprocessing that the network expects.
-        say: called with a line of text for each share that is tried.
+        say: called with a line of text for each share tried.
 
     Returns:
         A share of the multiply-adds, in (0, 1).
 
     Raises:
-        ValueError: even the smallest network is above the budget.
+        ValueError: even the most heavily pruned network exceeds the budget.
     """
     kind, limit = budget
     low, high = filter_pruning.min_macs(graph) / graph.macs({}), 1.0
@@ -48,14 +48,14 @@ def macs_within(
                 before, after = (row["median_ms"] for row in benchmark([unpruned, pruned]))
             else:
                 before, after = (path.stat().st_size / 1e6 for path in (unpruned, pruned))
-            say(f"{share:.2f} of the multiply-adds take {after / before:.2f} of the {kind}")
+            say(f"{share:.2f} of the multiply-adds: {after / before:.2f} times the original {kind}")
             return (after / before if limit <= 1 else after) <= limit
 
         write(graph.model, unpruned)
         if not is_within(low):
             raise ValueError(
-                f"{graph.model.name} cannot be made that small: with {filter_pruning.MIN_KEPT:.0%} of the filters in "
-                f"every prunable convolution it is still above the budget. Received: {kind}={limit:g}"
+                f"{graph.model.name} cannot be pruned that far: with {filter_pruning.MIN_KEPT:.0%} of the filters in "
+                f"every prunable convolution, it is still above the budget. Received: {kind}={limit:g}"
             )
         for _ in range(BISECTIONS):
             middle = (low + high) / 2

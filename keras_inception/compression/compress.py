@@ -1,4 +1,4 @@
-"""`compress`: make a run's network smaller and faster in steps, each a training run that can be resumed."""
+"""Make a run's network smaller and faster in steps, each of which is a resumable training run."""
 
 import os
 import shutil
@@ -30,7 +30,7 @@ from keras_inception.utils.suggestions import did_you_mean
 
 STEPS, REPORT = "steps", "compression_report.json"
 RANKING_IMAGES, RECALIBRATION_IMAGES, RANGE_IMAGES, BATCH = 512, 256, 64, 32
-# Shares of the original training's epochs and learning rate for each step.
+# Epochs and learning rate of each step, as shares of the original training's.
 SHARES = {FILTER_PRUNING: (0.5, 0.5), "prune": (0.3, 0.25), "cluster": (0.1, 0.05), "quantize": (0.1, 0.05)}
 TITLES = {
     "source": "Source",
@@ -39,7 +39,7 @@ TITLES = {
     "cluster": "Weight clustering",
     "quantize": "Training for int8",
 }
-# An export that is only measured: clients verify the export of the result.
+# Each step's int8 file is only measured. Clients verify the export of the final network.
 TO_INT8: dict[str, Any] = {"quantize": ("int8",), "name": "model", "min_agreement": 0, "clients": (), "overwrite": True}
 
 
@@ -56,8 +56,8 @@ class CompressionStep(Result):
         gzip_mb: size of the file in MB after gzip.
         sparsity: share of zeros in the file's weights, from 0 to 1.
         outside_delegate: operations that the delegate leaves to the interpreter.
-        latency_ms: median latency of the file, timed side by side with those of the other steps.
-        ratio: the latency relative to that of the source.
+        latency_ms: median latency of the file in milliseconds, timed side by side with the other steps' files.
+        ratio: latency relative to the source's.
     """
 
     step: str
@@ -74,7 +74,7 @@ class CompressionStep(Result):
 
 @dataclass(frozen=True)
 class CompressionReport(Sequence[CompressionStep]):
-    """The source and each step of a compression, in their order. `print` shows them as a table.
+    """The source and each step of a compression, in order. Printing shows a table.
 
     Attributes:
         path: the new run directory.
@@ -126,9 +126,9 @@ def compress(
         job: what to do, as an alternative to `options`; None when resuming.
         settings: recipe fields that override those of `recipe_of` in each step, as in `Recipe.override`; None when
             resuming.
-        distillation: weight of the source network's predictions in the training targets, beside the labels, in [0, 1]
-            (1503.02531).
-        resume: continue an interrupted compression. A complete one is left as it is.
+        distillation: weight of the source network's predictions in the training targets, in [0, 1]; the labels get the
+            rest (1503.02531).
+        resume: continue an interrupted compression. A complete one is left unchanged.
         verbose: as in `model.fit`.
         on_step: called with a line of text at each step.
         on_progress: called with (description, number done, total), for a progress bar.
@@ -136,13 +136,13 @@ def compress(
             `prune`, `prune_schedule` and `prune_layers` for weights; `cluster`; `quantize`.
 
     Returns:
-        A sequence with the source and each step, which is also written to ``compression_report.json``.
+        The source and each step. This report is also written to ``compression_report.json``.
 
     Raises:
         FileExistsError: `output` exists and `resume` is False.
         BlockingIOError: another process is compressing into `output`.
-        ValueError: `source` is not a run, its network has been trained for int8 already, or the network cannot be made
-            that small.
+        ValueError: `source` is not a run, its network has already been trained for int8, or the network cannot be
+            pruned to the budget.
     """
     output = Path(output)
     if options:
@@ -163,9 +163,9 @@ def compress(
 
 
 def recipe_of(recipe: Recipe, step: str) -> Recipe:
-    """Return the recipe of a step: shorter and gentler than the original training by `SHARES`, with a cosine schedule.
+    """Return a step's recipe: fewer epochs and a lower learning rate (`SHARES`), with a cosine schedule.
 
-    Steps with tensorflow-model-optimization compute in float32, since it simulates 8 bits there; filter pruning keeps
+    Steps that use tensorflow-model-optimization train in float32, in which it simulates 8 bits. Filter pruning keeps
     the precision of the original training.
     """
     epochs, rate = SHARES[step]
@@ -188,7 +188,7 @@ def _begin(source: Run, output: Path, job: Job, settings: dict, distillation: fl
     if is_trained_for_int8(model):
         raise ValueError(f"{source.path} has been trained for int8: compress the run that it was made from")
     recipe = Recipe.load(source.path / RECIPE)
-    if (source.path / JOB).is_file():  # shares are of the original training
+    if (source.path / JOB).is_file():  # shares refer to the original training
         recipe = Recipe.from_dict(files.read_json(source.path / JOB)["recipe"])
     for step in job.steps:
         recipe_of(recipe, step).override(settings)
@@ -209,7 +209,7 @@ class FilterPruning(Continued):
 
     Args:
         *continued: arguments of `Continued`.
-        images: batches of inputs from which batch norm statistics are recomputed before the network is kept.
+        images: batches of inputs for recomputing the batch norm statistics after training.
     """
 
     def __init__(self, *continued, images: Sequence[np.ndarray]):
@@ -224,7 +224,7 @@ class FilterPruning(Continued):
 
 
 class _Compression:
-    """A compression that has been started in a folder."""
+    """A compression whose job has been written to a folder."""
 
     def __init__(self, output: Path, say: Callable[[str], None], verbose: int | str, progress: Progress):
         self._output = output
@@ -236,7 +236,7 @@ class _Compression:
         self._job = Job(**self._record["job"])
 
     def run(self) -> list[dict]:
-        """Do what is left to do, and return the rows of the report."""
+        """Run the remaining steps and return the rows of the report."""
         rows = files.read_json(self._output / REPORT) if (self._output / REPORT).exists() else []
         run = self._source
         for number, step in enumerate(self._job.steps, start=1):
@@ -257,7 +257,7 @@ class _Compression:
         return rows
 
     def _trained(self, path: Path, step: str, before: Run) -> Run:
-        """Train a step to its end and return its run. An interrupted training is resumed."""
+        """Train a step to completion, resuming an interrupted training, and return its run."""
         self._say(f"{TITLES[step]}: training")
         start = path.with_name(f"{path.name}_start.keras")
         if not start.exists():
@@ -297,7 +297,7 @@ class _Compression:
         return Quantization(*continued, images=images, preserve=_preserved(network))
 
     def _filters_pruned(self, before: Run) -> keras.Model:
-        """Return the network of a run with its filters pruned to the budget, not yet trained."""
+        """Return a run's network with its filters pruned to the budget, before any further training."""
         model, preprocessing = before.model(), before.preprocessing
         criterion, budget = self._job.criterion, self._job.budget or ("macs", 1.0)
 
@@ -324,7 +324,7 @@ class _Compression:
         return [(np.asarray(x), np.asarray(y)) for x, y in batches]
 
     def _report(self, step: str, run: Run, rows: list[dict]) -> None:
-        """Export the run of a step to int8, and add its row to the report, still without latency."""
+        """Export a step's run to int8 and add its row, still without latency, to the report."""
         self._say(f"{TITLES[step]}: exporting to int8")
         path = self._file(step)
         exported = export(run.path, path.parent, on_progress=self._progress, **TO_INT8)["variants"]["int8"]
@@ -344,15 +344,15 @@ class _Compression:
 
 
 def _filters(before: keras.Model, after: keras.Model) -> dict[str, int]:
-    """Return the new numbers of filters of the convolutions that have been pruned."""
+    """Return the new number of filters of each pruned convolution."""
     pairs = [(layer, after.get_layer(layer.name)) for layer in before.layers if type(layer) is keras.layers.Conv2D]
     return {layer.name: pruned.filters for layer, pruned in pairs if pruned.filters != layer.filters}
 
 
 def _preserved(network: keras.Model) -> str | None:
-    """Return what training for int8 must preserve in a network's kernels: "clusters", "sparsity" or nothing."""
+    """Return what training for int8 must preserve in a network's kernels: "clusters", "sparsity" or None."""
     kernels = [layer.kernel.numpy() for layer in network.layers if hasattr(layer, "kernel")]
-    if all(len(np.unique(kernel)) <= 256 for kernel in kernels if kernel.size > 2560):  # those of 8 bits
+    if all(len(np.unique(kernel)) <= 256 for kernel in kernels if kernel.size > 2560):  # 8 bits
         return "clusters"
     zeros = sum(int((kernel == 0).sum()) for kernel in kernels)
     return "sparsity" if zeros >= sum(kernel.size for kernel in kernels) / 4 else None

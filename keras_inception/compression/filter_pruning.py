@@ -1,9 +1,9 @@
-"""Filter pruning: remove whole filters across all branches and get an ordinary, smaller network.
+"""Filter pruning: remove whole filters across all branches, which leaves an ordinary, smaller network.
 
 An Inception network is defined by its numbers of filters, so a pruned one is the same network with smaller numbers.
-Filters are removed in multiples of 8, which kernels are fast with. Those that matter least for the multiply-adds that
-they cost go first, over the whole network. Three functions score filters; `job.CRITERIA` names them: `taylor`, `l1` and
-`batch_norm_scale`.
+Every pruned layer keeps a multiple of 8 filters, for which kernels are fast. Filters with the lowest score per
+multiply-add go first, across the whole network. Three functions score filters: `taylor`, `l1` and `batch_norm_scale`
+(`job.CRITERIA`).
 """
 
 import math
@@ -19,11 +19,11 @@ from keras_inception.exporting.rewrites import fold_batch_norm
 from keras_inception.graph import Step, walk
 from keras_inception.layers import LocalResponseNormalization
 
-MULTIPLE = 8  # numbers of filters are rounded to multiples of it
+MULTIPLE = 8  # pruned layers keep a multiple of this many filters
 MIN_KEPT = 1 / 4  # never prune a layer below this share of its filters: scores are unreliable there
 
-# Layers that keep the channels in place and process each by itself. The LRN reads neighboring channels too, and pruning
-# changes which ones these are.
+# Layers that process each channel separately and keep the order of the channels. LRN also reads neighboring channels;
+# pruning changes which channels are neighbors.
 CHANNELWISE = (
     *(layers.Activation, layers.BatchNormalization, layers.DepthwiseConv2D, layers.LeakyReLU, layers.ReLU),
     *(layers.AveragePooling2D, layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D, layers.MaxPooling2D),
@@ -38,8 +38,8 @@ class PruningGroup:
 
     Attributes:
         size: number of filters of each convolution.
-        convolutions: names of the layers; none if something else makes the channels.
-        fixed: the reason why no filter may be removed, or None.
+        convolutions: names of the convolutions; empty if other layers produce the channels.
+        fixed: reason why no filter may be removed, or None.
     """
 
     size: int
@@ -48,11 +48,11 @@ class PruningGroup:
 
     @property
     def min_filters(self) -> int:
-        """Return the number of filters that `MIN_KEPT` leaves."""
+        """Return the smallest number of filters that `MIN_KEPT` allows."""
         return math.ceil(self.size * MIN_KEPT / MULTIPLE) * MULTIPLE
 
     def fix(self, reason: str) -> None:
-        """Keep all filters, for the first reason that is given."""
+        """Mark all filters to be kept. Only the first reason is recorded."""
         self.fixed = self.fixed or reason
 
 
@@ -64,7 +64,7 @@ class DependencyGraph:
 
     Attributes:
         model: the network.
-        steps: the network's steps in the order of Keras.
+        steps: the network's steps in the order in which Keras runs them.
 
     Raises:
         ValueError: the network is not functional, or has no convolution.
@@ -84,7 +84,7 @@ class DependencyGraph:
         self._costs = [(step.macs, self._scaled(step)) for step in graph.steps if step.macs]
 
     def of(self, x: keras.KerasTensor) -> list[PruningGroup]:
-        """Return the groups that make a tensor's channels, in channel order."""
+        """Return the groups that produce a tensor's channels, in channel order."""
         return self._groups[id(x)]
 
     def groups(self) -> list[PruningGroup]:
@@ -105,12 +105,12 @@ class DependencyGraph:
         return total
 
     def _scaled(self, step: Step) -> list[list[PruningGroup]]:
-        """Return the groups of the tensors whose channels the multiply-adds of a step are proportional to."""
+        """Return the groups of each tensor whose number of channels scales the multiply-adds of a step."""
         inputs = () if isinstance(step.operation, layers.DepthwiseConv2D) else step.inputs
         return [self.of(x) for x in (*inputs, *step.outputs)]
 
     def _visit(self, step: Step) -> None:
-        """Find the groups that make the channels of a step's output."""
+        """Find the groups that produce the channels of a step's output."""
         layer, inputs, output = step.operation, [self.of(x) for x in step.inputs], step.outputs[0]
         read = [group for groups in inputs for group in groups]
         keeps = isinstance(layer, CHANNELWISE) and getattr(layer, "depth_multiplier", 1) == 1
@@ -142,7 +142,7 @@ class DependencyGraph:
 
 
 def _width(groups: Iterable[PruningGroup], kept: Mapping[str, int]) -> int:
-    """Return the number of channels of groups if the named convolutions keep these numbers of filters."""
+    """Return the total number of channels of the groups if the named convolutions keep these numbers of filters."""
     return sum(kept.get(group.convolutions[0], group.size) if group.convolutions else group.size for group in groups)
 
 
@@ -152,8 +152,8 @@ Scores = dict[str, np.ndarray]  # convolution name -> a score for each filter; t
 def taylor(model: keras.Model, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> Scores:
     """Score filters by how much the loss would change without them, to first order (Molchanov et al., 1611.06440).
 
-    Their equation 8 averages over a filter's map and rescales each layer afterwards. The sum estimates the change of
-    the loss itself, so layers with maps of different sizes can be compared without rescaling.
+    Their equation 8 averages over a filter's feature map and then rescales each layer. The sum, used here, estimates
+    the change of the loss itself, so layers with maps of different sizes can be compared without rescaling.
 
     Args:
         model: a classifier with one output of probabilities.
@@ -179,7 +179,7 @@ def l1(model: keras.Model, batches: Iterable = ()) -> Scores:
 
 
 def batch_norm_scale(model: keras.Model, batches: Iterable = ()) -> Scores:
-    """Score filters by the scale of the batch norm after them (Liu et al., 1708.06519, section 3).
+    """Score filters by the scale of the batch norm that follows (Liu et al., 1708.06519, section 3).
 
     Raises:
         ValueError: a convolution has no batch norm with a scale.
@@ -189,7 +189,7 @@ def batch_norm_scale(model: keras.Model, batches: Iterable = ()) -> Scores:
         if isinstance(step.operation, layers.Conv2D):
             norm = graph.only_reader(step.outputs[0])
             if norm is None or getattr(norm.operation, "gamma", None) is None:
-                raise ValueError(f"`batch_norm_scale` needs the scale of a batch norm: {step.name} has none")
+                raise ValueError(f"`batch_norm_scale` needs a batch norm scale: {step.name} has none")
             scores[step.name] = _unit_norm(np.abs(norm.operation.gamma.numpy()))
     return scores
 
@@ -223,14 +223,14 @@ def choose(graph: DependencyGraph, scores: Scores, macs: float) -> dict[str, np.
     Args:
         graph: the network's dependency graph.
         scores: a score for each filter of each convolution.
-        macs: number of multiply-adds, or up to 1 a share of the network's.
+        macs: target number of multiply-adds, or a share of the network's if at most 1.
 
     Returns:
-        The rising indices of the kept filters for each convolution, such as ``{"conv2": array([0, 3, ...])}``.
+        The sorted indices of the kept filters for each convolution, such as ``{"conv2": array([0, 3, ...])}``.
         Convolutions that keep all of their filters are left out.
 
     Raises:
-        ValueError: the network cannot be made that small.
+        ValueError: the target cannot be reached.
     """
     now = whole = graph.macs({})
     target = macs * whole if macs <= 1 else macs
@@ -249,8 +249,8 @@ def choose(graph: DependencyGraph, scores: Scores, macs: float) -> dict[str, np.
                 choices.append((float(lost.sum()) / (now - left), group, after, left))
         if not choices:
             raise ValueError(
-                f"{graph.model.name} cannot be made that small: with {MIN_KEPT:.0%} of the filters in every prunable "
-                f"convolution it has {now / whole:.1%} of its multiply-adds. Received: macs={macs:g}"
+                f"{graph.model.name} cannot be pruned that far: with {MIN_KEPT:.0%} of the filters in every prunable "
+                f"convolution, it has {now / whole:.1%} of its multiply-adds. Received: macs={macs:g}"
             )
         _, group, sizes[group], now = min(choices, key=lambda choice: choice[0])
     kept = {group: np.sort(order[group][group.size - size :]) for group, size in sizes.items() if size < group.size}
@@ -289,7 +289,7 @@ def prune(graph: DependencyGraph, kept: Mapping[str, np.ndarray]) -> keras.Model
 def recalibrate_batch_norm(model: keras.Model, batches: Iterable[np.ndarray]) -> None:
     """Recompute the moving statistics of all batch norms as the mean over these inputs.
 
-    The averages of training lag behind by hundreds of steps, and a freshly pruned network changes fast.
+    The moving averages lag hundreds of steps behind, and a freshly pruned network changes fast.
     """
     norms = {layer: layer.momentum for layer in model.layers if isinstance(layer, layers.BatchNormalization)}
     for number, x in enumerate(batches if norms else ()):

@@ -39,17 +39,17 @@ class Finetuning(Continued):
         trainee = self.wrapped(bridge.to_tf_keras(network))
         for layer in trainee.submodules:
             if isinstance(layer, tf_keras.layers.BatchNormalization):
-                layer.momentum = min(layer.momentum, 0.9)  # longer averages would lag behind in a hundred steps
+                layer.momentum = min(layer.momentum, 0.9)  # a longer average lags in so short a training
         # Autograph takes seconds, and there is no control flow to convert.
         trainee.train_step = tf.autograph.experimental.do_not_convert(trainee.train_step)
         return trainee
 
     def wrapped(self, model: tf_keras.Model) -> tf_keras.Model:
-        """Return the model for training, which shares the layers and their weights: each wrapped by `layer`."""
+        """Return a model for training that shares the layers and their weights, each layer wrapped by `layer`."""
         return tf_keras.models.clone_model(model, clone_function=self.layer)
 
     def layer(self, layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
-        """Wrap a layer for pruning or clustering, or return it as it is."""
+        """Wrap a layer for pruning or clustering, or return it unchanged."""
         return layer
 
     def begin_again(self, trainee: tf_keras.Model, network: keras.Model) -> None:
@@ -66,11 +66,11 @@ class Finetuning(Continued):
         building.make_variables(trainee)
 
     def callbacks(self, callbacks: Sequence[keras.callbacks.Callback]) -> Sequence:
-        """Adapt callbacks of Keras 3 to tf_keras."""
+        """Adapt Keras 3 callbacks to tf_keras."""
         return [CallbackAdapter(callback) for callback in callbacks]
 
     def kept(self, trainee: tf_keras.Model, network: keras.Model) -> keras.Model:
-        """Return `network` with the weights of the trainee's layers of the same names."""
+        """Copy the trainee's weights into `network`, matching layers by name, and return it."""
         plain = self.unwrapped(trainee)
         for layer in network.layers:
             if layer.weights:
@@ -83,10 +83,10 @@ class Pruning(Finetuning):
 
     Args:
         *continued: arguments of `Continued`.
-        sparsity: final share of zeros in each layer's weights, in (0, 1); or ``"2:4"``, which keeps the two larger of
-            every four weights along the input channels from the beginning.
+        sparsity: final share of zeros in each layer's weights, in (0, 1); or ``"2:4"``, which keeps the two
+            largest-magnitude weights of every four along the input channels, from the first step on.
         schedule: ``"polynomial"`` reaches the share after half of the training, by the schedule of Zhu and Gupta
-            (1710.01878); ``"constant"`` at once.
+            (1710.01878); ``"constant"`` prunes to it at once.
         layers: names of the layers to prune; None prunes all convolutions and dense layers.
     """
 
@@ -105,7 +105,7 @@ class Pruning(Finetuning):
             self.schedule = PolynomialSparsity(float(sparsity))
 
     def layer(self, layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
-        """Wrap a layer whose weights are pruned."""
+        """Wrap a layer if its weights are to be pruned."""
         if type(layer) not in PRUNABLE or not (self.layers is None or layer.name in self.layers):
             return layer
         if self.pattern and layer.kernel.shape[-2] % 4:
@@ -115,7 +115,7 @@ class Pruning(Finetuning):
     def compile(
         self, trainee: tf_keras.Model, recipe: Recipe, phase: Phase, plan: Plan, steps: int, distribution: Distribution
     ) -> None:
-        """Plan the schedule over the steps of the training, then compile the trainee."""
+        """Fit the pruning schedule to the number of training steps, then compile the trainee."""
         if isinstance(self.schedule, PolynomialSparsity):
             self.schedule.steps = plan.steps(phase, steps)
             self.schedule.frequency = max(1, min(10, steps // 4))
@@ -127,14 +127,14 @@ class Pruning(Finetuning):
 
 
 class PolynomialSparsity(tfmot.sparsity.keras.PruningSchedule):
-    """Raise the sparsity until the middle of the training, even if that is replanned (1710.01878, equation 1).
+    """Raise the sparsity over the first half of the training, even if its length changes (1710.01878, equation 1).
 
     Args:
         sparsity: the final share of zeros.
 
     Attributes:
-        steps: steps of the whole training; a variable if the recipe limits its minutes.
-        frequency: number of steps between two choices of the weights to keep.
+        steps: number of steps in the whole training; a variable if the recipe has a time limit.
+        frequency: number of steps between updates of the pruning masks.
     """
 
     def __init__(self, sparsity: float):
@@ -143,12 +143,12 @@ class PolynomialSparsity(tfmot.sparsity.keras.PruningSchedule):
         self.frequency = 1
 
     def __call__(self, step):
-        """Return whether to choose weights at a step, and the share of zeros."""
+        """Return whether to update the masks at a step, and the share of zeros."""
         done = tf.minimum(tf.cast(step, tf.float32) / (keras.ops.convert_to_tensor(self.steps) / 2), 1.0)
         return tf.equal(step % self.frequency, 0), self.sparsity * (1 - (1 - done) ** 3)
 
     def get_config(self):
-        """Return the configuration, as tfmot asks for it."""
+        """Return the configuration in the form that tfmot requires."""
         return {"class_name": type(self).__name__, "config": {"sparsity": self.sparsity}}
 
 
@@ -157,7 +157,7 @@ class Clustering(Finetuning):
 
     Args:
         *continued: arguments of `Continued`.
-        clusters: number of different values in each layer, 2 or more.
+        clusters: number of distinct weights in each layer, 2 or more.
     """
 
     unwrapped = staticmethod(tfmot.clustering.keras.strip_clustering)
@@ -167,19 +167,19 @@ class Clustering(Finetuning):
         self.clusters = clusters
 
     def layer(self, layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
-        """Wrap a layer whose weights are clustered."""
+        """Wrap a layer if its weights are to be clustered."""
         if type(layer) not in PRUNABLE or np.prod(layer.kernel.shape) <= self.clusters:
             return layer
         return tfmot.clustering.keras.cluster_weights(layer, self.clusters, preserve_sparsity=True)
 
 
 class Quantization(Finetuning):
-    """Train with simulated 8-bit rounding, by `quantization.quantize_aware`. The kept network is for int8 only.
+    """Train with simulated 8-bit rounding (`quantization.quantize_aware`). The resulting network is for int8 only.
 
     Args:
         *continued: arguments of `Continued`.
-        images: inputs that the ranges are initialized from, (n, height, width, 3).
-        preserve: ``"sparsity"`` or ``"clusters"`` if the network has been pruned or clustered before.
+        images: inputs that initialize the activation ranges, (n, height, width, 3).
+        preserve: ``"sparsity"`` or ``"clusters"`` if the network has already been pruned or clustered.
     """
 
     def __init__(self, *continued, images: np.ndarray, preserve: str | None = None):
@@ -204,7 +204,7 @@ class Quantization(Finetuning):
 
 
 class FusedAdamW(tf_keras.optimizers.AdamW):
-    """AdamW of tf_keras with the same results and state, by TensorFlow's fused kernel (`training.fused`)."""
+    """tf_keras AdamW on TensorFlow's fused kernel (`training.fused`), with the same results and state."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -218,7 +218,7 @@ class FusedAdamW(tf_keras.optimizers.AdamW):
 
 
 class Rate(tf_keras.optimizers.schedules.LearningRateSchedule):
-    """Adapt a learning rate of Keras 3, a number or a schedule, to tf_keras."""
+    """Adapt a Keras 3 learning rate, a number or a schedule, to tf_keras."""
 
     def __init__(self, rate):
         self.rate = rate
@@ -229,7 +229,7 @@ class Rate(tf_keras.optimizers.schedules.LearningRateSchedule):
 
 
 class CallbackAdapter(tf_keras.callbacks.LambdaCallback):
-    """Pass the events of `fit` in tf_keras on to a callback of Keras 3."""
+    """Forward the events of `fit` in tf_keras to a Keras 3 callback."""
 
     def __init__(self, callback: keras.callbacks.Callback):
         super().__init__(
@@ -240,12 +240,12 @@ class CallbackAdapter(tf_keras.callbacks.LambdaCallback):
         self.callback = callback
 
     def set_model(self, model: tf_keras.Model):
-        """Pass the model on."""
+        """Forward the model."""
         super().set_model(model)
         self.callback.set_model(model)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Pass the event on, without tfmot's prefixes in the names of outputs."""
+        """Forward the event, with tfmot's prefixes removed from the output names."""
         for name in list(logs or {}):
             logs[re.sub("^(quant|prune_low_magnitude|cluster)_", "", name)] = logs.pop(name)
         self.callback.on_epoch_end(epoch, logs)

@@ -1,4 +1,4 @@
-"""`Job`: the steps of a compression. Nothing heavy is imported, so that wrong jobs fail at once."""
+"""`Job`: the steps of a compression. Nothing heavy is imported, so that invalid jobs fail at once."""
 
 import math
 import os
@@ -37,20 +37,20 @@ class Job:
     Example: ``Job(macs=0.5, quantize=True)`` prunes filters to half of the multiply-adds, then trains for int8.
 
     Attributes:
-        macs: budget for filter pruning in multiply-adds: a number, or up to 1 a share of the network's.
-        latency: budget for filter pruning by the latency of the int8 file on this machine and one thread:
-            milliseconds, or up to 1 a share.
-        mb: budget for filter pruning by the size of the int8 file: megabytes, or up to 1 a share.
-        criterion: score that filters are ranked by, one of `CRITERIA`.
-        prune: share of the weights that become zero, in (0, 1), or ``"2:4"`` for two of every four.
-        prune_schedule: ``"polynomial"`` raises the share over the first half of the training, ``"constant"`` prunes
-            everything at its beginning. 2:4 is always constant.
+        macs: budget for filter pruning: multiply-adds, or a share of the network's if at most 1.
+        latency: budget for filter pruning: milliseconds of the int8 file on this machine with one thread, or a share of
+            the unpruned file's if at most 1.
+        mb: budget for filter pruning: megabytes of the int8 file, or a share of the unpruned file's if at most 1.
+        criterion: score by which filters are ranked, one of `CRITERIA`.
+        prune: share of the weights to set to zero, in (0, 1), or ``"2:4"`` for two of every four.
+        prune_schedule: ``"polynomial"`` raises the share over the first half of the training, ``"constant"`` prunes all
+            weights at the start. 2:4 is always constant.
         prune_layers: names of the layers whose weights are pruned; None prunes all convolutions and dense layers.
-        cluster: number of different values that a layer's weights may have, 2 or more.
+        cluster: number of distinct weights in each layer, 2 or more.
         quantize: train for int8.
 
     Raises:
-        ValueError: an attribute is not as above.
+        ValueError: an attribute has an invalid value, or there is no step.
     """
 
     macs: float | None = None
@@ -85,7 +85,7 @@ class Job:
 
     @property
     def steps(self) -> list[str]:
-        """Return the names of the steps in their order."""
+        """Return the names of the steps in order."""
         wanted = {FILTER_PRUNING: self.budget, "prune": self.prune, "cluster": self.cluster, "quantize": self.quantize}
         return [name for name, value in wanted.items() if value]
 

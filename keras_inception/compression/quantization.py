@@ -1,4 +1,4 @@
-"""Quantization-aware training (1712.05877) with tensorflow-model-optimization, and the int8 network it results in."""
+"""Quantization-aware training (1712.05877) with tensorflow-model-optimization, and conversion of its result."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -32,8 +32,8 @@ def quantize_aware(
     """Return a copy for training that rounds weights and activations to 8 bits, as the int8 file will.
 
     Args:
-        model: a functional model of tf_keras.
-        batches: inputs from which the ranges of activations are initialized.
+        model: a functional tf_keras model.
+        batches: inputs that initialize the activation ranges.
         preserve: ``"sparsity"`` keeps zero weights at zero; ``"clusters"`` keeps equal weights equal as well.
 
     Raises:
@@ -52,7 +52,7 @@ def quantize_aware(
         elif averages or isinstance(layer, (bridge.KerasLayer, tf_keras.layers.Rescaling)):
             config = configs.Default8BitOutputQuantizeConfig()
         elif not isinstance(layer, tf_keras.layers.BatchNormalization) and not supported.supports(layer):
-            raise ValueError(f"{layer.name} cannot be quantized: tfmot does not know {type(layer).__name__}")
+            raise ValueError(f"{layer.name} cannot be quantized: tfmot does not support {type(layer).__name__}")
         return qat.quantize_annotate_layer(layer, config)
 
     transformer = qat.graph_transformations.model_transformer.ModelTransformer
@@ -65,20 +65,20 @@ def quantize_aware(
 
 
 def quantized(model: tf_keras.Model, input_range: tuple[float, float]) -> keras.Model:
-    """Return a trained model of `quantize_aware` as a network of Keras 3 that is converted without calibration.
+    """Convert a trained `quantize_aware` model to a Keras 3 network that can be exported without calibration.
 
     Batch norms are folded, weights are rounded to 8 bits, and activations go through `FakeQuantization`.
 
     Args:
         model: the trained model.
-        input_range: lowest and highest value of the input, which its 256 steps span.
+        input_range: lowest and highest input value, which its 256 levels span.
     """
     copy = bridge.to_keras(model, lambda layer: _unwrapped(layer, input_range))
     folded = fold_batch_norm(copy)
     for layer in folded.layers:
         if isinstance(layer, (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)):
             kernel, *bias = layer.get_weights()
-            # 255 steps between plus and minus the largest magnitude: of each filter, or of the whole kernel elsewhere.
+            # 255 levels up to the largest magnitude: of each filter in a convolution, of the whole kernel elsewhere.
             axes = (0, 1, 2) if isinstance(layer, keras.layers.Conv2D) else None
             step = np.abs(kernel).max(axis=axes, keepdims=True) / 127
             step = np.where(step > 0, step, 1)
@@ -89,17 +89,17 @@ def quantized(model: tf_keras.Model, input_range: tuple[float, float]) -> keras.
 def _in_order_of_names(transformer, names: Iterable[str]) -> list[dict]:
     """Return the configurations of the named layers, in the order of the names.
 
-    tfmot's own method returns them in the order of the model, which swaps the inputs of a concatenation of branches of
-    different depth, and with them the channels that the next layer reads.
+    tfmot's own method returns them in the order of the model. That swaps the inputs of a concatenation if its branches
+    differ in depth, and with them the channels that the next layer reads.
     """
     layers = {layer["config"]["name"]: layer for layer in transformer._config["layers"]}
     return [layers[name] for name in dict.fromkeys(names) if name in layers]
 
 
 def _set_ranges(quantized: tf_keras.Model, model: tf_keras.Model, batches: Sequence[np.ndarray]) -> None:
-    """Initialize the range of every activation from the network in float32.
+    """Initialize the range of every activation from the float32 network.
 
-    tfmot starts from -6 to 6, which takes thousands of steps to forget.
+    tfmot's own initial range, -6 to 6, takes thousands of steps to adapt.
     """
     measured = {
         layer.layer.name: variables
@@ -136,7 +136,7 @@ def _before_softmax(layer: tf_keras.layers.Layer):
 
 
 def _unwrapped(layer: tf_keras.layers.Layer, input_range: tuple[float, float]) -> Callable | None:
-    """Return a function of Keras 3 layers that computes what a layer of tfmot does, or None for other layers."""
+    """Return a function that computes a tfmot layer with Keras 3 layers, or None for other layers."""
     if isinstance(layer, quantize_layer.QuantizeLayer):
         return lambda x, **_: FakeQuantization(*input_range, name=layer.name)(x)
     if not isinstance(layer, QuantizeWrapperV2):
@@ -150,7 +150,7 @@ def _unwrapped(layer: tf_keras.layers.Layer, input_range: tuple[float, float]) -
     def function(x, **_):
         own = bridge.counterpart(inner, **({"activation": "linear"} if activations else {}))
         x = own(x)
-        # tfmot has replaced the wrapped layer's kernel by its rounded values.
+        # tfmot has replaced the wrapped layer's kernel with its rounded values.
         kernels = [variable.numpy() for variable, *_ in layer._weight_vars]
         bias = [inner.bias.numpy()] if kernels and inner.use_bias else []
         own.set_weights([*kernels, *bias] if kernels else inner.get_weights())

@@ -1,7 +1,7 @@
-"""Convert models between Keras 3 and tf_keras layer by layer, since tensorflow-model-optimization only takes tf_keras.
+"""Convert models between Keras 3 and tf_keras layer by layer, since tensorflow-model-optimization needs tf_keras.
 
 Names, weights and the structure of the outputs are preserved exactly; weight initializers are not. Layers without
-weights that tf_keras lacks, such as our LRN, are wrapped on the way there and unwrapped on the way back.
+weights that tf_keras lacks, such as our LRN, are wrapped for tf_keras and unwrapped for Keras 3.
 """
 
 import inspect
@@ -73,10 +73,10 @@ class KerasLayer(tf_keras.layers.Layer):
     def __init__(self, layer: dict, **kwargs):
         super().__init__(**kwargs)
         self.config = layer
-        self._call = self.wrapped().__call__  # a method: layers would be tracked
+        self._call = self.wrapped().__call__  # a bound method, since layers are tracked
 
     def wrapped(self) -> keras.Layer:
-        """Return a new Keras 3 layer of that configuration."""
+        """Return a new Keras 3 layer from the configuration."""
         return keras.saving.deserialize_keras_object(self.config)
 
     def call(self, inputs):
@@ -84,7 +84,7 @@ class KerasLayer(tf_keras.layers.Layer):
         return self._call(inputs)
 
     def get_config(self):
-        """Return the configuration, with that of the Keras 3 layer."""
+        """Return the configuration, including the Keras 3 layer's."""
         return {**super().get_config(), "layer": self.config}
 
 
@@ -96,7 +96,7 @@ class _Converter:
         self._pairs: dict[int, tuple[Any, Any]] = {}
 
     def __call__(self, layer):
-        """Return a function that calls the layer's counterpart, without arguments that are None."""
+        """Return a function that calls the layer's counterpart and drops arguments that are None."""
         if id(layer) not in self._pairs:
             self._pairs[id(layer)] = layer, self._counterpart(layer)
         _, counterpart = self._pairs[id(layer)]
@@ -218,7 +218,7 @@ def _parameters(kind: type) -> dict[str, inspect.Parameter]:
 
 
 def _plain(value):
-    """Return a value of a configuration in a form that both libraries take."""
+    """Return a configuration value in a form that both libraries accept."""
     if isinstance(value, dict) and "class_name" in value:
         return {"class_name": value["class_name"], "config": value.get("config", {})}
     if isinstance(value, Sequence) and not isinstance(value, str):

@@ -62,7 +62,7 @@ def located(source: Source) -> Run | Path | Classifier:
 
     Raises:
         FileNotFoundError: the path does not exist.
-        ValueError: the path is a directory but not that of a run, or the run has no finished epoch.
+        ValueError: the path is a directory but not a run directory, or the run has no finished epoch.
     """
     if isinstance(source, (str, os.PathLike)):
         source = Path(source)

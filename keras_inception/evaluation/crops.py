@@ -8,13 +8,13 @@
 | 144 | 3 at 4 scales | as for 12 | 1409.4842, section 7 |
 
 If a network's input is not square, the squares have the shape of the input. The papers resize the image and cut squares
-out of it. Here each square is cut out at fractional pixels and then resized. The result differs only in how the longer
-side of the image is rounded, and a very long image takes no more memory than another.
+out of it. Here each square is cut out at fractional pixels and then resized. The result differs only in the rounding of
+the image's longer side. A very long image takes no more memory than any other.
 
 Inception v3's paper does not describe its 12 crops. We read them as GoogLeNet's 144 restricted to one square at one
 scale. Another implementation (soeaver/caffe-model, cls/evaluation_cls.py) takes the same six views and their mirror
-images of the whole image, stretched to a square. It reports a top-1 / top-5 error of 19.60 / 4.73 % for Inception v3;
-the paper reports 19.47 / 4.48 %.
+images, but from the whole image, stretched to a square. It reports a top-1 / top-5 error of 19.60 / 4.73 % for
+Inception v3; the paper reports 19.47 / 4.48 %.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 
 Views = Mapping[Preprocessing, np.ndarray]
 
-VIEWS = 48  # views in a batch for the network, and in the next batch that is cut meanwhile
+VIEWS = 48  # views per batch; the next batch is cut while the network computes
 
 
 class Scheme(NamedTuple):
     """A way to cut views out of an image.
 
     Attributes:
-        scales: sides of the squares, relative to the network's input. If empty, the side is the inverse of the share
-            that the network's preprocessing crops, at most 10; or 8/7, most publishers' 256 for 224, if that is 1.
+        scales: sides of the squares, relative to the network's input. If empty, the inverse of the preprocessing's
+            `crop`, at most 10; if that is 1, 8/7, which is most publishers' 256 for 224.
         places: positions of the squares along the longer side: 0 is left or top, 1 is right or bottom.
         whole: whether the whole square is a view too.
     """
@@ -56,14 +56,14 @@ SCHEMES = {
     144: Scheme((8 / 7, 9 / 7, 10 / 7, 11 / 7), (0.0, 0.5, 1.0), whole=True),  # 256, 288, 320, 352 for 224
 }
 CROPS = (1, *SCHEMES)
-CORNERS_AND_CENTER = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.5))  # down and across
+CORNERS_AND_CENTER = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.5))  # (down, across)
 
 
 def views(picture: np.ndarray, preprocessing: Preprocessing, crops: int) -> np.ndarray:
-    """Cut the views out of an image over which a network's probabilities are averaged.
+    """Cut the views of an image over which a network's probabilities are averaged.
 
-    A single crop is what `preprocessing` makes of the image. Several crops take only its size, interpolation and
-    antialiasing, and for 10 and 12 crops its `crop`, which sets the scale.
+    A single crop is the image after `preprocessing`. Several crops use only its size, interpolation and antialiasing;
+    10 and 12 crops also use its `crop`, which sets the scale.
 
     Args:
         picture: uint8 RGB (height, width, 3) of any size.
@@ -147,7 +147,7 @@ def check_class_names(names: Sequence[str], classes: Sequence[Sequence[str]]) ->
     """Raise ValueError, naming the differences, unless all networks have the same classes in the same order.
 
     Args:
-        names: what to call each network in the message.
+        names: name of each network in the message.
         classes: class names of each network.
     """
     first, expected = names[0], classes[0]

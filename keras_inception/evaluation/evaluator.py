@@ -37,11 +37,11 @@ def evaluate(
         source: a run directory, a `Run`, a ``.tflite`` file, or a `Classifier` such as
             ``KerasClassifier(model, class_names, preprocessing)``.
         images: labeled images of the network's classes, as for `keras_inception.datasets.open_data`. If there are
-            splits, the test split is preferred. By default the held-out images of a run.
+            splits, the test split is preferred. None uses the held-out images of a run.
         crops: views of each image to average over: 1, 10, 12 or 144 (`keras_inception.evaluation.crops`).
         ensemble: more networks with the same classes, whose probabilities are averaged with those of `source`.
-        strict: raise an error for an image that cannot be read.
-        on_progress: called with (what is done, number done, total), for a progress bar.
+        strict: raise an error if an image cannot be read.
+        on_progress: called with (description, number done, total), for a progress bar.
 
     Raises:
         FileNotFoundError: a source does not exist.
@@ -80,7 +80,7 @@ def evaluate(
 def check_evaluation(
     source: Source, images: str | os.PathLike | None, *, crops: int = 1, ensemble: Sequence[Source] = ()
 ) -> None:
-    """Raise the errors of `evaluate` that do not need a network to be loaded."""
+    """Raise the errors of `evaluate` that can be found without loading a network."""
     check_one_of("crops", crops, cropping.CROPS)
     for each in (source, *ensemble):
         located(each)
@@ -91,19 +91,19 @@ def check_evaluation(
 
 
 def _run(source: Source) -> Run:
-    """Return the run that knows its held-out images; ValueError if `source` is not a run."""
+    """Return `source` as a run, which records its held-out images; raise ValueError if it is not one."""
     found = located(source)
     if isinstance(found, Run):
         return found
-    raise ValueError(f"labeled images must be given: {name_of(source)} is not a run, which knows its held-out images")
+    raise ValueError(f"labeled images must be given: {name_of(source)} is not a run with held-out images")
 
 
 def _held_out(
     run: Run, class_names: Sequence[str], strict: bool, progress: ScanProgress
 ) -> tuple[datasets.Examples, Sequence[datasets.Skipped]]:
-    """Return the test images of a run, or its validation images if it has none, and what was left out."""
+    """Return the test images of a run, or its validation images if it has none, and the images left out."""
     splits = datasets.open_data(**run.data, labels=class_names, strict=strict, progress=progress)
     if not splits.test and run.fingerprint.get("validation") not in (None, splits.validation.fingerprint()):
-        warning = "%s has changed since %s was started: the images may include some that it was trained on"
+        warning = "%s has changed since %s was started: the images may include some of its training images"
         log.warning(warning, run.data["source"], run.path)
     return splits.test or splits.validation, splits.skipped

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Predict = Callable[..., np.ndarray]
 
-BINS = 15  # of confidence (1706.04599, section 5)
+BINS = 15  # confidence bins (1706.04599, section 5)
 
 
 class ClassResult(NamedTuple):
@@ -24,7 +24,7 @@ class ClassResult(NamedTuple):
     Attributes:
         label: name of the class.
         pictures: number of images of this class.
-        top1: recall, the fraction of these images that are recognized.
+        top1: recall, the fraction of these images that are classified correctly.
         precision: fraction of the predictions of this class that are correct.
         f1: harmonic mean of `top1` and `precision`.
     """
@@ -43,7 +43,7 @@ class ConfidenceBin(NamedTuple):
         low, high: bounds of the bin.
         pictures: number of images in the bin.
         confidence: mean of their highest probabilities, None without images.
-        top1: fraction that is classified correctly, None without images.
+        top1: fraction of them that are classified correctly, None without images.
     """
 
     low: float
@@ -95,7 +95,7 @@ class Evaluation:
     def calibration_error(self) -> float | None:
         """Expected calibration error (1706.04599, equation 3), or None if there are no bins.
 
-        It is the mean, over all images, of the distance between confidence and top-1 in an image's bin.
+        This is the gap between confidence and top-1 in an image's bin, averaged over all images.
         """
         distances = [
             pictures * abs(confidence - top1)
@@ -170,9 +170,9 @@ def evaluate_batches(
 
     Args:
         predict: function from the inputs of a batch to probabilities in [0, 1], (batch, ...) -> (batch, classes), such
-            as `keras_predictor` returns.
-        batches: pairs of inputs and labels, class indices (batch,), as arrays or tensors; a `tf.data.Dataset` for
-            example.
+            as the result of `keras_predictor`.
+        batches: pairs of inputs and labels as arrays or tensors, such as a `tf.data.Dataset`. Labels are class indices,
+            (batch,).
         class_names: names of the classes.
         on_batch: called after every batch with its number of images, for a progress bar.
 
@@ -209,7 +209,7 @@ def evaluate_batches(
 
 
 def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return Wilson's interval of a proportion, (low, high), for `successes` of 1 or more `trials`."""
+    """Return the Wilson score interval of a proportion, (low, high), for `successes` in 1 or more `trials`."""
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     share, weight = successes / trials, z * z / trials
     middle = share + weight / 2
@@ -221,8 +221,8 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float
 def keras_predictor(model: "keras.Model") -> Predict:
     """Return a function from a batch of network inputs to probabilities, (batch, ...) -> (batch, classes), in NumPy.
 
-    Auxiliary heads are dropped. Weights that `model` is given later take effect. The network is traced once: a batch
-    smaller than the largest so far, such as the last one, is padded instead.
+    Auxiliary heads are dropped. Later changes to the weights of `model` take effect. A batch smaller than the largest
+    so far, such as the last one, is padded so that the network is not traced again.
 
     Raises:
         ValueError: the model is not functional, or has several outputs and none named ``predictions``.

@@ -51,7 +51,7 @@ def predict(source: Source, images: str | os.PathLike | Sequence[str | os.PathLi
 
     Args:
         source: a run directory, a `Run`, a ``.tflite`` file, or a `Classifier`.
-        images: path of an image, or several.
+        images: path of an image, or a sequence of paths.
         top: number of classes to return per image.
 
     Raises:

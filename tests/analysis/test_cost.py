@@ -498,7 +498,7 @@ print(json.dumps(results))
 
 @pytest.fixture(scope="module")
 def networks():
-    """Costs of whole networks, from another process: a scope that leaves variables without values has later effects."""
+    """Return costs of whole networks from another process, since uninitialized variables affect what follows."""
     done = subprocess.run(
         [sys.executable, "-c", NETWORKS], capture_output=True, encoding="utf-8", timeout=300, check=True
     )

@@ -102,7 +102,7 @@ def test_wrong_usage_has_exit_code_2(capsys):
         (["export"], "name either a run directory"),
         (["export", "no/such/run"], "no/such/run"),
         (["export", "--model", "GoogLeNut"], "Did you mean GoogLeNet?"),
-        (["export", "{tmp}", "--weights", "file"], "--weights goes with --model"),
+        (["export", "{tmp}", "--weights", "file"], "--weights requires --model"),
         (["export", "{tmp}", "--quantize", "int4"], "int4"),
         (["export", "{tmp}", "--client", "task-libary"], "Did you mean task-library?"),
         (["export", "{tmp}", "--rewrites", "stem"], "`rewrites` must be a list of some of space_to_depth_stem"),
@@ -123,7 +123,7 @@ def test_wrong_usage_has_exit_code_2(capsys):
         (["cost", "no-such.keras"], "no-such.keras"),
         (["cost", "{tmp}"], "is not a run directory"),
         (["cost", "{tmp}/text.tflite"], "text.tflite is not a Keras file"),
-        (["cost", "{tmp}", "--classes", "5"], "--classes goes with the name of a network"),
+        (["cost", "{tmp}", "--classes", "5"], "--classes requires the name of a network"),
         (["cost", "googlenet", "--size", "16"], "`input_shape` must be at least 32 on each side"),
         (["cost", "googlenet", "--size", "32", "--budget", "-1"], "`budget` must be a positive number"),
         (

@@ -253,7 +253,7 @@ def test_refused_compressions_leave_nothing_behind(run, compressed, tmp_path):
     output = tmp_path / "new"
     with pytest.raises(ValueError, match="has been trained for int8: compress the run that it was made from"):
         compress(done.path, output, Job(prune=0.5))
-    with pytest.raises(ValueError, match=r"cannot be made that small.*Received: macs=0.001"):
+    with pytest.raises(ValueError, match=r"cannot be pruned that far.*Received: macs=0.001"):
         compress(run.path, output, Job(macs=0.001))
     with pytest.raises(ValueError, match=r"must be convolutions.*Did you mean left.*Received: 'lef'"):
         compress(run.path, output, Job(prune=0.5, prune_layers=["lef"]))

@@ -122,7 +122,7 @@ def test_batch_norm_is_recalibrated():
 
 def test_an_impossible_budget_is_refused(tiny_model):
     with pytest.raises(
-        ValueError, match=r"tiny cannot be made that small: with 25% of the filters .* Received: macs=0.001"
+        ValueError, match=r"tiny cannot be pruned that far: with 25% of the filters .* Received: macs=0.001"
     ):
         filter_pruning.choose(DependencyGraph(tiny_model), filter_pruning.l1(tiny_model), 0.001)
 
