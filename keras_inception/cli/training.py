@@ -129,7 +129,7 @@ def shard(
 
 def demo(
     output: Annotated[Path, Option("--output", "-o", help=console.RESUMED)] = Path("demo"),
-    minutes: Annotated[float | None, Option(help="Time limit for training.")] = None,
+    minutes: Annotated[float | None, Option(min=0.01, help="Time limit for training.")] = None,
 ) -> None:
     """Train, export, verify and classify on the bundled images."""
     console.import_tensorflow()
