@@ -1,4 +1,4 @@
-"""Conversion of published weights to ``.keras`` and ``.safetensors``. Keras is imported only when it is needed."""
+"""Convert published weights to ``.keras`` and ``.safetensors``. Keras is imported only when needed."""
 
 import contextlib
 import dataclasses
@@ -30,9 +30,9 @@ class Converted(NamedTuple):
         network: a key of `keras_inception.registry.NETWORKS`.
         publisher: the publisher of the weights, or "keras_inception".
         classes: number of classes; None without a classifier.
-        tensors: number of arrays of weights.
-        preprocessing: the preprocessing that the network was trained with, according to its run, its record or its
-            publisher. Files of our own layout without a record do not say; they get the default.
+        tensors: number of weight tensors.
+        preprocessing: the preprocessing that the network was trained with, from its run, its record or its publisher.
+            The default for files in our own layout without a record.
     """
 
     path: Path
@@ -44,35 +44,35 @@ class Converted(NamedTuple):
 
 
 def check_conversion(source: str | os.PathLike, target: str | os.PathLike, *, overwrite: bool) -> None:
-    """Raise the errors of `convert` for wrong paths, before anything is read or imported."""
+    """Check the paths given to `convert` and raise its errors, before anything is read or imported."""
     target = Path(target)
     if target.suffix not in (".keras", ".safetensors"):
         raise ValueError(f"`target` must end in .keras or .safetensors. Received: '{target}'")
     if target.exists() and not overwrite:
-        raise FileExistsError(f"{target} exists: replace it by overwrite=True, --overwrite on the command line")
+        raise FileExistsError(f"{target} exists: replace it with overwrite=True (--overwrite on the command line)")
     check_weights(source)
 
 
 def convert(
     source: str | os.PathLike, target: str | os.PathLike, *, model: str | None = None, overwrite: bool = False
 ) -> Converted:
-    """Write weights as a ``.keras`` or a ``.safetensors`` file, float32.
+    """Convert weights to a ``.keras`` or ``.safetensors`` file in float32.
 
     A ``.keras`` file holds a network in its publisher's layout, without auxiliary classifiers; open it with
-    `keras_inception.load`. A ``.safetensors`` file holds all tensors unchanged, under the names of the source, and a
-    record of their layout, from which a network's ``weights=`` rebuilds it.
+    `keras_inception.load`. A ``.safetensors`` file holds all tensors unchanged under their source names, and a record
+    of their layout, so that it can be passed to a network as ``weights``.
 
     Args:
         source: a file in any format that `keras_inception.weights.read_tensors` knows, a run directory, or
             ``"imagenet"`` or ``"imagenet:PUBLISHER"``.
-        target: path of the new file, which ends in ``.keras`` or ``.safetensors``.
-        model: name of the network, if the names of the tensors do not identify it.
-        overwrite: replace a file at `target`.
+        target: path of the new file, ending in ``.keras`` or ``.safetensors``.
+        model: name of the network; required if the tensor names do not identify it.
+        overwrite: replace an existing file.
 
     Raises:
-        ValueError: `target` ends otherwise; the source cannot be read, or is not a network that can be built; or
-            nothing identifies the network.
-        FileExistsError: there is a file at `target`.
+        ValueError: `target` has another suffix; the source cannot be read, or is not a network that can be built; or
+            the network cannot be identified.
+        FileExistsError: `target` exists and `overwrite` is False.
         OSError: a file cannot be read or written.
     """
     check_conversion(source, target, overwrite=overwrite)
@@ -93,12 +93,13 @@ def convert(
 
 
 def network_of(names: Iterable[str]) -> str:
-    """Return the network that tensors of these names belong to.
+    """Identify the network that has tensors of these names.
 
-    It is the one whose publisher knows most of the names. If several do, it is the one with the fewest layers missing.
+    Choose the network whose publisher knows most of the names, and among several the one with the fewest missing
+    layers.
 
     Raises:
-        ValueError: no publisher names more than half of them, or several networks have the same names.
+        ValueError: no publisher knows more than half of the names, or several networks match equally well.
     """
     names = list(names)
     fits = {network: max(_fits(names, network), default=(0, 0)) for network in PUBLISHERS}
@@ -112,7 +113,7 @@ def network_of(names: Iterable[str]) -> str:
 
 
 def _fits(names: list[str], network: str) -> Iterator[tuple[int, int]]:
-    """Yield for each publisher of a network how many of the names it knows, and minus how many layers have none."""
+    """Yield (number of known names, minus the number of missing layers) for each publisher of a network."""
     for name_map in PUBLISHERS[network].values():
         known = {name for name in map(name_map.for_file(names).ours, names) if name}
         layers = {name.rpartition("/")[0] for name in known}
@@ -120,7 +121,7 @@ def _fits(names: list[str], network: str) -> Iterator[tuple[int, int]]:
 
 
 def _checkpoint(source: str | os.PathLike, model: str | None) -> tuple[Checkpoint, Preprocessing | None]:
-    """Return the weights of `source`, and its preprocessing if it is a run."""
+    """Return the weights of `source`, and the preprocessing if it is a run."""
     if is_published(source):
         if model is None:
             raise ValueError(f"`model` must name the network whose weights are {source!r}. Received: model=None")
@@ -128,13 +129,13 @@ def _checkpoint(source: str | os.PathLike, model: str | None) -> tuple[Checkpoin
     run = runs.Run(Path(source)) if os.path.isdir(source) else None
     file = WeightsFile(run.path / runs.MODEL if run else source)
     if lacks_layer_names(file.tensors):
-        raise ValueError(f"{file.path} lacks the names of its layers: load it into its network and save that as .keras")
+        raise ValueError(f"{file.path} lacks layer names: load it into its network and save the network as .keras")
     network = registry.resolve(model) if model else _network_in(file)
     return checkpoint_of(file, network), run.preprocessing if run else None
 
 
 def _network_in(file: WeightsFile) -> str:
-    """Return the network that a file of ours names, or that the names of its tensors identify."""
+    """Return the network that one of our files names, or else that the tensor names identify."""
     if file.record:
         return registry.resolve(file.record.network)
     with contextlib.suppress(ValueError):  # another Keras model
@@ -147,7 +148,7 @@ def _network_in(file: WeightsFile) -> str:
 
 
 def _network(checkpoint: Checkpoint) -> "keras.Model":
-    """Return the network with the weights, in their layout."""
+    """Build the network in the layout of the weights, and load them."""
     from keras_inception.models.inference import inference_model
 
     description = checkpoint.description
@@ -157,7 +158,7 @@ def _network(checkpoint: Checkpoint) -> "keras.Model":
 
 
 def _in_its_layout(checkpoint: Checkpoint) -> Checkpoint:
-    """Return the weights with the publisher whose layout the file describes, if it has our names and describes one."""
+    """Return the checkpoint with the publisher whose layout the file describes, if it describes one."""
     if checkpoint.description is None:
         return checkpoint
     reasons = []
@@ -169,13 +170,13 @@ def _in_its_layout(checkpoint: Checkpoint) -> Checkpoint:
         except ValueError as error:
             reasons.append(str(error))
     raise ValueError(
-        f"{checkpoint.path} is not a {checkpoint.family} that can be built anew from its weights, in any layout: keep "
+        f"{checkpoint.path} is not a {checkpoint.family} that can be rebuilt from its weights in any layout: keep "
         f"it as it is, or convert it to .keras. In our own layout: {reasons[0]}"
     )
 
 
 def _built(checkpoint: Checkpoint) -> "keras.Model":
-    """Build the network of a checkpoint from its weights; ValueError if they do not fit."""
+    """Build the network of a checkpoint from its weights. Raise ValueError if they do not fit."""
     classes = _classes(checkpoint)
     shape = checkpoint.description.input_shape if checkpoint.description else None
     options = {"include_top": False} if classes is None else {"classes": classes}
@@ -183,9 +184,9 @@ def _built(checkpoint: Checkpoint) -> "keras.Model":
 
 
 def _classes(checkpoint: Checkpoint) -> int | None:
-    """Return the number of classes without a background class; None if the weights have no classifier."""
+    """Return the number of classes, not counting a background class, or None if the weights have no classifier."""
     names = checkpoint.names
     for name, tensor in checkpoint.tensors.items():
         if names.ours(name) in ("predictions/bias", "predictions_conv/bias"):
-            return tensor.size - (names.background and tensor.size == 1001)  # ImageNet's and TF-slim's background
+            return tensor.size - (names.background and tensor.size == 1001)  # ImageNet plus TF-slim's background class
     return None

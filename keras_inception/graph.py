@@ -1,6 +1,6 @@
-"""A network's layers in the order in which Keras runs them, and the steps that make and read each tensor.
+"""Trace a network's layers in execution order, with the producer and the consumers of each tensor.
 
-Only shapes are traced: nothing is computed and no weights are read. Figures are for one image.
+Only shapes are traced: nothing is computed, and weights are not read. Figures are for one image.
 """
 
 import functools
@@ -17,9 +17,9 @@ from keras_inception.layers import LocalResponseNormalization
 CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
 SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
-# Operations without weights that multiply and add nonetheless, such as `keras.ops.matmul`.
+# Operations without weights that still perform multiply-adds, such as `keras.ops.matmul`.
 MULTIPLYING = {"Conv", "ConvTranspose", "DepthwiseConv", "Dot", "Einsum", "Matmul", "SeparableConv", "Tensordot"}
-# Layers that a runtime fuses into the layer before, or runs in place.
+# Layers that a runtime fuses into the preceding layer or runs in place.
 IN_PLACE = (
     *(layers.Activation, layers.ELU, layers.LeakyReLU, layers.PReLU, layers.ReLU, layers.Softmax),
     *(layers.BatchNormalization, layers.Dropout, layers.SpatialDropout2D, layers.Rescaling),
@@ -42,15 +42,15 @@ def multiply_adds(positions: Sequence[int], kernel: Sequence[int]) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One call of a layer. A layer that is used twice makes two steps.
+    """One call of a layer. A layer that is called twice has two steps.
 
     Attributes:
         name: name of the layer, ``{model}/{layer}`` for a layer of a nested model.
         operation: a Keras layer, or an operation such as ``x + y``.
-        inputs: tensors that the step reads, with a batch size of 1.
-        outputs: tensors that the step makes, with a batch size of 1.
-        parameters: number of weights; 0 if an earlier step has counted them.
-        trainable: number of trainable weights; 0 if an earlier step has counted them.
+        inputs: input tensors, with a batch size of 1.
+        outputs: output tensors, with a batch size of 1.
+        parameters: number of weights; 0 if an earlier step already counts them.
+        trainable: number of trainable weights; 0 if an earlier step already counts them.
     """
 
     name: str
@@ -88,7 +88,7 @@ class Step:
 
     @property
     def lrn_macs(self) -> int:
-        """Return the multiply-adds of the banded 1×1 convolution in our LRN as a phone runs it, zeros included."""
+        """Return the multiply-adds of the banded 1×1 convolution in our LRN, zeros included; 0 for other layers."""
         if not isinstance(self.operation, LocalResponseNormalization):
             return 0
         *positions, channels = self.outputs[0].shape
@@ -97,18 +97,18 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """A network's steps in the order in which Keras runs them, with its input and output tensors."""
+    """A network's steps in execution order, with its input and output tensors."""
 
     steps: tuple[Step, ...]
     inputs: tuple[keras.KerasTensor, ...]
     outputs: tuple[keras.KerasTensor, ...]
 
     def made_by(self, x: keras.KerasTensor) -> Step | None:
-        """Return the step that makes a tensor; None for an input."""
+        """Return the step that produces a tensor, or None for an input."""
         return self._makers.get(id(x))
 
     def only_reader(self, x: keras.KerasTensor) -> Step | None:
-        """Return the one step that reads a tensor; None if there are several or the tensor is an output."""
+        """Return a tensor's only consumer, or None if there are several or it is a network output."""
         readers = self._readers[id(x)]
         return readers[0] if len(readers) == 1 and not any(x is output for output in self.outputs) else None
 
@@ -125,9 +125,9 @@ class Graph:
         return readers
 
     def peaks(self) -> list[int]:
-        """Return the number of values in memory at each step: its inputs and outputs, and tensors still to be read.
+        """Return the number of live values at each step: its inputs and outputs, and tensors that later steps read.
 
-        A layer runs in place where it can and nothing else reads its input. Scratch memory within a layer is not
+        A layer in `IN_PLACE` reuses its input's memory if no other step reads that input. Scratch memory is not
         counted.
         """
         readers = Counter(id(x) for step in self.steps for x in step.inputs)
@@ -148,11 +148,11 @@ class Graph:
 
 
 def walk(model: keras.Model, input_shape: Sequence[int] | None = None) -> Graph:
-    """Trace a functional or sequential model, nested models included, in the order in which Keras runs it.
+    """Trace a functional or sequential model, including nested models, in execution order.
 
     Args:
-        model: the model; it is left unchanged.
-        input_shape: (height, width, channels) to trace it at; None uses the model's own.
+        model: the model to trace; it is not modified.
+        input_shape: (height, width, channels) to trace at; None uses the model's own.
 
     Raises:
         ValueError: the model is not functional, its input size is unknown and `input_shape` is not given, or the
@@ -169,7 +169,7 @@ def walk(model: keras.Model, input_shape: Sequence[int] | None = None) -> Graph:
 
 
 def check_functional(model) -> None:
-    """Raise ValueError unless `model` is a functional or sequential Keras model whose inputs are known."""
+    """Raise ValueError unless `model` is a functional or sequential Keras model with known inputs."""
     if not _is_functional(model):
         raise ValueError(f"`model` must be a functional Keras model. Received: {type(model).__name__}")
 
@@ -191,7 +191,7 @@ class _Recorder:
         self.steps: list[Step] = []
 
     def run(self, model: keras.Model, inputs, prefix: str = ""):
-        """Return the model's outputs as a list."""
+        """Record a model's steps and return its outputs as a list."""
         graph = keras.Function(model.inputs, model.outputs)
         return graph._run_through_graph(inputs, operation_fn=lambda operation: self._recorded(operation, prefix))
 
@@ -213,11 +213,11 @@ class _Recorder:
     def _outputs(self, operation: keras.Operation, name: str, args, kwargs):
         try:
             if isinstance(operation, layers.Dense) and args[0].shape[-1] != operation.kernel.shape[0]:
-                raise ValueError(f"it takes {operation.kernel.shape[0]} inputs, not {args[0].shape[-1]}")
+                raise ValueError(f"it expects {operation.kernel.shape[0]} inputs, not {args[0].shape[-1]}")
             outputs = _known(operation, args)
             if outputs is None:
                 outputs = operation.compute_output_spec(*args, **kwargs)
-            # New objects, since some operations return the one they were given.
+            # Copies, because some operations return their input tensor itself.
             outputs = keras.tree.map_structure(lambda x: keras.KerasTensor(x.shape, x.dtype), outputs)
             if any((side or 0) < 1 for x in keras.tree.flatten(outputs) for side in x.shape):
                 raise ValueError(f"its output would be empty for an input of {args[0].shape[1:]}")
@@ -231,7 +231,7 @@ class _Recorder:
 
 
 def _known(operation: keras.Operation, args: tuple) -> keras.KerasTensor | None:
-    """Return the output of a layer that was built for this very shape, since some layers are slow to compute it."""
+    """Return the output of a layer built for this exact shape, because some layers are slow to compute it."""
     if not isinstance(operation, layers.Layer) or not isinstance(operation.output, keras.KerasTensor):
         return None
     built_for, given = (keras.tree.flatten(x) for x in (operation.input, args))

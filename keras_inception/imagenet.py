@@ -1,8 +1,8 @@
-"""ImageNet's 1000 classes (ILSVRC 2012), in the order of all publishers' networks.
+"""ImageNet's 1000 classes (ILSVRC 2012), in the order that all publishers' networks use.
 
-``imagenet_classes.txt`` has a line for each class: the id of its synset in WordNet 3.0 and the synset's first word. Two
-words stand for two synsets each: "crane bird" and "maillot tank suit" tell those apart. Order and words are
-torchvision's and timm's, which agree. WordNet is Princeton University's, under its own license, which allows any use.
+``imagenet_classes.txt`` has one line per class: the ID of its WordNet 3.0 synset and the synset's first word. Two of
+the words are shared by two synsets each, which "crane bird" and "maillot tank suit" tell apart. Order and words match
+torchvision and timm. WordNet belongs to Princeton University; its license allows any use.
 """
 
 import functools
@@ -23,25 +23,26 @@ CLASSES = 1000
 
 @functools.cache
 def classes() -> tuple[tuple[str, str], ...]:
-    """Return the WordNet id and name of each class."""
+    """Return the WordNet ID and name of each class."""
     text = resources.files("keras_inception").joinpath("imagenet_classes.txt").read_text(encoding="utf-8")
     lines = [line.partition(" ") for line in text.splitlines()]
     return tuple((wnid, name) for wnid, _, name in lines)
 
 
 def decode_predictions(predictions, top: int = 5) -> list[list[tuple[str, str, float]]]:
-    """Return the likeliest classes of each image, the likeliest first, as (WordNet id, name, score).
+    """Return the top classes of each image as (WordNet ID, name, score), best first.
 
     Args:
-        predictions: probabilities or logits, an array or tensor (batch, 1000), or (batch, 1001) with a "background"
-            class first, as in TF-slim, which is left out.
+        predictions: probabilities or logits, an array or tensor of shape (batch, 1000). For (batch, 1001), as in
+            TF-slim, the first class, "background", is dropped.
         top: number of classes to return for each image.
 
     Raises:
-        ValueError: `predictions` has another shape or is not made of numbers, or `top` is not from 1 to 1000.
+        ValueError: `predictions` has another shape, is not numeric or contains NaN, or `top` is not an integer from 1
+            to 1000.
     """
     if isinstance(predictions, dict):
-        raise ValueError(f"`predictions` must be an array: take one of the outputs. Received: {list(predictions)}")
+        raise ValueError(f"`predictions` must be an array: pass one of the outputs. Received: {list(predictions)}")
     if not isinstance(predictions, (np.ndarray, list, tuple)):
         import keras
 
@@ -66,14 +67,15 @@ def preprocess_input(x, model: "str | keras.Model" = "googlenet", weights: str =
     """Normalize RGB pixels for a network: (..., height, width, 3), 0 to 255, to float32 of the same shape.
 
     Args:
-        x: uint8 or float32 array, or float32 tensor of any backend, already of the network's size.
-            `Preprocessing.__call__` crops and resizes too.
-        model: a network's name, or a network that was built with weights, which carries its `preprocessing`.
-        weights: ``"imagenet"`` or ``"imagenet:PUBLISHER"``: the network's weights, if `model` is a name.
+        x: uint8 or float32 array, or float32 tensor of any backend, already resized to the network's input.
+            `Preprocessing.__call__` also crops and resizes.
+        model: a network's name, or a network built with weights, which has a `preprocessing` attribute.
+        weights: the published weights to preprocess for, ``"imagenet"`` or ``"imagenet:PUBLISHER"``; only used if
+            `model` is a name.
 
     Raises:
-        ValueError: there is no such network or weights, the network carries no preprocessing, or `x` is not an array
-            of RGB pixels.
+        ValueError: there is no such network or weights, the network has no preprocessing, or `x` is not an array of RGB
+            pixels.
     """
     preprocessing = getattr(model, "preprocessing", None)
     if isinstance(model, str):

@@ -1,4 +1,4 @@
-"""Layers that Keras lacks."""
+"""Custom layers that Keras does not provide."""
 
 import inspect
 
@@ -8,7 +8,7 @@ from keras import ops
 
 
 class _Layer(keras.layers.Layer):
-    """A layer that keeps each argument in an attribute of that name. By default it does not change the shape."""
+    """Base layer that stores each argument in an attribute of the same name and preserves the input shape."""
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -23,23 +23,23 @@ class LocalResponseNormalization(_Layer):
     """Local response normalization across channels (Krizhevsky et al. 2012, section 3.3).
 
     ``y[c] = x[c] / (bias + alpha * sum(x[c - depth_radius : c + depth_radius + 1] ** 2)) ** beta``, which equals
-    ``tf.nn.local_response_normalization`` with the same arguments. Caffe divides its alpha by the window
-    (``2 * depth_radius + 1``) and TensorFlow does not: Caffe's 1e-4 is 2e-5 here.
+    ``tf.nn.local_response_normalization`` with the same arguments. Caffe divides alpha by the window size
+    (``2 * depth_radius + 1``), TensorFlow does not: Caffe's 1e-4 is 2e-5 here.
 
-    The sum is a 1×1 convolution with a banded kernel, and beta = 0.75 is two square roots and a division, because
-    TFLite's XNNPACK delegate runs these; it leaves TFLite's own LRN, and powers, to slow kernels. In an int8 file the
-    roots and the division run in float, as one block: the factor is computed first, and its product with x is in 8 bits
-    again.
+    The sum is computed as a 1×1 convolution with a banded kernel, and a beta of 0.75 as two square roots and a
+    division. TFLite's XNNPACK delegate supports these operations, but neither TFLite's built-in LRN nor powers, which
+    run on slow kernels. In an int8 file, the roots and the division run in float, as one block; the product of the
+    resulting factor and x is int8 again.
 
     Input and output: (batch, height, width, channels), channels last, any range. Computed in float32 even under a
     mixed precision policy.
 
     Args:
-        depth_radius: number of channels on either side that the sum includes.
-        bias: positive offset of the sum.
-        alpha: factor of the sum.
+        depth_radius: number of neighboring channels on each side that the sum includes.
+        bias: positive offset added to the sum.
+        alpha: scale factor of the sum.
         beta: exponent.
-        builtin: use TensorFlow's own operation on that backend, which becomes TFLite's.
+        builtin: on the TensorFlow backend, use TensorFlow's built-in operation, which converts to TFLite's.
 
     Raises:
         ValueError: `depth_radius` is negative or `bias` is not positive.
@@ -77,13 +77,13 @@ class LocalResponseNormalization(_Layer):
 
 @keras.saving.register_keras_serializable(package="keras_inception")
 class ZeroPaddingShortcut(_Layer):
-    """Shortcut of a residual network without parameters where the shape changes (1512.03385, section 3.3, option A).
+    """Parameter-free ResNet shortcut where the shape changes (1512.03385, section 3.3, option A).
 
-    Maps (batch, h, w, c) to (batch, ceil(h / strides), ceil(w / strides), filters), channels last: takes one pixel in
-    every `strides`, and pads the channels from c on with zeros.
+    Maps (batch, h, w, c) to (batch, ceil(h / strides), ceil(w / strides), filters), channels last. Keeps every
+    `strides`-th pixel and fills the new channels with zeros.
 
     Args:
-        filters: channels of the output, at least c.
+        filters: number of output channels, at least c.
         strides: stride, at least 1.
 
     Raises:
@@ -116,14 +116,15 @@ class ZeroPaddingShortcut(_Layer):
 class CeilAveragePooling2D(_Layer):
     """Average pooling as in Caffe: windows start at the first pixel, and their number is rounded up.
 
-    A window that extends past the lower or right border averages the pixels inside the map. On an even side, 3×3/2 is
-    Keras' "same", which Keras 3.15 gets wrong on torch; on an odd side, "same" would start one pixel earlier.
+    A window that extends past the bottom or right border averages only the pixels inside the map. On an even side,
+    3×3/2 equals Keras' "same", which Keras 3.15 gets wrong on torch; on an odd side, "same" would start one pixel
+    earlier.
 
     Maps (batch, h, w, c) to (batch, ceil((h - pool_size) / strides) + 1, ceil((w - pool_size) / strides) + 1, c),
     channels last.
 
     Args:
-        pool_size: side of a window, at least `strides`.
+        pool_size: window size, at least `strides`.
         strides: stride, at least 1.
 
     Raises:
@@ -142,7 +143,7 @@ class CeilAveragePooling2D(_Layer):
         return self._pool(inputs) / self._pool(inside)
 
     def _pool(self, x):
-        # Rows and columns for one more window; "valid" drops them if there is no such window.
+        # Make room for one more window; "valid" ignores rows and columns that do not fill one.
         border = (0, self.strides - 1)
         x = ops.pad(x, ((0, 0), border, border, (0, 0)))
         return ops.average_pool(x, self.pool_size, self.strides, "valid", data_format="channels_last")
@@ -156,10 +157,10 @@ class CeilAveragePooling2D(_Layer):
 class SpaceToDepth(_Layer):
     """Moves blocks of pixels into channels: (batch, h, w, c) -> (batch, h / size, w / size, size * size * c).
 
-    Channels last. The pixels of a block follow each other row by row, left to right.
+    Channels last. The pixels of a block are in row-major order.
 
     Args:
-        size: side of a block. The sides of the map must be multiples of it.
+        size: block size. Height and width must be multiples of it.
     """
 
     def __init__(self, size=2, **kwargs):
@@ -181,12 +182,12 @@ class SpaceToDepth(_Layer):
         return (batch, *(side and side // self.size for side in sides), self.size**2 * channels)
 
 
-@keras.saving.register_keras_serializable(package="keras_inception", name="FixedMap")  # as in files
+@keras.saving.register_keras_serializable(package="keras_inception", name="FixedMap")  # the name in saved models
 class ConstantScale(_Layer):
     """Multiplies each position of a map by a constant: (batch, h, w, c) -> (batch, h, w, c).
 
     Args:
-        values: h rows of w numbers, the same for all channels.
+        values: h rows of w factors, the same for all channels.
     """
 
     def __init__(self, values, **kwargs):
@@ -197,14 +198,14 @@ class ConstantScale(_Layer):
         return inputs * ops.convert_to_tensor(np.array(self.values)[None, :, :, None], self.compute_dtype)
 
 
-FixedMap = ConstantScale  # its name before version 0.2
+FixedMap = ConstantScale  # the name before version 0.2
 
 
 @keras.saving.register_keras_serializable(package="keras_inception")
 class FakeQuantization(_Layer):
-    """Rounds values to 256 steps, those of 8 bits, from `low` to `high`. Zero is one of them. Any shape.
+    """Rounds values of any shape to 256 levels (8 bits) from `low` to `high`. Zero is one of the levels.
 
-    TFLite's converter takes the range from this layer and needs no calibration.
+    TFLite's converter reads the quantization range from this layer, so it needs no calibration.
 
     Args:
         low: smallest value.

@@ -1,4 +1,4 @@
-"""`Preprocessing`: the one description of an input that tf.data, calibration, metadata and prediction share."""
+"""`Preprocessing`: a single description of a network's input for tf.data, calibration, metadata and prediction."""
 
 import dataclasses
 import json
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 RESIZED_FIRST = ("shorter", "stretch")
 LARGEST = 2**23  # pixels of an intermediate image; a larger one is cropped before it is resized
-# How an image is fitted to the input, in words; `Preprocessing` has the exact rules.
+# Descriptions of how an image is fitted to the input. `Preprocessing` documents the exact rules.
 FITTINGS = {
     "box": "the central {crop:.4g} of the largest centered rectangle of the input's aspect ratio, resized to the input",
     "shorter": "resized to just cover {height}×{width}, keeping the aspect ratio, then center-cropped to the input",
@@ -28,40 +28,40 @@ FITTINGS = {
     "central_crop": "the central {crop:.4g} of each side, resized to the input whatever the aspect ratio",
 }
 Box = tuple[float, float, float, float]  # left, upper, right, lower
-SLIM = "slim"  # the old name of "central_crop", in files of earlier versions
+SLIM = "slim"  # the old name of "central_crop" in files from earlier versions
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Turns an image into a network's input: crop, resize, then ``(pixel - mean) / std`` for each channel.
+    """Turns an image into a network's input: crop, resize, then ``(pixel - mean) / std`` per channel.
 
-    Publishers of weights differ in how they fit an image to the input. With c for `crop`, and halves rounded to even:
+    Publishers of weights differ in how they fit an image to the input. Below, c is `crop`, and halves round to even:
 
-    - ``"box"``: resize the largest centered rectangle of the input's aspect ratio, each side times c, to `size`. The
-      rectangle is in fractions of pixels.
-    - ``"shorter"``, as torchvision's ``Resize`` and ``CenterCrop``: resize the image, keeping its aspect ratio, so that
-      it just covers round(size / c), with the longer side rounded down. Then take the center, from
-      round((resized - size) / 2) on. (To save memory, an image that would have more than 2**23 pixels after the
-      resize, such as a very long one, is cropped first, as by ``"box"``; the result agrees to a pixel.)
-    - ``"stretch"``, as Caffe's tools and, with c = 1, Keras' ``load_img(target_size=…)``: like ``"shorter"``, but
-      resize to round(size / c) whatever the aspect ratio.
-    - ``"central_crop"``, as TF-slim's ``central_crop`` and TensorFlow 1's ``resize_bilinear``: cut
-      floor((side - side · c) / 2) off both ends of each side, and resize the rest to `size` whatever the aspect ratio.
-      Pixel i of n is sampled at i · rest / n, not at (i + ½) · rest / n - ½ as by every other resize here. Requires
-      bilinear interpolation without antialiasing.
+    - ``"box"``: take the largest centered rectangle with the input's aspect ratio, scale its sides by c, and resize it
+      to `size`. The rectangle's coordinates are fractional.
+    - ``"shorter"``, as in torchvision's ``Resize`` and ``CenterCrop``: resize the image, keeping its aspect ratio, so
+      that it just covers round(size / c), with the longer side rounded down. Then crop the center, starting at
+      round((resized - size) / 2). (To save memory, an image that would have more than 2**23 pixels after the resize,
+      such as a very elongated one, is cropped first, as in ``"box"``; the crop then agrees to within a pixel.)
+    - ``"stretch"``, as in Caffe's tools and, with c = 1, Keras' ``load_img(target_size=…)``: like ``"shorter"``, but
+      resize to round(size / c), ignoring the aspect ratio.
+    - ``"central_crop"``, as in TF-slim's ``central_crop`` and TensorFlow 1's ``resize_bilinear``: cut floor((side -
+      side · c) / 2) pixels off both ends of each side, and resize the rest to `size`, ignoring the aspect ratio. Pixel
+      i of n is sampled at i · rest / n; all other resizes here sample it at (i + ½) · rest / n - ½. Requires bilinear
+      interpolation without antialiasing.
 
     Attributes:
         size: (height, width) of the network's input.
-        mean: three numbers in units of pixels (0 to 255), in the order of `channels`.
-        std: three positive numbers, likewise.
-        channels: ``"RGB"``, or ``"BGR"`` as Caffe's networks take them.
-        crop: share of the image to keep, in (0, 1], or in [0.1, 1] for shorter and stretch. 0.875 is torchvision's 224
-            of 256.
+        mean: mean of each channel in pixel values (0 to 255), in the order of `channels`.
+        std: standard deviation of each channel, positive, in the same units and order.
+        channels: channel order, ``"RGB"``, or ``"BGR"`` for Caffe's networks.
+        crop: fraction of the image to keep, in (0, 1], or in [0.1, 1] for shorter and stretch. 0.875 is torchvision's
+            224 out of 256.
         interpolation: nearest, bilinear, bicubic or lanczos.
         fitting: box, shorter, stretch or central_crop.
-        antialias: average all pixels when shrinking, as Pillow does. Without it, which requires bilinear or nearest
-            (where it makes no difference), each pixel comes from the four around its position, as in OpenCV and
-            TensorFlow.
+        antialias: antialias when downsampling, as Pillow does. False interpolates between the four nearest pixels, as
+            OpenCV and TensorFlow do, and requires bilinear or nearest interpolation (for nearest, it makes no
+            difference).
 
     Raises:
         ValueError: a field is out of range.
@@ -108,8 +108,8 @@ class Preprocessing:
         """Return the network input for RGB pixels.
 
         Args:
-            pixels: (..., 3), 0 to 255, already of the network's size. A NumPy array, uint8 or float32, or a float32
-                tensor of any backend.
+            pixels: (..., 3), 0 to 255, already resized to the network's input. A NumPy array, uint8 or float32, or a
+                float32 tensor of any backend.
 
         Returns:
             float32, (..., 3), in the order of `channels`.
@@ -134,12 +134,12 @@ class Preprocessing:
         return self.resize(image, whole)[upper : upper + self.size[0], left : left + self.size[1]]
 
     def resize(self, picture: "Image.Image | np.ndarray", size: tuple[int, int], box: Box | None = None) -> np.ndarray:
-        """Resize an image, or a box of it.
+        """Resize an image, or a box within it.
 
         Args:
             picture: uint8 RGB, (height, width, 3).
             size: (height, width) of the result.
-            box: (left, upper, right, lower) in fractions of pixels; None is the whole image.
+            box: (left, upper, right, lower) in fractional pixels; None is the whole image.
 
         Returns:
             uint8, (*size, 3).
@@ -157,22 +157,22 @@ class Preprocessing:
         return _bilinear(np.asarray(image), rows, columns)
 
     def _before_crop(self) -> tuple[int, int]:
-        """Return the (height, width) whose center is the input."""
+        """Return the (height, width) from which the center is cropped."""
         return round(self.size[0] / self.crop), round(self.size[1] / self.crop)
 
     def _covering(self, width: int, height: int) -> tuple[int, int]:
-        """Return the (height, width) to which an image is resized to cover `_before_crop`."""
+        """Return the (height, width) at which an image just covers `_before_crop`, keeping its aspect ratio."""
         least_height, least_width = self._before_crop()
         if width * least_height <= height * least_width:
             return height * least_width // width, least_width
         return least_height, width * least_height // height
 
     def __call__(self, picture: "Image.Image | np.ndarray") -> np.ndarray:
-        """Return the network input, float32 (height, width, 3), for an image of any size, uint8 RGB."""
+        """Return the network input, float32 (height, width, 3), for a uint8 RGB image of any size."""
         return self.normalize(self.fit(picture).astype(np.float32))
 
     def describe(self) -> str:
-        """Describe in words what happens to an image before normalization."""
+        """Describe in words how an image is cropped and resized before normalization."""
         height, width = self._before_crop() if self.fitting in RESIZED_FIRST else self.size
         fitted = FITTINGS[self.fitting].format(crop=self.crop, height=height, width=width)
         return f"{fitted}; {self.interpolation} interpolation, {'' if self.antialias else 'not '}antialiased"
@@ -182,7 +182,7 @@ class Preprocessing:
         return dataclasses.replace(self, **changes)
 
     def without_normalization(self) -> "Preprocessing":
-        """Return a copy with the same crop and resize whose output is plain RGB pixels, 0 to 255."""
+        """Return a copy with the same crop and resize that outputs plain RGB pixels, 0 to 255."""
         return self.replace(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), channels="RGB")
 
     def to_json(self) -> str:
@@ -191,10 +191,10 @@ class Preprocessing:
 
     @classmethod
     def from_json(cls, text: str) -> "Preprocessing":
-        """Read what `to_json` returned.
+        """Create a `Preprocessing` from the output of `to_json`.
 
         Raises:
-            ValueError: the text is not a JSON object, has other fields, or a value is out of range.
+            ValueError: the text is not a JSON object, has unknown fields, or a value is out of range.
         """
         try:
             values = json.loads(text)
@@ -213,10 +213,10 @@ class Preprocessing:
 
     @classmethod
     def named(cls, name: str, size: tuple[int, int] = (224, 224)) -> "Preprocessing":
-        """Return one of `NAMED` at this size, or read a JSON file of this path, which has a size of its own.
+        """Return the entry of `NAMED` at this size, or read a JSON file, which specifies its own size.
 
         Raises:
-            ValueError: there is no such name, or the file does not hold a preprocessing.
+            ValueError: there is no such name, or the file is not a valid preprocessing.
         """
         if name in NAMED:
             return NAMED[name].replace(size=size)
@@ -241,20 +241,20 @@ def _is_number(value) -> bool:
 
 
 def box_in(image: "Image.Image", size: tuple[int, int], share: float = 1.0, place: float = 0.5) -> Box:
-    """Return the largest rectangle of an aspect ratio within an image, each side times `share`.
+    """Return the largest rectangle of a given aspect ratio within an image, with its sides scaled by `share`.
 
     Args:
         image: the image.
         size: (height, width), which gives the aspect ratio.
-        share: factor of both sides, in (0, 1].
-        place: position along the side with room to spare: 0 is left or top, 0.5 the center, 1 right or bottom.
+        share: scale factor for both sides, in (0, 1].
+        place: position along the axis with slack: 0 is left or top, 0.5 the center, 1 right or bottom.
 
     Returns:
         (left, upper, right, lower) in fractions of pixels.
     """
     height, width = size
     scale = share * min(image.width / width, image.height / height)
-    across = max(0.0, image.width - width * scale)  # rounding can leave it a hair below 0
+    across = max(0.0, image.width - width * scale)  # rounding can make it slightly negative
     down = max(0.0, image.height - height * scale)
     return across * place, down * place, image.width - across * (1 - place), image.height - down * (1 - place)
 
@@ -275,7 +275,7 @@ def _central_crop(pixels: np.ndarray, size: tuple[int, int], crop: float) -> np.
 
 
 def _bilinear(pixels: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Sample an image at fractional rows and columns, between the four nearest pixels. Edge pixels are repeated."""
+    """Sample an image bilinearly at fractional rows and columns. Edge pixels are replicated."""
     height, width = pixels.shape[:2]
     rows, columns = np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)
     upper, left = rows.astype(int), columns.astype(int)
@@ -288,11 +288,11 @@ def _bilinear(pixels: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.n
     return np.rint(between(upper) * (1 - down) + between(lower) * down).astype(np.uint8)
 
 
-# Caffe's normalization; each network has a mean of its own.
+# Caffe's normalization; each network has its own mean.
 CAFFE = Preprocessing(std=(1.0, 1.0, 1.0), channels="BGR", fitting="stretch")
-# torchvision's GoogLeNet with `transform_input`, which converts its own normalization to this; and timm's.
+# torchvision's GoogLeNet with `transform_input`, which converts torchvision's normalization to this one; also timm's.
 TORCHVISION_UNIT = Preprocessing(crop=0.875, fitting="shorter")
-# How the publishers of weights preprocess images when they evaluate their networks.
+# Presets: how publishers of weights preprocess images for evaluation.
 NAMED = {
     # TF-slim's "inception_preprocessing".
     "inception": Preprocessing(crop=0.875, fitting="central_crop", antialias=False),
@@ -301,12 +301,12 @@ NAMED = {
         mean=(0.485 * 255, 0.456 * 255, 0.406 * 255), std=(0.229 * 255, 0.224 * 255, 0.225 * 255)
     ),
     "torchvision_unit": TORCHVISION_UNIT,
-    # The examples of keras.applications' Inception networks. (The accuracies listed there were measured differently:
-    # OpenCV's bicubic resize to a shorter side of 256, then a center crop; keras-applications, issue 88.)
+    # From the examples for keras.applications' Inception networks. (The accuracies listed there were measured
+    # differently: OpenCV's bicubic resize to a shorter side of 256, then a center crop; keras-applications, issue 88.)
     "keras": Preprocessing(interpolation="nearest", fitting="stretch"),
-    # The examples of keras.applications' VGG.
+    # From the examples for keras.applications' VGG.
     "keras_caffe": CAFFE.replace(mean=(103.939, 116.779, 123.68), interpolation="nearest"),
-    # Caffe's tools resize images to 256×256 by OpenCV.
+    # Caffe's tools resize images to 256×256 with OpenCV.
     "caffe": CAFFE.replace(mean=(104.0, 117.0, 123.0), crop=0.875, antialias=False),
 }
 DEFAULT = NAMED["unit"]

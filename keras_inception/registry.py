@@ -1,4 +1,4 @@
-"""The networks by name: one row for each. Every other list of networks derives from it."""
+"""Registry of networks: one row per network. Every other list of networks is derived from it."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 class Network(NamedTuple):
-    """A network with its default arguments.
+    """A network's factory, and its key figures with default arguments.
 
-    The figures are stated here, so that they are known without building anything. A test counts them again.
+    The figures are hard-coded so that nothing has to be built to look them up. A test checks them.
 
     Attributes:
         factory: ``"module:function"``. A module that begins with a dot is relative to `keras_inception`.
@@ -32,12 +32,12 @@ class Network(NamedTuple):
 
     @property
     def module(self) -> str:
-        """The module that defines the factory, as in `factory`."""
+        """The module part of `factory`."""
         return self.factory.partition(":")[0]
 
     @property
     def function(self) -> str:
-        """The name of the factory, which is public in `keras_inception`."""
+        """The function part of `factory`. `keras_inception` exports the function under this name."""
         return self.factory.partition(":")[2]
 
 
@@ -63,7 +63,7 @@ def list_models() -> list[str]:
 
 
 def resolve(name: str) -> str:
-    """Return the key in `NETWORKS` for a name in any spelling: case, ``_`` and ``-`` are ignored.
+    """Return the key in `NETWORKS` for a name, ignoring case, ``_`` and ``-``.
 
     Raises:
         ValueError: there is no such network.
@@ -76,12 +76,12 @@ def resolve(name: str) -> str:
 
 
 def family(name: str) -> str:
-    """Return the module that defines the network of a key in `NETWORKS`; a family of networks shares one."""
+    """Return the module that defines a network. Networks of one family share a module."""
     return NETWORKS[name].module
 
 
 def factory(name: str) -> "Callable[..., keras.Model]":
-    """Import and return the factory of the network of that name.
+    """Import and return a network's factory.
 
     Raises:
         ValueError: there is no such network.
@@ -91,21 +91,21 @@ def factory(name: str) -> "Callable[..., keras.Model]":
 
 
 def create(name: str, **options) -> "keras.Model":
-    """Build the network of that name: ``create("inception_v3", classes=10)`` is ``InceptionV3(classes=10)``.
+    """Build a network by name: ``create("inception_v3", classes=10)`` is ``InceptionV3(classes=10)``.
 
     Args:
         name: one of `list_models`, in any spelling: case, ``_`` and ``-`` are ignored.
-        options: arguments of the network.
+        options: arguments of the network's factory.
 
     Raises:
-        ValueError: there is no such network, or it refuses an argument.
-        TypeError: the network has no such argument.
+        ValueError: there is no such network, or an argument is invalid.
+        TypeError: the network does not take an argument.
     """
     return factory(name)(**options)
 
 
 def public(package: str) -> dict[str, str]:
-    """Return the factories that are public names of a package, each with its module relative to that package."""
+    """Return the factories that a package exports, by name, each with its module path relative to the package."""
     modules = {network.function: resolve_name(network.module, __package__) for network in NETWORKS.values()}
     return {name: module.removeprefix(f"{package}.") for name, module in modules.items()}
 

@@ -78,7 +78,7 @@ def test_tensors_lists_and_other_types_are_accepted(convert):
         (np.zeros((1, 7, 7, 1000)), 5, r"Received: \(1, 7, 7, 1000\)"),
         (np.full((1, 1000), np.nan), 5, "must be numbers"),
         (np.full((1, 1000), "cat"), 5, "must be numbers"),
-        ({"predictions": np.zeros((1, 1000))}, 5, r"take one of the outputs\. Received: \['predictions'\]"),
+        ({"predictions": np.zeros((1, 1000))}, 5, r"pass one of the outputs\. Received: \['predictions'\]"),
         (np.zeros((1, 1000)), 0, r"`top` must be an integer from 1 to 1000\. Received: top=0"),
         (np.zeros((1, 1000)), 1001, "Received: top=1001"),
         (np.zeros((1, 1000)), 2.5, "Received: top=2.5"),

@@ -9,7 +9,7 @@ from keras_inception.models.factory import Builder, Common, network
 
 
 class Convolution(NamedTuple):
-    """A convolution with ReLU, and the name of the 3×3/2 max pooling that follows, if one does."""
+    """A convolution with ReLU, and the name of the 3×3/2 max pooling that follows, if any."""
 
     filters: int
     size: int
@@ -31,12 +31,12 @@ MIN_SIZE = 63  # leaves one pixel of pool5
 
 @network("alexnet")
 def AlexNet(net: Builder, *, dropout: float = 0.5, **common: Unpack[Common]) -> keras.Model:
-    """Build AlexNet in the one-tower form of arXiv 1404.5997, like torchvision: without LRN and groups.
+    """Build AlexNet in the one-tower form of arXiv 1404.5997, as in torchvision: no LRN and no groups.
 
-    Input: 224×224 in torchvision; with a top, known sides of 63 pixels or more. Stages are layers named ``conv1`` to
+    Input: 224×224 in torchvision; 63×63 or larger, of known size with a top. Stages are layers named ``conv1`` to
     ``conv5``, ``pool1``, ``pool2`` and ``pool5``, ``fc6`` and ``fc7``.
 
-    The top pools any map to 6×6 by averages, then has two dense layers of 4096 units, each after dropout, and the
+    The top average-pools any map to 6×6, followed by two dense layers of 4096 units, each after dropout, and the
     classifier. Without a top, the output is that of ``pool5``, 6×6×256 for 224×224.
 
     Weights: torchvision's alexnet.

@@ -1,7 +1,7 @@
-"""Blocks: functions from tensor to tensor. Every layer is named after its place in the paper.
+"""Building blocks: functions from tensor to tensor. Layers are named after their place in the paper.
 
-A module is data: branches, each a sequence of steps. A block that convolves takes the convolution block as its argument
-``conv_block``, so that the variants of a network (batch norm, a publisher's padding) share one graph. Tensors are
+A module is described as data: branches, each a sequence of steps. Blocks with convolutions take a ``conv_block``
+argument, so that the variants of a network (batch norm, a publisher's padding) share one definition. Tensors are
 (batch, height, width, channels).
 """
 
@@ -17,7 +17,7 @@ Pooling = Callable[..., KerasTensor]
 
 
 class BatchNorm(NamedTuple):
-    """Batch norm after a convolution; the defaults are those of most publishers of Inception."""
+    """Settings of batch norm after a convolution. Most publishers of Inception use the defaults."""
 
     epsilon: float = 1e-3
     scale: bool = True
@@ -25,27 +25,27 @@ class BatchNorm(NamedTuple):
 
 
 class Conv(NamedTuple):
-    """A convolution block as a step of a branch; its layer is ``{module}_{name}``."""
+    """A convolution block as a step of a branch. Its layer is named ``{module}_{name}``."""
 
     name: str
     filters: int
     size: int | tuple[int, int] = 1
     strides: int = 1
-    padding: str | None = None  # None is the block's own
+    padding: str | None = None  # None uses the block's own
     relu: bool = True
 
 
 class Pool(NamedTuple):
-    """A 3×3 pooling, "max" or "average", as a step of a branch; its layer is ``{module}_{name}``."""
+    """A 3×3 pooling, "max" or "average", as a step of a branch. Its layer is named ``{module}_{name}``."""
 
     kind: str
     strides: int = 1
-    padding: str | None = None  # None is the pooling's own
+    padding: str | None = None  # None uses the pooling's own
     name: str = "pool"
 
 
 class Split(NamedTuple):
-    """Branches inside a branch, concatenated (1512.00567, Fig. 7); the layer is ``{module}_{name}``."""
+    """Branches within a branch, concatenated (1512.00567, Fig. 7). The layer is named ``{module}_{name}``."""
 
     name: str
     branches: "Branches"
@@ -55,14 +55,14 @@ Branches = Sequence[Sequence[Conv | Pool | Split]]
 
 
 def reduced(name: str, reduce: int, *convolutions: tuple[int, int | tuple[int, int]], **last) -> list[Conv]:
-    """Return the branch of every Inception module: a 1×1 reduction, then convolutions.
+    """Return the typical branch of an Inception module: a 1×1 reduction followed by convolutions.
 
     Args:
         name: name of the branch. Its layers are ``{name}_reduce``, then ``{name}``, or ``{name}_1``, ``{name}_2`` and
             so on.
         reduce: number of filters of the reduction.
         convolutions: (filters, size) of each.
-        last: `strides` and `padding` of the last one.
+        last: `strides` and `padding` of the last convolution.
     """
     names = [name] if len(convolutions) == 1 else [f"{name}_{i}" for i in range(1, len(convolutions) + 1)]
     *steps, end = [Conv(n, filters, size) for n, (filters, size) in zip(names, convolutions, strict=True)]
@@ -70,7 +70,7 @@ def reduced(name: str, reduce: int, *convolutions: tuple[int, int | tuple[int, i
 
 
 def projected(kind: str, filters: int) -> list[Conv | Pool]:
-    """Return the branch that pools: a 3×3 pooling, ``"max"`` or ``"average"``, then a 1×1 convolution."""
+    """Return the pooling branch: a 3×3 pooling, ``"max"`` or ``"average"``, followed by a 1×1 convolution."""
     return [Pool(kind), Conv("pool_proj", filters)]
 
 
@@ -90,7 +90,7 @@ def grid_reduction(reduce: int, middle: int, double: int, single: int) -> Branch
 
     (batch, 35, 35, c) -> (batch, 17, 17, double + single + c).
 
-    It is Reduction-A of 1602.07261; the arguments are k, l, m and n of its Table 1.
+    This is also Reduction-A of 1602.07261, where Table 1 calls the arguments k, l, m and n.
     """
     return [
         [Conv("3x3", single, 3, **GRID)],
@@ -110,7 +110,7 @@ def conv(
     relu: bool = True,
     name: str,
 ) -> KerasTensor:
-    """Add a convolution, batch norm if asked for, and ReLU by default.
+    """Add a convolution, optional batch norm, and by default ReLU.
 
     Args:
         x: (batch, height, width, channels).
@@ -118,9 +118,9 @@ def conv(
         size: (height, width) of the kernel, or one number for both.
         strides: strides in both directions.
         padding: ``"same"``, ``"valid"``, a number of zeros on every side, or ``"symmetric"``: half the kernel on every
-            side, as in Caffe and torch. It differs from "same" only where the stride is 2 or more.
-        batch_norm: normalize before the ReLU, in place of the bias.
-        relu: end in ReLU.
+            side, as in Caffe and torch. It differs from "same" only for strides of 2 or more.
+        batch_norm: settings of the batch norm before the ReLU; None adds a bias instead.
+        relu: add ReLU at the end.
         name: name of the convolution. The layers after it are ``{name}_bn`` and ``{name}_relu``.
     """
     if padding == "symmetric":
@@ -136,24 +136,24 @@ def conv(
 
 
 def max_pool(x: KerasTensor, size: int = 3, *, strides: int = 2, padding: str = "same", name: str) -> KerasTensor:
-    """Add max pooling to a map that is nowhere negative.
+    """Add max pooling to a nonnegative map.
 
     Args:
         x: (batch, height, width, channels).
         size: side of the window.
         strides: strides in both directions.
         padding: ``"same"``; ``"valid"``; ``"symmetric"``: half the window on every side, as in torch; or ``"ceil"``:
-            windows start at the first pixel and the size is rounded up, as in Caffe and in torch's ``ceil_mode``. On an
-            even side that equals "same" if the stride is 2; on an odd one "same" starts a pixel earlier.
+            windows start at the first pixel and the size is rounded up, as in Caffe and in torch's ``ceil_mode``. With
+            stride 2, this equals "same" on an even side; on an odd side, "same" starts one pixel earlier.
         name: name of the pooling layer.
     """
     sides = x.shape[1:3]
-    # Padding with zeros changes no maximum, since nothing is negative.
+    # Zero padding does not change the maxima of a nonnegative map.
     if padding == "symmetric" and strides > 1:
         x = layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
         padding = "valid"
     elif padding == "ceil" and strides > 1 and not all(side and side % strides == 0 for side in sides):
-        # One more row and column make "valid" round up; windows that do not need them ignore them.
+        # An extra row and column make "valid" round up; they have no effect where no window needs them.
         x = layers.ZeroPadding2D(((0, 1), (0, 1)), name=f"{name}_pad")(x)
         padding = "valid"
     elif padding in ("symmetric", "ceil"):
@@ -171,8 +171,8 @@ def average_pool(
         size: side of the window.
         strides: strides in both directions.
         padding: ``"same"``, ``"valid"``, or ``"ceil"`` as in `max_pool`, averaging only the pixels inside the map.
-        count_border: divide by the whole window at the border too, counting the zeros, as torch does by default;
-            TensorFlow divides by the number of pixels inside the map. For "same" and stride 1.
+        count_border: count the padding zeros at the border, as torch does by default; TensorFlow divides by the number
+            of pixels inside the map. Only for "same" and stride 1.
         name: name of the pooling layer.
     """
     if padding == "ceil":
@@ -192,15 +192,15 @@ def branch(
     average_pool: Pooling = average_pool,
     name: str,
 ) -> KerasTensor:
-    """Add the steps of a branch one after the other.
+    """Add the steps of a branch in sequence.
 
     Args:
         x: (batch, height, width, channels).
         steps: the branch.
-        conv_block: makes the convolutions: `conv` with a network's own options.
-        max_pool: makes the max poolings.
-        average_pool: makes the average poolings.
-        name: name of the module, with which the names of all layers begin.
+        conv_block: creates the convolutions: `conv` with a network's own options.
+        max_pool: creates the max pooling layers.
+        average_pool: creates the average pooling layers.
+        name: name of the module, the prefix of all layer names.
     """
     pools = {"max": max_pool, "average": average_pool}
     for step in steps:
@@ -219,10 +219,10 @@ def branch(
 
 
 def module(x: KerasTensor, branches: Branches, *, name: str, **tools: ConvBlock) -> KerasTensor:
-    """Add branches side by side on one map, concatenated in their order: the idea of all Inception networks.
+    """Add parallel branches on one map and concatenate them in order: the idea behind all Inception networks.
 
-    (batch, h, w, c) -> (batch, h', w', sum of the branches' channels). `tools` are `conv_block` and, if not the
-    default ones, `max_pool` and `average_pool`, as in `branch`.
+    (batch, h, w, c) -> (batch, h', w', sum of the branches' channels). `tools` are `conv_block` and, optionally,
+    `max_pool` and `average_pool`, as in `branch`.
     """
     return layers.Concatenate(name=name)([branch(x, steps, **tools, name=name) for steps in branches])
 
@@ -238,10 +238,10 @@ def flatten(x: KerasTensor, side: int | None, *, dropout: float | None = None, n
 
     Args:
         x: the feature map.
-        side: pool a map of another size to side×side first, by averages, as torchvision does; None flattens any map
-            as it is.
+        side: average-pool a map of another size to side×side first, as torchvision does; None flattens any map as it
+            is.
         dropout: dropout rate before flattening; None adds no dropout.
-        name: name of the dense layer that follows, with which the names of the layers begin.
+        name: name of the dense layer that follows, the prefix of the layer names.
     """
     if side and x.shape[1:3] != (side, side):
         x = adaptive_average_pool(x, side, name=f"{name}_pool")
@@ -251,15 +251,15 @@ def flatten(x: KerasTensor, side: int | None, *, dropout: float | None = None, n
 
 
 def auxiliary_pool(x: KerasTensor, *, name: str) -> KerasTensor:
-    """Add the pooling of an auxiliary classifier: 5×5 averages, stride 3. On a smaller map the window is the map."""
+    """Add an auxiliary classifier's 5×5 average pooling, stride 3. On a smaller map, the window is clipped."""
     window = tuple(min(5, side) for side in x.shape[1:3])
     return layers.AveragePooling2D(window, strides=3, name=name)(x)
 
 
 def adaptive_average_pool(x: KerasTensor, side: int, *, name: str) -> KerasTensor:
-    """Average side×side windows that cover a map, as torch does: (batch, h, w, c) -> (batch, side, side, c).
+    """Pool to side×side by adaptive averages, as torch does: (batch, h, w, c) -> (batch, side, side, c).
 
-    A side of one pixel is repeated instead, which gives the same result: Keras' layer fails on it in a graph.
+    A side of one pixel is repeated instead, with the same result, because Keras' layer fails on it in graph mode.
     """
     times = tuple(side if pixels == 1 else 1 for pixels in x.shape[1:3])
     if times == (side, side):
@@ -270,9 +270,9 @@ def adaptive_average_pool(x: KerasTensor, side: int, *, name: str) -> KerasTenso
 
 
 def dense(x: KerasTensor, units: int, *, dropout: float | None = None, name: str) -> KerasTensor:
-    """Add dropout if asked for, a dense layer and ReLU: (batch, features) -> (batch, units)."""
+    """Add optional dropout, a dense layer and ReLU: (batch, features) -> (batch, units)."""
     if dropout is not None:
         x = layers.Dropout(dropout, name=f"{name}_dropout")(x)
-    # It has the variance of the convolutions' he_normal, which takes several times as long for VGG's 103 M weights.
+    # Same variance as the convolutions' he_normal, which takes several times as long for VGG's 103 M weights.
     x = layers.Dense(units, kernel_initializer="he_uniform", name=name)(x)
     return layers.ReLU(name=f"{name}_relu")(x)

@@ -13,9 +13,9 @@ MIN_SIZE = 32
 
 
 class Filters(NamedTuple):
-    """Filters of a module, by the columns of the paper's Fig. 5.
+    """Filter counts of a module, in the order of the columns of the paper's Fig. 5.
 
-    Where the map is halved, `one` and `pool` are 0, and the pooling passes all its channels on.
+    In modules that halve the map, `one` and `pool` are 0, and the pooling keeps all channels.
     """
 
     one: int
@@ -23,11 +23,11 @@ class Filters(NamedTuple):
     three: int
     double_reduce: int
     double: int
-    kind: str  # of pooling, "average" or "max"
+    kind: str  # of the pooling: "average" or "max"
     pool: int
 
 
-# Fig. 5 with the filters of the package pretrainedmodels; TF-slim's projections of 4c and 4d have 96.
+# Fig. 5 with the filter counts of the pretrainedmodels package. TF-slim has 96 in the projections of 4c and 4d.
 MODULES = {
     "3a": Filters(64, 64, 64, 64, 96, "average", 32),
     "3b": Filters(64, 64, 96, 64, 96, "average", 64),
@@ -43,7 +43,7 @@ MODULES = {
 
 
 def _branches(f: Filters) -> Branches:
-    """Return the branches of a module, of stride 2 if there is no 1×1 branch."""
+    """Return the branches of a module, with stride 2 if there is no 1×1 branch."""
     strides = 1 if f.one else 2
     threes = [
         reduced("3x3", f.three_reduce, (f.three, 3), strides=strides),
@@ -56,22 +56,22 @@ def _branches(f: Filters) -> Branches:
 
 @network("bn_inception")
 def BNInception(net: Builder, *, dropout: float = 0.0, **common: Unpack[Common]) -> keras.Model:
-    """Build BN-Inception, Ioffe and Szegedy, arXiv 1502.03167, Fig. 5, like the package pretrainedmodels.
+    """Build BN-Inception, Ioffe and Szegedy, arXiv 1502.03167, Fig. 5, as in the pretrainedmodels package.
 
-    Every convolution has a bias of its own before the batch norm, and the average poolings count the border.
+    Convolutions keep their bias before batch norm, and average pooling counts the zeros at the border.
 
-    Input: 224×224 in the paper, sides of 32 pixels or more. Stages are layers named ``conv1``, ``pool1``, ``conv2``,
+    Input: 224×224 in the paper; 32×32 or larger. Stages are layers named ``conv1``, ``pool1``, ``conv2``,
     ``pool2``, ``inception_3a`` to ``inception_5b``.
 
     The top is global average pooling, dropout (which the paper removes, section 4.2.1) and the classifier. Without a
-    top, the output is that of the last module, 7×7×1024 for 224×224. There are no auxiliary classifiers here.
+    top, the output is that of the last module, 7×7×1024 for 224×224. There are no auxiliary classifiers.
 
-    Weights: bninception of the package pretrainedmodels.
+    Weights: bninception of the pretrainedmodels package.
     """
     x = net.input(MIN_SIZE)
     conv_block = net.conv_block(padding="symmetric", batch_norm=BatchNorm(epsilon=1e-5, bias=True))
-    # In the modules, max pooling is "same". It equals the publisher's "ceil" on even maps, the only ones that his
-    # network takes; on odd maps it is as large as the other branches.
+    # Max pooling in the modules is "same". On even maps, the only ones that the publisher's network accepts, it equals
+    # the publisher's "ceil"; on odd maps, its output is as large as that of the other branches.
     average_pool = partial(blocks.average_pool, count_border=True)
 
     x = conv_block(x, 64, 7, strides=2, name="conv1")  # 112×112×64

@@ -1,4 +1,4 @@
-"""The arguments that all networks share: their types, documentation, checks and effect."""
+"""Arguments shared by all networks: types, documentation, validation and effect."""
 
 import functools
 import inspect
@@ -25,7 +25,7 @@ POOLINGS = {"avg": layers.GlobalAveragePooling2D, "max": layers.GlobalMaxPooling
 
 
 class Common(TypedDict, total=False):
-    """Types of the arguments that every network takes besides `dropout`. `Factory` documents them."""
+    """Types of the arguments that every network takes, except `dropout`. `Factory` documents them."""
 
     include_top: bool
     weights: Weights
@@ -43,40 +43,39 @@ class Common(TypedDict, total=False):
 class Factory(Protocol[P]):
     """A function that builds a network.
 
-    The first seven arguments are those of keras.applications, and may be given by position.
+    The first seven arguments match keras.applications and may be positional.
 
     Args:
-        include_top: end in the network's own classifier. Without it, the output is the last feature map, and the sides
-            in `input_shape` may be None.
-        weights: None for random weights, ``"imagenet"`` for published ones, ``"imagenet:PUBLISHER"`` for those of one
-            of several publishers (``keras-inception list`` names them), or the path of a file in any format that
-            `keras_inception.weights.read_tensors` knows. The network is built in the layout of the weights' publisher,
-            so that it computes the publisher's numbers, and its attribute ``preprocessing`` is the publisher's. Tensors
-            of a classifier that is not asked for are skipped. A "background" class (TF-slim's 1001) is left out with
-            ``classes=1000``.
-        input_tensor: a Keras tensor to build on, in place of a new input.
-        input_shape: (height, width, 3). By default the network's own size with a top, and any size without.
-        pooling: global pooling of the last feature map if there is no top: None, ``"avg"`` or ``"max"``.
+        include_top: include the network's classifier. Without it, the output is the last feature map, and height and
+            width in `input_shape` may be None.
+        weights: None for random initialization, ``"imagenet"`` for published weights, ``"imagenet:PUBLISHER"`` for
+            those of a specific publisher (``keras-inception list`` shows them), or the path of a file in any format
+            that `keras_inception.weights.read_tensors` supports. The network is built in the publisher's layout, so
+            that it reproduces the publisher's outputs, and its ``preprocessing`` attribute is the publisher's. Tensors
+            of classifiers that are not built are skipped. With ``classes=1000``, the "background" class of TF-slim's
+            1001 is dropped.
+        input_tensor: Keras tensor to use as input instead of creating a new one.
+        input_shape: (height, width, 3). The default is the network's own size with a top, and any size without.
+        pooling: global pooling of the last feature map without a top: None, ``"avg"`` or ``"max"``.
         classes: number of classes.
         classifier_activation: activation of all classifiers, ``"softmax"`` by default. None returns logits.
         dropout: rate of the dropout before the classifier, in [0, 1).
-        auxiliary: add the auxiliary classifiers, for training. The output is then a dict with ``predictions`` and a
-            name for each of them. Only for networks that have some.
-        filters: number of filters by the name of the convolution, where it is not the paper's. A network that was
-            pruned (`keras_inception.compression.filter_pruning`) is its original with fewer filters.
-        skip_mismatch: leave out, and log, tensors that are missing, left over or of another shape (such as a classifier
-            of another number of classes), instead of raising an error.
+        auxiliary: add the auxiliary classifiers, for training. The output is then a dict with ``predictions`` and one
+            entry per auxiliary classifier. Only for networks that have them.
+        filters: number of filters by name of the convolution, where it differs from the paper. A pruned network
+            (`keras_inception.compression.filter_pruning`) is the original with fewer filters.
+        skip_mismatch: skip and log tensors that are missing, left over or of another shape (such as a classifier with
+            another number of classes), instead of raising an error.
         name: name of the model; the network's name by default.
 
     Returns:
-        A functional `keras.Model` that maps (batch, height, width, 3) to (batch, classes). The channel order and range
-        of its input are those of the `keras_inception.Preprocessing` that it is trained with; nothing in the graph
-        rescales.
+        A functional `keras.Model` that maps (batch, height, width, 3) to (batch, classes). Its input has the channel
+        order and range of the `keras_inception.Preprocessing` that it is trained with; the graph does not rescale.
 
     Raises:
-        ValueError: an argument is not one of the above or contradicts another one or the weights; the input is too
-            small; or the file of weights is damaged or does not fit.
-        OSError: the file of weights cannot be read or downloaded.
+        ValueError: an argument is invalid or contradicts another one or the weights; the input is too small; or the
+            weights file is damaged or does not fit.
+        OSError: the weights file cannot be read or downloaded.
     """
 
     @overload
@@ -87,12 +86,12 @@ class Factory(Protocol[P]):
 
 
 def network(key: str) -> Callable[[Callable[Concatenate["Builder", P], keras.Model]], Factory[P]]:
-    """Make a factory of a function that builds a network: check, apply, show and document the shared arguments.
+    """Turn a function that builds a network into a factory with the shared arguments.
 
-    The function takes a `Builder`, which holds the shared arguments, and as keywords its own options and `dropout`. It
-    declares ``**common`` for type checkers and editors, and receives none. The factory shows all arguments in its
-    signature and in the section "Args:" of its docstring, which takes in the section "Options:" of the function's. It
-    raises a TypeError that names any other argument.
+    The function takes a `Builder`, which holds the shared arguments, and its own options and `dropout` as keywords. It
+    declares ``**common`` only for type checkers and editors. The factory lists all arguments in its signature and in
+    the "Args:" section of its docstring, which includes the function's "Options:" section. Any other argument raises a
+    TypeError that names it.
 
     Args:
         key: key of the network in `keras_inception.registry.NETWORKS`.
@@ -102,7 +101,7 @@ def network(key: str) -> Callable[[Callable[Concatenate["Builder", P], keras.Mod
         shared = inspect.signature(Builder).parameters
         _, *own, _ = inspect.signature(function).parameters.values()
         parameters = [*own, *(shared[name] for name in Common.__annotations__)]
-        parameters.sort(key=operator.attrgetter("kind"))  # those that may be given by position first
+        parameters.sort(key=operator.attrgetter("kind"))  # positional arguments first
         signature = inspect.Signature(parameters, return_annotation=keras.Model)
 
         @functools.wraps(function)
@@ -126,22 +125,22 @@ def network(key: str) -> Callable[[Callable[Concatenate["Builder", P], keras.Mod
 
 @dataclass(eq=False)
 class Builder:
-    """The parts of a network that follow from the shared arguments.
+    """Builds the parts of a network that depend on the shared arguments.
 
-    Creating one checks the arguments and reads the weights. A network then begins with `input`, makes its convolutions
-    by `conv_block`, and returns what `finish` makes of its last feature map.
+    The constructor checks the arguments and reads the weights. A network then starts from `input`, creates its
+    convolutions with `conv_block`, and passes its last feature map to `finish`.
 
     Args:
         key: key of the network in `keras_inception.registry.NETWORKS`.
         transform_input: torchvision's argument of that name.
-        others: the arguments of every network, which `Factory` documents.
+        others: the shared arguments, which `Factory` documents.
 
     Attributes:
         checkpoint: the weights to load, or None.
 
     Raises:
-        ValueError: an argument is wrong, or two contradict each other; or the file of weights is not understood.
-        OSError: the file of weights cannot be read.
+        ValueError: an argument is invalid, two arguments contradict each other, or the weights file is not recognized.
+        OSError: the weights file cannot be read.
     """
 
     key: str
@@ -190,14 +189,14 @@ class Builder:
             raise ValueError(f"`dropout` must be in [0, 1). Received: dropout={self.dropout!r}")
 
     def follow(self, argument: str, value, *, tensor: str, present, absent):
-        """Return the value that the weights give an option, or `value` if there are no weights.
+        """Return the value of an option that the weights imply, or `value` without weights.
 
         Args:
             argument: name of the option.
-            value: its value; None follows the weights.
-            tensor: one of our variables. The weights have it, or not, depending on the option.
-            present: value of the option if they have it.
-            absent: value of the option if they do not.
+            value: the value passed by the caller; None follows the weights.
+            tensor: a variable whose presence in the weights depends on the option.
+            present: value of the option if the weights have the variable.
+            absent: value of the option if they lack it.
 
         Raises:
             ValueError: `value` contradicts the weights.
@@ -209,16 +208,16 @@ class Builder:
         return found
 
     def input(self, min_size: int, *, size: int | None = None, fixed: bool = False) -> KerasTensor:
-        """Return the tensor to build on, (batch, height, width, 3), from `input_tensor` or `input_shape`.
+        """Return the input tensor, (batch, height, width, 3), from `input_tensor` or `input_shape`.
 
         Args:
             min_size: the smallest height and width that the network accepts.
-            size: height and width with a top and without a given shape, where they are not the registry's.
-            fixed: the top needs a known height and width. Auxiliary classifiers always do.
+            size: default height and width with a top; None uses the registry's.
+            fixed: whether the top needs a known height and width. Auxiliary classifiers always do.
 
         Raises:
             ValueError: the shape is not (height, width, 3), a side is below `min_size` or unknown where it must be
-                known, or image data is channels first.
+                known, or the image data format is channels first.
         """
         if keras.config.image_data_format() != "channels_last":
             raise ValueError("The networks are built channels last. Received: image_data_format='channels_first'")
@@ -231,7 +230,7 @@ class Builder:
             raise ValueError(f"`input_shape` must be at least {min_size} on each side. Received: {shape}")
         if (self.auxiliary or (fixed and self.include_top)) and None in shape:
             because = "`auxiliary=True`" if self.auxiliary else "the classifier"
-            raise ValueError(f"{because} needs an `input_shape` of known height and width. Received: {shape}")
+            raise ValueError(f"{because} needs an `input_shape` with known height and width. Received: {shape}")
         if self.input_tensor is None:
             self._inputs = keras.Input(shape, name="image")
             return self._inputs
@@ -239,7 +238,7 @@ class Builder:
         return self.input_tensor
 
     def conv_block(self, **layout) -> ConvBlock:
-        """Return `keras_inception.models.blocks.conv` with these defaults and the numbers of filters in `filters`."""
+        """Return `keras_inception.models.blocks.conv` with these defaults, and filter counts from `filters`."""
 
         def conv_block(
             x: KerasTensor, filters: int, size: int | tuple[int, int], *, name: str, **options
@@ -255,12 +254,12 @@ class Builder:
         heads: Mapping[str, KerasTensor] | None = None,
         top: Callable[[KerasTensor], KerasTensor] | None = None,
     ) -> keras.Model:
-        """Return the model that ends in the feature map `x`, with its classifier added and its weights loaded.
+        """Add the classifier to the feature map `x`, create the model and load its weights.
 
         Args:
             x: the last feature map.
             heads: outputs of the auxiliary classifiers by name.
-            top: makes the predictions of the last feature map; by default `pooled_classifier`.
+            top: function from the last feature map to the predictions; `pooled_classifier` by default.
 
         Raises:
             ValueError: the weights do not fit, or an entry of `filters` has no effect.
@@ -280,7 +279,7 @@ class Builder:
         return model
 
     def _check_filters(self, built: Mapping[str, int]) -> None:
-        """Raise ValueError unless every entry of `filters` is in the convolutions as they were built."""
+        """Raise ValueError unless every entry of `filters` took effect in the built convolutions."""
         for layer, count in self._filters.items():
             if layer not in built:
                 hint = did_you_mean(layer, built)

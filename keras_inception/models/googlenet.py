@@ -15,7 +15,7 @@ from keras_inception.weights import Checkpoint
 
 
 class Filters(NamedTuple):
-    """Filters of an Inception v1 module, in the order of the columns of Table 1."""
+    """Filter counts of an Inception v1 module, in the order of the columns of Table 1."""
 
     one: int
     three_reduce: int
@@ -25,7 +25,7 @@ class Filters(NamedTuple):
     pool: int
 
 
-# Table 1 of the paper; a name's digit is its stage, a letter alone stands for the module in it.
+# Table 1 of the paper, by stage and module.
 MODULES = {
     "3a": Filters(64, 96, 128, 16, 32, 32),
     "3b": Filters(128, 128, 192, 32, 96, 64),
@@ -38,12 +38,12 @@ MODULES = {
     "5b": Filters(384, 192, 384, 48, 128, 128),
 }
 MIN_SIZE = 32
-# Strides of conv1, pool1 and pool2 by the factor that they shrink the image by in all. The paper's is 8.
+# Strides of conv1, pool1 and pool2 by their total downsampling factor, which is 8 in the paper.
 STEM_STRIDES = {8: (2, 2, 2), 4: (1, 2, 2), 2: (1, 1, 2)}
 
 
 class Layout(NamedTuple):
-    """The differences between the GoogLeNets that were published with weights."""
+    """Differences between the GoogLeNets with published weights."""
 
     batch_norm: BatchNorm | None
     five_kernel: int
@@ -78,7 +78,7 @@ def inception(f: Filters, five_kernel: int = 5) -> Branches:
 def inception_naive(f: Filters, five_kernel: int = 5) -> Branches:
     """Return the branches of a naive Inception module (Fig. 2a): no reductions, and the pooling keeps all its channels.
 
-    (batch, h, w, c) -> (batch, h, w, f.one + f.three + f.five + c): a stack of them can only grow.
+    (batch, h, w, c) -> (batch, h, w, f.one + f.three + f.five + c): stacked modules can only grow wider.
     """
     return [[Conv("1x1", f.one)], [Conv("3x3", f.three, 3)], [Conv("5x5", f.five, five_kernel)], [Pool("max")]]
 
@@ -91,16 +91,17 @@ def auxiliary_head(
 ) -> KerasTensor:
     """Add an auxiliary classifier (section 5): (batch, h, w, c) -> (batch, classes), h and w known.
 
-    It is 5×5 average pooling of stride 3 (a 14×14 map becomes 4×4), a 1×1 convolution with 128 filters, a dense layer
-    of 1024 units, dropout of 0.7 and the classifier. On a map smaller than 5×5, the pooling window is the map.
+    The layers are 5×5 average pooling with stride 3 (a 14×14 map becomes 4×4), a 1×1 convolution with 128 filters, a
+    dense layer of 1024 units, dropout of 0.7 and the classifier. On a map smaller than 5×5, the pooling window is
+    clipped to the map.
 
     Args:
-        x: the output of the module that the head reads.
+        x: output of the module that the head is attached to.
         classes: number of classes.
-        conv_block: makes the convolution.
+        conv_block: creates the convolution.
         adaptive: pool any map to 4×4 instead, as torchvision does.
         activation: activation of the classifier; None returns logits.
-        name: name of the classifier, with which the names of all layers begin.
+        name: name of the classifier, the prefix of all layer names.
     """
     pool = partial(blocks.adaptive_average_pool, side=4) if adaptive else blocks.auxiliary_pool
     x = pool(x, name=f"{name}_pool")
@@ -111,7 +112,7 @@ def auxiliary_head(
 
 
 def _lrn(x: KerasTensor, name: str, builtin: bool = False) -> KerasTensor:
-    # The paper states no constants: these are AlexNet's, as in Caffe (alpha 1e-4, divided by the window of 5).
+    # The paper gives no constants. These are AlexNet's, as in Caffe (alpha 1e-4, divided by the window size of 5).
     return LocalResponseNormalization(2, bias=1.0, alpha=2e-5, beta=0.75, builtin=builtin, name=name)(x)
 
 
@@ -129,7 +130,7 @@ def GoogLeNet(
 ) -> keras.Model:
     """Build GoogLeNet (Inception v1), Szegedy et al., Going Deeper with Convolutions, arXiv 1409.4842, Table 1.
 
-    Input: 224×224 in the paper, sides of 32 pixels or more. Stages are layers named ``conv1``, ``pool1``, ``conv2``,
+    Input: 224×224 in the paper; 32×32 or larger. Stages are layers named ``conv1``, ``pool1``, ``conv2``,
     ``pool2``, ``inception_3a`` and so on.
 
     The top is global average pooling, dropout (0.4 in Table 1) and the classifier. Without a top, the output is that
@@ -137,8 +138,8 @@ def GoogLeNet(
 
     With ``auxiliary=True`` the output is a dict of ``predictions``, ``aux_4a`` and ``aux_4d``, the auxiliary
     classifiers on modules 4a and 4d (section 5), whose dropout is 0.7; `keras_inception.inference_model` removes them.
-    A head pools its 14×14 map to 4×4 (5×5, stride 3). Smaller images leave less to pool: from 65 to 127 pixels, a head
-    sees one 5×5 window in the upper left of the map, below that the average of all of it.
+    A head pools its 14×14 map to 4×4 (5×5 window, stride 3). Smaller images give smaller maps: from 65 to 127 pixels, a
+    head sees a single 5×5 window in the upper left of the map; below that, the average of the whole map.
 
     Weights: googlenet of torchvision, bvlc_googlenet of Caffe and inception_v1 of TF-slim.
 
@@ -146,15 +147,16 @@ def GoogLeNet(
         module: ``"reduced"`` (Fig. 2b), or ``"naive"`` (Fig. 2a: no 1×1 reductions, the pooling keeps all channels).
         normalization: ``"lrn"`` (the paper) or ``"batch_norm"`` (torchvision and TF-slim: after every convolution, in
             place of the bias). None follows `weights`; without weights it is ``"lrn"``. ``"lrn_builtin"`` computes
-            ``"lrn"`` by the operation of TensorFlow and TFLite, which is slow on a phone: for comparison.
+            ``"lrn"`` with the built-in operation of TensorFlow and TFLite, which is slow on phones; it is meant for
+            comparison.
         five_kernel: kernel size of the 5×5 branch, 5 or 3. None is 5 with LRN and 3 with batch norm, as published.
-        stem_stride: factor by which the layers before 3a shrink the image: 8 as in the paper, 4 for images of 64
-            pixels, or 2 for 32 pixels, of which 8 would leave little. This departs from the paper: its kernels stay,
-            but conv1, and with 2 also pool1, have a stride of 1. The sides may then be as small as 16 or 8 pixels. The
-            weights fit any stride.
-        transform_input: torchvision's argument of that name, composed into ``preprocessing``: False normalizes by
-            ImageNet's mean and deviation; True to -1 … 1, as torchvision's published weights expect and
-            ``"imagenet"`` sets by itself.
+        stem_stride: downsampling factor of the layers before 3a: 8 as in the paper, 4 for 64-pixel images, or 2 for
+            32-pixel images, of which a factor of 8 would leave little. Factors below 8 depart from the paper: kernels
+            stay the same, but conv1, and with 2 also pool1, have a stride of 1. The minimum input size is then 16 or 8
+            pixels. The weights fit any factor.
+        transform_input: torchvision's argument of that name, folded into ``preprocessing``: False normalizes with
+            ImageNet's mean and standard deviation; True scales to [-1, 1], as torchvision's published weights expect
+            and ``"imagenet"`` does automatically.
     """
     check_one_of("module", module, MODULE_KINDS)
     check_one_of("normalization", normalization, (None, "lrn", "lrn_builtin", "batch_norm"))
@@ -194,7 +196,7 @@ def GoogLeNet(
 
 
 def _layout(checkpoint: Checkpoint | None, normalization: str | None) -> Layout:
-    """Return the layout of the weights, else of the argument; raise ValueError if they contradict each other."""
+    """Return the layout of the weights, or else of the argument. Raise ValueError if they contradict each other."""
     if checkpoint is None:
         return LAYOUTS[normalization or "lrn"]
     own = "batch_norm" if checkpoint.has("conv1_bn/beta") else "lrn"

@@ -1,6 +1,6 @@
 """Inception v2 and v3: Szegedy et al., Rethinking the Inception Architecture for Computer Vision, arXiv 1512.00567.
 
-Here "v2" is that paper's; BN-Inception, which others call v2, is `keras_inception.BNInception`.
+Here "v2" is the v2 of that paper. BN-Inception, which others call v2, is `keras_inception.BNInception`.
 """
 
 from collections.abc import Callable, Sequence
@@ -59,12 +59,12 @@ INCEPTION_C: Branches = [
     [*reduced("double_3x3", 448, (384, 3)), fork("double_3x3_2", 384)],
     projected("average", 192),
 ]
-# The convolutions that are the first of two factors: 1×7 or 7×1 for 7×7, or 3×3 for 5×5.
+# First factors of factorized convolutions: 1×7 or 7×1 of a 7×7, or 3×3 of a 5×5.
 FIRST_FACTORS = ("5x5_1", "double_3x3_1", "7x7_1", "double_7x7_1", "double_7x7_3")
 
 
 def _modules(five: str) -> dict[str, Branches]:
-    """Return the modules of Table 1, as in the published weights, by the names of the published end points."""
+    """Return the modules of Table 1, as in the published weights, by end point name."""
     return {
         "mixed_5b": inception_a(64, five, 32),  # 35×35×256
         "mixed_5c": inception_a(64, five, 64),  # 35×35×288
@@ -84,7 +84,7 @@ Step = Conv | Pool | Split
 
 
 def _linear(step: Step) -> Step:
-    """Return the step, without its ReLU if it is the first of two factors."""
+    """Return the step, without its ReLU if it is a first factor."""
     return step._replace(relu=False) if isinstance(step, Conv) and step.name in FIRST_FACTORS else step
 
 
@@ -101,7 +101,7 @@ REDUCTIONS = ("parallel", "pool_first", "pool_last")
 
 
 def _reduction(kind: str, branches: Branches) -> Branches:
-    """Return the branches of one of the `REDUCTIONS`, made of those of the parallel one."""
+    """Convert the branches of the parallel reduction to one of the `REDUCTIONS`."""
     if kind == "parallel":
         return branches
     module, pool = Split("concat", _each(_at_stride_1, branches)), Pool("max", **GRID, name=kind)
@@ -109,7 +109,7 @@ def _reduction(kind: str, branches: Branches) -> Branches:
 
 
 class Ablation(NamedTuple):
-    """The options of `InceptionV3` that the paper compares. The defaults are those of the published weights."""
+    """The options of `InceptionV3` that the paper compares. The published weights have the defaults."""
 
     stem: str = "factorised"
     five: str = "5x5"
@@ -118,7 +118,7 @@ class Ablation(NamedTuple):
     reduction: str = "parallel"
 
     def check(self) -> None:
-        """Raise ValueError for an option that is not among those allowed."""
+        """Raise ValueError if an option does not have one of its allowed values."""
         check_one_of("stem", self.stem, STEMS)
         check_one_of("five", self.five, FIVES)
         check_one_of("factor_relu", self.factor_relu, (True, False))
@@ -150,7 +150,7 @@ def InceptionV3(
 ) -> keras.Model:
     """Build Inception v3, Szegedy et al., Rethinking the Inception Architecture, arXiv 1512.00567, as published.
 
-    Input: 299×299 in the paper, sides of 75 pixels or more. Stages are layers named after the published end points:
+    Input: 299×299 in the paper; 75×75 or larger. Stages are layers named after the published end points:
     ``conv2d_1a``, ``conv2d_2a``, ``conv2d_2b``, ``maxpool_3a``, ``conv2d_3b``, ``conv2d_4a``, ``maxpool_5a``,
     ``mixed_5b`` to ``mixed_5d``, ``mixed_6a`` to ``mixed_6e``, ``mixed_7a`` to ``mixed_7c``.
 
@@ -158,27 +158,27 @@ def InceptionV3(
     the output is that of the last module, 8×8×2048 for 299×299.
 
     With ``auxiliary=True`` the output is a dict of ``predictions`` and ``aux``, the auxiliary classifier on the last
-    17×17 module, ``mixed_6e`` (section 4, Fig. 8), which has no dropout; `keras_inception.inference_model` removes it.
-    It pools its 17×17 map to 5×5 (5×5, stride 3), which a 5×5 convolution reads at once. For images below 299 pixels,
-    zeros around the pooled map make it 5×5; below 107 pixels, the pooling window is the whole map. So its weights fit
-    any size.
+    17×17 module, ``mixed_6e`` (section 4, Fig. 8). It has no dropout; `keras_inception.inference_model` removes it. It
+    pools its 17×17 map to 5×5 (5×5 window, stride 3), which one 5×5 convolution reduces to 1×1. For images below 299
+    pixels, the pooled map is zero-padded to 5×5; below 107 pixels, the pooling window is the whole map. Its weights
+    therefore fit any image size.
 
     Weights: inception_v3 of torchvision, timm, keras.applications (which has no auxiliary classifier) and TF-slim.
 
     Options:
-        stem: ``"7x7"``, one convolution, or ``"factorised"``, three of 3×3 in its place (section 6).
+        stem: ``"7x7"``, one convolution, or ``"factorised"``, three 3×3 convolutions instead (section 6).
         five: the 5×5 convolutions of the 35×35 modules: ``"5x5"`` as published, or ``"two_3x3"`` (Fig. 5).
-        factor_relu: ReLU between the factors of a convolution: between the 1×7 and the 7×1, or the two 3×3, that stand
-            for one of 7×7 or 5×5 in the modules. False leaves the first factor linear, which the paper found always
-            inferior (section 3.1, Fig. 2).
-        head_batch_norm: batch norm after the auxiliary classifier's layer of 768 units too, not only after its first
+        factor_relu: ReLU between the factors of a convolution in the modules: between the 1×7 and 7×1 of a 7×7, or the
+            two 3×3 of a 5×5. False keeps the first factor linear, which the paper found to be always inferior (section
+            3.1, Fig. 2).
+        head_batch_norm: batch norm also after the auxiliary classifier's 768-unit layer, not only after its first
             convolution: the "BN-auxiliary" of Table 3.
         reduction: how the two grid reductions halve the map (section 5): ``"parallel"``, pooling and convolutions of
             stride 2 side by side (Fig. 10); ``"pool_first"``, the pooling and then the module at stride 1, cheap but
-            a bottleneck (Fig. 9, left); ``"pool_last"``, the other way round, expensive (Fig. 9, right).
-        transform_input: torchvision's argument of that name, composed into ``preprocessing``: False normalizes by
-            ImageNet's mean and deviation; True to -1 … 1, as torchvision's published weights and timm's ``tv_in1k``
-            and ``tf_in1k`` expect.
+            a bottleneck (Fig. 9, left); ``"pool_last"``, the reverse, expensive (Fig. 9, right).
+        transform_input: torchvision's argument of that name, folded into ``preprocessing``: False normalizes with
+            ImageNet's mean and standard deviation; True scales to [-1, 1], as torchvision's published weights and
+            timm's ``tv_in1k`` and ``tf_in1k`` expect.
     """
     return _network(net, Ablation(stem, five, factor_relu, head_batch_norm, reduction))
 
@@ -197,13 +197,13 @@ def InceptionV2(
 ) -> keras.Model:
     """Build Inception v2, Szegedy et al., Rethinking the Inception Architecture, arXiv 1512.00567, section 6.
 
-    It is `InceptionV3` at the first row of the paper's Table 3: one 7×7 convolution replaces the stem's first three,
-    and there is no batch norm after the auxiliary classifier's layer of 768 units. The rows between, RMSProp and label
-    smoothing, concern the training.
+    This is `InceptionV3` as in the first row of the paper's Table 3: one 7×7 convolution replaces the stem's first
+    three, and there is no batch norm after the auxiliary classifier's layer of 768 units. The rows in between, RMSProp
+    and label smoothing, concern training.
 
     Sizes, options and names of layers are those of `InceptionV3`, without ``conv2d_2a`` and ``conv2d_2b``.
 
-    Weights: nobody has published any. ``weights`` is None or the path of a file of this network's own.
+    Weights: none are published. ``weights`` is None or the path of a file saved from this network.
 
     Options:
         stem: as in `InceptionV3`.
@@ -223,7 +223,7 @@ def _network(net: Builder, ablation: Ablation) -> keras.Model:
     batch_norm = batch_norm_of(net.checkpoint)
     x = net.input(MIN_SIZE)
     conv_block = net.conv_block(batch_norm=batch_norm)
-    # torchvision's poolings count the zeros at the border.
+    # torchvision's average pooling counts the zeros at the border.
     torchvision = net.checkpoint is not None and net.checkpoint.publisher == "torchvision"
     average_pool = partial(blocks.average_pool, count_border=torchvision)
 
@@ -237,7 +237,7 @@ def _network(net: Builder, ablation: Ablation) -> keras.Model:
 
 
 def batch_norm_of(checkpoint: Checkpoint | None) -> blocks.BatchNorm:
-    """Return the batch norm of the weights. That of keras.applications and TF-slim has no scale."""
+    """Return the batch norm settings of the weights. keras.applications and TF-slim have no scale."""
     return blocks.BatchNorm(scale=checkpoint is None or checkpoint.has("conv2d_1a_bn/gamma"))
 
 
@@ -247,7 +247,7 @@ def stem(x: KerasTensor, first: Sequence[Conv], *, conv_block: ConvBlock) -> Ker
     Args:
         x: the image.
         first: the convolutions before the first pooling.
-        conv_block: makes the convolutions.
+        conv_block: creates the convolutions.
     """
     x = blocks.branch(x, first, conv_block=conv_block, name="conv2d")  # 147×147×64
     x = blocks.max_pool(x, padding="valid", name="maxpool_3a")  # 73×73×64
@@ -259,7 +259,7 @@ def stem(x: KerasTensor, first: Sequence[Conv], *, conv_block: ConvBlock) -> Ker
 def _head(x: KerasTensor, net: Builder, conv_block: ConvBlock, batch_norm: blocks.BatchNorm | None) -> KerasTensor:
     """Add the auxiliary classifier (section 4, Fig. 8): (batch, h, w, 768) -> (batch, classes), h and w known.
 
-    `batch_norm` is that of the second convolution, the paper's fully connected layer.
+    `batch_norm` applies to the second convolution, the paper's fully connected layer.
     """
     x = blocks.auxiliary_pool(x, name="aux_pool")  # 5×5×768
     x = conv_block(x, 128, 1, name="aux_1x1")

@@ -67,7 +67,7 @@ BLOCK35 = [  # Fig. 16
 ]
 BLOCK17 = [[Conv("1x1", 192)], reduced("7x7", 128, (160, (1, 7)), (192, (7, 1)))]  # Fig. 17
 BLOCK8 = [[Conv("1x1", 192)], reduced("3x3", 192, (224, (1, 3)), (256, (3, 1)))]  # Fig. 19
-# As published, which is not quite the paper's: the stem and the first module are v3's.
+# As published, which differs slightly from the paper: the stem and the first module are v3's.
 RESNET_MODULES: dict[str, Branches | Residual] = {
     "mixed_5b": inception_a(96, "5x5", 64),  # 35×35×320
     **{f"block35_{i}": Residual(BLOCK35, 0.17) for i in range(1, 11)},
@@ -88,12 +88,12 @@ RESNET_MODULES: dict[str, Branches | Residual] = {
 def InceptionV4(net: Builder, *, dropout: float = 0.2, **common: Unpack[Common]) -> keras.Model:
     """Build Inception v4, Szegedy et al., arXiv 1602.07261, Fig. 9.
 
-    Input: 299×299 in the paper, sides of 75 pixels or more. Stages are layers named after the published end points:
+    Input: 299×299 in the paper; 75×75 or larger. Stages are layers named after the published end points:
     ``conv2d_1a``, ``conv2d_2a``, ``conv2d_2b``, ``mixed_3a``, ``mixed_4a``, ``mixed_5a`` to ``mixed_5e``, ``mixed_6a``
     to ``mixed_6h``, ``mixed_7a`` to ``mixed_7d``.
 
-    The top is global average pooling, dropout (the paper keeps 0.8) and the classifier. Without a top, the output is
-    that of the last module, 8×8×1536 for 299×299. There are no auxiliary classifiers here.
+    The top is global average pooling, dropout (the paper keeps 80%) and the classifier. Without a top, the output is
+    that of the last module, 8×8×1536 for 299×299. There are no auxiliary classifiers.
 
     Weights: timm's inception_v4.
     """
@@ -109,13 +109,13 @@ def InceptionV4(net: Builder, *, dropout: float = 0.2, **common: Unpack[Common])
 def InceptionResNetV2(net: Builder, *, dropout: float = 0.2, **common: Unpack[Common]) -> keras.Model:
     """Build Inception-ResNet v2, Szegedy et al., arXiv 1602.07261, Fig. 15, as published by its authors.
 
-    Input: 299×299 in the paper, sides of 75 pixels or more. Stages are layers named after the published end points:
+    Input: 299×299 in the paper; 75×75 or larger. Stages are layers named after the published end points:
     ``conv2d_1a`` to ``conv2d_4a``, ``maxpool_3a``, ``maxpool_5a``, ``mixed_5b``, ``mixed_6a``, ``mixed_7a``,
     ``conv2d_7b``; and the residual blocks ``block35_1`` to ``block35_10``, ``block17_1`` to ``block17_20``,
     ``block8_1`` to ``block8_10``.
 
-    The top is global average pooling, dropout (the paper keeps 0.8) and the classifier. Without a top, the output is
-    that of ``conv2d_7b``, 8×8×1536 for 299×299. There are no auxiliary classifiers here.
+    The top is global average pooling, dropout (the paper keeps 80%) and the classifier. Without a top, the output is
+    that of ``conv2d_7b``, 8×8×1536 for 299×299. There are no auxiliary classifiers.
 
     Weights: inception_resnet_v2 of timm and of keras.applications, whose batch norm has no scale.
     """
@@ -135,7 +135,7 @@ def InceptionResNetV2(net: Builder, *, dropout: float = 0.2, **common: Unpack[Co
 def _residual(x: KerasTensor, block: Residual, *, conv_block: ConvBlock, name: str) -> KerasTensor:
     """Add a residual block: (batch, h, w, c) -> (batch, h, w, c). Its sum is ``{name}``, its ReLU ``{name}_relu``."""
     y = blocks.branch(x, [Split("mixed", block.branches)], conv_block=conv_block, name=name)
-    y = blocks.conv(y, x.shape[-1], 1, relu=False, name=f"{name}_conv")  # has a bias, and neither batch norm nor ReLU
+    y = blocks.conv(y, x.shape[-1], 1, relu=False, name=f"{name}_conv")  # has a bias, but no batch norm or ReLU
     if block.scale != 1:
         y = layers.Rescaling(block.scale, name=f"{name}_scale")(y)
     x = layers.Add(name=name)([x, y])

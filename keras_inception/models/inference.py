@@ -1,4 +1,4 @@
-"""Models derived from a network: its predictions alone, in float32, or some of its feature maps."""
+"""Derive models from a network: one for float32 inference, or one that outputs feature maps."""
 
 from collections.abc import Sequence
 
@@ -9,10 +9,10 @@ from keras_inception.utils.suggestions import did_you_mean
 
 
 def inference_model(model: keras.Model) -> keras.Model:
-    """Return a copy of a classifier for inference: the predictions alone, float32 throughout.
+    """Return a float32 copy of a classifier that outputs only the predictions.
 
-    The auxiliary classifiers are removed, and a model built under mixed precision becomes one that TFLite can convert.
-    The weights are copied, and `model` does not change.
+    Auxiliary classifiers are removed, and a model built under mixed precision becomes convertible to TFLite. The
+    weights are copied, and `model` is not modified.
 
     Args:
         model: any functional or sequential Keras model with one output, or with one named ``predictions``.
@@ -27,7 +27,7 @@ def inference_model(model: keras.Model) -> keras.Model:
 
 
 def without_heads(model: keras.Model) -> keras.Model:
-    """Return a model that ends in the predictions and shares the layers and weights of `model`.
+    """Return a model that outputs only the predictions and shares the layers and weights of `model`.
 
     Raises:
         ValueError: as `inference_model` does.
@@ -44,14 +44,14 @@ def without_heads(model: keras.Model) -> keras.Model:
 
 
 def features(model: keras.Model, stages: Sequence[str]) -> keras.Model:
-    """Return a model that outputs the feature maps of some stages and shares the layers and weights of `model`.
+    """Return a model that outputs the feature maps of given stages and shares the layers and weights of `model`.
 
-    ``features(GoogLeNet(), ["inception_3b", "inception_4e"])`` returns a dict with these two names.
+    ``features(GoogLeNet(), ["inception_3b", "inception_4e"])`` outputs a dict with these two keys.
 
     Args:
         model: a functional Keras model.
-        stages: names of layers. The name of a convolution stands for the output of its batch norm and ReLU. Layers
-            that no stage needs, such as the classifier, are left out.
+        stages: names of layers. The name of a convolution selects the output of its batch norm and ReLU. Layers that no
+            stage needs, such as the classifier, are dropped.
 
     Raises:
         ValueError: `model` is not functional, or has no such layer.
@@ -79,7 +79,7 @@ def _in_float32(layer: keras.layers.Layer) -> keras.layers.Layer:
 
 
 def _with_float32(config):
-    """Return a layer's configuration with all floating-point policies set to float32, also in layers inside layers."""
+    """Return a layer's configuration with all floating-point policies set to float32, including nested layers."""
     if isinstance(config, dict):
         return {
             key: "float32" if key == "dtype" and _is_float_policy(value) else _with_float32(value)

@@ -12,11 +12,11 @@ from keras_inception.utils.checks import check_one_of
 
 
 class Mlpconv(NamedTuple):
-    """A convolution and 1×1 convolutions, each with ReLU, then optionally a 3×3/2 pooling and dropout (section 3.1).
+    """A convolution and 1×1 convolutions, each with ReLU, and optional 3×3/2 pooling and dropout (section 3.1).
 
     Attributes:
-        filters: numbers of filters of the convolution and of the 1×1 convolutions. The last mlpconv leaves its last 1×1
-            convolution, which has a feature map for each class, to the top.
+        filters: filter counts of the convolution and of the 1×1 convolutions. In the last mlpconv, the last 1×1
+            convolution, with one feature map per class, belongs to the top.
         pool: ``"max"`` or ``"average"``.
     """
 
@@ -29,7 +29,7 @@ class Mlpconv(NamedTuple):
 
 
 class Form(NamedTuple):
-    """One of the paper's two networks, with the side of its input and the smallest that it accepts."""
+    """One of the paper's two networks, with its default and minimum input sizes."""
 
     size: int
     min_size: int
@@ -56,19 +56,19 @@ POOLS = {"max": max_pool, "average": average_pool}
 def NetworkInNetwork(
     net: Builder, *, form: str | None = None, dropout: float = 0.5, **common: Unpack[Common]
 ) -> keras.Model:
-    """Build Network in Network, Lin et al., arXiv 1312.4400. It has no dense layer.
+    """Build Network in Network, Lin et al., arXiv 1312.4400. It has no dense layers.
 
-    Input: 224×224 in the form for ImageNet (sides of 39 pixels or more), 32×32 in the form for CIFAR (8 or more).
+    Input: 224×224 in the ImageNet form (39×39 or larger), 32×32 in the CIFAR form (8×8 or larger).
     Stages are layers named as in the authors' Caffe models: ``conv1``, ``cccp1``, ``cccp2``, ``pool1``, ``conv2`` and
     so on, where ``cccp`` is a 1×1 convolution; the last of these is ``predictions_conv``.
 
-    The top is a 1×1 convolution with a feature map for each class (section 3.2), ReLU, global average pooling and
-    softmax. Without a top, the output is the map before, 6×6×1024 for 224×224 or 8×8×192 for 32×32. Dropout follows
-    the first two poolings ("cifar") or the third one ("imagenet").
+    The top is a 1×1 convolution with one feature map per class (section 3.2), ReLU, global average pooling and softmax.
+    Without a top, the output is the preceding map, 6×6×1024 for 224×224 or 8×8×192 for 32×32. Dropout follows the first
+    two poolings ("cifar") or the third one ("imagenet").
 
     Weights: the authors' nin_imagenet and nin_cifar10 for Caffe. The latter has 10 classes and was trained on whitened
     images (global contrast normalization and ZCA, section 4.2), which no per-channel normalization can express: its
-    ``preprocessing`` leaves the pixels as they are, and whitening is up to you.
+    ``preprocessing`` leaves the pixels unchanged, and whitening is up to the caller.
 
     Options:
         form: ``"imagenet"``, four mlpconv layers, or ``"cifar"``, three. None follows `weights`; without weights it is

@@ -1,4 +1,4 @@
-"""ResNet and its plain relative: He et al., Deep Residual Learning for Image Recognition, arXiv 1512.03385."""
+"""ResNet and its plain counterpart: He et al., Deep Residual Learning for Image Recognition, arXiv 1512.03385."""
 
 from typing import Unpack
 
@@ -11,7 +11,7 @@ from keras_inception.models.factory import Builder, Common, network
 from keras_inception.utils.checks import check_one_of
 from keras_inception.weights.publishers.resnet import BLOCKS
 
-# Table 1 of the paper, 34 layers: filters of the blocks in each stage. `BLOCKS` counts the blocks.
+# Table 1 of the paper, 34 layers: filters per stage. `BLOCKS` has the number of blocks.
 FILTERS = {"conv2": 64, "conv3": 128, "conv4": 256, "conv5": 512}
 MIN_SIZE = 32
 
@@ -28,12 +28,12 @@ def basic_block(
         filters: number of filters of both convolutions.
         strides: strides of the first convolution and of the shortcut.
         conv_block: makes the convolutions.
-        shortcut: where the shape changes, ``"A"`` pads the channels with zeros and ``"B"`` projects by a 1×1
+        shortcut: where the shape changes, ``"A"`` pads the channels with zeros and ``"B"`` projects with a 1×1
             convolution (section 3.3); elsewhere both are the identity. None builds a plain block without a shortcut.
         name: name of the block's output. Its layers are ``{name}_1``, ``{name}_2`` and ``{name}_shortcut``.
 
     Raises:
-        ValueError: the convolutions and the shortcut end in different numbers of channels.
+        ValueError: the convolutions and the shortcut have different numbers of output channels.
     """
     y = conv_block(x, filters, 3, strides=strides, name=f"{name}_1")
     y = conv_block(y, filters, 3, relu=False, name=f"{name}_2")
@@ -58,10 +58,10 @@ def ResNet34(
 ) -> keras.Model:
     """Build ResNet-34, He et al., arXiv 1512.03385, Table 1.
 
-    Convolutions and poolings of stride 2 have zeros on every side, as in torchvision and keras.applications, and the
-    batch norms torchvision's epsilon of 1e-5.
+    Convolutions and pooling with stride 2 are zero-padded on every side, as in torchvision and keras.applications, and
+    batch norm has torchvision's epsilon of 1e-5.
 
-    Input: 224×224 in the paper, sides of 32 pixels or more. Stages are layers named ``conv1``, ``pool1`` and, after
+    Input: 224×224 in the paper; 32×32 or larger. Stages are layers named ``conv1``, ``pool1`` and, after
     the paper's conv2_x to conv5_x, the blocks ``conv2_1`` to ``conv5_3``. The convolutions of a block are
     ``conv2_1_1`` and ``conv2_1_2`` and, where the shape changes, ``conv3_1_shortcut``.
 
@@ -71,8 +71,8 @@ def ResNet34(
     Weights: resnet34 of torchvision and of timm.
 
     Options:
-        shortcut: where the shape changes, ``"B"`` projects by 1×1 convolutions and ``"A"`` puts zeros into the new
-            channels, without parameters (section 3.3). None follows `weights`; without weights it is ``"B"``, as in
+        shortcut: where the shape changes, ``"B"`` projects with 1×1 convolutions and ``"A"`` fills the new channels
+            with zeros, without parameters (section 3.3). None follows `weights`; without weights it is ``"B"``, as in
             torchvision.
     """
     check_one_of("shortcut", shortcut, (None, "A", "B"))
@@ -84,9 +84,9 @@ def ResNet34(
 def Plain34(net: Builder, *, dropout: float = 0.0, **common: Unpack[Common]) -> keras.Model:
     """Build Plain-34, the paper's baseline for ResNet-34 (1512.03385, Fig. 3 middle): `ResNet34` without shortcuts.
 
-    Sizes, names and the top are those of `ResNet34`.
+    Sizes, layer names and the top are the same as in `ResNet34`.
 
-    Weights: nobody has published any. ``weights`` is None or the path of a file of this network's own.
+    Weights: none are published. ``weights`` is None or the path of a file saved from this network.
     """
     return _of_34_layers(net, None)
 

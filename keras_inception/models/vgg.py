@@ -12,10 +12,10 @@ from keras_inception.utils.checks import check_one_of
 from keras_inception.weights import Checkpoint
 from keras_inception.weights.publishers.vgg import CONVOLUTIONS
 
-# Table 1 of the paper: filters of the 3×3 convolutions in each block. `CONVOLUTIONS` counts them.
+# Table 1 of the paper: filters of the 3×3 convolutions in each block. `CONVOLUTIONS` has their number.
 FILTERS = (64, 128, 256, 512, 512)
 MIN_SIZE = 32
-# Not in the paper but torchvision's, whose convolutions keep their biases.
+# torchvision's, not in the paper. Its convolutions keep their biases.
 BATCH_NORM = BatchNorm(epsilon=1e-5, bias=True)
 
 
@@ -25,16 +25,15 @@ def VGG16(
 ) -> keras.Model:
     """Build VGG-16, Simonyan and Zisserman, arXiv 1409.1556, Table 1, column D.
 
-    Input: 224×224 in the paper; with a top, known sides of 32 pixels or more. Stages are layers named as in
+    Input: 224×224 in the paper; 32×32 or larger, of known size with a top. Stages are layers named as in
     keras.applications: ``block1_conv1`` and so on, ``block1_pool`` to ``block5_pool``, ``fc1`` and ``fc2``.
 
-    The top is two dense layers of 4096 units and the classifier. They read 7×7 pixels: a map of another size is first
-    pooled to that by averages, as in torchvision. Without a top, the output is that of ``block5_pool``, 7×7×512 for
-    224×224. Dropout stands before ``fc2`` and the classifier: 0.5 in the paper (section 3.1), none in
-    keras.applications.
+    The top is two dense layers of 4096 units and the classifier. They read a 7×7 map; a map of another size is first
+    average-pooled to 7×7, as in torchvision. Without a top, the output is that of ``block5_pool``, 7×7×512 for 224×224.
+    Dropout precedes ``fc2`` and the classifier: 0.5 in the paper (section 3.1), none in keras.applications.
 
-    Weights: torchvision's vgg16 and vgg16_bn, and VGG16 of keras.applications. If the latter are for another input
-    size, so that their ``fc1`` fits the map as it is, the map is not pooled.
+    Weights: torchvision's vgg16 and vgg16_bn, and VGG16 of keras.applications. If the latter are for another input size
+        and their ``fc1`` fits the map without pooling, the map is not pooled.
 
     Options:
         normalization: ``"batch_norm"`` adds batch norm after every convolution, as in torchvision's vgg16_bn. None
@@ -49,7 +48,7 @@ def VGG19(
 ) -> keras.Model:
     """Build VGG-19, Simonyan and Zisserman, arXiv 1409.1556, Table 1, column E.
 
-    It is `VGG16` with a fourth convolution in blocks 3 to 5; names, sizes and the top are the same.
+    This is `VGG16` with a fourth convolution in blocks 3 to 5; names, sizes and the top are the same.
 
     Weights: torchvision's vgg19 and vgg19_bn, and VGG19 of keras.applications.
 
@@ -83,6 +82,6 @@ def _vgg(net: Builder, normalization: str | None) -> keras.Model:
 
 
 def _fits(checkpoint: Checkpoint | None, x: KerasTensor) -> bool:
-    """Return whether the weights' first dense layer, if it has Keras' name and layout, reads every pixel of a map."""
+    """Return whether the weights have an ``fc1`` in Keras' layout that fits the map without pooling."""
     kernel = checkpoint.tensors.get("fc1/kernel") if checkpoint else None
     return kernel is not None and kernel.shape[:1] == (np.prod(x.shape[1:]),)

@@ -1,6 +1,6 @@
-"""Published weights: their publishers, downloads, readers of their files, and loading into our networks.
+"""Published weights: publishers, downloads, file readers, and loading into our networks.
 
-The readers are imported when they are first used; `publishers` and `download` are light.
+The readers are imported on first use; `publishers` and `download` are cheap to import.
 """
 
 from typing import TYPE_CHECKING

@@ -23,22 +23,22 @@ logger = logging.getLogger(__name__)
 
 Tensors = dict[str, np.ndarray]
 
-# Prefixes of the layers of auxiliary classifiers and tops: a network may be built without them.
+# Name prefixes of the layers in auxiliary classifiers and tops, which a network may be built without.
 CLASSIFIERS = ("aux", "fc", "predictions")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The weights of a file, by their publisher's names and in the publisher's layout.
+    """The weights of a file, under their publisher's names and in the publisher's layout.
 
     Attributes:
         path: path of the file, for messages.
         family: the network that the weights are for, a key of `keras_inception.registry.NETWORKS`.
-        publisher: the publisher in whose layout the weights compute, a key of
+        publisher: the publisher whose layout the weights are for, a key of
             `keras_inception.weights.publishers.name_maps` of the network.
         tensors: float32 arrays by name.
         preprocessing: the preprocessing that the network was trained with.
-        own_names: whether the tensors have our names, whoever the publisher is.
+        own_names: whether the tensors have our names, regardless of the publisher.
         description: the network in the file, if it is a Keras file with our names.
     """
 
@@ -57,7 +57,7 @@ class Checkpoint:
 
     @property
     def is_own(self) -> bool:
-        """Whether the weights are of a network in this project's own layout."""
+        """Whether the weights are for this project's own layout."""
         return self.publisher == OWN_NAME
 
     def has(self, variable: str) -> bool:
@@ -65,7 +65,7 @@ class Checkpoint:
         return variable in map(self.names.ours, self.tensors)
 
     def check_option(self, argument: str, value, needed) -> None:
-        """Raise ValueError if the value of a network's argument is neither None nor the one that the weights need."""
+        """Raise ValueError unless a network's argument is None or has the value that the weights need."""
         if value not in (None, needed):
             raise ValueError(
                 f"`{argument}` must be {needed!r} with the {self.publisher} weights of {self.path}. "
@@ -73,13 +73,13 @@ class Checkpoint:
             )
 
     def load_into(self, model: "keras.Model", *, skip_mismatch: bool = False) -> None:
-        """Set every variable of `model`, or none.
+        """Load the weights into every variable of `model`, or into none.
 
         Tensors of auxiliary classifiers or of a top that `model` does not have are skipped and logged.
 
         Args:
-            model: a network of ours.
-            skip_mismatch: set what fits, and log what does not instead of raising an error.
+            model: one of our networks.
+            skip_mismatch: load the tensors that fit and log the others, instead of raising an error.
 
         Raises:
             ValueError: a variable has no tensor, a tensor has no variable, or their shapes differ; or the network in
@@ -113,27 +113,27 @@ class Checkpoint:
             raise ValueError(f"{self.path} does not fit the network. Tensors {found}")
         self._check_layout(model)
         if found:
-            text = "%s does not fit the network everywhere, and was loaded in part. Tensors %s"
+            text = "%s does not fully fit the network and was loaded in part. Tensors %s"
             logger.warning(text, self.path, found)
         if skipped:
-            logger.info("%s: skipped the tensors of heads or top not asked for: %s", self.path, listed(skipped))
+            logger.info("%s: skipped tensors of classifiers that the network lacks: %s", self.path, listed(skipped))
         for key, value in values.items():
             variables[key].assign(value)
 
     def _check_layout(self, model: "keras.Model") -> None:
-        """Raise ValueError if the network in the file has `model`'s layers with other settings or connections."""
+        """Raise ValueError if layers in the file differ from `model`'s in settings or connections."""
         if self.description is None:
             return
         if layers := differences(self.description, description_of_model(model), ignored=CLASSIFIERS):
             raise ValueError(
-                f"{self.path} holds {model.name} in another layout, in which its weights give other numbers: it "
+                f"{self.path} holds {model.name} in another layout, with which its outputs differ: it "
                 f"differs in {listed(layers)}. Open it with keras_inception.load, or convert it with keras-inception "
                 "convert-weights to a .safetensors file, which records the layout"
             )
 
 
 def _named_by_order(path: str | os.PathLike, tensors: Tensors, model: "keras.Model") -> Tensors:
-    """Name the tensors of a file without names of layers. Its layers are the model's, by class and order.
+    """Name the tensors of a file without layer names by matching its layers to the model's by class and order.
 
     Raises:
         ValueError: The file does not have as many layers of each class as `model`.
@@ -144,7 +144,7 @@ def _named_by_order(path: str | os.PathLike, tensors: Tensors, model: "keras.Mod
     theirs = {name.rpartition("/")[0] for name in tensors}
     if ours != theirs:
         raise ValueError(
-            f"{path} lacks the names of its layers, as a .weights.h5 of Keras 3.5 and earlier does, and cannot be "
+            f"{path} lacks layer names, like any .weights.h5 from Keras 3.5 or earlier, and cannot be "
             f"matched by class and order: it has {len(theirs)} layers with weights, {model.name} has {len(ours)}, and "
             f"only one of them has {listed(sorted(ours ^ theirs))}. Build the network with the same top and auxiliary "
             "heads, or save the weights as .keras"
@@ -154,7 +154,7 @@ def _named_by_order(path: str | os.PathLike, tensors: Tensors, model: "keras.Mod
 
 
 def _flattened_maps(model: "keras.Model") -> dict[str, tuple[int, ...]]:
-    """Return the kernels of dense layers that read a flattened map, with the (height, width, channels) of the map."""
+    """Return the (height, width, channels) of each flattened map, by the dense kernel that reads it."""
     from keras import layers
 
     maps = {id(layer.output): layer.input.shape[1:] for layer in model.layers if isinstance(layer, layers.Flatten)}
@@ -163,21 +163,20 @@ def _flattened_maps(model: "keras.Model") -> dict[str, tuple[int, ...]]:
 
 
 def read_weights(weights: str | os.PathLike | Checkpoint, family: str, *, transform_input: bool = False) -> Checkpoint:
-    """Read a file of weights and recognize its publisher by the names of the tensors.
+    """Read a weights file and recognize its publisher by the tensor names.
 
     Args:
-        weights: the path of a file in a format that `read_tensors` knows, by its content; ``"imagenet"`` for the
-            network's published weights, or ``"imagenet:PUBLISHER"`` for those of one of several publishers, which are
-            downloaded once; or a checkpoint, which is returned as it is.
+        weights: the path of a file in any format that `read_tensors` supports; ``"imagenet"`` for the network's
+            published weights, or ``"imagenet:PUBLISHER"`` for those of a specific publisher, which are downloaded once;
+            or a checkpoint, which is returned as is.
         family: the network that the weights are for, a key of `keras_inception.registry.NETWORKS`.
         transform_input: torchvision's argument of that name, with which its networks convert ImageNet's normalization
             back to (x - 0.5) / 0.5. The checkpoint's preprocessing then includes this conversion. Published weights do
             not need the argument.
 
     Raises:
-        ValueError: the file is damaged or of an unknown kind, a weight is not finite, no publisher of the network
-            names its tensors so, or `transform_input` is asked of a publisher without it; or there are no such
-            published weights.
+        ValueError: the file is damaged or of an unknown kind, a weight is not finite, no publisher of the network uses
+            its tensor names, `transform_input` does not apply to its publisher, or there are no such published weights.
         OSError: the file cannot be read or downloaded.
     """
     if isinstance(weights, Checkpoint):
@@ -189,7 +188,7 @@ def read_weights(weights: str | os.PathLike | Checkpoint, family: str, *, transf
 
 
 def checkpoint_of(file: WeightsFile, family: str, *, transform_input: bool = False) -> Checkpoint:
-    """Return the checkpoint of a file of weights; arguments and errors are those of `read_weights`."""
+    """Return the checkpoint of a weights file. See `read_weights` for arguments and errors."""
     path, tensors = file.path, file.tensors
     try:
         publisher = OWN_NAME if lacks_layer_names(tensors) else publisher_of(tensors, family)
@@ -202,7 +201,7 @@ def checkpoint_of(file: WeightsFile, family: str, *, transform_input: bool = Fal
     description = file.description if own_names and not record else None
     if own_names and record and record.network == family and record.publisher in maps:
         publisher = record.publisher
-    elif description and any(name.endswith("_relu") for name in description.layers):  # VGG's names are Keras' too
+    elif description and any(name.endswith("_relu") for name in description.layers):  # VGG's names are also Keras'
         publisher = OWN_NAME
     name_map = maps[publisher]
     preprocessing = record.preprocessing if record else name_map.preprocessing

@@ -13,12 +13,12 @@ from keras_inception.weights.publishers.published import Published
 
 logger = logging.getLogger(__name__)
 
-TIMEOUT = 30  # seconds without a byte
+TIMEOUT = 30  # seconds without data
 CHUNK = 1 << 20
 
 
 def cache() -> Path:
-    """Return the folder of downloaded weights: ``models/keras_inception`` in KERAS_HOME, by default ``~/.keras``."""
+    """Return the download cache: ``models/keras_inception`` in KERAS_HOME, which defaults to ``~/.keras``."""
     home = os.environ.get("KERAS_HOME")
     if not home:
         user = os.path.expanduser("~")
@@ -27,20 +27,20 @@ def cache() -> Path:
 
 
 def fetch(entry: Published) -> Path:
-    """Return the path of a published file of weights. Download it unless the cache has it whole.
+    """Return the local path of a published weights file. Download it unless an intact copy is cached.
 
     Raises:
-        ValueError: the downloaded file is not the one published, or no hash is known that could tell.
+        ValueError: the downloaded file has the wrong hash, or the published hash is not known.
         OSError: it cannot be downloaded or written.
     """
     path = cache() / entry.address.rpartition("/")[2].partition("?")[0]
     if entry.hash is None:
         raise ValueError(
-            f"the hash of {entry.address} is not known, so it is not downloaded: fetch and unpack it yourself, and "
-            f"give the path of the file as `weights`. Received: weights='imagenet:{entry.publisher}'"
+            f"the hash of {entry.address} is not known, so it is not downloaded: download and unpack it yourself, and "
+            f"pass the path of the file as `weights`. Received: weights='imagenet:{entry.publisher}'"
         )
     if path.is_file() and not _is_whole(path, entry.hash):
-        logger.warning("%s is broken and is downloaded again", path)
+        logger.warning("%s is damaged, downloading it again", path)
         path.unlink()
     if not path.is_file():
         download(entry.address, path, entry.hash)
@@ -48,7 +48,7 @@ def fetch(entry: Published) -> Path:
 
 
 def download(address: str, path: Path, hash: str) -> None:
-    """Download a file to `path`, completely and with the right hash, or not at all.
+    """Download a file to `path` and verify its hash. On errors, nothing is left at `path`.
 
     Args:
         address: URL of the file.
@@ -56,7 +56,7 @@ def download(address: str, path: Path, hash: str) -> None:
         hash: algorithm and first hexadecimal digits, as in `Published`.
 
     Raises:
-        ValueError: the file has another hash.
+        ValueError: the file has the wrong hash.
         OSError: it cannot be downloaded or written.
     """
     with files.replacing(path) as beside:
@@ -67,15 +67,15 @@ def download(address: str, path: Path, hash: str) -> None:
             raise ConnectionError(f"{address} cannot be downloaded to {path}: {reason}") from None
         if not _is_whole(beside, hash):
             raise ValueError(
-                f"{address} is not the file that was published, and was not kept as {path}. Its hash "
+                f"{address} is not the published file, and was not saved to {path}. Its hash "
                 f"must be {hash}. Received: {_digest(beside, hash)}"
             )
 
 
 def _copy(address: str, path: Path) -> None:
-    """Write the content of an address to `path`; raise OSError if it is shorter than announced.
+    """Download a URL to `path`. Raise OSError if the content is shorter than announced.
 
-    Show a progress bar on standard error, if that is a terminal or a notebook.
+    Show a progress bar on standard error in a terminal or notebook.
     """
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
@@ -90,7 +90,7 @@ def _copy(address: str, path: Path) -> None:
         open(path, "wb") as file,
         Progress(*columns, console=console, transient=True, disable=hidden) as bar,
     ):
-        announced = response.length  # None if it is not announced
+        announced = response.length  # None if not announced
         task = bar.add_task(f"Downloading {address}", total=announced)
         while chunk := response.read(CHUNK):
             file.write(chunk)
@@ -100,7 +100,7 @@ def _copy(address: str, path: Path) -> None:
 
 
 def _digest(path: Path, hash: str) -> str:
-    """Return the hash of a file, by the algorithm and in the length of `hash`."""
+    """Return the hash of a file, with the algorithm and number of digits of `hash`."""
     algorithm, _, digits = hash.partition(":")
     with open(path, "rb") as file:
         return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()[: len(digits)]}"

@@ -1,8 +1,9 @@
-"""Find the layout of weights that have our own names.
+"""Determine the layout of weights that have our own names.
 
-A publisher's names tell how its network pads, pools and so on. Our names are the same in every layout, so the layout of
-a saved network must come from elsewhere in the file. A ``.keras`` file and an old ``.h5`` of a whole model describe the
-layers; a ``.weights.h5`` lists the names of the layers; and the ``.safetensors`` that `convert` writes holds a record.
+A publisher's tensor names imply how its network pads, pools and so on. Our names are the same in every layout, so the
+layout of a saved network must come from elsewhere in the file. ``.keras`` files and old ``.h5`` files of whole models
+describe the layers, ``.weights.h5`` files list the layer names, and the ``.safetensors`` files that `convert` writes
+hold a record.
 """
 
 import functools
@@ -26,22 +27,22 @@ if TYPE_CHECKING:
 
 KEY = "keras_inception"
 CONFIG = "config.json"
-# Errors raised by a description that is not as Keras writes it.
+# Errors raised by a description that Keras did not write.
 STRANGE = (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError, struct.error)
 
-# The settings of a layer that change what it computes and that its weights do not show.
+# Layer settings that change what a layer computes but do not show in its weights.
 SETTINGS = (
     *("strides", "padding", "kernel_size", "pool_size", "dilation_rate", "groups"),  # convolutions and poolings
     *("epsilon", "scale", "offset"),  # batch norm, rescaling
     *("depth_radius", "bias", "alpha", "beta"),  # LRN
     *("negative_slope", "max_value", "threshold"),  # ReLU
 )
-# Layers that are no part of the layout: inputs; dropout, which is only its rate; and those of a top that take any map.
+# Layers that are not part of the layout: inputs, dropout, and the layers of a top that take any map.
 INDIFFERENT = ("InputLayer", "Dropout", "Flatten", "GlobalAveragePooling2D", "GlobalMaxPooling2D")
 
 
 class Layer(NamedTuple):
-    """A layer of a network: its class, its `SETTINGS` as in JSON, and the layers that it reads."""
+    """A layer of a network: its class, its `SETTINGS` as in JSON, and the names of its input layers."""
 
     kind: str
     settings: Mapping[str, object]
@@ -52,9 +53,9 @@ class Description(NamedTuple):
     """A network as a Keras file describes it.
 
     Attributes:
-        layers: the layers by name; None for a layer of which nothing but the name is known.
+        layers: the layers by name; None for a layer of which only the name is known.
         name: name of the network; None if only the names of its layers are known.
-        input_shape: (height, width, channels) of an image; None likewise.
+        input_shape: (height, width, channels) of an image; None if only the names of its layers are known.
     """
 
     layers: Mapping[str, Layer | None]
@@ -63,11 +64,11 @@ class Description(NamedTuple):
 
 
 class Record(NamedTuple):
-    """The metadata in a ``.safetensors`` that this project wrote.
+    """Metadata in a ``.safetensors`` file that this project wrote.
 
     Attributes:
         network: a key of `keras_inception.registry.NETWORKS`.
-        publisher: the publisher in whose layout the network is built.
+        publisher: the publisher whose layout the network has.
         preprocessing: the preprocessing that the network was trained with.
     """
 
@@ -76,13 +77,13 @@ class Record(NamedTuple):
     preprocessing: Preprocessing
 
     def metadata(self) -> dict[str, str]:
-        """Return the record as metadata of a ``.safetensors``."""
+        """Return the record as metadata for a ``.safetensors`` file."""
         record = {**self._asdict(), "preprocessing": json.loads(self.preprocessing.to_json())}
         return {KEY: json.dumps(record)}
 
 
 class WeightsFile:
-    """A file of weights. Each part is read once, when it is first used.
+    """A weights file. Each part is read once, on first use.
 
     Attributes:
         path: path of the file.
@@ -98,8 +99,8 @@ class WeightsFile:
 
     @functools.cached_property
     def record(self) -> Record | None:
-        """The record in the file; None if it has none. Raise ValueError if it is damaged."""
-        if not os.path.isfile(self.path):  # TF-slim's checkpoints are named by the prefix of their files
+        """The record in the file, or None. Raise ValueError if it is damaged."""
+        if not os.path.isfile(self.path):  # a TF-slim checkpoint, given by its prefix
             return None
         try:
             with safetensors.safe_open(self.path, framework="numpy") as file:
@@ -137,17 +138,17 @@ class WeightsFile:
 
 
 def description_of_model(model: "keras.Model") -> Description:
-    """Return the description of a network that is built."""
+    """Return the description of a built network."""
     return _of_config(json.loads(model.to_json()))
 
 
 def differences(one: Description, other: Description, *, ignored: tuple[str, ...] = ()) -> list[str]:
-    """Return the layers that both networks have but that compute different things, or read different layers.
+    """Return the layers that both networks have but with different settings or inputs.
 
     Args:
         one: a network.
         other: another network.
-        ignored: prefixes of the names of layers that do not matter.
+        ignored: name prefixes of layers to ignore.
     """
     names = {name for name in (*one.layers, *other.layers) if not name.startswith(ignored)}
     both = names & one.layers.keys() & other.layers.keys()
@@ -156,7 +157,7 @@ def differences(one: Description, other: Description, *, ignored: tuple[str, ...
     for name in sorted(both):
         ours, theirs = one.layers[name], other.layers[name]
         if ours is None or theirs is None:
-            # Zeros before or a ReLU after a convolution or pooling, in one of the two networks only.
+            # Padding before, or a ReLU after, a convolution or pooling in only one of the two networks.
             only = sorted(other for other in names - both if other.rpartition("_")[0] == name)
             found += only if not _rounds(ours or theirs) else [other for other in only if other != f"{name}_pad"]
         elif name in known:
@@ -168,7 +169,7 @@ def differences(one: Description, other: Description, *, ignored: tuple[str, ...
 
 
 def _rounds(layer: Layer | None) -> bool:
-    """Return whether a layer is a pooling that may need padding before it, depending on the size of its input."""
+    """Return whether a layer is a pooling that may need preceding padding, depending on its input size."""
     return layer is not None and layer.kind == "MaxPooling2D" and layer.settings.get("padding") == "same"
 
 
@@ -184,7 +185,7 @@ def _of_hdf5(config: str | None, names: Iterable[str]) -> Description | None:
 
 
 def _of_config(config) -> Description:
-    """Return the description of a functional network from its Keras configuration."""
+    """Return the description of a functional network, given its Keras configuration."""
     rows = config["config"]["layers"]
     (shape,) = (row["config"]["batch_shape"][1:] for row in rows if row["class_name"] == "InputLayer")
     sides = tuple(side if side is None else operator.index(side) for side in shape)
@@ -204,9 +205,9 @@ def _layers(rows: list) -> Iterator[tuple[str, Layer]]:
 
 
 def _rounding_alike(layers: Mapping[str, Layer]) -> Iterator[tuple[str, Layer]]:
-    """Yield the layers without the padding that `blocks.max_pool` adds at the bottom and right to round sizes up.
+    """Yield the layers without the padding that `blocks.max_pool` adds at the bottom and right to round up sizes.
 
-    It depends on the size of the image. No two of our layouts differ in it alone.
+    This padding depends on the image size, and no two of our layouts differ only in it.
     """
     rounds = {name: layers.get(f"{name}_pad") for name in layers}
     rounds = {name: pad for name, pad in rounds.items() if pad and pad.settings.get("padding") == [[0, 1], [0, 1]]}

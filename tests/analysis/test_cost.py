@@ -408,7 +408,7 @@ def nothing():
         (
             flattened,
             (9, 9, 3),
-            r"one that dense can work with: it takes 192 inputs, not 243\. Received: input_shape=\(9, 9, 3\)",
+            r"one that dense can work with: it expects 192 inputs, not 243\. Received: input_shape=\(9, 9, 3\)",
         ),
         (lambda: chain((8, 8, 3), layers.Conv2D(4, 5, name="c")), (3, 3, 3), r"one that c can work with.*\(3, 3, 3\)"),
         (lambda: chain((8, 8, 3), layers.MaxPooling2D(2, name="p")), (1, 1, 3), "one that p can work with"),

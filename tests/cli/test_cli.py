@@ -134,7 +134,7 @@ def test_wrong_usage_has_exit_code_2(capsys):
         (["convert-weights", "{tmp}/text.tflite", "{tmp}/out.keras"], "text.tflite"),
         (["convert-weights", "{tmp}", "{tmp}/out.keras"], "is not a run directory"),
         (["convert-weights", "weights.pth", "out.h5"], "must end in .keras or .safetensors. Received: 'out.h5'"),
-        (["convert-weights", "weights.pth", "{tmp}/there.keras"], "there.keras exists: replace it by"),
+        (["convert-weights", "weights.pth", "{tmp}/there.keras"], "there.keras exists: replace it with"),
         (["convert-weights", "imagenet", "{tmp}/out.keras"], "`model` must name the network"),
         (["convert-weights", "imagenet", "{tmp}/out.keras", "--model", "plain34"], "no ImageNet weights of plain34"),
     ],
@@ -460,7 +460,7 @@ def test_weights_of_a_run_are_converted_and_loaded(trained, tmp_path, capsys):
 
     code, message = failure(capsys, "convert-weights", trained, out)
     assert code == 1
-    assert "out.safetensors exists: replace it by overwrite=True, --overwrite" in message
+    assert "out.safetensors exists: replace it with overwrite=True (--overwrite" in message
     command("convert-weights", trained, tmp_path / "out.keras", "--model", "NetworkInNetwork")
     assert f"network_in_network of keras_inception: {result['tensors']} tensors, 3 classes\n" in capsys.readouterr().out
     np.testing.assert_allclose(keras_inception.load(tmp_path / "out.keras")(x), expected, atol=1e-6)

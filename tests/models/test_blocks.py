@@ -14,19 +14,19 @@ def feature_map(*shape):
 
 
 def windows(x, size, stride):
-    """Windows of a map (height, width, channels): (rows, columns, channels, size, size)."""
+    """Return the windows of a map (height, width, channels): (rows, columns, channels, size, size)."""
     return np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(0, 1))[::stride, ::stride]
 
 
 def reference_conv(x, kernel, stride):
-    """Convolution and ReLU with as many zeros on every side as torch's ``padding=size // 2``."""
+    """Apply a convolution and ReLU, zero-padded on every side like torch's ``padding=size // 2``."""
     size = kernel.shape[0]
     x = np.pad(x, [(size // 2, size // 2)] * 2 + [(0, 0)])
     return np.maximum(np.einsum("yxcij,ijcf->yxf", windows(x, size, stride), kernel), 0)
 
 
 def reference_ceil_pool(x, size, stride):
-    """Max pooling by the definition of ceil mode: windows from the first pixel on, clipped at the edge."""
+    """Max-pool as ceil mode is defined: windows start at the first pixel and are clipped at the edge."""
     rows, columns = (-((side - size) // -stride) + 1 for side in x.shape[:2])
     pooled = [
         [x[i * stride : i * stride + size, j * stride : j * stride + size].max((0, 1)) for j in range(columns)]
@@ -36,7 +36,7 @@ def reference_ceil_pool(x, size, stride):
 
 
 def reference_adaptive_average(x, count):
-    """Average pooling to count × count: window i runs from floor(i n / count) to ceil((i + 1) n / count)."""
+    """Average-pool to count × count: window i runs from floor(i n / count) to ceil((i + 1) n / count)."""
 
     def bounds(n):
         return [(i * n // count, -((i + 1) * n // -count)) for i in range(count)]

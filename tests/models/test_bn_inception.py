@@ -29,7 +29,7 @@ HALVING = {"3c", "4e"}
 
 @pytest.fixture(scope="module")
 def network():
-    """Any size, five classes."""
+    """Return a network for any size, with five classes."""
     return BNInception(input_shape=(None, None, 3), classes=5)
 
 

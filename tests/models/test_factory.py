@@ -1,4 +1,4 @@
-"""The arguments that all networks share, as `help()`, editors and type checkers see them."""
+"""Shared arguments as `help()`, editors and type checkers see them."""
 
 import ast
 import inspect
@@ -54,7 +54,7 @@ def test_a_mistaken_keyword_is_a_type_error_that_names_it(factory):
 
 
 def test_type_checkers_see_the_factories_of_the_registry():
-    """The one list that is written beside the registry."""
+    """Check the only list that is maintained separately from the registry."""
     tree = ast.parse(Path(models.__file__).read_text(encoding="utf-8"))
     (block,) = (node for node in tree.body if isinstance(node, ast.If))
     seen = {alias.asname: node.module for node in block.body for alias in node.names}

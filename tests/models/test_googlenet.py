@@ -15,13 +15,13 @@ HEADS = ["predictions", "aux_4a", "aux_4d"]
 
 @pytest.fixture(scope="module")
 def paper():
-    """The paper's network with its heads."""
+    """Return the paper's network with its heads."""
     return GoogLeNet(auxiliary=True)
 
 
 @pytest.fixture(scope="module")
 def small():
-    """With heads, at the smallest input and with ten classes."""
+    """Return a network with heads, the smallest input and ten classes."""
     return GoogLeNet(auxiliary=True, input_shape=(32, 32, 3), classes=10)
 
 

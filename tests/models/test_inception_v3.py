@@ -47,7 +47,7 @@ MODULES = {
 
 
 def convolutions(model, module=""):
-    """The name, filters and kernel size of each convolution in a module."""
+    """Return the name, filters and kernel size of each convolution in a module."""
     prefix = f"{module}_" if module else ""
     found = [layer for layer in model.layers if isinstance(layer, layers.Conv2D) and layer.name.startswith(prefix)]
     return {f"{c.name.removeprefix(prefix)} {c.filters} {c.kernel_size[0]}×{c.kernel_size[1]}" for c in found}

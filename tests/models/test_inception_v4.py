@@ -42,7 +42,7 @@ SHAPES = {
 
 @pytest.fixture(scope="module")
 def built():
-    """Each network for any size, under mixed precision."""
+    """Return both networks for any size, under mixed precision."""
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         return {factory: factory(input_shape=(None, None, 3), classes=5) for factory in SHAPES}

@@ -20,7 +20,7 @@ def small_classifier():
 
 
 def policies(model):
-    """The policies of all layers that compute, including those of networks inside the network."""
+    """Return the dtype policies of all layers that compute, including those of nested networks."""
     idle = (keras.Model, layers.InputLayer)
     return {layer.dtype_policy.name for layer in model._flatten_layers() if not isinstance(layer, idle)}
 

@@ -1,4 +1,4 @@
-"""Properties of every network in the registry. Those of a single network are in a file of its own."""
+"""Tests that apply to every network in the registry. Tests of a single network are in its own file."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -16,7 +16,7 @@ from keras_inception.registry import NETWORKS
 
 
 class Case(NamedTuple):
-    """How the tests build a network: the side of a small input, and further arguments."""
+    """How the tests build a network: the size of a small input, and further arguments."""
 
     side: int
     stages: tuple[str, ...]  # some, in order
@@ -48,7 +48,7 @@ CASES = {
     "vgg16": Case(32, ("block1_conv2", "block5_conv3"), {(32, 33): (1, 1, 512), (79, 120): (2, 3, 512)}),
     "vgg19": Case(32, ("block1_conv2", "block5_conv4"), {(32, 33): (1, 1, 512), (79, 120): (2, 3, 512)}),
 }
-# Trainable parameters and multiply-adds of the publishers' own graphs, beside those in the registry.
+# Trainable parameters and multiply-adds of the publishers' own graphs, besides those in the registry.
 VARIANTS = [
     ("googlenet", {"normalization": "batch_norm"}, 6_624_904, 1_498_376_192),
     ("googlenet", {"module": "naive"}, 97_526_008, 12_568_061_056),
@@ -73,19 +73,19 @@ def case(name):
 
 @pytest.fixture(scope="module")
 def outputs(name):
-    """Names of the outputs with the auxiliary classifiers."""
+    """Return the names of the outputs with the auxiliary classifiers."""
     return ("predictions", *NETWORKS[name].heads)
 
 
 @pytest.fixture(scope="module")
 def small(name, case):
-    """Seven classes, with the auxiliary classifiers where there are some."""
+    """Return a small network with seven classes, and auxiliary classifiers if it has any."""
     options = {**case.options, "classes": 7, "auxiliary": bool(NETWORKS[name].heads)}
     return keras_inception.create(name, input_shape=(case.side, case.side, 3), **options)
 
 
 def shapes_only(name, **options):
-    """A network without weights, of which only the shapes are needed."""
+    """Build a network without weights, for tests that need only the shapes."""
     try:
         with keras.StatelessScope(initialize_variables=False):
             return keras_inception.create(name, **options)
@@ -221,7 +221,7 @@ def test_own_weights_come_back(name, case, small, tmp_path):
 
 
 def test_convolutions_take_their_number_of_filters_or_refuse_it(name, case, small):
-    """Nothing in `filters` is ignored, whatever builds the convolution."""
+    """No entry of `filters` is ignored, whatever builds the convolution."""
     first, *_, last = (layer for layer in small.layers if isinstance(layer, keras.layers.Conv2D))
     filters = {layer.name: layer.filters - 1 for layer in (first, last)}
     options = {**case.options, "classes": 7, "auxiliary": bool(NETWORKS[name].heads), "filters": filters}

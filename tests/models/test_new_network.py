@@ -1,4 +1,4 @@
-"""A network is one file and one row of the registry: with them it has everything that the others have."""
+"""A network takes one file and one registry row, and then supports everything that the others do."""
 
 import json
 

@@ -43,7 +43,7 @@ def test_parameters_and_multiply_adds_are_the_published_ones(bodies, name, depth
 
 
 def test_batch_norm_adds_the_parameters_of_torchvisions(small):
-    # torchvision publishes 138,365,992 parameters of vgg16_bn, with 1000 classes.
+    # torchvision lists 138,365,992 parameters for vgg16_bn, with 1000 classes.
     trainable = sum(int(np.prod(weight.shape)) for weight in small.trainable_weights)
     assert trainable == 138_365_992 - 995 * 4097
     norms = [layer for layer in small.layers if isinstance(layer, layers.BatchNormalization)]

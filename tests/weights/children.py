@@ -1,4 +1,4 @@
-"""Run the readers' children quickly: fork each from one process that has the heavy imports behind it.
+"""Run the readers' children quickly: fork each from a process that has already done the heavy imports.
 
 Fuzz tests read thousands of files, and importing TensorFlow for each would take hours. A forked child runs the same
 code under the same limits as one started by `run_module`.
@@ -18,7 +18,7 @@ from keras_inception.utils.subprocesses import ChildError, limit_memory
 
 
 class Forks:
-    """Stand in for `subprocesses.run_module`, with one server process for each module."""
+    """Stand in for `subprocesses.run_module`, with one server process per module."""
 
     def __init__(self, folder: Path):
         self._output = folder / "output"
@@ -46,7 +46,7 @@ class Forks:
 
 
 def serve(name):
-    """Fork a child for each order on standard input and print its exit code."""
+    """Fork a child for each request on standard input and print its exit code."""
     module = importlib.import_module(name)
     if name.endswith("tf_slim_child"):
         importlib.import_module("tensorflow")

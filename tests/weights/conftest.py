@@ -1,4 +1,4 @@
-"""Outputs of other people's networks and the weights that gave them (see tests/golden/README.md); quick children."""
+"""Publishers' outputs with the weights that produced them (see tests/golden/README.md), and fast child processes."""
 
 import functools
 import json
@@ -19,7 +19,7 @@ from draw import draw, draw_input  # noqa: E402
 
 
 class Golden:
-    """One publisher's network: drawn weights, an image, and the outputs."""
+    """One publisher's network: generated weights, an image and the outputs."""
 
     def __init__(self, name):
         fixture = json.loads((GOLDEN / f"{name}.json").read_text())

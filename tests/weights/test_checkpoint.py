@@ -12,7 +12,7 @@ from keras_inception.weights import read_weights
 
 
 def small_model(head=False, classes=5):
-    """A convolution and a classifier on its flattened map, with names that Caffe's GoogLeNet has too."""
+    """A convolution and a classifier on its flattened map, with names that Caffe's GoogLeNet also has."""
     inputs = keras.Input((4, 6, 3))
     x = layers.Flatten()(layers.Conv2D(2, 3, padding="same", name="conv1")(inputs))
     outputs = [layers.Dense(classes, name="predictions")(x)]
@@ -121,9 +121,7 @@ def test_two_tensors_for_one_variable_are_refused(checkpoint):
 
 
 def test_unknown_names_are_shown_with_the_known_publishers(checkpoint):
-    match = (
-        r"names of googlenet as of torchvision, caffe, tf_slim, keras_inception\. Received: blocks\.0\.attn, fc\.bias$"
-    )
+    match = r"from one of torchvision, caffe, tf_slim, keras_inception\. Received: blocks\.0\.attn, fc\.bias$"
     with pytest.raises(ValueError, match=match):
         checkpoint({"blocks.0.attn": np.ones(3, np.float32), "fc.bias": np.ones(3, np.float32)})
 
@@ -146,7 +144,7 @@ def test_skip_mismatch_sets_what_fits_and_logs_the_rest(checkpoint, tensors, cap
         np.testing.assert_array_equal(got, want)
     [record] = caplog.records
     assert record.levelno == logging.WARNING
-    assert "weights.safetensors does not fit the network everywhere, and was loaded in part" in record.message
+    assert "weights.safetensors does not fully fit the network and was loaded in part" in record.message
     assert "loss3/classifier/0 (5, 48) for predictions/kernel (48, 7)" in record.message
     assert "missing" not in record.message
 
@@ -223,5 +221,5 @@ def test_the_format_of_a_file_is_recognized_by_its_content(tmp_path, tensors):
     save_file(tensors, tmp_path / "weights.pth")
     assert read_weights(tmp_path / "weights.pth", "googlenet").publisher == "caffe"
     (tmp_path / "text.safetensors").write_text(json.dumps({"not": "weights"}))
-    with pytest.raises(ValueError, match=r"text\.safetensors is not a file of weights"):
+    with pytest.raises(ValueError, match=r"text\.safetensors is not a supported weights file"):
         read_weights(tmp_path / "text.safetensors", "googlenet")

@@ -121,7 +121,7 @@ def naive(tmp_path_factory):
 
 
 def test_a_network_with_other_options_is_refused(naive, tmp_path):
-    with pytest.raises(ValueError, match=r"naive\.keras is not a googlenet that can be built anew from its weights"):
+    with pytest.raises(ValueError, match=r"naive\.keras is not a googlenet that can be rebuilt from its weights"):
         convert(naive, tmp_path / "out.safetensors")
     assert list(tmp_path.iterdir()) == []
 
@@ -163,7 +163,7 @@ def test_a_network_of_our_own_layout_is_loaded_directly(run, x):
 def test_a_file_is_replaced_only_on_request(few, tmp_path):
     file = tmp_path / "weights.safetensors"
     shutil.copy(few, file)
-    with pytest.raises(FileExistsError, match=r"weights\.safetensors exists: replace it by overwrite=True"):
+    with pytest.raises(FileExistsError, match=r"weights\.safetensors exists: replace it with overwrite=True"):
         convert(file, file)
     assert convert(file, file, overwrite=True).path == file
     assert read_weights(file, "googlenet").tensors.keys() == read_weights(few, "googlenet").tensors.keys()

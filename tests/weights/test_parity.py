@@ -16,7 +16,7 @@ OUTPUTS = {
     "tv_googlenet": {"predictions": "logits", "aux_4a": "aux1", "aux_4d": "aux2"},
     "caffe_googlenet": {"predictions": "logits", "aux_4a": "loss1", "aux_4d": "loss2"},
 }
-# Formats that the publishers' tools write, beside those of `weight_file`.
+# Formats that the publishers' tools write, besides those of `weight_file`.
 FORMS = {"tv_googlenet": [torch_zip, torch_stream], "caffe_googlenet": [caffemodel, partial(caffemodel, v1=True)]}
 MODULES = ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
 STAGES = {

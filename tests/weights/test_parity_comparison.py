@@ -155,7 +155,7 @@ def test_vgg_equals_that_of_keras_applications(keras_vgg16, keras_file, pixels):
 def test_convolutions_of_keras_applications_vgg_take_any_size(keras_vgg16, keras_file, pixels, caplog):
     with caplog.at_level(logging.INFO, logger="keras_inception"):
         body = VGG16(include_top=False, weights=keras_file)
-    assert "skipped the tensors of heads or top not asked for: fc1/kernel, fc1/bias" in caplog.text
+    assert "skipped tensors of classifiers that the network lacks: fc1/kernel, fc1/bias" in caplog.text
     assert body.preprocessing.channels == "BGR"
     x = body.preprocessing.normalize(pixels(75, 101))
     trunk = keras.Model(keras_vgg16.input, keras_vgg16.get_layer("block5_pool").output)

@@ -11,7 +11,7 @@ from keras_inception.weights.publishers import PUBLISHERS, publisher_of
 TOLERANCE = 1e-4  # relative to the largest output; see tests/golden/README.md
 
 NAME = "slim_inception_v1"
-# A stage's first letter is its pooling's in TF-slim.
+# In TF-slim, a stage's first letter is its pooling.
 OURS = ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
 THEIRS = ("3b", "3c", "4b", "4c", "4d", "4e", "4f", "5b", "5c")
 STAGES = {

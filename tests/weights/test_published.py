@@ -24,7 +24,7 @@ HASH = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Answer /whole, /truncated, /broken, /chunked, /slow and, with 404, anything else; record the requests."""
+    """Serve /whole, /truncated, /broken, /chunked and /slow, answer 404 to anything else, and record the requests."""
 
     daemon_threads = True
 
@@ -78,7 +78,7 @@ def server(monkeypatch):
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """The folder of downloaded weights, in a temporary one."""
+    """Return the download cache, in a temporary folder."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     return tmp_path / "keras" / "models" / "keras_inception"
 
@@ -120,7 +120,7 @@ def test_a_broken_file_in_the_cache_is_replaced(server, home):
     ("kind", "error", "says"),
     [
         ("truncated", OSError, f"it ended after {len(CONTENT) - 1} of {len(CONTENT)} bytes"),
-        ("broken", ValueError, "is not the file that was published"),
+        ("broken", ValueError, "is not the published file"),
         ("nowhere", OSError, "HTTP Error 404: Not Found"),
     ],
 )
@@ -151,7 +151,7 @@ def test_a_silent_server_times_out(server, home, monkeypatch):
     assert list(home.iterdir()) == []
 
 
-CANNOT = pytest.mark.skipif(os.name == "nt", reason="Windows interrupts all programs of a window at once")
+CANNOT = pytest.mark.skipif(os.name == "nt", reason="Windows interrupts all programs in a console at once")
 
 
 @pytest.mark.parametrize("interrupted", [False, pytest.param(True, marks=CANNOT)])
@@ -179,7 +179,7 @@ def test_a_download_that_is_killed_leaves_nothing_under_the_final_name(interrupt
 
 
 def test_a_file_without_a_known_hash_is_not_downloaded(server, home):
-    with pytest.raises(ValueError, match=r"the hash of .*/whole is not known.*give the path of the file as `weights`"):
+    with pytest.raises(ValueError, match=r"the hash of .*/whole is not known.*pass the path of the file as `weights`"):
         download.fetch(entry(server.address("whole"), hash=None))
     assert server.asked == []
 

@@ -164,7 +164,7 @@ def slim_checkpoint(path, tensors, version=1):
 
 
 def published(publisher, path, tensors):
-    """Write a file of the kind that a publisher used; the names of golden fixtures begin with the publisher."""
+    """Write a file in a publisher's format. The names of golden fixtures begin with the publisher."""
     if publisher == "keras":
         layers: dict[str, dict] = {}
         for name, values in tensors.items():

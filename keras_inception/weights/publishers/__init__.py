@@ -1,8 +1,7 @@
-"""Publishers of weights: the names of their tensors, their preprocessing, and the files they published.
+"""Publishers of weights: their tensor names, preprocessing and published files.
 
-Each family of `keras_inception.models` has a module with its `PUBLISHERS` and what they `PUBLISHED`. torch, Caffe,
-Keras and TF-slim differ in the endings of names and in the layout of kernels, which `namemap` knows. Nothing heavy is
-imported here.
+Each family of `keras_inception.models` has a module that defines `PUBLISHERS` and `PUBLISHED`. `namemap` handles the
+name suffixes and kernel layouts in which torch, Caffe, Keras and TF-slim differ. Nothing heavy is imported here.
 """
 
 import errno
@@ -17,23 +16,23 @@ from keras_inception.weights.publishers.published import Published as Published
 
 MODULES = [import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
 FAMILIES = [module for module in MODULES if hasattr(module, "PUBLISHERS")]
-# Name maps by network and publisher; `name_maps` knows those of any network.
+# Name maps by network and publisher. `name_maps` adds our own.
 PUBLISHERS: dict[str, dict[str, NameMap]] = {
     network: maps for family in FAMILIES for network, maps in family.PUBLISHERS.items()
 }
-# The first verified file of a network is the one that ``weights="imagenet"`` takes.
+# ``weights="imagenet"`` selects a network's first verified file.
 PUBLISHED: tuple[Published, ...] = tuple(entry for family in FAMILIES for entry in family.PUBLISHED)
 
 IMAGENET = "imagenet"
 
 
 def name_maps(network: str) -> dict[str, NameMap]:
-    """Return the name maps of a network by publisher. Ours comes last because some of our names are Keras' too."""
+    """Return the name maps of a network by publisher. Ours comes last because some of our names are also Keras'."""
     return {**PUBLISHERS.get(network, {}), OWN_NAME: OWN}
 
 
 def publisher_of(names: Iterable[str], network: str) -> str:
-    """Return the publisher of a network's weights, the one that knows most of these names of tensors.
+    """Return the publisher of a network that knows most of these tensor names.
 
     Raises:
         ValueError: no publisher knows more than half of them.
@@ -45,13 +44,13 @@ def publisher_of(names: Iterable[str], network: str) -> str:
     if 2 * known[publisher] <= len(names):
         allowed = ", ".join(known)
         raise ValueError(
-            f"tensors must have the names of {network} as of {allowed}. Received: {listed(names) or 'none'}"
+            f"tensors must have the names of {network} from one of {allowed}. Received: {listed(names) or 'none'}"
         )
     return publisher
 
 
 def is_published(weights) -> TypeGuard[str]:
-    """Return whether an argument `weights` is ``"imagenet"`` or ``"imagenet:PUBLISHER"``, and not a path."""
+    """Return whether `weights` is ``"imagenet"`` or ``"imagenet:PUBLISHER"`` rather than a path."""
     return isinstance(weights, str) and (weights == IMAGENET or weights.startswith(f"{IMAGENET}:"))
 
 
@@ -67,7 +66,7 @@ def published_for(network: str) -> tuple[Published, ...]:
 
 
 def find(weights: str, network: str) -> Published:
-    """Return the file that ``"imagenet"`` or ``"imagenet:PUBLISHER"`` means for a network.
+    """Return the published file that ``"imagenet"`` or ``"imagenet:PUBLISHER"`` selects for a network.
 
     Raises:
         ValueError: nobody has published such weights.

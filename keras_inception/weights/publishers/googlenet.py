@@ -5,7 +5,7 @@ from keras_inception.weights.publishers import published
 from keras_inception.weights.publishers.namemap import CAFFE_VARIABLES, TORCH_VARIABLES, NameMap, names, slim_map
 
 TORCHVISION, CAFFE, TF_SLIM = NAMED["torchvision"], NAMED["caffe"], NAMED["inception"]
-# torchvision's was trained with TensorFlow's range: `transform_input` is composed in.
+# torchvision's network was trained with TensorFlow's input range: `transform_input` is folded in.
 TRANSFORMED = NAMED["torchvision_unit"]
 
 TORCHVISION_NAMES = names(r"""
@@ -22,7 +22,7 @@ CAFFE_NAMES = names(r"""
     loss1/conv=aux_4a_conv loss1/fc=aux_4a_fc loss1/classifier=aux_4a
     loss2/conv=aux_4d_conv loss2/fc=aux_4d_fc loss2/classifier=aux_4d
 """)
-# TF-slim's modules and ours. 5a and 5b are called Mixed_5b and Mixed_5c: a stage's first letter is its pooling's.
+# TF-slim's modules and ours. 5a and 5b are called Mixed_5b and Mixed_5c, because a stage's first letter is its pooling.
 SLIM_MODULES = names("3b=3a 3c=3b 4b=4a 4c=4b 4d=4c 4e=4d 4f=4e 5b=5a 5c=5b")
 SLIM_BRANCHES = names("""
     Branch_0/Conv2d_0a_1x1=1x1 Branch_3/Conv2d_0b_1x1=pool_proj

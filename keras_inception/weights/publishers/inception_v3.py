@@ -7,16 +7,16 @@ from keras_inception.weights.publishers import published
 from keras_inception.weights.publishers.namemap import TORCH_VARIABLES, NameMap, keras_map, names, slim_map
 
 SIZE = (299, 299)
-# The transforms of torchvision's weights: the shorter side to 342, then the center. Their network was trained with
-# TensorFlow's range: `transform_input` is composed in.
+# torchvision's transforms: resize the shorter side to 342, then crop the center. Its network was trained with
+# TensorFlow's input range: `transform_input` is folded in.
 TORCHVISION = NAMED["torchvision"].replace(size=SIZE, crop=299 / 342)
 TRANSFORMED = NAMED["torchvision_unit"].replace(size=SIZE, crop=299 / 342)
 KERAS = NAMED["keras"].replace(size=SIZE)
-# Its weights are gluon's. timm rounds the 341.7 of 299 / 0.875 down.
+# timm's weights are gluon's. timm rounds 299 / 0.875 = 341.7 down.
 GLUON = NAMED["torchvision"].replace(size=SIZE, crop=299 / 341, interpolation="bicubic")
 TF_SLIM = NAMED["inception"].replace(size=SIZE)
 
-# Convolutions of the modules, in the order in which keras.applications creates its own: our name, torchvision's and
+# Convolutions of the modules, in the order in which keras.applications creates them: our name, torchvision's and
 # TF-slim's. Some of TF-slim's names are irregular: those of 5c and 7b, and the 3×3 of 6a called 1×1.
 MODULES = {
     "5b 5c 5d": """
@@ -92,7 +92,7 @@ SLIM_NAMES = {
 
 PUBLISHERS = {
     "inception_v3": {
-        # timm names its tensors so too.
+        # timm uses the same tensor names.
         "torchvision": NameMap(TORCHVISION_NAMES, TORCH_VARIABLES, TORCHVISION, transformed=TRANSFORMED),
         "keras": keras_map({"predictions": "predictions"}, KERAS, CONVOLUTIONS),
         "tf_slim": slim_map("InceptionV3", SLIM_NAMES, TF_SLIM),

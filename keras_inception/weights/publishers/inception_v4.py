@@ -7,14 +7,14 @@ from keras_inception.weights.publishers import published
 from keras_inception.weights.publishers.namemap import TORCH_VARIABLES, NameMap, keras_map, names
 
 SIZE = (299, 299)
-# timm rounds the 341.7 of 299 / 0.875 down.
+# timm rounds 299 / 0.875 = 341.7 down.
 V4 = NAMED["torchvision_unit"].replace(size=SIZE, crop=299 / 341, interpolation="bicubic")
 RESNET_V2 = V4.replace(crop=0.8975)
 KERAS = NAMED["keras"].replace(size=SIZE)
 
 
 def _reduced(branch: str, name: str, convolutions: int = 1) -> dict[str, str]:
-    """Return timm's names in a branch, and the names that `blocks.reduced` gives."""
+    """Return timm's names in a branch, with those that `blocks.reduced` gives."""
     ours = [name] if convolutions == 1 else [f"{name}_{i}" for i in range(1, convolutions + 1)]
     return {f"{branch}.{i}": layer for i, layer in enumerate([f"{name}_reduce", *ours])}
 
@@ -79,7 +79,7 @@ RESNET_NAMES = {
 }
 KERAS_NAMES = names(r"(block\d+_\d+_conv)=\1 conv_7b=conv2d_7b conv_7b_bn=conv2d_7b_bn predictions=predictions")
 
-# timm's first files have a "background" class, like those of TF-slim from which they were converted; later ones do not.
+# timm's first files have a "background" class, like the TF-slim files that they were converted from; later ones do not.
 PUBLISHERS = {
     "inception_v4": {"timm": NameMap(V4_NAMES, TORCH_VARIABLES, V4, background=True)},
     "inception_resnet_v2": {

@@ -1,4 +1,4 @@
-"""Map the names of publishers' tensors to our ``layer/variable``, and their arrays to Keras' layout."""
+"""Map publishers' tensor names to our ``layer/variable``, and their arrays to Keras' layout."""
 
 import dataclasses
 import functools
@@ -18,19 +18,18 @@ _compiled = functools.cache(re.compile)
 
 @dataclass(frozen=True)
 class NameMap:
-    """The names that one publisher gives the tensors of one network: a layer's name and an ending for the variable.
+    """One publisher's tensor names for one network: a layer name and a suffix for the variable.
 
     Attributes:
         layers: regular expressions for the publisher's layers, and our names for them.
-        variables: endings, and the endings of ours. An ending may belong to another of our layers (batch norm).
+        variables: the publisher's suffixes, and ours. Ours may select another layer (batch norm).
         preprocessing: the preprocessing that the publisher's network was trained with.
         transformed: the preprocessing with torchvision's ``transform_input``, if the publisher has that.
         channels_last: kernels are (height, width, in, out) and (in, out), as in Keras, not (out, in, height, width)
             and (out, in), as in torch and Caffe.
-        background: class 0 is "background", as in TF-slim and in what timm took from it.
-        counted: layers have Keras' default names, whose numbers run on from network to network. In `layers`, they
-            start at 0.
-        first: the lowest number of each kind of layer in a file with such names.
+        background: class 0 is "background", as in TF-slim and in timm's conversions from it.
+        counted: layers have Keras' default names, which are numbered across networks. In `layers`, numbers start at 0.
+        first: the lowest number of each kind of layer in the file, if `counted`.
     """
 
     layers: Mapping[str, str]
@@ -43,7 +42,7 @@ class NameMap:
     first: Mapping[str, int] = field(default_factory=dict)
 
     def for_file(self, names: Iterable[str]) -> "NameMap":
-        """Return the map for a file with these names, whose counted layers may begin at any number."""
+        """Return the map for a file with these names, whose counted layers may start at any number."""
         first: dict[str, int] = {}
         for match in filter(None, map(COUNTED.fullmatch, names if self.counted else ())):
             number = int(match[2] or 0)
@@ -67,14 +66,14 @@ class NameMap:
     ) -> np.ndarray:
         """Return a tensor in Keras' layout, output channels last.
 
-        A background class is cut off if `shape` has no place for it. The result has another shape than `shape` if the
-        tensor does not fit.
+        A background class is dropped if `shape` has no room for it. If the tensor does not fit, the result's shape
+        differs from `shape`.
 
         Args:
-            tensor: as the publisher has it.
+            tensor: array in the publisher's layout.
             shape: shape of the variable that the tensor is for.
-            flattened: (height, width, channels) of the map that a dense kernel reads, if it reads a flattened one. Its
-                rows are reordered from channel, height, width to height, width, channel.
+            flattened: (height, width, channels) of the flattened map that a dense kernel reads, if any. The kernel's
+                rows are reordered from channels first to channels last.
         """
         tensor = self._output_channels_last(tensor, shape, flattened)
         if self.background and tensor.shape == (*shape[:-1], shape[-1] + 1):
@@ -99,23 +98,23 @@ class NameMap:
 
 
 def names(table: str) -> dict[str, str]:
-    """Return the pairs of a table of ``theirs=ours``, separated by white space."""
+    """Parse a table of ``theirs=ours`` pairs separated by whitespace."""
     return dict(pair.split("=") for pair in table.split())
 
 
 def torch_unit(convolution: str, batch_norm: str, layer: str) -> dict[str, str]:
-    """Return patterns, for `WHOLE_NAMES`, of the tensors of torch's convolution and its batch norm, and our names."""
+    """Return patterns (for `WHOLE_NAMES`) for the tensors of a torch convolution and its batch norm, with our names."""
     norm = {rf"{batch_norm}\.{theirs}": f"{layer}_bn/{ours}" for theirs, ours in TORCH_BATCH_NORM.items()}
     return {rf"{convolution}\.weight": f"{layer}/kernel", rf"{convolution}\.bias": f"{layer}/bias", **norm}
 
 
 def keras_map(layers: Mapping[str, str], preprocessing: Preprocessing, convolutions: Iterable[str] = ()) -> NameMap:
-    """Return the map of a network of keras.applications.
+    """Return the name map of a keras.applications network.
 
     Args:
-        layers: patterns of layers with names, and our names.
+        layers: patterns of layers with explicit names, and our names.
         preprocessing: the preprocessing that the network was trained with.
-        convolutions: our names of the convolutions that have numbers for names, as have their batch norms.
+        convolutions: our names of the convolutions that are numbered, like their batch norms, in order.
     """
     counted = dict(enumerate(convolutions))
     kernels = {f"conv2d_{number}": name for number, name in counted.items()}
@@ -125,13 +124,13 @@ def keras_map(layers: Mapping[str, str], preprocessing: Preprocessing, convoluti
 
 
 def slim_map(scope: str, layers: Mapping[str, str], preprocessing: Preprocessing) -> NameMap:
-    """Return the map of a network of TF-slim, whose variables are all in a `scope`."""
+    """Return the name map of a TF-slim network, whose variables are all in `scope`."""
     patterns = {f"{scope}/{theirs}": ours for theirs, ours in layers.items()}
     return NameMap(patterns, SLIM_VARIABLES, preprocessing, channels_last=True, background=True)
 
 
 def listed(names: list[str], limit: int = 5) -> str:
-    """Return the first few names as text, and how many there are if that is not all."""
+    """Join the first few names, followed by the total count if there are more."""
     shown = ", ".join(f"{name:.80}" for name in names[:limit])
     return shown if len(names) <= limit else f"{shown}, … ({len(names)} in all)"
 
@@ -147,10 +146,10 @@ SLIM_VARIABLES = {
     **names("/weights=/kernel /biases=/bias"),
     **{f"/BatchNorm/{name}": f"_bn/{name}" for name in ("beta", "moving_mean", "moving_variance")},
 }
-# The names of Keras' variables, which are ours too.
+# Keras' variable names, which are also ours.
 VARIABLES = ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance")
 KERAS_VARIABLES = {f"/{name}": f"/{name}" for name in VARIABLES}
-# The endings in a map whose `layers` are whole names, including the variables.
+# Suffixes for a map whose `layers` are whole names, including the variables.
 WHOLE_NAMES = {"": ""}
 OWN_NAME = "keras_inception"
 OWN = keras_map({r"(.+)": r"\1"}, DEFAULT)

@@ -4,8 +4,8 @@ from keras_inception.preprocessing import NAMED
 from keras_inception.weights.publishers import published
 from keras_inception.weights.publishers.namemap import CAFFE_VARIABLES, NameMap, names
 
-# nin_cifar10's last convolution has the name of one in the middle of nin_imagenet. Its images are whitened beforehand
-# and fed as they are.
+# nin_cifar10's last convolution has the name of an inner one of nin_imagenet. Its images are whitened beforehand and
+# not normalized further.
 WHITENED = NAMED["unit"].replace(size=(32, 32), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 CIFAR10_NAMES = names(r"(conv[123]|cccp[1-5])=\1 cccp6=predictions_conv")
 IMAGENET_NAMES = names(r"(conv[123]|cccp[1-6])=\1 (conv4|cccp7)-1024=\1 cccp8-1024=predictions_conv")

@@ -1,8 +1,8 @@
-"""Published files of weights: where they are, how they are recognized, and how accurate they are.
+"""Published weights files: their addresses, hashes and accuracies.
 
-Addresses and hashes of what is `verified` are those in torchvision 0.29.1, timm 1.0.31 and 0.4.12, pretrainedmodels
-0.7.4 and Keras 3.15.1. All networks were trained on ImageNet (ILSVRC 2012), which is for non-commercial research and
-education. No publisher says whether that binds a network trained on it.
+Addresses and hashes of `verified` files are those in torchvision 0.29.1, timm 1.0.31 and 0.4.12, pretrainedmodels 0.7.4
+and Keras 3.15.1. All networks were trained on ImageNet (ILSVRC 2012), which is for non-commercial research and
+education. No publisher says whether that also applies to networks trained on it.
 """
 
 from typing import NamedTuple
@@ -20,10 +20,10 @@ class Published(NamedTuple):
         network: a key of `keras_inception.registry.NETWORKS`.
         publisher: its name in ``weights="imagenet:PUBLISHER"``.
         address: URL of the file.
-        hash: ``"sha256:"``, ``"md5:"`` or ``"sha1:"`` and the digits that the publisher states, not always all of them;
-            None if there are none.
+        hash: ``"sha256:"``, ``"md5:"`` or ``"sha1:"`` and the digits that the publisher states, sometimes only the
+            first ones; None if unknown.
         mib: size of the file in MiB, as published; None if unknown.
-        licence: license of the weights, or of the package that publishes them if it states none for its weights.
+        licence: license of the weights, or of the package that publishes them if it states none for the weights.
         preprocessing: the preprocessing that the network was trained with.
         top1: top-1 accuracy in percent on ImageNet's validation images, one center crop, as published.
         top5: top-5 accuracy, likewise; None if unknown.
@@ -45,11 +45,11 @@ class Published(NamedTuple):
 
 
 class Publisher(NamedTuple):
-    """What the files of one publisher share. See `Published`.
+    """Fields that the files of one publisher share. See `Published`.
 
     Attributes:
         name: the publisher's name.
-        address: URL of a file, with ``{network}`` and ``{file}`` to be filled in.
+        address: URL template with the fields ``{network}`` and ``{file}``.
         licence: license of the files.
         source: source of their accuracies.
         verified: whether addresses and hashes were taken from an installed package.
@@ -72,10 +72,10 @@ class Publisher(NamedTuple):
         *,
         hash: str | None = None,
     ) -> Published:
-        """Describe one file of the publisher's.
+        """Describe one of the publisher's files.
 
-        The arguments are the attributes of `Published`, and `file`, the text for ``{file}`` in the address. torch's
-        names, which end in .pth, contain the first digits of the file's SHA-256, so that they need no `hash`.
+        `file` replaces ``{file}`` in the address; the other arguments are attributes of `Published`. torch's file
+        names, which end in .pth, contain the first digits of the SHA-256 and need no `hash`.
         """
         address = self.address.format(network=network, file=file)
         if file.endswith(".pth"):

@@ -22,7 +22,7 @@ def _names() -> dict[str, str]:
 TORCHVISION = NAMED["torchvision"]
 GLUON = TORCHVISION.replace(interpolation="bicubic")  # timm's weights
 
-# timm names its tensors so too.
+# timm uses the same tensor names.
 PUBLISHERS = {"resnet34": {"torchvision": NameMap(_names(), WHOLE_NAMES, TORCHVISION)}}
 GLUON_ADDRESS = published.GITHUB + "pytorch-pretrained-gluonresnet/releases/download/{file}"
 TIMM = published.TIMM._replace(address=GLUON_ADDRESS)

@@ -18,7 +18,7 @@ TOP = names(r"classifier\.0=fc1 classifier\.3=fc2 classifier\.6=predictions")
 
 
 def _indices(network: str, step: int) -> dict[int, str]:
-    """Return our convolutions by index in torchvision's ``features``: `step` layers a convolution, one a pooling."""
+    """Return our convolutions by index in torchvision's ``features``: `step` per convolution, one per pooling."""
     index, found = 0, {}
     for block, count in enumerate(CONVOLUTIONS[network], 1):
         for number in range(1, count + 1):

@@ -1,4 +1,4 @@
-"""Readers of weights files: one module for each kind of file.
+"""Readers of weights files: one module per file format.
 
 A reader yields names and arrays, or raises a ValueError that says why it cannot.
 """
@@ -18,23 +18,23 @@ Reader = Callable[[str | os.PathLike], Iterator[tuple[str, np.ndarray]]]
 
 COUNTER = ".num_batches_tracked"
 MAX_TENSORS = 2**16
-# What damaged files raise besides a ValueError with a reason.
+# Errors that damaged files raise besides a ValueError with a reason.
 DAMAGE = (IndexError, OverflowError, UnicodeDecodeError, struct.error)
 
 
 def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Return the weights in a file as float32 arrays by name. The file's content tells its kind.
+    """Read a weights file into float32 arrays by name. The format is detected from the content.
 
     Names are the publisher's: torch's, without the ``module.`` of a parallel model; Caffe's ``layer/0`` and
-    ``layer/1``; Keras' ``layer/kernel``; TF-slim's. A .weights.h5 of Keras 3.5 or earlier has no names of layers: its
-    tensors are named by class and order, ``layers/conv2d_1/kernel``. torch's counters and the state of training are
+    ``layer/1``; Keras' ``layer/kernel``; TF-slim's. A .weights.h5 from Keras 3.5 or earlier has no layer names, so its
+    tensors are named by class and order, such as ``layers/conv2d_1/kernel``. torch's counters and training state are
     left out.
 
-    Nothing that a file names is run. A file cannot crash this process, hang it or fill its memory: Keras' HDF5 and
-    TensorFlow's checkpoints are read in a child process with limits on its time and memory.
+    No code that a file names is run. A file cannot crash this process, hang it or exhaust its memory: Keras' HDF5 and
+    TensorFlow's checkpoints are read in a child process with time and memory limits.
 
     Args:
-        path: The file. For a version 2 checkpoint of TensorFlow: its prefix, its index or one of its files of data.
+        path: The file. For a TensorFlow version 2 checkpoint: its prefix, its index or one of its data files.
 
     Raises:
         ValueError: The file is of an unknown kind or damaged, or a weight is not a finite floating-point number.
@@ -56,16 +56,16 @@ def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
             if not floating or not np.isfinite(weights[name]).all():
                 wrong.append(name)
     except DAMAGE as error:
-        raise ValueError(f"{path} cannot be read as a file of {kind}, because it is damaged: {error}") from None
+        raise ValueError(f"{path} cannot be read as a {kind} file, because it is damaged: {error}") from None
     except ValueError as error:
-        raise ValueError(f"{path} cannot be read as a file of {kind}: {error}") from None
+        raise ValueError(f"{path} cannot be read as a {kind} file: {error}") from None
     if wrong:
         raise ValueError(f"{path} holds weights that are not finite floating-point numbers: {listed(wrong)}")
     return weights
 
 
 def _kind(path: str | os.PathLike) -> tuple[str, Reader]:
-    """Return the kind of a file and its reader, judged by how the file begins or ends.
+    """Return the format of a file and its reader, judged by the file's first and last bytes.
 
     Raises:
         ValueError: The kind is unknown.
@@ -86,8 +86,8 @@ def _kind(path: str | os.PathLike) -> tuple[str, Reader]:
     if caffe.begins(head):
         return "Caffe", caffe.read
     raise ValueError(
-        f"{path} is not a file of weights that can be read: it must be a file of safetensors, torch, Keras (.keras, "
-        "HDF5) or Caffe, or a TF-slim checkpoint"
+        f"{path} is not a supported weights file: it must be a safetensors, torch, Keras (.keras, HDF5) or Caffe "
+        "file, or a TF-slim checkpoint"
     )
 
 

@@ -1,4 +1,4 @@
-"""Zip files, the container of torch's and Keras' files."""
+"""Zip files, the container format of torch's and Keras' files."""
 
 import errno
 import os
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class Archive(zipfile.ZipFile):
-    """A zip file whose entries are stored uncompressed, as torch and Keras do: none exceeds the file.
+    """A zip file with uncompressed entries, as torch and Keras write it. No entry can exceed the file.
 
     Raises:
         ValueError: The file is damaged.
@@ -39,7 +39,7 @@ class Archive(zipfile.ZipFile):
 
 @contextmanager
 def _damage_named(what: str) -> Iterator[None]:
-    """Turn what `zipfile` raises for damaged files into a ValueError, including a seek to an impossible offset."""
+    """Convert the errors of `zipfile` for damaged files to ValueError, including a seek to an impossible offset."""
     try:
         yield
     except (zipfile.BadZipFile, NotImplementedError, EOFError, OverflowError) as error:

@@ -11,7 +11,7 @@ MAX_AXES = 8
 
 
 def shaped(values: np.ndarray, shape: Iterable[int]) -> np.ndarray:
-    """Return `values` in the `shape` that a file gives. Raise ValueError if it needs another number of values."""
+    """Reshape `values` to the `shape` that a file gives. Raise ValueError if the sizes differ."""
     shape = tuple(islice(shape, MAX_AXES + 1))
     if len(shape) > MAX_AXES:
         raise ValueError(f"a tensor has more than {MAX_AXES} axes")
@@ -21,9 +21,9 @@ def shaped(values: np.ndarray, shape: Iterable[int]) -> np.ndarray:
 
 
 def distinct(tensors: Iterable[tuple[str, np.ndarray]], path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield `tensors`, which may share storage in their file. Raise ValueError past one number per byte of the file.
+    """Yield `tensors`, which may share storage. Raise ValueError if they have more numbers than the file has bytes.
 
-    Otherwise a small file could give a thousand names to one block of numbers.
+    Otherwise a small file could list one block of numbers under a thousand names.
     """
     left = os.path.getsize(path)
     for name, tensor in tensors:

@@ -17,7 +17,7 @@ DATA, SHAPE, DOUBLE_DATA = 5, 7, 8
 
 
 def begins(head: bytes) -> bool:
-    """Return whether a file may be a NetParameter: it begins with the net's name or a layer, its only mark."""
+    """Return whether a file may be a NetParameter. It has no signature, but starts with the net's name or a layer."""
     return head.startswith((b"\x0a", b"\x12", b"\xa2\x06"))
 
 

@@ -1,8 +1,8 @@
 """Read a file in a child process, for libraries that a damaged file can crash or hang.
 
-Of 12,000 Keras files with a few bytes changed, HDF5's library crashed on one and hung on three; of 2,500 damaged
-indexes, TensorFlow's reader aborted on 499. In a child process with a time and a memory limit, each of these becomes a
-ValueError.
+Out of 12,000 Keras files with a few bytes changed, the HDF5 library crashed on one and hung on three; out of 2,500
+damaged checkpoint indexes, TensorFlow's reader aborted on 499. In a child process with time and memory limits, each of
+these becomes a ValueError.
 
 The child streams arrays to a .npy file in a temporary folder, and writes the rest of its answer as JSON. Nothing is
 pickled.
@@ -20,14 +20,14 @@ from keras_inception.utils import files
 from keras_inception.utils.subprocesses import ChildError, run_module
 
 ANSWER, TENSORS = "answer.json", "tensors.npy"
-# Limits for a child: what it takes to start and to read a small file, and more for each byte of the file.
+# Limits for a child: enough to start and to read a small file, plus an allowance per byte of the file.
 SECONDS, BYTES_A_SECOND = 120, 10 * 2**20
 MEMORY, MEMORY_A_BYTE = 2**31, 4
 MAX_MESSAGE = 500
 ENVIRONMENT = {
     "HDF5_PLUGIN_PRELOAD": "::",  # load no filters from other libraries
     "HDF5_USE_FILE_LOCKING": "FALSE",
-    "OMP_NUM_THREADS": "1",  # the stacks of threads count as memory, and NumPy starts one for each core
+    "OMP_NUM_THREADS": "1",  # thread stacks count toward the memory limit, and NumPy starts a thread per core
     "OPENBLAS_NUM_THREADS": "1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
 }
@@ -38,8 +38,8 @@ def ask(module: str, job: dict, size: int) -> dict:
 
     Args:
         module: The child's module.
-        job: What its ``main`` takes; ``folder`` is where it answers. ``size`` is added.
-        size: Bytes of the file to read, which the limits grow with.
+        job: The argument of its ``main``; the answer goes to ``folder``. ``size`` is added.
+        size: Size of the file in bytes. The limits grow with it.
 
     Raises:
         ValueError: The file is damaged, or reading it crashed, took too long or needed too much memory.
@@ -56,7 +56,7 @@ def ask(module: str, job: dict, size: int) -> dict:
 
 
 def read(module: str, job: dict, size: int) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield the names and arrays that a reader's child process finds, float32 or, to be refused, int64."""
+    """Yield the names and arrays that a reader's child process finds: float32, or int64, which the caller refuses."""
     with tempfile.TemporaryDirectory() as folder:
         names = ask(module, {**job, "folder": folder}, size)["names"]
         with open(Path(folder) / TENSORS, "rb") as file:
@@ -65,7 +65,7 @@ def read(module: str, job: dict, size: int) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def reply(folder: str | os.PathLike, answer: Callable[[], Mapping]) -> None:
-    """Write the answer of a child process, or why it cannot read its file."""
+    """Write the answer of a child process, or the reason why it cannot read its file."""
     try:
         content = answer()
     except Exception as error:  # libraries raise exceptions of any class for damaged files
@@ -75,7 +75,7 @@ def reply(folder: str | os.PathLike, answer: Callable[[], Mapping]) -> None:
 
 
 def saved(folder: str | os.PathLike, tensors: Iterable[tuple[str, np.ndarray]]) -> dict[str, list[str]]:
-    """Save arrays for `read` in a child process, and return its answer, their names."""
+    """Save arrays for `read` in a child process, and return their names as its answer."""
     names = []
     with open(Path(folder) / TENSORS, "wb") as file:
         for name, tensor in tensors:

@@ -16,7 +16,7 @@ from keras_inception.weights.readers.archives import Archive
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 WEIGHTS, CONFIG = "model.weights.h5", "config.json"
 CHILD = f"{__package__}.keras_child"
-# Files without the names of layers name a tensor by its place, ``layers/conv2d_1/kernel``. No layer's name has a slash.
+# Prefix of tensors in files without layer names: ``layers/conv2d_1/kernel``. No layer name contains a slash.
 LAYERS = "layers/"
 
 
@@ -35,14 +35,14 @@ def read_archive(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
 def read_hdf5(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
     """Yield the weights of a .h5 or .weights.h5 file as (``layer/variable``, array).
 
-    Keras 3.5 and earlier left the names of layers out of .weights.h5 files. Their tensors are named by class and order,
-    ``layers/conv2d_1/kernel``; see `lacks_layer_names`.
+    Keras 3.5 and earlier did not write layer names to .weights.h5 files. Their tensors are named by class and order,
+    such as ``layers/conv2d_1/kernel``; see `lacks_layer_names`.
     """
     return isolation.read(CHILD, {"path": os.path.abspath(path)}, os.path.getsize(path))
 
 
 def read_description(path: str | os.PathLike) -> tuple[str | None, list[str]]:
-    """Return the model's configuration in a .h5 file, as JSON or None, and the names of layers that it lists without.
+    """Return the model configuration in a .h5 file (JSON, or None), and the layer names that a file without one lists.
 
     Raises:
         ValueError: The file is damaged.
@@ -54,20 +54,20 @@ def read_description(path: str | os.PathLike) -> tuple[str | None, list[str]]:
 
 
 def lacks_layer_names(names: Iterable[str]) -> bool:
-    """Return whether tensors are named by class and order, for want of the names of layers."""
+    """Return whether tensors are named by class and order because their file has no layer names."""
     return any(name.startswith(LAYERS) for name in names)
 
 
 def layer_paths(config: dict) -> dict[str, str]:
-    """Return the names of a model's layers by their paths in .weights.h5, such as ``layers/conv2d_1``.
+    """Return a model's layer names by their paths in .weights.h5, such as ``layers/conv2d_1``.
 
-    Keras counts the layers of a class in the model's order. The path has the class in snake case.
+    Keras numbers the layers of each class in model order. The path contains the class name in snake case.
 
     Args:
         config: The model's configuration, as in config.json.
 
     Raises:
-        ValueError: This is no model's configuration.
+        ValueError: `config` is not a model configuration.
     """
 
     def named(model: dict, folder: str) -> Iterator[tuple[str, str]]:

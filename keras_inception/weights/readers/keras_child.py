@@ -2,7 +2,7 @@
 
 The job has ``path`` (HDF5 file) and ``folder`` (for the answer). With ``describe``, the answer has the model's
 ``config`` and the names of its ``layers`` instead of weights. ``config`` is the path of the configuration that a .keras
-file has beside its weights.
+file stores next to its weights.
 """
 
 import itertools
@@ -20,15 +20,15 @@ from keras_inception.weights.readers.arrays import MAX_AXES
 from keras_inception.weights.readers.keras import LAYERS, layer_paths, read_config
 
 MAX_DEPTH = 16
-# A dataset may hold this many times the bytes that are stored of it. Weights that are pruned and clustered compress by
-# about 20; anything far beyond that is a bomb.
+# Maximum compression ratio of a dataset. Pruned and clustered weights compress about 20-fold; anything far beyond that
+# is a decompression bomb.
 MAX_RATIO = 64
 # Groups of Keras 3 that hold no weights.
 STATE = ("optimizer", "seed_generator")
-# The group of layers in TensorFlow 2.12.
+# Name of the group of layers in TensorFlow 2.12.
 OLD_LAYERS = "_layer_checkpoint_dependencies"
 
-# Names of variables in Keras 3's order, by their layer's class and their number.
+# Variable names in Keras 3's order, by layer class and number of variables.
 VARIABLES = {
     **{(layer, count): ("kernel", "bias") for layer in ("conv1d", "conv2d", "conv3d", "dense") for count in (1, 2)},
     ("batch_normalization", 4): ("gamma", "beta", "moving_mean", "moving_variance"),
@@ -57,7 +57,7 @@ def member(group: h5py.Group, path: str) -> h5py.Group | h5py.Dataset:
     """Return the member at a path.
 
     Raises:
-        ValueError: There is none, or a soft or external link is on the way.
+        ValueError: There is none, or the path contains a soft or external link.
     """
     node = group
     for name in path.split("/"):
@@ -70,7 +70,7 @@ def member(group: h5py.Group, path: str) -> h5py.Group | h5py.Dataset:
 
 
 def texts(group: h5py.Group, name: str) -> list[str] | None:
-    """Return an attribute of one or more texts; None if there is no such attribute."""
+    """Return a text attribute as a list of strings, or None if there is no such attribute."""
     if name not in group.attrs:
         return None
     value = group.attrs[name]
@@ -83,16 +83,16 @@ def texts(group: h5py.Group, name: str) -> list[str] | None:
 
 
 class Datasets:
-    """Read datasets of a file, which together cannot hold more than the file stores."""
+    """Reads the datasets of a file and limits their total size to the size of the file."""
 
     def __init__(self, file: h5py.File):
         self._left = file.id.get_filesize()
 
     def read(self, dataset: h5py.Dataset | h5py.Group) -> np.ndarray:
-        """Return the numbers of a dataset.
+        """Return a dataset as an array.
 
         Raises:
-            ValueError: It is not a dataset of numbers, is not wholly stored in this file, or shares its storage.
+            ValueError: It is not a numeric dataset, is not stored entirely in this file, or shares its storage.
         """
         if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
             raise ValueError("an object in it is not an array")
@@ -129,7 +129,7 @@ def _weights(file: h5py.File, config: str | None) -> Iterator[tuple[str, np.ndar
 
 
 def _legacy(group: h5py.Group, layer: str) -> Iterator[tuple[str, h5py.Dataset]]:
-    """Yield the weights of a layer in an old .h5 file; if it is a model, those of its layers."""
+    """Yield the weights of a layer in an old .h5 file, or those of a nested model's layers."""
     paths = list(_all_texts(group, "weight_names"))
     variables = [_variable(path) for path in paths]
     nested = len(set(variables)) < len(variables)
@@ -139,10 +139,10 @@ def _legacy(group: h5py.Group, layer: str) -> Iterator[tuple[str, h5py.Dataset]]
 
 
 def _since_keras_3(file: h5py.File, config: str | None) -> Iterator[tuple[str, h5py.Dataset]]:
-    """Yield the weights of Keras 3's form: ``layers/conv2d_1/vars/0``, with the layer's name as an attribute.
+    """Yield the weights in Keras 3's format: ``layers/conv2d_1/vars/0``, with the layer's name as an attribute.
 
-    Keras 3.5 and earlier wrote no such attribute. A .keras file tells the names by its configuration, a .weights.h5
-    file does not: there the path takes the name's place.
+    Keras 3.5 and earlier did not write this attribute. A .keras file has the names in its configuration; in a
+    .weights.h5 file, the path takes the place of the name.
     """
     paths: dict[str, str] | None = None
     groups = list(_groups(file))
@@ -167,7 +167,7 @@ def _since_keras_3(file: h5py.File, config: str | None) -> Iterator[tuple[str, h
 
 
 def _all_texts(group: h5py.Group, name: str) -> Iterator[str]:
-    """Yield the texts of an attribute. Too many for one attribute are in ``layer_names0``, ``layer_names1``, ..."""
+    """Yield the strings of an attribute. Long lists are split into ``layer_names0``, ``layer_names1``, ..."""
     yield from texts(group, name if name in group.attrs else f"{name}0") or ()
     for index in itertools.count(1):
         values = texts(group, f"{name}{index}")
@@ -184,7 +184,7 @@ def _variable(path: str) -> str:
 
 
 def _groups(group: h5py.Group, path: str = "", depth: int = 0) -> Iterator[tuple[str, h5py.Group]]:
-    """Yield the groups ``vars`` with the path of their layer."""
+    """Yield the ``vars`` groups with the paths of their layers."""
     if depth > MAX_DEPTH:
         raise ValueError(f"its groups must not nest more than {MAX_DEPTH} deep")
     for name in group:

@@ -1,7 +1,7 @@
 """Read the pickles of state dicts without unpickling: nothing that a file names is imported or called.
 
-`pickletools` splits a pickle into steps. Only those that torch.save writes are known here, and everything that a pickle
-would import is looked up in a table.
+`pickletools` splits a pickle into opcodes. Only those that torch.save writes are supported, and everything that a
+pickle would import is looked up in a table.
 """
 
 import pickletools
@@ -10,7 +10,7 @@ from itertools import islice
 from types import FunctionType
 from typing import Any, BinaryIO
 
-# Bounds the memory. The largest network with its optimizer takes less than a tenth.
+# Limits memory use. The largest network with its optimizer state takes less than a tenth.
 MAX_STEPS = 1_000_000
 
 
@@ -18,21 +18,22 @@ def load(file: BinaryIO, names: Mapping[str, object], persistent: Callable[[obje
     """Read one pickle from `file` and leave the position just after it.
 
     Args:
-        file: Any number of pickles, and anything after them.
-        names: What the pickle gets for each name, ``module.name``, that it may use. It may call only functions in here.
+        file: File positioned at a pickle. Anything may follow it.
+        names: Allowed names, ``module.name``, and the objects that they resolve to. Only functions among these may be
+            called.
         persistent: Returns the object for a persistent id.
 
     Raises:
-        ValueError: The pickle is damaged, or has a name that is not in `names` or a step that no state dict needs.
+        ValueError: The pickle is damaged, or has a name that is not in `names` or an opcode that no state dict needs.
     """
     machine = _Machine(names, persistent)
     for step, argument, _ in islice(pickletools.genops(file), MAX_STEPS):
         if step.name == "STOP":
             return machine.pop()
         if step.name not in STEPS:
-            raise ValueError(f"the pickle in it has the step {step.name}, which no state dict needs")
+            raise ValueError(f"the pickle in it has the opcode {step.name}, which no state dict needs")
         STEPS[step.name](machine, argument)
-    raise ValueError(f"the pickle in it has more than {MAX_STEPS} steps")
+    raise ValueError(f"the pickle in it has more than {MAX_STEPS} opcodes")
 
 
 class _Machine:
@@ -48,14 +49,14 @@ class _Machine:
 
     def pop(self):
         if not self.stack:
-            raise ValueError("the pickle in it takes more than it has given")
+            raise ValueError("the pickle in it pops from an empty stack")
         return self.stack.pop()
 
     def top(self, kind: type = object):
-        """Return the topmost object, which must be of that kind, and leave it on the stack."""
+        """Return the object on top of the stack, which must be of type `kind`, without popping it."""
         target = self.pop()
         if not isinstance(target, kind):
-            raise ValueError(f"the pickle in it takes a {type(target).__name__} for a {kind.__name__}")
+            raise ValueError(f"the pickle in it uses a {type(target).__name__} as a {kind.__name__}")
         self.push(target)
         return target
 
@@ -108,14 +109,14 @@ class _Machine:
 
 
 def set_item(target: dict, key: object, value: object) -> None:
-    """Set an item whose key is text or a number. Hashing a deeply nested tuple would overflow the C stack."""
+    """Set an item. Its key must be text or a number: hashing a deeply nested tuple would overflow the C stack."""
     if not isinstance(key, str | int | float):
         raise ValueError(f"a key in the pickle must be text or a number. Received: {type(key).__name__}")
     target[key] = value
 
 
 def ordered_dict(*arguments: object) -> dict:
-    """Make a dict of the pairs that Python 2 passed, and empty their list: a pickle could have it copied endlessly."""
+    """Make a dict from Python 2's list of pairs. Clear the list, because a pickle could have it copied endlessly."""
     result: dict = {}
     pairs = arguments[0] if arguments else []
     if not isinstance(pairs, list):
@@ -130,7 +131,7 @@ def ordered_dict(*arguments: object) -> dict:
 
 STEPS: dict[str, Callable[[_Machine, Any], None]] = {
     **dict.fromkeys(("PROTO", "FRAME"), lambda machine, _: None),
-    # Steps that hold a number or text themselves. Python 2 wrote text as BINSTRING.
+    # Opcodes with an inline number or text. Python 2 wrote text as BINSTRING.
     **dict.fromkeys(("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"), _Machine.push),
     **dict.fromkeys(("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINSTRING", "SHORT_BINSTRING"), _Machine.push),
     "NONE": lambda machine, _: machine.push(None),

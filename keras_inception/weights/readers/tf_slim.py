@@ -1,4 +1,4 @@
-"""TF-slim's checkpoints: TensorFlow's version 1, one file, and version 2, an index and files of data.
+"""TF-slim's checkpoints: TensorFlow's version 1 (one file) and version 2 (an index and data files).
 
 TensorFlow reads them in a child process (`tf_slim_child`).
 """
@@ -24,7 +24,7 @@ CHILD = f"{__package__}.tf_slim_child"
 
 
 def begins(file: BinaryIO) -> bool:
-    """Return whether a seekable file ends with the mark of a LevelDB table, which TensorFlow's checkpoints are."""
+    """Return whether a seekable file ends like a LevelDB table, the format of TensorFlow's checkpoints."""
     if file.seek(0, os.SEEK_END) < FOOTER:
         return False
     file.seek(-len(MAGIC), os.SEEK_END)
@@ -32,7 +32,7 @@ def begins(file: BinaryIO) -> bool:
 
 
 def index_of(path: str | os.PathLike) -> str | os.PathLike:
-    """Return the index of a version 2 checkpoint, given its prefix or a file of data; other paths as they are."""
+    """Return the index of a version 2 checkpoint, given its prefix or a data file. Return other paths unchanged."""
     prefix = re.sub(r"\.data-\d{5}-of-\d{5}$", "", os.fspath(path))
     index = f"{prefix}{INDEX}"
     return index if (prefix != os.fspath(path) or not os.path.exists(path)) and os.path.exists(index) else path
@@ -43,12 +43,12 @@ def read(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
 
     Raises:
         ValueError: The checkpoint is damaged, or a variable is not of floating-point numbers.
-        FileNotFoundError: A file of data is missing.
+        FileNotFoundError: A data file is missing.
     """
     path = os.path.abspath(path)
     prefix = path.removesuffix(INDEX) if path.endswith(INDEX) else path
     sources = [path] if prefix == path else [path, *_shards(prefix)]
-    with tempfile.TemporaryDirectory() as folder:  # TensorFlow takes a path for a pattern
+    with tempfile.TemporaryDirectory() as folder:  # TensorFlow treats a path as a glob pattern
         for source in sources:
             _link(source, os.path.join(folder, f"model.ckpt{source.removeprefix(prefix)}"))
         job = {"path": os.path.join(folder, "model.ckpt")}
@@ -64,7 +64,7 @@ def _link(source: str, target: str) -> None:
 
 
 def _shards(prefix: str) -> list[str]:
-    """Return a version 2 checkpoint's files of data. Raise FileNotFoundError if one is missing."""
+    """Return a version 2 checkpoint's data files. Raise FileNotFoundError if one is missing."""
     found = set(glob.glob(f"{glob.escape(prefix)}.data-{'[0-9]' * 5}-of-{'[0-9]' * 5}"))
     count = max((int(path[-5:]) for path in found), default=1)
     shards = [f"{prefix}.data-{number:05d}-of-{count:05d}" for number in range(count)]

@@ -15,7 +15,7 @@ from keras_inception.weights.readers import isolation
 from keras_inception.weights.readers.arrays import MAX_AXES
 
 AVERAGE = "/ExponentialMovingAverage"
-# Variables of training besides the optimizers' slots.
+# Training variables besides optimizer slots.
 COUNTERS = {"global_step", "beta1_power", "beta2_power"}
 
 
@@ -25,12 +25,12 @@ def main(job: dict) -> None:
 
 
 def _tensors(path: str, left: int) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield the model's variables, which cannot have more bytes than the files."""
-    for unused in ("jax", "keras", "matplotlib"):  # importing TensorFlow takes a third of the time without
+    """Yield the model's variables. Raise ValueError if they need more bytes than the files have."""
+    for unused in ("jax", "keras", "matplotlib"):  # without them, TensorFlow imports in a third of the time
         sys.modules.setdefault(unused, None)  # type: ignore[arg-type]
     import tensorflow as tf
 
-    # What tf.train.load_checkpoint does for a path that is no folder.
+    # As tf.train.load_checkpoint does for a path that is not a folder.
     reader = tf.compat.v1.train.NewCheckpointReader(path)
     shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
     for name, source in _of_the_model(sorted(shapes)):
@@ -42,7 +42,7 @@ def _tensors(path: str, left: int) -> Iterator[tuple[str, np.ndarray]]:
         left -= math.prod(shape) * dtype.size
         if left < 0:
             raise ValueError(f"{name:.200} of shape {shape} is larger than the files have room for")
-        # Joins slices, which the reader cannot do for version 1.
+        # RestoreV2 joins slices, which the reader cannot do for version 1.
         every = [" ".join([*map(str, shape), ":".join("-" * len(shape))]) if shape else ""]
         yield (
             name,
@@ -51,9 +51,9 @@ def _tensors(path: str, left: int) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _of_the_model(names: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yield the names of the model's variables, each with the name of the variable to read for it.
+    """Yield the names of the model's variables, each with the name of the variable to read.
 
-    Whatever is below a variable belongs to training: ``weights/RMSProp``, ``weights/ExponentialMovingAverage``.
+    Anything nested under a variable belongs to training: ``weights/RMSProp``, ``weights/ExponentialMovingAverage``.
     """
     known = set(names)
     for name in names:

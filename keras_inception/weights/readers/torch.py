@@ -1,6 +1,6 @@
-"""Read files of torch.save without torch: a pickle of the state dict, with the numbers beside it.
+"""Read torch.save files without torch: a pickled state dict, with the numbers stored separately.
 
-There are two forms: the zip file of torch 1.6 and later, and the earlier stream of pickles, which torchvision's first
+There are two formats: the zip file of torch 1.6 and later, and the earlier stream of pickles, which torchvision's first
 files use.
 """
 
@@ -95,7 +95,7 @@ def read_zip(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def read_stream(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield the tensors of the older form: five pickles, then the count and the numbers of each storage."""
+    """Yield the tensors of the older format: five pickles, then the count and the numbers of each storage."""
     whole = Path(path).read_bytes()
     file = BytesIO(whole)
     storages: dict[str, Storage] = {}
@@ -118,7 +118,7 @@ def read_stream(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _remembering(storages: dict[str, Storage]) -> Callable[[object], Storage]:
-    """Return a function that turns persistent ids into storages and collects these in `storages`."""
+    """Return a function that turns persistent IDs into storages and collects them in `storages`."""
 
     def storage(persistent_id: object) -> Storage:
         match persistent_id:

@@ -44,7 +44,7 @@ def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         else:
             raise ValueError(f"a field has the unknown wire type {kind}")
         if size > len(message) - at:
-            raise ValueError(f"a field of {size} bytes stands where only {len(message) - at} are left")
+            raise ValueError(f"a field claims {size} bytes where only {len(message) - at} are left")
         yield number, message[at : at + size]
         at += size
 

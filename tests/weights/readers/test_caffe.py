@@ -85,7 +85,7 @@ def test_data_in_several_pieces_are_joined(read):
     [
         (field(1, b"net"), "no layer in it has weights"),
         (layer(b""), "no layer in it has weights"),
-        (layer(field(7, blob(np.ones(3))[:-1])), "a field of 3 bytes stands where only 2 are left"),
+        (layer(field(7, blob(np.ones(3))[:-1])), "a field claims 3 bytes where only 2 are left"),
         (layer(field(7, field(5, bytes(8)) + field(7, field(1, varint(3))))), r"shape \(3,\) has 2 numbers"),
         (layer(field(7, field(5, bytes(8)) + field(7, field(1, varint(2**62) * 2)))), "has 2 numbers"),
         (layer(field(7, field(5, bytes(8)) + field(7, field(1, varint(2**64 - 2))))), "has 2 numbers"),
@@ -96,10 +96,10 @@ def test_data_in_several_pieces_are_joined(read):
         (layer(varint(7 << 3 | 3)), "unknown wire type 3"),
         (layer(field(7, b"\xff" * 11)), "more than ten bytes"),
         (layer(b"\xff"), "ends within an integer"),
-        (field(1, b"net") + varint(100 << 3 | 2) + varint(10 * 2**30), "of 10737418240 bytes stands where only 0"),
+        (field(1, b"net") + varint(100 << 3 | 2) + varint(10 * 2**30), "claims 10737418240 bytes where only 0"),
         (field(1, b"net") + field(100, field(1, b"\xff") + field(7, blob(np.ones(3)))), "utf-8"),
     ],
 )
 def test_damaged_files(read, content, match):
-    with pytest.raises(ValueError, match=f"file cannot be read as a file of Caffe.*{match}"):
+    with pytest.raises(ValueError, match=f"file cannot be read as a Caffe file.*{match}"):
         read(content)

@@ -1,4 +1,4 @@
-"""Damaged files of every kind end in weights, a ValueError or an OSError: no crash, no hang, no flood of memory."""
+"""Reading damaged files ends in weights, a ValueError or an OSError, never in a crash, a hang or exhausted memory."""
 
 import functools
 import json
@@ -34,11 +34,11 @@ from writers import (
 from keras_inception.weights import read_tensors, read_weights
 from keras_inception.weights.readers import isolation, wire
 
-# Kinds whose checksums would stop the damage. With the checksums mended, it gets through to the reader.
+# Formats whose checksums would catch the damage. With repaired checksums, it reaches the reader.
 MENDED = {"torch zip": "archive/data.pkl", "keras": "model.weights.h5", "tf 1": None, "tf 2": None}
 CASES = [*KINDS, *(f"{kind}, mended" for kind in MENDED), "tf 2, data"]
 FLOOD = 4 * 2**20
-REASONS = ("cannot be read as a file of", "is not a file of weights", "not finite", "No such file or directory")
+REASONS = ("cannot be read as a", "is not a supported weights file", "not finite", "No such file or directory")
 
 edits = st.lists(
     st.tuples(
@@ -79,7 +79,7 @@ def rezipped(content, name, change):
 
 
 def resummed(content):
-    """Mend the checksums of a table's blocks, as far as they can be found."""
+    """Repair the checksums of a table's blocks, as far as they can be found."""
     content = bytearray(content)
     view = memoryview(bytes(content))
 
@@ -108,7 +108,7 @@ def resummed(content):
 
 
 def survives(path, size):
-    """Check that reading ends in weights, a ValueError or an OSError, in memory of a few times the file."""
+    """Check that reading ends in weights, a ValueError or an OSError, with memory for only a few copies of the file."""
     tracemalloc.reset_peak()
     before = tracemalloc.get_traced_memory()[0]
     tensors, reason = {}, REASONS[0]
@@ -140,11 +140,11 @@ def check(case, file_of, folder, changes, end):
 
 @pytest.fixture
 def folder(request, tmp_path, file_of):
-    """Copy a file's companions to a folder, and trace memory meanwhile."""
+    """Copy a file's companions to a folder, and trace memory inside the block."""
     kind = request.node.callspec.params["case"].partition(", ")[0]
     for beside in file_of(kind).parent.iterdir():
         shutil.copy(beside, tmp_path)
-    read_tensors(file_of(kind))  # imports and caches are not a flood
+    read_tensors(file_of(kind))  # do not count imports and caches
     tracemalloc.start()
     yield tmp_path
     tracemalloc.stop()
@@ -176,7 +176,7 @@ def test_a_file_that_is_cut_off_is_never_read_in_part(case, file_of, folder):
     whole = file_of(case).read_bytes()
     for end in sorted({*range(0, len(whole), max(1, len(whole) // 60)), *range(max(0, len(whole) - 20), len(whole))}):
         (folder / file_of(case).name).write_bytes(whole[:end])
-        with pytest.raises(ValueError, match=r"cannot be read as a file of|is not a file of weights"):
+        with pytest.raises(ValueError, match=r"cannot be read as a|is not a supported weights file"):
             read_tensors(folder / file_of(case).name)
 
 
@@ -197,7 +197,7 @@ def test_the_model_is_left_as_it_was(kind, file_of, arrays, tmp_path):
 
 
 def hostile(folder):
-    """Write small files that claim much, and return their paths."""
+    """Write small files that claim to be huge, and return their paths."""
     empty = np.zeros(1, np.float32)
     safetensors = json.dumps({"a": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}}).encode()
     files = {
@@ -247,7 +247,7 @@ def bomb(name, others=None):
     return buffer.getvalue()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports the peak of a process in /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports a process's peak memory in /proc")
 def test_what_a_file_claims_takes_no_memory(tmp_path):
     """Read files in one process, as users do, and have it report by how much its memory grew."""
     paths = [path for path in hostile(tmp_path) if path.suffix != ".index" or path.stem == "tensor of 4 TB"]
@@ -298,7 +298,7 @@ def test_a_file_that_floods_the_memory_is_refused(tmp_path, monkeypatch):
     assert read_tensors(path)["predictions/kernel"].shape == (4096, 4096)
     monkeypatch.setattr(isolation, "MEMORY", 120 * 2**20)  # NumPy and h5py take half of it
     monkeypatch.setattr(isolation, "MEMORY_A_BYTE", 0)
-    with pytest.raises(ValueError, match=r"large\.h5 cannot be read as a file of Keras: .*[Mm]emory"):
+    with pytest.raises(ValueError, match=r"large\.h5 cannot be read as a Keras file: .*[Mm]emory"):
         read_tensors(path)
 
 
@@ -306,7 +306,7 @@ def test_a_file_that_floods_the_memory_is_refused(tmp_path, monkeypatch):
 def test_a_file_that_hangs_the_library_is_refused(kind, file_of, monkeypatch):
     monkeypatch.setattr(isolation, "SECONDS", 0)
     path = file_of(kind)
-    with pytest.raises(ValueError, match=f"{path.name} cannot be read as a file of .* because it took longer than 0 s"):
+    with pytest.raises(ValueError, match=f"{path.name} cannot be read as a .* because it took longer than 0 s"):
         read_tensors(path)
 
 
@@ -316,5 +316,5 @@ def test_a_file_that_crashes_the_library_is_refused(kind, file_of, monkeypatch, 
     library = "h5py" if kind.startswith("keras") else "tensorflow"
     (tmp_path / f"{library}.py").write_text("import os; os.abort()")
     path = file_of(kind)
-    with pytest.raises(ValueError, match=f"{path.name} cannot be read as a file of .* exit code -6"):
+    with pytest.raises(ValueError, match=f"{path.name} cannot be read as a .* exit code -6"):
         read_tensors(path)

@@ -1,4 +1,4 @@
-"""What HDF5 can do: read if it is safe, refused if it is not. What Keras writes is in test_keras.py."""
+"""HDF5 features: safe ones are read, unsafe ones refused. Files that Keras writes are in test_keras.py."""
 
 import h5py
 import numpy as np

@@ -1,4 +1,4 @@
-"""Files of Keras 1 to 3, made by Keras or as it made them."""
+"""Files of Keras 1 to 3, written by Keras or in its formats."""
 
 import json
 import zipfile
@@ -196,7 +196,7 @@ def test_a_network_takes_weights_without_names_by_class_and_order(nameless):
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"include_top": False}, r"lacks the names of its layers.*cannot be matched by class and order"),
+        ({"include_top": False}, r"lacks layer names.*cannot be matched by class and order"),
         ({"classes": 6}, "does not fit the network. Tensors of another shape: predictions"),
     ],
 )
@@ -218,7 +218,7 @@ def test_no_part_of_weights_without_names_is_loaded(nameless):
 def test_weights_without_names_are_not_converted(nameless, tmp_path):
     from keras_inception.conversion import convert
 
-    with pytest.raises(ValueError, match=r"old\.weights\.h5 lacks the names of its layers"):
+    with pytest.raises(ValueError, match=r"old\.weights\.h5 lacks layer names"):
         convert(nameless[1], tmp_path / "new.safetensors", model="googlenet")
 
 
@@ -274,5 +274,5 @@ def test_the_group_of_a_layer_names_it_and_not_its_variables(tmp_path):
 def test_an_hdf5_file_of_something_else_is_refused(tmp_path):
     with h5py.File(tmp_path / "data.h5", "w") as file:
         file["images"] = np.zeros((2, 3))
-    with pytest.raises(ValueError, match=r"data\.h5 cannot be read as a file of Keras: "):
+    with pytest.raises(ValueError, match=r"data\.h5 cannot be read as a Keras file: "):
         read_tensors(tmp_path / "data.h5")

@@ -1,4 +1,4 @@
-"""Properties of every kind of file."""
+"""Tests that apply to every file format."""
 
 import functools
 import shutil
@@ -86,7 +86,7 @@ def test_a_tf_slim_variable_that_is_not_finite_is_refused_by_name(version, wrong
     [b"", b"{", b"\n", b"hello, world", b"PK\x05\x06" + bytes(18), b"GIF89a" + bytes(40), b"(dp0\n.", bytes(100)],
 )
 def test_a_file_of_another_kind_is_refused(read, content):
-    with pytest.raises(ValueError, match=r"file is not a file of weights|file cannot be read as a file of Caffe"):
+    with pytest.raises(ValueError, match=r"file is not a supported weights file|file cannot be read as a Caffe file"):
         read(content)
 
 

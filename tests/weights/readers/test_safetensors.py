@@ -42,7 +42,7 @@ def test_every_floating_type_is_read(read, dtype):
     ],
 )
 def test_a_damaged_file_is_refused(read, content):
-    with pytest.raises(ValueError, match="file cannot be read as a file of safetensors: "):
+    with pytest.raises(ValueError, match="file cannot be read as a safetensors file: "):
         read(content)
 
 

@@ -135,7 +135,7 @@ def test_text_is_refused(tmp_path):
 
 
 def test_a_checkpoint_is_read_by_tensorflow_in_a_child_process(version, tmp_path, monkeypatch):
-    """As users get it: without the forks of the other tests."""
+    """Read as users do, without the forks of the other tests."""
     monkeypatch.undo()
     slim_checkpoint(tmp_path / "model.ckpt", TENSORS, version)
     assert_equal(read_tensors(tmp_path / "model.ckpt"), TENSORS)
@@ -158,7 +158,7 @@ def test_every_flipped_bit_of_the_data_is_noticed(tmp_path):
         flipped = bytearray(data)
         flipped[bit // 8] ^= 1 << bit % 8
         path.write_bytes(flipped)
-        with pytest.raises(ValueError, match=r"cannot be read as a file of TF-slim: .*Checksum does not match"):
+        with pytest.raises(ValueError, match=r"cannot be read as a TF-slim file: .*Checksum does not match"):
             read_tensors(tmp_path / "model.ckpt")
     path.write_bytes(data[:-1])
     with pytest.raises(ValueError, match="Read less bytes than requested"):
