@@ -1,5 +1,7 @@
 """Fixtures shared by several test folders: a tiny classifier and an export of it."""
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,20 @@ from keras_inception.preprocessing import DEFAULT
 from keras_inception.utils import files
 
 
-@pytest.fixture(scope="session")
+def shared(function: Callable) -> Callable:
+    """Make a fixture of the session that is built once, though several conftest files import it."""
+    built: list = []
+
+    @functools.wraps(function)
+    def fixture(**needed):
+        if not built:
+            built.append(function(**needed))
+        return built[0]
+
+    return pytest.fixture(scope="session")(fixture)
+
+
+@shared
 def pictures(tmp_path_factory) -> Path:
     """A folder of images with ``train``, ``validation`` and ``test``."""
     root = tmp_path_factory.mktemp("pictures")
@@ -18,13 +33,13 @@ def pictures(tmp_path_factory) -> Path:
     return root
 
 
-@pytest.fixture(scope="session")
+@shared
 def tiny_model():
     """The trained classifier."""
     return trained(DEFAULT)
 
 
-@pytest.fixture(scope="session")
+@shared
 def run(tmp_path_factory, pictures, tiny_model) -> Path:
     """A run directory as training writes it."""
     folder = tmp_path_factory.mktemp("runs") / "run"
@@ -36,7 +51,7 @@ def run(tmp_path_factory, pictures, tiny_model) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@shared
 def exported(tmp_path_factory, run):
     """The output folder of an export of `run` in every variant, and the progress lines it reported."""
     import keras_inception

@@ -62,14 +62,12 @@ def test_a_recipe_means_what_it_meant():
     assert json.loads(json.dumps(recipe.to_dict())) == read(WRITTEN / "run" / "recipe.json")
 
 
-@pytest.mark.parametrize(("name", "variants"), [("run", ["float32", "int8"]), ("compressed", ["int8"])])
-def test_a_run_is_exported_with_the_keys_of_old(name, variants, copied, tmp_path):
-    report = keras_inception.export(copied(name), tmp_path / "exported", quantize=variants, min_agreement=0, clients=())
+@pytest.mark.parametrize("name", ["run", pytest.param("compressed", marks=pytest.mark.full)])
+def test_a_run_is_exported_with_the_keys_of_old(name, copied, tmp_path):
+    report = keras_inception.export(copied(name), tmp_path / "exported", quantize=["int8"], min_agreement=0, clients=())
     old = read(WRITTEN / "exported" / "report.json")
     assert old.keys() <= report.keys()
-    assert list(report["variants"]) == variants
-    for variant in variants:
-        assert old["variants"][variant].keys() <= report["variants"][variant].keys()
+    assert old["variants"]["int8"].keys() <= report["variants"]["int8"].keys()
     assert read(tmp_path / "exported" / "report.json").keys() == report.keys()
 
 

@@ -148,6 +148,7 @@ def test_a_network_trained_for_int8_computes_as_its_file_does(compressed):
     np.testing.assert_allclose(file.predict(images), theirs, atol=0.03)
 
 
+@pytest.mark.full
 def test_an_interrupted_compression_ends_the_same_when_resumed(two_of_four, run, tmp_path, monkeypatch):
     whole, rows = two_of_four
     output = tmp_path / "run"
@@ -190,6 +191,7 @@ def test_two_of_four_weights_are_zero(two_of_four):
     assert sparsity(run.path / "steps/exported/source/model_int8.tflite") == rows[0]["sparsity"]
 
 
+@pytest.mark.full
 def test_clustered_weights_have_few_values(run, tmp_path):
     rows = compress(run.path, tmp_path / "run", Job(cluster=8), settings={"epochs": "1"}, verbose=0)
     for layer in Run(tmp_path / "run").model().layers:
@@ -215,6 +217,7 @@ def test_latency_is_a_budget(run, tmp_path, monkeypatch):
     assert not (tmp_path / "small").exists()
 
 
+@pytest.mark.full
 def test_size_is_a_budget_and_named_layers_are_pruned_at_once(run, tmp_path, monkeypatch):
     monkeypatch.setattr(budget, "BISECTIONS", 1)
     job = Job(mb=0.8, prune=0.6, prune_schedule="constant", prune_layers=["left", "right"])

@@ -183,6 +183,7 @@ def trained():
     return keras.Model(image, layers.Softmax(name="softmax")(x), name="trained")
 
 
+@pytest.mark.full
 def test_a_network_trained_for_int8_has_layer_errors_but_keeps_no_layers(trained, tmp_path):
     with pytest.raises(
         ValueError, match=r"`keep_float` does not apply to a network trained for int8. Received: \['conv'\]"

@@ -60,7 +60,7 @@ VARIANTS = [
 
 @pytest.fixture(
     scope="module",
-    params=in_full_but({"googlenet", "inception_v3", "network_in_network", "resnet34"}, NETWORKS),
+    params=in_full_but({"googlenet", "network_in_network", "resnet34"}, NETWORKS),
 )
 def name(request):
     return request.param
