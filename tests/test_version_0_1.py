@@ -47,6 +47,7 @@ def test_a_run_opens_and_its_network_is_as_accurate_as_it_was(name, images):
     assert keras_inception.evaluate(run, images / "validation").top1 == pytest.approx(best)
 
 
+@pytest.mark.full
 def test_a_run_that_was_killed_resumes(copied):
     run = copied("run")
     rows = Run(run).metrics

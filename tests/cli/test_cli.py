@@ -276,6 +276,7 @@ def test_evaluate_summarizes_what_it_left_out(trained, pictures, tmp_path, caplo
     assert told[-1] == "and 195 more"
 
 
+@pytest.mark.full
 def test_evaluate_averages_over_crops_and_networks(trained, capsys):
     reports = []
     for options in ((), ("--ensemble", trained), ("--crops", 10, "--ensemble", trained), ("--crops", 144)):

@@ -42,6 +42,7 @@ def network(request) -> keras.Model:
     return with_drawn_weights(keras.Model(image, conv_block(x, "last")))
 
 
+@pytest.mark.full
 @pytest.mark.versions
 def test_outputs_are_the_same_up_to_rounding(network):
     images = np.random.default_rng(0).uniform(-1, 1, (32, SIDE, SIDE, 3)).astype(np.float32)

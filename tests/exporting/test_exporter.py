@@ -170,6 +170,7 @@ def of_the_paper(tmp_path_factory, pictures):
     )
 
 
+@pytest.mark.full
 @pytest.mark.versions
 def test_a_network_with_auxiliary_heads_lrn_and_mixed_precision_is_exported(of_the_paper):
     row = of_the_paper["variants"]["float32"]
@@ -201,6 +202,7 @@ def test_a_sequential_network_with_logits_gets_a_softmax_and_numbered_classes(tm
     np.testing.assert_allclose(classifier.predict(noise), keras.ops.softmax(logits), atol=1e-5)
 
 
+@pytest.mark.full
 def test_average_pooling_is_a_convolution_in_int8_only(pictures, tmp_path):
     import keras
     from keras import layers

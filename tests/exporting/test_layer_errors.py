@@ -106,6 +106,7 @@ def test_the_layer_that_is_hard_to_quantize_is_the_worst(hard, rounded):
     assert "keep_float" not in rounded[0]["variants"]["int8"]
 
 
+@pytest.mark.full
 @pytest.mark.versions
 def test_a_layer_kept_in_float32_has_no_error(rounded, kept):
     before, after = ({row["layer"]: row for row in errors(folder)} for folder in (rounded[1], kept[1]))

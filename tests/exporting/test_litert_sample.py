@@ -38,6 +38,7 @@ def path(folder):
     return folder / "tiny_int8.tflite"
 
 
+@pytest.mark.full
 def test_the_file_has_what_the_sample_looks_for(path):
     opened = interpreter(path)
     (image,), (output,) = opened.get_input_details(), opened.get_output_details()

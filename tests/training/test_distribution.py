@@ -157,6 +157,7 @@ def test_two_workers_end_with_the_same_weights(folder, together):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.full
 def test_two_workers_with_two_devices_train_like_one_with_one(folder, alone, together):
     assert_near(*(Run(folder / name).model().get_weights() for name in ("same", "alone")))
     assert_losses_near(metrics(folder, "same"), metrics(folder, "alone"))
@@ -170,6 +171,7 @@ def test_when_a_worker_is_killed_the_other_names_it_and_ends(together):
     assert "restart all of them with `resume`" in said
 
 
+@pytest.mark.full
 def test_two_workers_killed_and_resumed_end_like_uninterrupted_ones(folder, resumed):
     for worker_id in range(2):
         for ours, theirs in zip(weights(folder, "killed", worker_id), weights(folder, "stateful"), strict=True):
@@ -179,6 +181,7 @@ def test_two_workers_killed_and_resumed_end_like_uninterrupted_ones(folder, resu
     assert len(set(rates)) > 1, "the schedule should have lowered the rate"
 
 
+@pytest.mark.full
 def test_when_worker_0_is_killed_the_other_ends_too(resumed):
     ((killed, _), (code, said)), _ = resumed
     assert killed == -9
@@ -186,6 +189,7 @@ def test_when_worker_0_is_killed_the_other_ends_too(resumed):
     assert "was lost or has ended" in said or "another task died" in said  # JAX may abort it first
 
 
+@pytest.mark.full
 def test_only_worker_0_writes(folder, together, resumed):
     kept = {path.name for path in (folder / "stateful").iterdir()}
     assert kept >= {"model.keras", "labels.txt", "recipe.json", "data.json", "metrics.csv", "checkpoints", "logs"}
@@ -193,6 +197,7 @@ def test_only_worker_0_writes(folder, together, resumed):
     assert len({path.name.split(".")[-3] for path in logs}) == 1, "the file names include the process"
 
 
+@pytest.mark.full
 def test_a_run_of_two_workers_exports_like_any_other(folder, together, tmp_path):
     run = Run(folder / "same")
     assert run.model().input_shape == (None, 24, 24, 3)

@@ -140,6 +140,7 @@ def test_tensorboard_logs_training_and_validation(pictures, quick, tmp_path):
     assert "epoch_epoch" not in tags
 
 
+@pytest.mark.full
 def test_runs_with_the_same_seed_are_bit_identical(pictures, quick, tmp_path, rows):
     recipe = quick.replace(augmentation=quick.augmentation.replace(mixup=0.2, cutmix=1.0, erase=0.3, distortions=1))
     recipe = recipe.replace(epochs=2, precision="mixed_bfloat16", class_weights=True, clip_norm=1.0)

@@ -96,6 +96,7 @@ def test_killed_at_random_moments_it_ends_the_same(kills, whole, pictures, quick
     )
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("megabytes", [1, 6])
 def test_a_run_stopped_by_a_full_disk_can_be_resumed(megabytes, small_disk, begun, whole, rows):
     kept = sorted(path.name for path in begun.path.rglob("*"))
@@ -203,6 +204,7 @@ def test_a_loss_that_is_not_finite_ends_the_training(pictures, quick, tmp_path):
         np.testing.assert_array_equal(mine, other)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("damage", ["cut short", "a byte", "no hash", "all"])
 def test_a_damaged_checkpoint_falls_back_to_the_previous_one(damage, whole, rows, tmp_path, caplog):
     shutil.copytree(whole.path, tmp_path / "run")

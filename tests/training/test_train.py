@@ -86,6 +86,7 @@ def test_a_complete_run_is_left_unchanged(run, times):
     assert times(run) == before
 
 
+@pytest.mark.full
 def test_a_run_resumed_from_an_earlier_checkpoint_ends_the_same(run, rows, tmp_path):
     shutil.copytree(run.path, tmp_path / "run")
     (tmp_path / "run" / "checkpoints" / "epoch-4.weights.h5").unlink()
@@ -95,6 +96,7 @@ def test_a_run_resumed_from_an_earlier_checkpoint_ends_the_same(run, rows, tmp_p
         np.testing.assert_array_equal(ours, theirs, err_msg=ours.path)
 
 
+@pytest.mark.full
 @pytest.mark.versions
 def test_a_step_is_traced_once(pictures, tmp_path, monkeypatch):
     traced, train_step = [], keras.Model.train_step

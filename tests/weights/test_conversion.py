@@ -98,6 +98,7 @@ def test_a_saved_network_is_loaded_into_its_own_layout_by_way_of_safetensors(sav
     assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "out.safetensors").read_bytes()
 
 
+@pytest.mark.full
 def test_a_network_without_a_top_is_loaded_likewise(weight_file, x, tmp_path):
     network = GoogLeNet(False, weight_file("tv_googlenet"), input_shape=SHAPE)
     network.save(tmp_path / "body.keras")
@@ -120,6 +121,7 @@ def naive(tmp_path_factory):
     return path
 
 
+@pytest.mark.full
 def test_a_network_with_other_options_is_refused(naive, tmp_path):
     with pytest.raises(ValueError, match=r"naive\.keras is not a googlenet that can be rebuilt from its weights"):
         convert(naive, tmp_path / "out.safetensors")
@@ -139,6 +141,7 @@ def run(tmp_path_factory):
     return folder
 
 
+@pytest.mark.full
 def test_a_run_keeps_its_preprocessing(run, x, tmp_path):
     converted = convert(run, tmp_path / "out.safetensors")
     assert converted[1:4] == ("googlenet", "keras_inception", 2)

@@ -9,6 +9,7 @@ from keras_inception.training.presets import RECIPES
 SIZE = 96
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("name", "mean"), [("tv_googlenet", 0.456 * 255), ("caffe_googlenet", 117.0)])
 def test_the_trained_network_has_the_layout_of_its_weights(name, mean, weight_file, pixels):
     recipe = building.resolved(Recipe(weights=str(weight_file(name)), size=SIZE, precision="float32"))

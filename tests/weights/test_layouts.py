@@ -150,6 +150,7 @@ def test_weights_of_another_layout_are_refused_without_changing_the_network(tmp_
     dataclasses.replace(checkpoint, description=None).load_into(model)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("file", "network", "options", "layer"),
     [

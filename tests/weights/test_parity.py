@@ -99,6 +99,7 @@ def test_other_sizes_agree_with_one_network_of_any_size(name, weight_file, sizes
         assert_close(network(preprocessing(name, {}).normalize(image))[:, ::10], size["outputs"]["logits"])
 
 
+@pytest.mark.full
 def test_other_sizes_agree_in_the_heads_too(name, weight_file, sizes, pixels):
     for size in (size for size in sizes[name] if len(size["outputs"]) == 3):
         shape = (size["height"], size["width"], 3)

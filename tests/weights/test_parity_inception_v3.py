@@ -119,6 +119,7 @@ def test_every_tensor_is_used_once_and_every_variable_set(name, model, weight_fi
     assert trainable == golden(name).count["trainable"]
 
 
+@pytest.mark.full
 def test_another_size_agrees_and_the_background_class_is_left_out(weight_file, golden, pixels):
     model = network("slim_inception_v3", weight_file, input_shape=(None, None, 3), auxiliary=False, classes=1000)
     for variant, size in zip(golden("slim_inception_v3").variants, ((299, 299), (160, 192)), strict=True):
@@ -127,6 +128,7 @@ def test_another_size_agrees_and_the_background_class_is_left_out(weight_file, g
         assert_close(logits[:, 9::10], variant["outputs"]["logits"][1:])
 
 
+@pytest.mark.full
 def test_a_smaller_network_loads_the_weights_of_the_head(weight_file, golden):
     model = network("slim_inception_v3", weight_file, input_shape=(75, 80, 3), classes=1000)
     weights = golden("slim_inception_v3").weights
@@ -191,6 +193,7 @@ def test_v2_has_no_publisher(weight_file):
         InceptionV2(weights=weight_file("tv_inception_v3"))
 
 
+@pytest.mark.full
 def test_weights_without_scale_are_read_again_under_our_names(weight_file, tmp_path):
     model = network("keras_inception_v3", weight_file, input_shape=(75, 75, 3))
     ours = {f"{layer.name}/{weight.name}": np.array(weight) for layer in model.layers for weight in layer.weights}

@@ -247,6 +247,7 @@ def bomb(name, others=None):
     return buffer.getvalue()
 
 
+@pytest.mark.full
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports a process's peak memory in /proc")
 def test_what_a_file_claims_takes_no_memory(tmp_path):
     """Read files in one process, as users do, and have it report by how much its memory grew."""

@@ -150,6 +150,7 @@ def test_a_missing_file_of_data_is_an_os_error(tmp_path):
         read_tensors(tmp_path / "nothing.ckpt")
 
 
+@pytest.mark.full
 def test_every_flipped_bit_of_the_data_is_noticed(tmp_path):
     slim_checkpoint(tmp_path / "model.ckpt", {"a": np.arange(8, dtype=np.float32)}, version=2)
     path = tmp_path / "model.ckpt.data-00000-of-00001"
@@ -165,6 +166,7 @@ def test_every_flipped_bit_of_the_data_is_noticed(tmp_path):
         read_tensors(tmp_path / "model.ckpt")
 
 
+@pytest.mark.full
 def test_every_flipped_bit_of_the_index_is_noticed(tmp_path):
     slim_checkpoint(tmp_path / "model.ckpt", {"a": np.arange(8, dtype=np.float32)}, version=2)
     path = tmp_path / "model.ckpt.index"
