@@ -43,6 +43,7 @@ for source in (image for folder in classes for image in sorted(folder.iterdir())
 WHEEL_TRAINING = (
     *("--output", "run", "--network", "network_in_network", "--size", "64", "--epochs", "1"),
     *("--batch-size", "8", "--precision", "float32"),
+    *("--learning-rate", "1e-4"),  # a higher one ends in zeros, which int8 cannot scale
 )
 
 TASKS: dict[str, Callable[[], None]] = {}
