@@ -13,6 +13,8 @@ import keras
 import tensorflow as tf
 import tf_keras
 
+from keras_inception.graph import check_functional
+
 # Arguments with different names: class -> Keras 3 name -> tf_keras name.
 RENAMED = {"LeakyReLU": {"negative_slope": "alpha"}}
 # Configuration entries that only matter before weights exist, that Keras 3 fills in, or that are passed separately.
@@ -25,8 +27,7 @@ def to_tf_keras(model: keras.Model) -> tf_keras.Model:
     Raises:
         ValueError: the model is not functional, or a layer or operation, which the message names, cannot be converted.
     """
-    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
-        raise ValueError(f"`model` must be a functional Keras model. Received: {type(model).__name__}")
+    check_functional(model)
     inputs = [
         tf_keras.Input(x.shape[1:], batch_size=x.shape[0], dtype=x.dtype, name=x._keras_history.operation.name)
         for x in model.inputs
