@@ -100,7 +100,7 @@ def demo() -> None:
 def test() -> None:
     """Run the tests, and print the line coverage."""
     setup()
-    run(python(), *PYTEST, "--cov", "--cov-report=")
+    run(python(), *PYTEST, "--cov")
 
 
 @task
