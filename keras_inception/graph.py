@@ -170,11 +170,18 @@ def walk(model: keras.Model, input_shape: Sequence[int] | None = None) -> Graph:
 
 def check_functional(model) -> None:
     """Raise ValueError unless `model` is a functional or sequential Keras model with known inputs."""
-    if not _is_functional(model):
-        raise ValueError(f"`model` must be a functional Keras model. Received: {type(model).__name__}")
+    if is_functional(model):
+        return
+    received, remedy = type(model).__name__, ""
+    if isinstance(model, keras.Sequential):
+        remedy = " that is not built: call its build((None, height, width, channels)), or let it begin with keras.Input"
+    elif isinstance(model, keras.Model):
+        remedy = ", a subclass: call it on a keras.Input, and make a keras.Model of both tensors"
+    raise ValueError(f"`model` must be a functional Keras model. Received: {received}{remedy}")
 
 
-def _is_functional(model) -> bool:
+def is_functional(model) -> bool:
+    """Return True for a functional or sequential Keras model with known inputs."""
     return isinstance(model, keras.Model) and bool(getattr(model, "inputs", None))
 
 
@@ -199,7 +206,7 @@ class _Recorder:
         name = prefix + operation.name
 
         def call(*args, **kwargs):
-            if _is_functional(operation):
+            if is_functional(operation):
                 return self.run(operation, args[0], f"{name}/")
             inputs = [x for x in keras.tree.flatten((args, kwargs)) if isinstance(x, keras.KerasTensor)]
             outputs = self._outputs(operation, name, args, kwargs)

@@ -28,6 +28,8 @@ FITTINGS = {
     "central_crop": "the central {crop:.4g} of each side, resized to the input whatever the aspect ratio",
 }
 Box = tuple[float, float, float, float]  # left, upper, right, lower
+GRAY = "gray"
+LUMINANCE = (0.299, 0.587, 0.114)  # shares of red, green and blue, as in Pillow's mode L
 SLIM = "slim"  # the old name of "central_crop" in files from earlier versions
 
 
@@ -54,7 +56,9 @@ class Preprocessing:
         size: (height, width) of the network's input.
         mean: mean of each channel in pixel values (0 to 255), in the order of `channels`.
         std: standard deviation of each channel, positive, in the same units and order.
-        channels: channel order, ``"RGB"``, or ``"BGR"`` for Caffe's networks.
+        channels: ``"RGB"``, ``"BGR"`` for Caffe's networks, or ``"gray"`` for a network whose input has one channel.
+            Gray is Pillow's luminance; its `mean` and `std` are three equal numbers, or a single one when they are
+            given.
         crop: fraction of the image to keep, in (0, 1], or in [0.1, 1] for shorter and stretch. 0.875 is torchvision's
             224 out of 256.
         interpolation: nearest, bilinear, bicubic or lanczos.
@@ -79,6 +83,8 @@ class Preprocessing:
     def __post_init__(self):
         for field, length in (("size", 2), ("mean", 3), ("std", 3)):
             value = getattr(self, field)
+            if field != "size":
+                value = _for_each_channel(value)
             if not isinstance(value, (tuple, list)) or len(value) != length or not all(_is_number(v) for v in value):
                 raise ValueError(f"`{field}` must be {length} numbers. Received: {field}={value!r}")
             object.__setattr__(self, field, tuple(value) if field == "size" else tuple(map(float, value)))
@@ -86,7 +92,11 @@ class Preprocessing:
             raise ValueError(f"`size` must be positive integers. Received: size={self.size}")
         if min(self.std) <= 0:
             raise ValueError(f"`std` must be positive. Received: std={self.std}")
-        check_one_of("channels", self.channels, ("RGB", "BGR"))
+        check_one_of("channels", self.channels, ("RGB", "BGR", GRAY))
+        if self.channels == GRAY and len(set(self.mean)) + len(set(self.std)) != 2:
+            raise ValueError(
+                f"`mean` and `std` must be one number each for gray images. Received: {self.mean}, {self.std}"
+            )
         if not _is_number(self.crop) or not 0 < self.crop <= 1:
             raise ValueError(f"`crop` must be in (0, 1]. Received: crop={self.crop!r}")
         check_one_of("interpolation", self.interpolation, INTERPOLATIONS)
@@ -112,15 +122,27 @@ class Preprocessing:
                 float32 tensor of any backend.
 
         Returns:
-            float32, (..., 3), in the order of `channels`.
+            float32, (..., 3), in the order of `channels`, or (..., 1) if they are gray.
         """
+        if self.channels == GRAY:
+            red, green, blue = (pixels[..., i : i + 1] * share for i, share in enumerate(self.mixing[:, 0]))
+            return (red + green + blue - np.float32(self.mean[0])) / np.float32(self.std[0])
         pixels = pixels[..., ::-1] if self.channels == "BGR" else pixels
         row = (*pixels.shape[-2:-1], 1)  # TensorFlow broadcasts a row three times as fast as three numbers
         return (pixels - np.tile(np.float32(self.mean), row)) / np.tile(np.float32(self.std), row)
 
+    @property
+    def mixing(self) -> np.ndarray:
+        """The share of red, green and blue in each channel of the network's input, float32 (3, 1) or (3, 3)."""
+        if self.channels == GRAY:
+            return np.float32(LUMINANCE)[:, None]
+        return np.eye(3, dtype=np.float32)[:: -1 if self.channels == "BGR" else 1]
+
     def fit(self, picture: "Image.Image | np.ndarray") -> np.ndarray:
         """Crop and resize an image, uint8 RGB (height, width, 3), to the network's size, uint8."""
         image = _rgb(picture)
+        if self.channels == GRAY:
+            image = image.convert("L").convert("RGB")
         if self.fitting == "box":
             return self.resize(image, self.size, box_in(image, self.size, self.crop))
         if self.fitting == "central_crop":
@@ -236,6 +258,13 @@ def _current_name(fitting):
     return "central_crop"
 
 
+def _for_each_channel(value):
+    """Return a number, alone or in a sequence, once for each of three channels."""
+    if isinstance(value, (tuple, list)) and len(value) == 1:
+        (value,) = value
+    return (value,) * 3 if _is_number(value) else value
+
+
 def _is_number(value) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
@@ -297,6 +326,9 @@ NAMED = {
     # TF-slim's "inception_preprocessing".
     "inception": Preprocessing(crop=0.875, fitting="central_crop", antialias=False),
     "unit": Preprocessing(),
+    # For networks that normalize raw pixels themselves, and for those that were trained on pixels / 255.
+    "raw": Preprocessing(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
+    "zero_to_one": Preprocessing(mean=(0.0, 0.0, 0.0), std=(255.0, 255.0, 255.0)),
     "torchvision": TORCHVISION_UNIT.replace(
         mean=(0.485 * 255, 0.456 * 255, 0.406 * 255), std=(0.229 * 255, 0.224 * 255, 0.225 * 255)
     ),

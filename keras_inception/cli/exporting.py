@@ -32,6 +32,10 @@ def export(
     classes: Annotated[int, Option(help="Number of classes of --model.")] = 1000,
     labels: Annotated[Path | None, Option(help="File with one class name per line. Default: the run's.")] = None,
     preprocessing: Annotated[str | None, Option(help="Name or JSON file. Default: the run's.")] = None,
+    size: Annotated[
+        str | None, Option(metavar="HEIGHTxWIDTH", help="Size of the images. Default: the network's.")
+    ] = None,
+    output_name: Annotated[str | None, Option(help="Output to export. Default: the only one, or predictions.")] = None,
     calibration: Annotated[Path | None, Option(help="Images for int8. Default: the run's training images.")] = None,
     test: Annotated[Path | None, Option(help="Images to verify with. Default: the run's held-out images.")] = None,
     description: Annotated[str | None, Option(help="Description for the metadata.")] = None,
@@ -62,6 +66,7 @@ def export(
     options = {
         **console.fields_of(ExportOptions, context),
         "quantize": _parts(quantize),
+        "size": _size(size),
         "rewrites": () if rewrites == "none" else _parts(rewrites),
         "verify_pictures": _number_or("all", "--verify-pictures", verify_pictures, int),
         "keep_float": keep_float or (),
@@ -221,6 +226,16 @@ def _steps(json: bool) -> Callable[[str], None]:
 def _parts(text: str | None) -> tuple[str, ...] | None:
     """Split a comma-separated option."""
     return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    """Return the (height, width) of an option such as 160x120; 160 stands for 160x160."""
+    if text is None:
+        return None
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
+        raise ValueError(f"--size must be HEIGHTxWIDTH in pixels, such as 160x120. Received: {text}")
+    return int(sides[0]), int(sides[-1])
 
 
 def _number_or(word: str, option: str, text: str, kind: type[float]) -> float | Any:

@@ -32,29 +32,64 @@ Source = str | os.PathLike | Run | Classifier
 
 
 class KerasClassifier:
-    """A Keras model with class names and preprocessing, as a `Classifier`.
+    """A Keras model with class names and preprocessing, as a `Classifier`. The model is used as it is.
 
     Args:
-        model: a functional classifier; auxiliary heads are dropped.
+        model: a functional classifier (`keras_inception.models.scores.ending`).
         labels: names of the classes.
         preprocessing: turns an image into the model's input.
+        output_name: name of the output to use if there are several (`keras_inception.models.inference.without_heads`).
+
+    Attributes:
+        ending: what the output of the model means.
+
+    Raises:
+        ValueError: the model is not a classifier of images of this preprocessing.
     """
 
-    def __init__(self, model: "keras.Model", labels: tuple[str, ...], preprocessing: Preprocessing):
+    def __init__(
+        self,
+        model: "keras.Model",
+        labels: tuple[str, ...],
+        preprocessing: Preprocessing,
+        output_name: str | None = None,
+    ):
         from keras_inception.evaluation.metrics import keras_predictor
-        from keras_inception.models.inference import inference_model
+        from keras_inception.models.inference import without_heads
+        from keras_inception.models.scores import ending
 
         self.labels = labels
         self.preprocessing = preprocessing
-        self._name = model.name
-        self._predict = keras_predictor(inference_model(model))
+        self.network = without_heads(model, output_name)
+        check_input(self.network, preprocessing)
+        noise = np.random.default_rng(0).integers(
+            0, 256, (self.network.inputs[0].shape[0] or 4, *preprocessing.size, 3)
+        )
+        self.ending = ending(self.network, self._inputs(noise))
+        self._predict = keras_predictor(self.network)
 
     def predict(self, pictures: np.ndarray) -> np.ndarray:
-        """Return probabilities, (n, classes), for RGB images, (n, height, width, 3), from `preprocessing.fit`."""
-        return self._predict(self.preprocessing.normalize(np.asarray(pictures, np.float32)))
+        """Return scores, (n, classes), for RGB images, (n, height, width, 3), from `preprocessing.fit`."""
+        return self.ending.scores(self._predict(self._inputs(pictures)))
 
     def __str__(self) -> str:
-        return self._name
+        return self.network.name
+
+    def _inputs(self, pictures: np.ndarray) -> np.ndarray:
+        """Return a batch of the network's inputs for RGB images."""
+        x = self.preprocessing.normalize(np.asarray(pictures, np.float32))
+        dtype = self.network.inputs[0].dtype
+        return np.rint(x).astype(dtype) if "int" in dtype else x
+
+
+def check_input(model: "keras.Model", preprocessing: Preprocessing) -> None:
+    """Raise ValueError unless a model takes images of this preprocessing."""
+    wanted = (None, *preprocessing.size, preprocessing.mixing.shape[1])
+    shapes = [tuple(x.shape) for x in model.inputs]
+    fits = len(shapes) == 1 and len(shapes[0]) == 4 and shapes[0][0] in (None, 1)
+    if not fits or any(got not in (None, want) for got, want in zip(shapes[0][1:], wanted[1:], strict=True)):
+        expected = "(batch, {}, {}, {})".format(*wanted[1:])
+        raise ValueError(f"`model` must take images, {expected}. Received: a model that takes {shapes}")
 
 
 def located(source: Source) -> Run | Path | Classifier:

@@ -235,6 +235,8 @@ def keras_predictor(model: "keras.Model") -> Predict:
     def predict(x) -> np.ndarray:
         nonlocal rows
         x = np.asarray(x)
+        if network.inputs[0].shape[0] == 1:
+            return np.concatenate([network.predict_on_batch(row[None]) for row in x])
         rows = max(rows, len(x))
         filled = np.pad(x, [(0, rows - len(x))] + [(0, 0)] * (x.ndim - 1))
         return network.predict_on_batch(filled)[: len(x)]

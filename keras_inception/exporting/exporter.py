@@ -48,6 +48,8 @@ def export(
     name: str | None = None,
     labels: str | os.PathLike | Sequence[str] | None = None,
     preprocessing: str | os.PathLike | Preprocessing | None = None,
+    size: tuple[int, int] | None = None,
+    output_name: str | None = None,
     calibration: str | os.PathLike | None = None,
     test: str | os.PathLike | None = None,
     description: str | None = None,
@@ -78,8 +80,8 @@ def export(
         report["variants"]["int8"]["agreement"]  # 0.987
 
     Args:
-        source: a run directory, a ``.keras`` file or a functional Keras model. A run needs no other argument. If the
-            model has several outputs, the one named ``predictions`` is exported. A softmax is added to logits.
+        source: a run directory, a ``.keras`` file or a functional Keras model. A run needs no other argument. A softmax
+            is added to logits, and a sigmoid of one unit becomes the scores of two classes.
         output: output folder, created if necessary.
         quantize: variants to export: float32, float16 (weights), dynamic (8-bit weights) and int8 (full integer, uint8
             in and out). Default: all. A network that was trained for int8 can only be exported to int8.
@@ -87,8 +89,11 @@ def export(
             that make each variant faster.
         name: prefix of the file names. Default: the name of the ``.keras`` file, else the model's.
         labels: class names, or a text file with one per line. Default: the run's, else numbers.
-        preprocessing: a `Preprocessing`, the name of one, or its JSON file. Default: the run's, else
-            (x - 127.5) / 127.5 at the model's input size.
+        preprocessing: a `Preprocessing`, the name of one (``"raw"`` if the model normalizes pixels itself), or its JSON
+            file. Default: the run's, or that of a network of this package; else it is found out: from the first layers
+            of the model, or from labeled images of `test` if they leave one choice.
+        size: (height, width) of the images. Default: that of the model's input or of `preprocessing`.
+        output_name: the output to export, if the model has several. Default: the one named ``predictions``.
         calibration: folder of typical images to calibrate int8 with; up to 200 are used. Default: the run's training
             images.
         test: folder of images to verify on, with a subfolder for each class if there are labels. Default: the run's
@@ -120,7 +125,8 @@ def export(
         with the reason, but no ``path`` and no file.
 
     Raises:
-        ValueError: an argument is invalid, or `source` is not an image classifier.
+        ValueError: an argument is invalid, `source` is not an image classifier, it is not known how to preprocess its
+            images, or what is made of it to be exported does not give its scores.
         FileExistsError: `output` already holds an export, and `overwrite` is false.
         FileNotFoundError: `source` does not exist.
     """
@@ -317,6 +323,8 @@ def _prepared(opened: Source, options: ExportOptions, folder: Path) -> Iterator[
     """
     variants = opened.variants(options)
     models = for_variants(opened.model, variants, options.rewrites)
+    for model in {id(model): model for model in (opened.model, *models.values())}.values():
+        opened.check(model)
     calibration = None if opened.trained_for_int8 else folder / "calibration.npy"
     np.save(folder / "calibration.npy", opened.calibration)
     saved: dict[tuple[keras.Model, Preprocessing], tuple[Path, dict[str, str]]] = {}
@@ -333,13 +341,14 @@ def _prepared(opened: Source, options: ExportOptions, folder: Path) -> Iterator[
 
 
 def _reference(opened: Source, options: ExportOptions, progress: Progress) -> Reference:
-    """Return Keras' predictions for the held-out images."""
-    preprocessing = options.target.preprocessing(opened.preprocessing)
-    differs = preprocessing != opened.preprocessing
-    predict = keras_predictor(deployed(opened.model, opened.preprocessing, preprocessing) if differs else opened.model)
+    """Return the given network's predictions for the held-out images."""
+    predict = opened.given.predict
+    if (preprocessing := options.target.preprocessing(opened.preprocessing)) != opened.preprocessing:
+        resizing = keras_predictor(deployed(opened.model, opened.preprocessing, preprocessing))
+        predict = lambda images: resizing(preprocessing.normalize(images.astype(np.float32)))  # noqa: E731
     batches = range(0, len(opened.test), BATCH)
     probabilities = [
-        predict(preprocessing.normalize(opened.test[start : start + BATCH].astype(np.float32)))
+        predict(opened.test[start : start + BATCH])
         for start in counted(batches, "Running Keras", len(batches), progress)
     ]
     return Reference(opened.test, np.concatenate(probabilities), opened.test_labels)

@@ -35,6 +35,8 @@ class ExportOptions:
     name: str | None = None
     labels: str | os.PathLike | Sequence[str] | None = None
     preprocessing: str | os.PathLike | Preprocessing | None = None
+    size: tuple[int, int] | None = None
+    output_name: str | None = None
     calibration: str | os.PathLike | None = None
     test: str | os.PathLike | None = None
     description: str | None = None

@@ -67,24 +67,20 @@ def _rewrite(rule: "Callable[[Graph, Step], Iterator[tuple[str, Callable]]]") ->
     """
 
     def rewrite(model: "keras.Model") -> "keras.Model":
-        import keras
-
         from keras_inception.graph import walk
+        from keras_inception.models.flat import flat, rebuilt
 
-        graph = walk(model)
+        plain = flat(model)
+        graph = walk(plain)
         functions = dict(pair for step in graph.steps for pair in rule(graph, step))
         if not functions:
             return model
 
-        def copied(operation: keras.Operation) -> Callable:
+        def function_of(operation: "keras.Operation") -> Callable:
             function = functions.get(operation.name)
-            return (lambda x, **_: function(x)) if function else type(operation).from_config(operation.get_config())
+            return (lambda x, **_: function(x)) if function else operation
 
-        copy = keras.models.clone_model(model, clone_function=copied)
-        for layer in model.layers:
-            if layer.weights and layer.name not in functions:
-                copy.get_layer(layer.name).set_weights(layer.get_weights())
-        return copy
+        return rebuilt(plain, function_of)
 
     rewrite.__name__, rewrite.__doc__ = rule.__name__, rule.__doc__
     return rewrite

@@ -12,10 +12,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from keras_inception.evaluation.classifiers import KerasClassifier
+from keras_inception.exporting.expected_input import (
+    CANDIDATES,
+    choices,
+    fitting_pictures,
+    is_of_the_registry,
+    preprocessing_inside,
+    with_channels,
+)
 from keras_inception.exporting.options import ExportOptions, is_run
-from keras_inception.exporting.signature import is_trained_for_int8, probability_model
+from keras_inception.exporting.signature import is_trained_for_int8
 from keras_inception.exporting.variants import VARIANTS, Variant
-from keras_inception.preprocessing import DEFAULT, Preprocessing
+from keras_inception.preprocessing import NAMED, Preprocessing
 from keras_inception.runs import Run, load
 from keras_inception.tflite.classifier import numbered
 from keras_inception.utils import files
@@ -29,6 +38,7 @@ if TYPE_CHECKING:
 
 CALIBRATION_IMAGES = 200
 NOISE_IMAGES = 50
+CHECKED_IMAGES = 50  # on which a network made of the given one is compared with it
 
 Say = Callable[[str], None]
 
@@ -38,7 +48,9 @@ class Source:
     """A classifier and its images, uint8 RGB (n, height, width, 3), at the size of the files' input.
 
     Attributes:
-        model: network with one output, float32 probabilities (batch, classes).
+        given: the network as it was given, which the files are compared with.
+        model: the network to export, made of the given one: without nested models and what is only for training, with
+            one output, float32 scores (batch, classes).
         class_names: names of the classes.
         preprocessing: preprocessing that `model` expects.
         calibration: images to calibrate int8 with; may be empty.
@@ -47,6 +59,7 @@ class Source:
         noise: whether `test` is noise because there are no images.
     """
 
+    given: KerasClassifier
     model: "keras.Model"
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
@@ -81,6 +94,29 @@ class Source:
                 )
         return [options.target.adapt(variant) for variant in chosen]
 
+    def check(self, model: "keras.Model") -> None:
+        """Check that a model made of the given one gives the same scores on held-out images.
+
+        Raises:
+            ValueError: it does not. The message names the layer at which the two part.
+        """
+        from keras_inception.models.flat import parting, precision
+
+        images = self.test[:: max(1, len(self.test) // CHECKED_IMAGES)]
+        if images.shape[1:3] != self.preprocessing.size:
+            images = np.stack([self.preprocessing.resize(image, self.preprocessing.size) for image in images])
+        tolerance = 1e-4 if precision(self.given.network) == "float32" else 0.02
+        expected = self.given.predict(images)
+        x = self.preprocessing.normalize(images.astype(np.float32))
+        difference = np.abs(np.asarray(model(x, training=False)) - expected).max()
+        if difference <= tolerance:
+            return
+        layer = parting(self.given.network, model, x[:1], tolerance)
+        raise ValueError(
+            f"{self.given} cannot be exported: the network that is made of it for inference in float32 gives other "
+            f"scores, by up to {difference:.2g}" + (f". The first layer that differs is {layer}" if layer else "")
+        )
+
     @property
     def trained_for_int8(self) -> bool:
         """Whether the network went through quantization-aware training."""
@@ -99,23 +135,36 @@ def open_source(
         progress: called with (name of the step, number done, total).
 
     Raises:
-        ValueError: the model is not an image classifier (`signature.probability_model`), the number of `labels` is not
-            the number of classes, or a folder has no images.
+        ValueError: the model is not an image classifier (`models.scores.ending`), its preprocessing is not known, the
+            number of `labels` is not the number of classes, or a folder has no images.
     """
+    import keras
+
+    from keras_inception.models.flat import flat
+    from keras_inception.models.inference import without_heads
+
+    if (received := keras.backend.backend()) != "tensorflow":
+        raise ValueError(f"`KERAS_BACKEND` must be tensorflow to make TFLite files. Received: {received}")
     model = load(source) if isinstance(source, (str, os.PathLike)) else source
     run = Run(Path(source)) if is_run(source) else None
-    preprocessing = _preprocessing(options, run, model)
-    model = probability_model(model, preprocessing)
+    network = without_heads(model, options.output_name)
+    size = _size(network, options, run)
+    preprocessing = _stated(options, run, model, network, size)
     class_names = _class_names(options.labels, run)
-    classes = model.output.shape[1]
-    if class_names and len(class_names) != classes:
-        raise ValueError(f"`labels` must be {classes}, one for each output. Received: {len(class_names)} labels")
     pool, held_out, labeled = _images(run, options, class_names, say)
+    if preprocessing is None:
+        preprocessing = _found_by_pictures(network, size, held_out if labeled else None, say, progress)
+    preprocessing = with_channels(preprocessing, network.inputs[0].shape[-1])
+    given = KerasClassifier(model, class_names, preprocessing, options.output_name)
+    classes = given.ending.classes(network)
+    if class_names and len(class_names) != classes:
+        raise ValueError(f"`labels` must be {classes}, one for each class. Received: {len(class_names)} labels")
     if pool or held_out:
         say(f"Reading {len(pool or ())} images to calibrate with and {len(held_out or ())} to verify on")
     fitted = preprocessing.replace(size=options.target.size or preprocessing.size)
     return Source(
-        model,
+        given,
+        given.ending.scoring(flat(network, (*preprocessing.size, preprocessing.mixing.shape[1]))),
         class_names or numbered(classes),
         preprocessing,
         calibration=_read(pool, fitted, progress),
@@ -125,15 +174,69 @@ def open_source(
     )
 
 
-def _preprocessing(options: ExportOptions, run: Run | None, model: "keras.Model") -> Preprocessing:
+def _size(network: "keras.Model", options: ExportOptions, run: Run | None) -> tuple[int, int]:
+    """Return the (height, width) of the images."""
+    own = tuple(network.inputs[0].shape[1:3]) if len(network.inputs[0].shape) == 4 else ()
+    stated = options.size
+    if stated is None and run and not options.preprocessing:
+        stated = run.preprocessing.size
+    if stated is None and isinstance(options.preprocessing, Preprocessing):
+        stated = options.preprocessing.size
+    elif stated is None and options.preprocessing is not None and str(options.preprocessing) not in NAMED:
+        stated = Preprocessing.named(str(options.preprocessing)).size
+    if stated is None and not all(own):
+        raise ValueError(
+            f"`size` must be given as (height, width): {network.name} takes images of any size. Received: none"
+        )
+    return stated or own
+
+
+def _stated(
+    options: ExportOptions, run: Run | None, model: "keras.Model", network: "keras.Model", size: tuple[int, int]
+) -> Preprocessing | None:
+    """Return the preprocessing that the caller, the run or the network itself states, or None."""
     option = options.preprocessing
     if isinstance(option, Preprocessing):
-        return option
-    if option is None and run:
-        return run.preprocessing
-    shape = tuple(getattr(model, "input_shape", ()))
-    size = shape[1:3] if len(shape) == 4 and all(shape[1:3]) else DEFAULT.size
-    return DEFAULT.replace(size=size) if option is None else Preprocessing.named(str(option), size)
+        return option.replace(size=size)
+    if option is not None:
+        return Preprocessing.named(str(option), size).replace(size=size)
+    if run:
+        return run.preprocessing.replace(size=size)
+    if isinstance(own := getattr(model, "preprocessing", None), Preprocessing):
+        return own.replace(size=size)
+    name = preprocessing_inside(network, (*size, network.inputs[0].shape[-1] or 3))
+    if name is None and is_of_the_registry(network):
+        name = "unit"
+    return name and Preprocessing.named(name, size)
+
+
+def _found_by_pictures(
+    network: "keras.Model", size: tuple[int, int], labeled: "Examples | None", say: Say, progress: Progress
+) -> Preprocessing:
+    """Return the one preprocessing that labeled images do not rule out.
+
+    Raises:
+        ValueError: there are no labeled images, or several fit.
+    """
+    reason, left = "nothing tells what", None
+    if labeled:
+        channels = network.inputs[0].shape[-1]
+        candidates = {
+            name: with_channels(Preprocessing.named(name, size), channels)
+            for name in CANDIDATES
+            if channels == 3 or len(set(NAMED[name].mean)) == 1
+        }
+        some = labeled.select(_in_proportion(labeled.labels.tolist(), min(len(labeled), CALIBRATION_IMAGES)))
+        images = {name: _read(some, preprocessing, progress) for name, preprocessing in candidates.items()}
+        left = fitting_pictures(network, candidates, images, some.labels)
+        if len(left) == 1:
+            say(f"Preprocessing: {left[0]}, the only one that fits the labeled images")
+            return candidates[left[0]]
+        reason = "the labeled images do not tell which of these"
+    raise ValueError(
+        f"`preprocessing` must be given: {reason} {network.name} expects. Choose one of {choices(left)}, or write a "
+        "JSON file. Received: none"
+    )
 
 
 def _class_names(option: str | os.PathLike | Sequence[str] | None, run: Run | None) -> tuple[str, ...]:

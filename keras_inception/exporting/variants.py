@@ -69,7 +69,7 @@ class Variant:
             return preprocessing.without_normalization()
         if preprocessing.channels == "BGR":
             return preprocessing.replace(channels="RGB", mean=mean[::-1], std=std[::-1])
-        return preprocessing
+        return preprocessing.replace(channels="RGB")
 
 
 FLOAT32 = Variant("float32", "32-bit floats throughout.", 0.99, 1e-5, compressed=False)

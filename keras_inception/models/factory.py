@@ -12,6 +12,7 @@ import keras
 from keras import KerasTensor, layers
 
 from keras_inception.models.blocks import ConvBlock, classifier, conv
+from keras_inception.preprocessing import DEFAULT
 from keras_inception.registry import NETWORKS
 from keras_inception.utils.checks import check_one_of
 from keras_inception.utils.suggestions import did_you_mean
@@ -273,9 +274,9 @@ class Builder:
         self._check_filters({layer.name: layer.filters for layer in model.layers if isinstance(layer, layers.Conv2D)})
         if self.checkpoint:
             self.checkpoint.load_into(model, skip_mismatch=self.skip_mismatch)
-            height, width = model.input_shape[1:3]
-            preprocessing = self.checkpoint.preprocessing
-            model.preprocessing = preprocessing.replace(size=(height, width)) if height and width else preprocessing
+        height, width = model.input_shape[1:3]
+        preprocessing = self.checkpoint.preprocessing if self.checkpoint else DEFAULT
+        model.preprocessing = preprocessing.replace(size=(height, width)) if height and width else preprocessing
         return model
 
     def _check_filters(self, built: Mapping[str, int]) -> None:

@@ -23,24 +23,45 @@ def inference_model(model: keras.Model) -> keras.Model:
     trunk = without_heads(model)
     copy = keras.models.clone_model(trunk, clone_function=_in_float32)
     copy.set_weights(trunk.get_weights())
+    for layer in copy._flatten_layers():
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()  # it keeps what it computes with beside its weights
     return copy
 
 
-def without_heads(model: keras.Model) -> keras.Model:
-    """Return a model that outputs only the predictions and shares the layers and weights of `model`.
+def without_heads(model: keras.Model, output_name: str | None = None) -> keras.Model:
+    """Return a model with one output that shares the layers and weights of `model`.
+
+    Args:
+        model: a functional model.
+        output_name: name of the output: its key if the outputs are a dict, else the name of the layer that computes it.
+            Default: the only output, or the one named ``predictions``.
 
     Raises:
-        ValueError: as `inference_model` does.
+        ValueError: the model is not functional, or has no such output.
     """
     inputs = _inputs(model)
-    if len(model.outputs) == 1:
-        output = model.outputs[0]
-    elif isinstance(model.output, dict) and "predictions" in model.output:
-        output = model.output["predictions"]
-    else:
-        received = list(model.output) if isinstance(model.output, dict) else f"{len(model.outputs)} outputs"
-        raise ValueError(f"`model` must have one output, or one named 'predictions'. Received: {received}")
+    named = output_names(model)
+    if output_name is None and len(model.outputs) > 1 and "predictions" not in named:
+        raise ValueError(
+            f"`output_name` must name one of the outputs of {model.name}, {', '.join(named)}, of which none is called "
+            "predictions. Received: none"
+        )
+    if output_name is not None and output_name not in named:
+        hint = did_you_mean(output_name, named)
+        raise ValueError(
+            f"`output_name` must be one of the outputs of {model.name}, {', '.join(named)}.{hint} "
+            f"Received: {output_name!r}"
+        )
+    output = model.outputs[0] if len(model.outputs) == 1 else named[output_name or "predictions"]
     return keras.Model(inputs, output, name=model.name)
+
+
+def output_names(model: keras.Model) -> dict[str, keras.KerasTensor]:
+    """Return the outputs of a functional model by name, as `without_heads` takes them."""
+    if isinstance(structure := getattr(model, "_outputs_struct", None), dict):
+        return dict(structure)
+    return {x._keras_history.operation.name: x for x in model.outputs}
 
 
 def features(model: keras.Model, stages: Sequence[str]) -> keras.Model:

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from keras_inception.exporting.signature import deployed, probability_model
+from keras_inception.exporting.signature import deployed
 from keras_inception.exporting.variants import VARIANTS
 from keras_inception.preprocessing import DEFAULT, NAMED, Preprocessing
 
@@ -34,6 +35,21 @@ def test_the_deployed_graph_turns_its_input_into_what_the_network_expects(prepro
     assert expected_input.channels == "RGB"
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_gray_networks_get_files_that_take_rgb(variant):
+    import keras
+
+    image = keras.Input((2, 3, 1))
+    identity = keras.Model(image, keras.layers.Flatten()(image))
+    gray = Preprocessing(size=(2, 3), mean=10, std=(255,), channels="gray")
+    expected_input = VARIANTS[variant].input(gray)
+    assert expected_input.channels == "RGB"
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 2, 3, 3)).astype(np.float32)
+    got = deployed(identity, gray, expected_input)(expected_input.normalize(pixels))["probabilities"]
+    luminance = np.asarray(Image.fromarray(pixels[0].astype(np.uint8)).convert("L"), np.float32)
+    np.testing.assert_allclose(np.reshape(got, (2, 3)), (luminance - 10) / 255, atol=0.6 / 255)
+
+
 def test_the_default_needs_no_operation():
     assert VARIANTS["float32"].input(DEFAULT) == VARIANTS["int8"].input(DEFAULT) == DEFAULT
 
@@ -47,59 +63,3 @@ def test_metadata_describes_what_it_can_and_the_graph_does_the_rest():
     assert VARIANTS["int8"].input(imagenet) == imagenet.without_normalization()
     below_black = DEFAULT.replace(mean=(-1.0, -1.0, -1.0))
     assert VARIANTS["int8"].input(below_black) == below_black.without_normalization()
-
-
-def dense(units, activation, shape=(4, 4, 3)):
-    import keras
-
-    image = keras.Input(shape)
-    x = keras.layers.Flatten()(image)
-    return keras.Model(image, keras.layers.Dense(units, activation=activation, name="last")(x))
-
-
-SMALL = DEFAULT.replace(size=(4, 4))
-
-
-def test_probabilities_are_kept_and_logits_get_a_softmax():
-    import keras
-
-    image = np.ones((1, 4, 4, 3), np.float32)
-    softmax = dense(3, "softmax")
-    np.testing.assert_allclose(probability_model(softmax, SMALL)(image), softmax(image), atol=1e-6)
-    logits = dense(3, None)
-    expected = keras.ops.softmax(logits(image))
-    np.testing.assert_allclose(probability_model(logits, SMALL)(image), expected, atol=1e-6)
-
-
-def test_a_mean_of_two_softmaxes_counts_as_probabilities():
-    import keras
-
-    image = keras.Input((4, 4, 3))
-    x = keras.layers.Flatten()(image)
-    heads = [keras.layers.Dense(3, activation="softmax")(x) for _ in range(2)]
-    model = keras.Model(image, keras.layers.Average()(heads))
-    image = np.ones((1, 4, 4, 3), np.float32)
-    np.testing.assert_allclose(probability_model(model, SMALL)(image), model(image), atol=1e-6)
-
-
-def test_a_model_that_does_not_classify_images_is_refused():
-    import keras
-
-    with pytest.raises(ValueError, match=r"must end in softmax or logits. Received: .*sigmoid"):
-        probability_model(dense(3, "sigmoid"), SMALL)
-    with pytest.raises(ValueError, match=r"two classes or more. Received: \(None, 1\)"):
-        probability_model(dense(1, "sigmoid"), SMALL)
-    with pytest.raises(ValueError, match=r"must take images, \(batch, 4, 4, 3\).*\(None, 4, 4, 1\)"):
-        probability_model(dense(3, "softmax", shape=(4, 4, 1)), SMALL)
-    image = keras.Input((4, 4, 3))
-    with pytest.raises(ValueError, match=r"must give \(batch, classes\)"):
-        probability_model(keras.Model(image, keras.layers.Conv2D(2, 1)(image)), SMALL)
-    with pytest.raises(ValueError, match="functional Keras model"):
-        probability_model(keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(2)]), SMALL)
-
-
-def test_broken_weights_are_refused():
-    model = dense(3, "softmax")
-    model.get_layer("last").bias.assign([np.nan, 0, 0])
-    with pytest.raises(ValueError, match="NaN or infinity"):
-        probability_model(model, SMALL)

@@ -1,0 +1,118 @@
+"""Find out what a network expects of its input, if nobody says it."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from keras_inception.evaluation.classifiers import KerasClassifier
+from keras_inception.evaluation.metrics import wilson
+from keras_inception.preprocessing import GRAY, Preprocessing
+from keras_inception.registry import NETWORKS
+
+if TYPE_CHECKING:
+    import keras
+
+    from keras_inception.graph import Graph, Step
+
+# What normalizes pixels at the beginning of a network, and what leaves their values as they are.
+NORMALIZING = {"Add", "Divide", "Lambda", "Multiply", "Normalization", "Rescaling", "Stack", "Subtract", "TrueDivide"}
+KEEPING = {"Cast", "CenterCrop", "Concatenate", "GetItem", "Identity", "Resizing", "ZeroPadding2D"}
+# Networks take inputs whose black and white differ by 1 to 5, or by 255 after Caffe's preprocessing.
+WIDEST = 300
+# What is tried on labeled images: the others differ from these only in how they crop and resize.
+CANDIDATES = ("raw", "zero_to_one", "unit", "torchvision", "keras_caffe")
+
+
+def preprocessing_inside(model: "keras.Model", shape: tuple[int, int, int]) -> str | None:
+    """Return the name of the preprocessing to feed a network that normalizes its input itself, or None.
+
+    The first layers, those of nested models too, are followed from the input up to the first one that is not a
+    normalization, and run on black and white: ``"raw"`` pixels must come out of them in a plausible range, and
+    ``"zero_to_one"`` if they do not. An integer input is raw pixels.
+
+    Args:
+        model: a functional model.
+        shape: (height, width, channels) of its input.
+    """
+    from keras_inception.graph import walk
+    from keras_inception.models.flat import step_outputs
+
+    if "int" in model.inputs[0].dtype:
+        return "raw"
+    graph = walk(model, shape)
+    last = _last_normalization(graph)
+    if last is None:
+        return None
+    ends = np.stack([np.zeros(shape, np.float32), np.full(shape, 255, np.float32)])[: model.inputs[0].shape[0]]
+    outputs = [step_outputs(model, end[None])[graph.steps.index(last)].value for end in ends]
+    width = np.abs(outputs[-1] - outputs[0]).max()
+    return "raw" if width <= WIDEST else "zero_to_one"
+
+
+def fitting_pictures(
+    model: "keras.Model", candidates: Mapping[str, Preprocessing], images: Mapping[str, np.ndarray], labels: np.ndarray
+) -> list[str]:
+    """Return the candidates that labeled images do not rule out: those with a top-1 accuracy near the best.
+
+    Args:
+        model: a network with one output.
+        candidates: preprocessings by name.
+        images: for each candidate, uint8 RGB (n, height, width, 3), fitted by it.
+        labels: class indices, (n,).
+    """
+    right = {}
+    for name, preprocessing in candidates.items():
+        scores = KerasClassifier(model, (), preprocessing).predict(images[name])
+        right[name] = int((scores.argmax(axis=1) == labels).sum())
+    lowest, _ = wilson(max(right.values()), len(labels))
+    return [name for name, count in right.items() if wilson(count, len(labels))[1] >= lowest]
+
+
+def is_of_the_registry(model: "keras.Model") -> bool:
+    """Return True if a network has the name and the layers of one of ours, and not of another publisher's namesake."""
+    from keras_inception.weights.publishers import publisher_of
+    from keras_inception.weights.publishers.namemap import OWN_NAME
+
+    names = [f"{layer.name}/{weight.name}" for layer in model.layers for weight in layer.weights]
+    try:
+        return model.name in NETWORKS and publisher_of(names, model.name) == OWN_NAME
+    except ValueError:
+        return False
+
+
+def with_channels(preprocessing: Preprocessing, channels: int | None) -> Preprocessing:
+    """Return a preprocessing for the number of channels of a network's input: 1 is gray.
+
+    Raises:
+        ValueError: the channels have different means or deviations, or there are neither 1 nor 3.
+    """
+    if channels not in (1, 3, None):
+        raise ValueError(f"`model` must take images of 3 channels, or of 1 for gray. Received: {channels} channels")
+    if (channels == 1) == (preprocessing.channels == GRAY):
+        return preprocessing
+    return preprocessing.replace(channels=GRAY if channels == 1 else "RGB")
+
+
+def choices(names: "list[str] | None" = None) -> str:
+    """Return the names of preprocessings to choose from, with what they mean."""
+    meanings = {
+        "raw": "raw, pixels from 0 to 255",
+        "zero_to_one": "zero_to_one, pixels / 255",
+        "unit": "unit, from -1 to 1",
+        "torchvision": "torchvision, ImageNet's mean and deviation",
+        "keras_caffe": "keras_caffe, BGR minus ImageNet's mean",
+    }
+    return "; ".join(meanings[name] for name in names or CANDIDATES)
+
+
+def _last_normalization(graph: "Graph") -> "Step | None":
+    """Return the last of the first steps that only normalize or arrange what they get of the input, or None."""
+    known, last = {id(x) for x in graph.inputs}, None
+    for step in graph.steps:
+        if not {id(x) for x in step.inputs} <= known:
+            continue
+        if step.kind in NORMALIZING | KEEPING or step.kind.startswith("Random"):
+            known |= {id(x) for x in step.outputs}
+            last = step if step.kind in NORMALIZING else last
+    return last

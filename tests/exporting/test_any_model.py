@@ -1,0 +1,193 @@
+"""Export of what people bring: the files agree with the model as it was given, or the export is refused."""
+
+import keras
+import numpy as np
+import pytest
+from colours import LABELS, SIDE
+from keras import layers
+from networks import in_full_but, with_drawn_weights
+from PIL import Image
+
+import keras_inception
+from keras_inception.preprocessing import Preprocessing
+from keras_inception.tflite.classifier import TFLiteClassifier
+
+BOTH = ["float32", "int8"]
+
+
+def convolved(x):
+    """Apply a small body with batch norm, of layers whose names every body has."""
+    image = keras.Input(x.shape[1:])
+    y = layers.ReLU(name="relu")(layers.BatchNormalization(name="norm")(layers.Conv2D(8, 3, 2, name="conv")(image)))
+    return layers.GlobalAveragePooling2D()(keras.Model(image, y, name="body")(x))
+
+
+def exported(model, folder, pictures, *, quantize=BOTH, **options):
+    """Export a model, and return the report with each file and what the given model says of the test images."""
+    report = keras_inception.export(
+        model, folder, quantize=quantize, calibration=pictures / "train", test=pictures / "test", clients=(), **options
+    )
+    return {name: TFLiteClassifier(folder / row["path"]) for name, row in report["variants"].items() if "path" in row}
+
+
+def images_of(pictures):
+    return np.stack([np.asarray(Image.open(path)) for path in sorted((pictures / "test").rglob("*.png"))])
+
+
+@pytest.mark.parametrize(
+    "prepare",
+    [keras.applications.mobilenet_v2.preprocess_input, keras.applications.resnet50.preprocess_input],
+    ids=["unit", "caffe"],
+)
+def test_augmentation_and_preprocessing_inside(prepare, pictures, tmp_path):
+    image = keras.Input((SIDE, SIDE, 3))
+    augmentation = keras.Sequential([layers.RandomFlip("horizontal"), layers.RandomRotation(0.2)])
+    x = layers.Dropout(0.2)(convolved(prepare(augmentation(image))))
+    model = with_drawn_weights(keras.Model(image, layers.Dense(3, activation="softmax")(x), name="own"))
+    model.save(tmp_path / "own.keras")
+    pixels = images_of(pictures)
+    expected = model.predict(pixels.astype(np.float32), verbose=0)
+    files = exported(tmp_path / "own.keras", tmp_path / "files", pictures, min_agreement=0)
+    np.testing.assert_allclose(files["float32"].predict(pixels), expected, atol=1e-4)
+    assert np.abs(files["int8"].predict(pixels) - expected).max() < 0.1
+    assert files["int8"].quantization == (1.0, 0)
+
+
+def test_one_sigmoid_becomes_two_scores(pictures, tmp_path):
+    image = keras.Input((SIDE, SIDE, 3))
+    x = layers.Dense(1, activation="sigmoid", name="or")(convolved(image))
+    model = with_drawn_weights(keras.Model(image, x, name="binary"))
+    files = exported(model, tmp_path, pictures, preprocessing="unit", min_agreement=0)
+    assert files["float32"].labels == ("class 0", "class 1")
+    pixels = images_of(pictures)
+    p = model.predict(pixels / np.float32(127.5) - 1, verbose=0)
+    np.testing.assert_allclose(files["float32"].predict(pixels), np.hstack([1 - p, p]), atol=1e-4)
+    assert np.abs(files["int8"].predict(pixels) - np.hstack([1 - p, p])).max() < 0.05
+
+
+def test_independent_scores_stay_as_they_are(pictures, tmp_path):
+    image = keras.Input((SIDE, SIDE, 3))
+    x = layers.Reshape((3,))(layers.Activation("sigmoid")(layers.Dense(3)(convolved(image))))
+    model = with_drawn_weights(keras.Model(image, x, name="tags"))
+    files = exported(model, tmp_path, pictures, preprocessing="unit", labels=LABELS, min_agreement=0)
+    pixels = images_of(pictures)
+    expected = model.predict(pixels / np.float32(127.5) - 1, verbose=0)
+    np.testing.assert_allclose(files["float32"].predict(pixels), expected, atol=1e-4)
+    assert np.abs(files["int8"].predict(pixels) - expected).max() < 0.05
+
+
+def test_an_output_is_chosen_by_name(pictures, tmp_path):
+    image = keras.Input((SIDE, SIDE, 3))
+    x = convolved(image)
+    outputs = [layers.Dense(3, activation="softmax", name=name)(x) for name in ("shape", "color")]
+    model = with_drawn_weights(keras.Model(image, outputs, name="two"))
+    options = {"preprocessing": "unit", "labels": LABELS, "quantize": ["float32"]}
+    with pytest.raises(
+        ValueError, match=r"`output_name` must name one of the outputs of two, shape, color.*Received: none"
+    ):
+        keras_inception.export(model, tmp_path / "none", **options)
+    with pytest.raises(ValueError, match=r"Did you mean color\? Received: 'colour'"):
+        keras_inception.export(model, tmp_path / "none", output_name="colour", **options)
+    files = exported(model, tmp_path / "color", pictures, output_name="color", **options)
+    pixels = images_of(pictures)
+    expected = model.predict(pixels / np.float32(127.5) - 1, verbose=0)[1]
+    np.testing.assert_allclose(files["float32"].predict(pixels), expected, atol=1e-4)
+
+
+class Forgetful(layers.Layer):
+    """Multiplies by a number that its configuration lacks."""
+
+    def __init__(self, factor=1.0, **options):
+        super().__init__(**options)
+        self.factor = factor
+
+    def call(self, x):
+        return x * self.factor
+
+
+def forgetful():
+    image = keras.Input((SIDE, SIDE, 3))
+    x = Forgetful(20.0, name="forgets")(convolved(image))
+    x = layers.Dropout(0.5)(layers.Dense(3, activation="softmax", dtype="float32")(x))
+    return with_drawn_weights(keras.Model(image, x, name="forgetful"))
+
+
+def test_the_given_layers_are_used_and_not_their_configurations(pictures, tmp_path):
+    model, pixels = forgetful(), images_of(pictures)
+    files = exported(model, tmp_path, pictures, preprocessing="unit", labels=LABELS, quantize=["float32"])
+    expected = model.predict(pixels / np.float32(127.5) - 1, verbose=0)
+    np.testing.assert_allclose(files["float32"].predict(pixels), expected, atol=1e-4)
+
+
+def test_a_copy_that_differs_from_the_given_model_is_refused(pictures, tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")  # so that a copy in float32 is needed
+    try:
+        model = forgetful()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    with pytest.raises(
+        ValueError, match=r"forgetful cannot be exported: .* The first layer that differs is forgets \(Forg"
+    ):
+        exported(model, tmp_path, pictures, preprocessing="unit", labels=LABELS, quantize=["float32"])
+    assert not list(tmp_path.glob("*.tflite"))
+
+
+APPLICATIONS = {
+    "ConvNeXtTiny": 64,
+    "DenseNet121": 64,
+    "EfficientNetB0": 64,
+    "EfficientNetV2B0": 64,
+    "InceptionV3": 75,
+    "MobileNet": 64,
+    "MobileNetV2": 64,
+    "MobileNetV3Small": 64,
+    "NASNetMobile": 64,
+    "ResNet50": 64,
+    "ResNet50V2": 64,
+    "VGG16": 64,
+    "Xception": 75,
+}
+
+
+@pytest.mark.parametrize("name", in_full_but({"MobileNetV2"}, APPLICATIONS))
+def test_networks_of_keras_applications(name, pictures, tmp_path):
+    """Save a network as the tutorials build it, and export it in every variant."""
+    side = APPLICATIONS[name]
+    body = getattr(keras.applications, name)(input_shape=(side, side, 3), include_top=False, weights=None)
+    statistics(body)
+    image = keras.Input((side, side, 3))
+    x = layers.GlobalAveragePooling2D()(body(layers.RandomFlip()(image), training=False))
+    model = keras.Model(image, layers.Dense(3, activation="softmax")(layers.Dropout(0.2)(x)), name="tutorial")
+    model.save(tmp_path / "tutorial.keras")
+    options = {} if name.startswith(("Conv", "Eff", "MobileNetV3")) else {"preprocessing": "unit"}
+    files = exported(
+        tmp_path / "tutorial.keras",
+        tmp_path / "files",
+        pictures,
+        quantize=None,
+        labels=LABELS,
+        min_agreement=0,
+        **options,
+    )
+    assert set(files) == {"float32", "float16", "dynamic", "int8"}
+    expected_input = Preprocessing.named(options.get("preprocessing", "raw"), (side, side))
+    pixels = np.stack([expected_input.fit(image) for image in images_of(pictures)[::5]])
+    expected = model.predict(expected_input.normalize(pixels.astype(np.float32)), verbose=0)
+    for variant, tolerance in {"float32": 1e-4, "float16": 1e-2, "dynamic": 0.15, "int8": 0.2}.items():
+        assert np.abs(files[variant].predict(pixels) - expected).max() < tolerance, variant
+
+
+def statistics(body):
+    """Give the batch norms of a network with drawn weights the statistics of noise, and scales that are not 1."""
+    chance = np.random.default_rng(0)
+    norms = [each for each in body._flatten_layers() if isinstance(each, layers.BatchNormalization)]
+    for norm in norms:
+        norm.momentum = 0.0
+        for weight in (norm.gamma, norm.beta):
+            if weight is not None:
+                weight.assign(
+                    chance.uniform(0.7, 1.3, weight.shape)
+                    if weight is norm.gamma
+                    else chance.normal(0, 0.2, weight.shape)
+                )
+    body(chance.uniform(-1, 1, (16, *body.input_shape[1:])).astype(np.float32), training=True)
