@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_inception.exporting.options import ExportOptions, is_run
+from keras_inception.exporting.options import ExportOptions
 from keras_inception.exporting.signature import is_trained_for_int8, probability_model
 from keras_inception.exporting.variants import VARIANTS, Variant
 from keras_inception.preprocessing import DEFAULT, Preprocessing
-from keras_inception.runs import Run, load
+from keras_inception.runs import Run, is_run, load
 from keras_inception.tflite.classifier import numbered
 from keras_inception.utils import files
 from keras_inception.utils.progress import Progress, counted
@@ -102,7 +102,7 @@ def open_source(
         ValueError: the model is not an image classifier (`signature.probability_model`), the number of `labels` is not
             the number of classes, or a folder has no images.
     """
-    model = load(source) if isinstance(source, (str, os.PathLike)) else source
+    model = load(source, options.custom_objects) if isinstance(source, (str, os.PathLike)) else source
     run = Run(Path(source)) if is_run(source) else None
     preprocessing = _preprocessing(options, run, model)
     model = probability_model(model, preprocessing)
