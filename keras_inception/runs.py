@@ -10,10 +10,11 @@ import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import filelock
 
+from keras_inception import model_files
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.utils import files
 
@@ -118,10 +119,14 @@ class Run:
         if not (self.path / MODEL).is_file():
             raise ValueError(f"{self.path} has no {MODEL} yet: its training has not finished an epoch")
 
-    def model(self) -> "keras.Model":
-        """Load the trained network; ValueError if the training has not finished an epoch yet."""
+    def model(self, custom_objects: str | os.PathLike | None = None) -> "keras.Model":
+        """Load the trained network; ValueError if the training has not finished an epoch yet.
+
+        Args:
+            custom_objects: as for `load`.
+        """
         self.check_trained()
-        return load(self.path / MODEL)
+        return model_files.load(self.path / MODEL, custom_objects)
 
 
 def locked(path: Path) -> AbstractContextManager:
@@ -140,26 +145,30 @@ def locked(path: Path) -> AbstractContextManager:
     return taken
 
 
-def load(path: str | os.PathLike) -> "keras.Model":
-    """Load the network of a run directory, or any ``.keras`` file, with the package's layers registered.
+def is_run(source: object) -> TypeGuard[str | os.PathLike]:
+    """Return True if `source` is a directory that is no SavedModel, which is always taken for a run."""
+    is_folder = isinstance(source, (str, os.PathLike)) and Path(source).is_dir()
+    return is_folder and not model_files.is_saved_model(source)
 
-    Code inside a file is never run: Keras' safe mode stays on.
+
+def load(path: str | os.PathLike, custom_objects: str | os.PathLike | None = None) -> "keras.Model":
+    """Open the network of a run directory or of a model file as a Keras 3 model that is not compiled.
+
+    Opening a file runs no code from it: Lambdas, unknown classes, and SavedModels that could reach files or processes
+    are refused by name.
+
+    Args:
+        path: a run directory, a ``.keras`` file, an ``.h5`` file of Keras 3, Keras 2 or tf_keras, or a SavedModel
+            folder. tf_keras opens what Keras 3 cannot (``pip install "keras-inception[mobile]"``). A SavedModel becomes
+            a model of one layer.
+        custom_objects: Python file whose classes and functions the model needs, with a warning, since it is run. The
+            model's Lambdas are then run too; a function of the Python file that is named like a Lambda takes its place.
 
     Raises:
-        ValueError: `path` is neither a run directory nor a Keras file.
-        FileNotFoundError: `path` does not exist.
+        ValueError: `path` is no model that can be opened, or would run code; or the file of `custom_objects` cannot be
+            run.
+        FileNotFoundError: `path` or `custom_objects` does not exist.
     """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"there is no run directory or .keras file at {path}")
-    if path.is_dir():
-        return Run(path).model()
-    import keras
-
-    import keras_inception.layers  # noqa: F401  registers the layers that a file may name
-
-    try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # a damaged file can make Keras raise anything
-        reason = " ".join(str(error).split())[:300]
-        raise ValueError(f"{path} is not a Keras file that can be opened: {reason}") from None
+    if is_run(path):
+        return Run(Path(path)).model(custom_objects)
+    return model_files.load(path, custom_objects)

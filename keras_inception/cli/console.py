@@ -6,6 +6,7 @@ import json as jsonlib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -18,6 +19,10 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=N
 
 DATA = "Folder of images or of TFRecord shards, fashion_mnist, fashion_mnist:FOLDER or tfds:NAME."
 RESUMED = "Output folder. An interrupted run is resumed."
+CustomObjects = Annotated[
+    Path | None,
+    Option(metavar="FILE.py", help="Python file with what the model file needs. It is run, as are Lambdas."),
+]
 Json = Annotated[bool, Option("--json", help="Print the result as JSON, and nothing else to standard output.")]
 Overwrite = Annotated[bool, Option("--overwrite", help="Replace existing output.")]
 Resume = Annotated[bool, Option("--resume", help="Resume the run at --output instead of starting one.")]

@@ -1,7 +1,7 @@
 """Commands that classify images: evaluate and predict."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer import Argument, Option
@@ -24,16 +24,17 @@ def evaluate(
     ] = None,
     confusion: Annotated[Path | None, Option(help="PNG file for a plot of the confusion matrix.")] = None,
     strict: console.Strict = False,
+    custom_objects: console.CustomObjects = None,
     json: console.Json = False,
 ) -> None:
     """Evaluate a network: top-1, top-5, calibration, results by class."""
     from keras_inception.evaluation import evaluator
 
-    others = ensemble or ()
-    evaluator.check_evaluation(source, images, crops=crops, ensemble=others)
+    options: dict[str, Any] = {"crops": crops, "ensemble": ensemble or (), "custom_objects": custom_objects}
+    evaluator.check_evaluation(source, images, **options)
     files.check_parent(confusion)
     console.import_tensorflow()
-    result = evaluator.evaluate(source, images, crops=crops, ensemble=others, strict=strict, on_progress=bars())
+    result = evaluator.evaluate(source, images, **options, strict=strict, on_progress=bars())
     if confusion:
         from keras_inception import figures
 
@@ -47,12 +48,13 @@ def predict(
     source: Source,
     images: Annotated[list[Path], Argument(metavar="IMAGE...", help="Image files to classify.")],
     top: Annotated[int, Option(min=1, help="Number of classes to print per image.")] = 5,
+    custom_objects: console.CustomObjects = None,
     json: console.Json = False,
 ) -> None:
     """Print the most probable classes of images."""
     from keras_inception.evaluation import prediction
 
-    prediction.check_prediction(source, images)
+    prediction.check_prediction(source, images, custom_objects)
     if source.is_dir():
         console.import_tensorflow()
-    console.show(prediction.predict(source, images, top=top), json)
+    console.show(prediction.predict(source, images, top=top, custom_objects=custom_objects), json)

@@ -22,7 +22,9 @@ BUDGET = "Prune filters down to this many {}, or to this share if at most 1."
 
 def export(
     context: typer.Context,
-    source: Annotated[Path | None, Argument(metavar="RUN|FILE.keras", help="A run directory or a .keras file.")] = None,
+    source: Annotated[
+        Path | None, Argument(metavar="RUN|MODEL", help="A run directory, .keras or .h5 file, or SavedModel folder.")
+    ] = None,
     output: Annotated[Path, Option("--output", "-o", help="Output folder.")] = Path("exported"),
     quantize: Annotated[str | None, Option(help="Some of float32,float16,dynamic,int8. Default: all possible.")] = None,
     rewrites: Annotated[str | None, Option(help="Comma-separated rewrites, or none. Default: those that help.")] = None,
@@ -51,6 +53,7 @@ def export(
         str | None, Option(help="Require task-library,mediapipe,litert-web, or none. Default: check installed ones.")
     ] = None,
     litert_sample: Annotated[bool, Option("--litert-sample", help="Export for Google's LiteRT sample app.")] = False,
+    custom_objects: console.CustomObjects = None,
     overwrite: console.Overwrite = False,
     json: console.Json = False,
 ) -> None:
@@ -58,7 +61,7 @@ def export(
     if weights is not None and model is None:
         raise ValueError("--weights requires --model")
     if (source is None) == (model is None):
-        raise ValueError("name either a run directory or .keras file, or a network by --model")
+        raise ValueError("name either a run directory or a model file, or a network by --model")
     import keras_inception
     from keras_inception.exporting.options import ExportOptions
     from keras_inception.weights.publishers import check_weights
@@ -102,6 +105,7 @@ def compress(
     quantize: Annotated[bool, Option("--quantize", help="Quantization-aware training for int8.")] = False,
     distillation: Annotated[float, Option(help="Weight of the teacher's predictions in the target, 0 to 1.")] = 0.5,
     settings: console.Settings = None,
+    custom_objects: console.CustomObjects = None,
     json: console.Json = False,
 ) -> None:
     """Make a trained network smaller and faster by pruning, clustering and quantization.
@@ -113,6 +117,7 @@ def compress(
     if not resume and source is None:
         raise ValueError("RUN is missing: give a run directory to compress, or --resume")
     from keras_inception.compression.job import Job, check_compression
+    from keras_inception.model_files import check_custom_objects
 
     job = None
     if not resume:
@@ -120,10 +125,12 @@ def compress(
         job = Job(macs, latency, mb, criterion, share, prune_schedule, prune_layers or None, cluster, quantize)
     changes = console.assignments(settings)
     options: dict[str, Any] = {"settings": changes, "distillation": distillation, "resume": resume}
+    check_custom_objects(custom_objects)
     check_compression(source, output, job, **options)
     console.import_tensorflow()
     from keras_inception.compression import compress as compression
 
+    options["custom_objects"] = custom_objects
     report = compression.compress(source, output, job, **options, on_step=_steps(json), on_progress=bars())
     console.show(report, json)
     if not json:

@@ -49,12 +49,13 @@ def list_networks(json: console.Json = False) -> None:
 
 
 def cost(
-    model: Annotated[str, Argument(metavar="NETWORK|RUN|FILE.keras", help="Network, run directory or .keras file.")],
+    model: Annotated[str, Argument(metavar="NETWORK|RUN|MODEL", help="Network, run directory, .keras or .h5 file.")],
     size: Annotated[int | None, Option(min=1, help="Side of the input in pixels.")] = None,
     classes: Annotated[int | None, Option(help="Number of classes; only with the name of a network.")] = None,
     budget: Annotated[float | None, Option(help="Maximum multiply-adds, such as 1.5e9.")] = None,
     by: Annotated[str, Option(help="Rows of the table: layers, modules or stages.")] = "modules",
     plot: Annotated[Path | None, Option(help="PNG file for a plot by module.")] = None,
+    custom_objects: console.CustomObjects = None,
     json: console.Json = False,
 ) -> None:
     """Count a network's parameters, multiply-adds and memory.
@@ -64,7 +65,7 @@ def cost(
     check_one_of("by", by, ("layers", "modules", "stages"))
     files.check_parent(plot)
     shape = None if size is None else (size, size, 3)
-    network = _network(model, shape, classes)
+    network = _network(model, shape, classes, custom_objects)
     from keras_inception import analysis
 
     result = analysis.cost(network, input_shape=shape)
@@ -122,14 +123,21 @@ def _record(entry: "Published") -> dict[str, Any]:
     return {key: value for key, value in entry._asdict().items() if key not in ("network", "preprocessing")}
 
 
-def _network(model: str, shape: tuple[int, int, int] | None, classes: int | None) -> "keras.Model":
+def _network(
+    model: str, shape: tuple[int, int, int] | None, classes: int | None, custom_objects: Path | None
+) -> "keras.Model":
     """Return the network of a run or a file, or a registered network; an existing path takes precedence over a name."""
+    from keras_inception import model_files
+
     path = Path(model)
-    is_path = path.exists() or path.suffix == ".keras" or path.name != model
-    if is_path and not path.exists():
-        raise FileNotFoundError(f"there is no run directory or .keras file at {model}")
-    if is_path and classes is not None:
+    is_path = path.exists() or path.suffix in (".keras", ".h5") or path.name != model
+    if is_path and classes is not None and path.exists():
         raise ValueError(f"--classes requires the name of a network, and {model} is a path")
+    if is_path:
+        model_files.check_exists(path)
+    elif custom_objects is not None:
+        raise ValueError(f"--custom-objects requires a file, and {model} is the name of a network")
+    model_files.check_custom_objects(custom_objects)
     name = model if is_path else registry.resolve(model)
     console.import_tensorflow()
     import keras
@@ -137,6 +145,9 @@ def _network(model: str, shape: tuple[int, int, int] | None, classes: int | None
     from keras_inception import runs
 
     if is_path:
-        return runs.load(path)
+        network = runs.load(path, custom_objects)
+        if model_files.is_one_layer(network):
+            raise ValueError(f"{path} could only be opened as one layer, whose cost is not known")
+        return network
     with keras.StatelessScope(initialize_variables=False):  # shapes only: the weights of VGG-19 take 575 MB
         return registry.create(name, input_shape=shape, classes=1000 if classes is None else classes)

@@ -16,6 +16,7 @@ from keras_inception.compression.budget import macs_within
 from keras_inception.compression.job import FILTER_PRUNING, JOB, Job, JobOptions, check_compression
 from keras_inception.exporting.exporter import export
 from keras_inception.exporting.signature import is_trained_for_int8
+from keras_inception.model_files.custom_objects import check_custom_objects, given
 from keras_inception.models.inference import inference_model
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.runs import DATA, LABELS, METRICS, MODEL, PREPROCESSING, RECIPE, Run, load, locked
@@ -107,6 +108,7 @@ def compress(
     settings: Mapping[str, str] | None = None,
     distillation: float = 0.5,
     resume: bool = False,
+    custom_objects: str | os.PathLike | None = None,
     verbose: int | str = "auto",
     on_step: Callable[[str], None] | None = None,
     on_progress: Progress | None = None,
@@ -129,6 +131,8 @@ def compress(
         distillation: weight of the source network's predictions in the training targets, in [0, 1]; the labels get the
             rest (1503.02531).
         resume: continue an interrupted compression. A complete one is left unchanged.
+        custom_objects: Python file with the classes and functions of the network, which is run
+            (`keras_inception.load`). It must be given again when resuming.
         verbose: as in `model.fit`.
         on_step: called with a line of text at each step.
         on_progress: called with (description, number done, total), for a progress bar.
@@ -150,15 +154,17 @@ def compress(
             raise ValueError(f"give either `job` or its attributes. Received: both, {', '.join(options)}")
         job = Job(**options)
     check_compression(source, output, job, settings=settings, distillation=distillation, resume=resume)
-    if source is not None and job is not None:
-        _begin(Run(Path(source)), output, job, dict(settings or {}), distillation)
-    with locked(output):
-        try:
-            rows = _Compression(output, on_step or (lambda line: None), verbose, on_progress or silent).run()
-        except ValueError:
-            if not any(path.is_dir() for path in (output / STEPS).glob("*")):  # nothing has been trained
-                shutil.rmtree(output)
-            raise
+    check_custom_objects(custom_objects)
+    with given(custom_objects):
+        if source is not None and job is not None:
+            _begin(Run(Path(source)), output, job, dict(settings or {}), distillation)
+        with locked(output):
+            try:
+                rows = _Compression(output, on_step or (lambda line: None), verbose, on_progress or silent).run()
+            except ValueError:
+                if not any(path.is_dir() for path in (output / STEPS).glob("*")):  # nothing has been trained
+                    shutil.rmtree(output)
+                raise
     return CompressionReport(output, tuple(CompressionStep(**row) for row in rows))
 
 

@@ -18,7 +18,16 @@ from keras_inception.graph import check_functional
 # Arguments with different names: class -> Keras 3 name -> tf_keras name.
 RENAMED = {"LeakyReLU": {"negative_slope": "alpha"}}
 # Configuration entries that only matter before weights exist, that Keras 3 fills in, or that are passed separately.
-LEFT_OUT = {"name", "dtype", "build_config", "autocast", "lora_rank", "lora_alpha", "quantization_config"}
+LEFT_OUT = {
+    "name",
+    "dtype",
+    "batch_input_shape",
+    "build_config",
+    "autocast",
+    "lora_rank",
+    "lora_alpha",
+    "quantization_config",
+}
 
 
 def to_tf_keras(model: keras.Model) -> tf_keras.Model:

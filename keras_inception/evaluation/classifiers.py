@@ -109,11 +109,12 @@ def located(source: Source) -> Run | Path | Classifier:
     return source
 
 
-def open_classifier(source: Source) -> Classifier:
+def open_classifier(source: Source, custom_objects: str | os.PathLike | None = None) -> Classifier:
     """Open the classifier of a run or of a ``.tflite`` file.
 
     Args:
         source: a run directory, a `Run` or a ``.tflite`` file. A `Classifier` is returned as it is.
+        custom_objects: as for `keras_inception.load`, for a run.
 
     Raises:
         FileNotFoundError: the path does not exist.
@@ -121,7 +122,7 @@ def open_classifier(source: Source) -> Classifier:
     """
     found = located(source)
     if isinstance(found, Run):
-        return KerasClassifier(found.model(), found.labels, found.preprocessing)
+        return KerasClassifier(found.model(custom_objects), found.labels, found.preprocessing)
     if isinstance(found, Path):
         from keras_inception.tflite.classifier import TFLiteClassifier
 

@@ -12,6 +12,7 @@ from keras_inception.datasets.splits import left_out
 from keras_inception.evaluation import crops as cropping
 from keras_inception.evaluation.classifiers import Source, located, name_of, open_classifier
 from keras_inception.evaluation.metrics import Evaluation, evaluate_batches
+from keras_inception.model_files import check_custom_objects
 from keras_inception.runs import Run
 from keras_inception.utils.checks import check_one_of
 from keras_inception.utils.progress import Progress, silent
@@ -26,6 +27,7 @@ def evaluate(
     crops: int = 1,
     ensemble: Sequence[Source] = (),
     strict: bool = False,
+    custom_objects: str | os.PathLike | None = None,
     on_progress: Progress | None = None,
 ) -> Evaluation:
     """Evaluate a trained or exported network on labeled images.
@@ -41,17 +43,19 @@ def evaluate(
         crops: views of each image to average over: 1, 10, 12 or 144 (`keras_inception.evaluation.crops`).
         ensemble: more networks with the same classes, whose probabilities are averaged with those of `source`.
         strict: raise an error if an image cannot be read.
+        custom_objects: Python file with the classes and functions of a run's network, which is run
+            (`keras_inception.load`).
         on_progress: called with (description, number done, total), for a progress bar.
 
     Raises:
         FileNotFoundError: a source does not exist.
         ValueError: a source is not a classifier; the classes differ; or there are no labeled images.
     """
-    check_evaluation(source, images, crops=crops, ensemble=ensemble)
+    check_evaluation(source, images, crops=crops, ensemble=ensemble, custom_objects=custom_objects)
     progress = on_progress or silent
     sources = [source, *ensemble]
     names = tuple(map(name_of, sources))
-    classifiers = [open_classifier(each) for each in sources]
+    classifiers = [open_classifier(each, custom_objects) for each in sources]
     class_names = classifiers[0].labels
     cropping.check_class_names(names, [each.labels for each in classifiers])
     scan = partial(progress, "Scanning images")
@@ -78,10 +82,16 @@ def evaluate(
 
 
 def check_evaluation(
-    source: Source, images: str | os.PathLike | None, *, crops: int = 1, ensemble: Sequence[Source] = ()
+    source: Source,
+    images: str | os.PathLike | None,
+    *,
+    crops: int = 1,
+    ensemble: Sequence[Source] = (),
+    custom_objects: str | os.PathLike | None = None,
 ) -> None:
     """Raise the errors of `evaluate` that can be found without loading a network."""
     check_one_of("crops", crops, cropping.CROPS)
+    check_custom_objects(custom_objects)
     for each in (source, *ensemble):
         located(each)
     if images is not None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from keras_inception import datasets
 from keras_inception.evaluation.classifiers import Source, located, open_classifier
 from keras_inception.evaluation.metrics import top_k
+from keras_inception.model_files import check_custom_objects
 
 
 class Guess(NamedTuple):
@@ -43,7 +44,13 @@ class Predictions(tuple[Prediction, ...]):
         return "\n".join(map(str, self))
 
 
-def predict(source: Source, images: str | os.PathLike | Sequence[str | os.PathLike], *, top: int = 5) -> Predictions:
+def predict(
+    source: Source,
+    images: str | os.PathLike | Sequence[str | os.PathLike],
+    *,
+    top: int = 5,
+    custom_objects: str | os.PathLike | None = None,
+) -> Predictions:
     """Classify image files with a trained or exported network.
 
     ``keras_inception.predict("exported/model_int8.tflite", "cat.jpg")[0].top[0]`` is
@@ -53,15 +60,17 @@ def predict(source: Source, images: str | os.PathLike | Sequence[str | os.PathLi
         source: a run directory, a `Run`, a ``.tflite`` file, or a `Classifier`.
         images: path of an image, or a sequence of paths.
         top: number of classes to return per image.
+        custom_objects: Python file with the classes and functions of a run's network, which is run
+            (`keras_inception.load`).
 
     Raises:
         FileNotFoundError: an image or the source does not exist.
         ValueError: an image cannot be read; the source is not a classifier; or `top` is below 1.
     """
-    check_prediction(source, images)
+    check_prediction(source, images, custom_objects)
     paths = _paths(images)
     pictures = list(map(datasets.read_picture, paths))
-    classifier = open_classifier(source)
+    classifier = open_classifier(source, custom_objects)
     found = []
     for path, picture in zip(paths, pictures, strict=True):
         (probabilities,) = classifier.predict(classifier.preprocessing.fit(picture)[None])
@@ -70,8 +79,13 @@ def predict(source: Source, images: str | os.PathLike | Sequence[str | os.PathLi
     return Predictions(found)
 
 
-def check_prediction(source: Source, images: str | os.PathLike | Sequence[str | os.PathLike]) -> None:
+def check_prediction(
+    source: Source,
+    images: str | os.PathLike | Sequence[str | os.PathLike],
+    custom_objects: str | os.PathLike | None = None,
+) -> None:
     """Raise the errors of `predict` about paths that do not exist, before a network is loaded."""
+    check_custom_objects(custom_objects)
     for path in _paths(images):
         os.stat(path)
     located(source)

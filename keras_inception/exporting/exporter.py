@@ -61,6 +61,7 @@ def export(
     layer_errors: bool = False,
     clients: Sequence[str] | None = None,
     litert_sample: bool = False,
+    custom_objects: str | os.PathLike | None = None,
     overwrite: bool = False,
     threads: int = 1,
     on_step: Callable[[str], None] | None = None,
@@ -80,14 +81,14 @@ def export(
         report["variants"]["int8"]["agreement"]  # 0.987
 
     Args:
-        source: a run directory, a ``.keras`` file or a functional Keras model. A run needs no other argument. A softmax
-            is added to logits, and a sigmoid of one unit becomes the scores of two classes.
+        source: a run directory, a model file (see `keras_inception.load`) or a functional Keras model. A run needs no
+            other argument. A softmax is added to logits, and a sigmoid of one unit becomes the scores of two classes.
         output: output folder, created if necessary.
         quantize: variants to export: float32, float16 (weights), dynamic (8-bit weights) and int8 (full integer, uint8
             in and out). Default: all. A network that was trained for int8 can only be exported to int8.
         rewrites: names of graph rewrites for speed (`keras_inception.exporting.rewrites.REWRITES`). Default: those
             that make each variant faster.
-        name: prefix of the file names. Default: the name of the ``.keras`` file, else the model's.
+        name: prefix of the file names. Default: the name of the model file, else the model's.
         labels: class names, or a text file with one per line. Default: the run's, else numbers.
         preprocessing: a `Preprocessing`, the name of one (``"raw"`` if the model normalizes pixels itself), or its JSON
             file. Default: the run's, or that of a network of this package; else it is found out: from the first layers
@@ -115,6 +116,8 @@ def export(
             1 and float32 output in every variant, and labels under the file name that the sample looks for. If the
             network has another input size or normalization, the graph resizes (bilinear) and normalizes. The files are
             verified on 224×224 images.
+        custom_objects: Python file with the classes and functions that the model file needs. It is run, as are the
+            file's Lambdas (`keras_inception.load`).
         overwrite: replace an existing export in `output`.
         threads: threads of the interpreter whose latency is measured.
         on_step: called with a line of text at each step.

@@ -5,8 +5,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeGuard
+from typing import TYPE_CHECKING, Literal
 
+from keras_inception import model_files
 from keras_inception.exporting.clients import check as check_clients
 from keras_inception.exporting.model_card import SIDECARS
 from keras_inception.exporting.report import LAYER_ERRORS, REPORT
@@ -14,7 +15,7 @@ from keras_inception.exporting.rewrites import REWRITES
 from keras_inception.exporting.targets import DEFAULT, LITERT_SAMPLE, Target
 from keras_inception.exporting.variants import VARIANTS
 from keras_inception.preprocessing import Preprocessing
-from keras_inception.runs import Run
+from keras_inception.runs import Run, is_run
 from keras_inception.tflite.metadata import About
 from keras_inception.utils import files
 from keras_inception.utils.checks import check_some_of
@@ -48,6 +49,7 @@ class ExportOptions:
     layer_errors: bool = False
     clients: Sequence[str] | None = None
     litert_sample: bool = False
+    custom_objects: str | os.PathLike | None = None
     overwrite: bool = False
     threads: int = 1
 
@@ -67,10 +69,12 @@ class ExportOptions:
 
         self._check_values()
         check_clients(self.clients)
+        if self.custom_objects is not None and not isinstance(source, (str, os.PathLike)):
+            raise ValueError(f"`custom_objects` requires a model file as the source. Received: {self.custom_objects}")
         if is_run(source):
             Run(Path(source)).check_trained()
-        elif isinstance(source, (str, os.PathLike)) and not Path(source).exists():
-            raise FileNotFoundError(f"there is no run directory or .keras file at {source}")
+        elif isinstance(source, (str, os.PathLike)):
+            model_files.check_exists(source)
         if isinstance(self.labels, (str, os.PathLike)):
             files.read_labels(self.labels)
         if isinstance(self.preprocessing, (str, os.PathLike)):
@@ -81,8 +85,8 @@ class ExportOptions:
             raise ValueError(f"`calibration` must be a folder of images. Received: {images}, which {there}")
         if self.test is not None:
             datasets.located(self.test)
-        if is_run(source) and folder.resolve() == Path(source).resolve():
-            raise ValueError(f"`output` must not be the run's own folder. Received: {folder}")
+        if isinstance(source, (str, os.PathLike)) and folder.resolve() == Path(source).resolve():
+            raise ValueError(f"`output` must not be the source's own folder. Received: {folder}")
         models = [f"{self.name or '*'}_{variant}.tflite" for variant in VARIANTS]
         patterns = (REPORT, LAYER_ERRORS, *SIDECARS, *models)
         present = sorted(path.name for pattern in patterns for path in folder.glob(pattern))
@@ -90,12 +94,14 @@ class ExportOptions:
             raise FileExistsError(
                 f"{folder} already holds {', '.join(present)}: choose another folder, or overwrite them"
             )
+        if isinstance(source, (str, os.PathLike)) and not is_run(source):
+            model_files.check_source(source)
 
     def about(self, source: "str | os.PathLike | keras.Model", model: str, classes: int) -> About:
         """Return the metadata texts.
 
         Args:
-            source: as for `export`. Its name is the default of `name` if it is a ``.keras`` file.
+            source: as for `export`. Its name is the default of `name` if it is a model file.
             model: name of the model, the default of `name` otherwise.
             classes: number of classes.
         """
@@ -109,6 +115,7 @@ class ExportOptions:
         )
 
     def _check_values(self) -> None:
+        model_files.check_custom_objects(self.custom_objects)
         check_some_of("rewrites", self.rewrites or (), REWRITES)
         asked = VARIANTS if self.quantize is None else self.quantize
         check_some_of("quantize", asked, VARIANTS, at_least=1)
@@ -126,8 +133,3 @@ class ExportOptions:
         count = self.verify_pictures
         if count != "all" and not (isinstance(count, int) and count >= 1):
             raise ValueError(f"`verify_pictures` must be 1 or more, or 'all'. Received: {count!r}")
-
-
-def is_run(source: "str | os.PathLike | keras.Model | None") -> TypeGuard[str | os.PathLike]:
-    """Return True if `source` is a directory, which is always taken for a run."""
-    return isinstance(source, (str, os.PathLike)) and Path(source).is_dir()

@@ -21,11 +21,11 @@ from keras_inception.exporting.expected_input import (
     preprocessing_inside,
     with_channels,
 )
-from keras_inception.exporting.options import ExportOptions, is_run
+from keras_inception.exporting.options import ExportOptions
 from keras_inception.exporting.signature import is_trained_for_int8
 from keras_inception.exporting.variants import VARIANTS, Variant
 from keras_inception.preprocessing import NAMED, Preprocessing
-from keras_inception.runs import Run, load
+from keras_inception.runs import Run, is_run, load
 from keras_inception.tflite.classifier import numbered
 from keras_inception.utils import files
 from keras_inception.utils.progress import Progress, counted
@@ -145,7 +145,7 @@ def open_source(
 
     if (received := keras.backend.backend()) != "tensorflow":
         raise ValueError(f"`KERAS_BACKEND` must be tensorflow to make TFLite files. Received: {received}")
-    model = load(source) if isinstance(source, (str, os.PathLike)) else source
+    model = load(source, options.custom_objects) if isinstance(source, (str, os.PathLike)) else source
     run = Run(Path(source)) if is_run(source) else None
     network = without_heads(model, options.output_name)
     size = _size(network, options, run)

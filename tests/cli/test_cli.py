@@ -118,8 +118,22 @@ def test_wrong_usage_has_exit_code_2(capsys):
         (["benchmark", "{tmp}/text.tflite", "--no-peak"], "text.tflite"),
         (["export", "{tmp}", "--quantize", "float16", "--keep-float", "conv1"], "`keep_float` requires int8"),
         (["export", "{tmp}", "--quantize", "float16", "--layer-errors"], "`layer_errors` requires int8"),
+        (["export", "{tmp}/text.tflite"], "is of an unknown format, or damaged. Accepted: a run directory, a .keras"),
+        (["export", "{tmp}/there.keras"], "there.keras is not a Keras file that can be opened: it is empty"),
+        (["export", "no.h5"], "there is no run directory, a .keras or .h5 file, or a SavedModel folder at no.h5"),
+        (["export", "{tmp}/weights.pth"], "holds weights alone, and the network is missing"),
+        (["export", "{tmp}", "--custom-objects", "text.txt"], "`custom_objects` must be a Python file, FILE.py"),
+        (["export", "--model", "GoogLeNet", "--custom-objects", "{tmp}/own.py"], "requires a model file as the source"),
+        (["predict", "{tmp}/text.tflite", "{tmp}/text.tflite", "--custom-objects", "no.py"], "no.py, which does not"),
+        (["evaluate", "{tmp}/text.tflite", "{tmp}", "--custom-objects", "no.py"], "no.py, which does not exist"),
+        (["compress", "--resume", "--output", "{tmp}", "--custom-objects", "no.py"], "no.py, which does not exist"),
+        (["cost", "googlenet", "--custom-objects", "no.py"], "--custom-objects requires a file"),
+        (["cost", "{tmp}/there.keras", "--custom-objects", "no.py"], "no.py, which does not exist"),
         (["cost", "googlenut"], "Did you mean GoogLeNet?"),
-        (["cost", "no/such/run"], "there is no run directory or .keras file at no/such/run"),
+        (
+            ["cost", "no/such/run"],
+            "there is no run directory, a .keras or .h5 file, or a SavedModel folder at no/such/run",
+        ),
         (["cost", "no-such.keras"], "no-such.keras"),
         (["cost", "{tmp}"], "is not a run directory"),
         (["cost", "{tmp}/text.tflite"], "text.tflite is not a Keras file"),
@@ -142,6 +156,8 @@ def test_wrong_usage_has_exit_code_2(capsys):
 def test_a_mistake_prints_one_line(arguments, says, tmp_path, capfd):
     (tmp_path / "text.tflite").write_text("this is not a model")
     (tmp_path / "there.keras").touch()
+    (tmp_path / "weights.pth").write_bytes(b"\x80\x02")
+    (tmp_path / "own.py").touch()
     code, message = failure(capfd, *(argument.format(tmp=tmp_path) for argument in arguments))
     assert code == 1
     assert says in message
