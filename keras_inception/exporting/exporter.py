@@ -226,7 +226,8 @@ class _Conversion:
         """
         if self.source.trained_for_int8 and not self.variant.calibrated:
             raise _RefusedError("the network has been trained for int8: export the run that it was made from")
-        convert(self.saved_model, self.variant, self.path, self.calibration, self.preprocessing, float_nodes)
+        job = (self.saved_model, self.variant, self.path, self.calibration, self.preprocessing, float_nodes)
+        convert(*job, self.scopes)
         for layer, nodes in self._kept_nodes(self.path).items():
             floats = [node.kind for node in nodes if node.outputs[0]["dtype"] is np.float32]
             others = [node.kind for node in nodes if node.outputs[0]["dtype"] is not np.float32]
@@ -296,7 +297,7 @@ class _Conversion:
         """The path of a float32 file of the same SavedModel."""
         path = self.path.with_name("float_reference.tflite")
         try:
-            convert(self.saved_model, FLOAT32, path, None, self.preprocessing)
+            convert(self.saved_model, FLOAT32, path, None, self.preprocessing, (), self.scopes)
         except ChildError as error:
             raise ValueError(f"the network cannot be converted: {error}") from None
         return path
