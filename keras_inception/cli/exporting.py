@@ -32,7 +32,9 @@ def export(
     classes: Annotated[int, Option(help="Number of classes of --model.")] = 1000,
     labels: Annotated[Path | None, Option(help="File with one class name per line. Default: the run's.")] = None,
     preprocessing: Annotated[str | None, Option(help="Name or JSON file. Default: the run's.")] = None,
-    calibration: Annotated[Path | None, Option(help="Images for int8. Default: the run's training images.")] = None,
+    calibration: Annotated[
+        Path | None, Option(help="Folder or .npy file of images for int8. Default: the run's training images.")
+    ] = None,
     test: Annotated[Path | None, Option(help="Images to verify with. Default: the run's held-out images.")] = None,
     description: Annotated[str | None, Option(help="Description for the metadata.")] = None,
     author: Annotated[str | None, Option(help="Author for the metadata.")] = None,

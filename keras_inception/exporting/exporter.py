@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from keras_inception.evaluation.metrics import keras_predictor
+from keras_inception.exporting.calibration import Calibration
 from keras_inception.exporting.convert import convert
 from keras_inception.exporting.layer_errors import layer_errors as measure_layer_errors
 from keras_inception.exporting.layer_origins import LayerOrigins, recorded_scopes
@@ -48,7 +49,7 @@ def export(
     name: str | None = None,
     labels: str | os.PathLike | Sequence[str] | None = None,
     preprocessing: str | os.PathLike | Preprocessing | None = None,
-    calibration: str | os.PathLike | None = None,
+    calibration: Calibration | None = None,
     test: str | os.PathLike | None = None,
     description: str | None = None,
     author: str | None = None,
@@ -89,8 +90,12 @@ def export(
         labels: class names, or a text file with one per line. Default: the run's, else numbers.
         preprocessing: a `Preprocessing`, the name of one, or its JSON file. Default: the run's, else
             (x - 127.5) / 127.5 at the model's input size.
-        calibration: folder of typical images to calibrate int8 with; up to 200 are used. Default: the run's training
-            images.
+        calibration: typical images to calibrate int8 with, of which up to 200 are used: a folder, an ``.npy`` file, a
+            NumPy array, a ``tf.data.Dataset`` or any iterable. All but folders hold raw pixels from 0 to 255, before
+            preprocessing, uint8 or float: (n, height, width, 3), or 1 if they are gray. Items of a dataset or an
+            iterable are images, batches of them, or tuples that begin with either, such as (image, label); no more
+            are taken than needed, from the beginning, so shuffle them. Images of the input's size are used as they
+            are, others are cropped and resized like images of a folder. Default: the run's training images.
         test: folder of images to verify on, with a subfolder for each class if there are labels. Default: the run's
             test or validation images, else images of `calibration` that are not used to calibrate, else noise.
         description: description for the metadata and the model card.

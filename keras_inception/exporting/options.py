@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeGuard
 
+from keras_inception.exporting.calibration import Calibration
+from keras_inception.exporting.calibration import check as check_calibration
 from keras_inception.exporting.clients import check as check_clients
 from keras_inception.exporting.model_card import SIDECARS
 from keras_inception.exporting.report import LAYER_ERRORS, REPORT
@@ -35,7 +37,7 @@ class ExportOptions:
     name: str | None = None
     labels: str | os.PathLike | Sequence[str] | None = None
     preprocessing: str | os.PathLike | Preprocessing | None = None
-    calibration: str | os.PathLike | None = None
+    calibration: Calibration | None = None
     test: str | os.PathLike | None = None
     description: str | None = None
     author: str | None = None
@@ -73,12 +75,11 @@ class ExportOptions:
             files.read_labels(self.labels)
         if isinstance(self.preprocessing, (str, os.PathLike)):
             Preprocessing.named(str(self.preprocessing))
-        images, folder = self.calibration, Path(output)
-        if images is not None and not Path(images).is_dir():
-            there = "is a file" if Path(images).exists() else "does not exist"
-            raise ValueError(f"`calibration` must be a folder of images. Received: {images}, which {there}")
+        if self.calibration is not None:
+            check_calibration(self.calibration)
         if self.test is not None:
             datasets.located(self.test)
+        folder = Path(output)
         if is_run(source) and folder.resolve() == Path(source).resolve():
             raise ValueError(f"`output` must not be the run's own folder. Received: {folder}")
         models = [f"{self.name or '*'}_{variant}.tflite" for variant in VARIANTS]

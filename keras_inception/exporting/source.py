@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from keras_inception.exporting.calibration import CALIBRATION_IMAGES, FittedImages, open_calibration
 from keras_inception.exporting.options import ExportOptions, is_run
 from keras_inception.exporting.signature import is_trained_for_int8, probability_model
 from keras_inception.exporting.variants import VARIANTS, Variant
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from keras_inception.datasets import Examples, Skipped
 
-CALIBRATION_IMAGES = 200
 NOISE_IMAGES = 50
 
 Say = Callable[[str], None]
@@ -77,7 +77,8 @@ class Source:
         for variant in chosen:
             if variant.calibrated and not self.trained_for_int8 and not len(self.calibration):
                 raise ValueError(
-                    f"{variant.name} needs `calibration`, a folder of images like those it will see. Received: none"
+                    f"{variant.name} needs `calibration`, images like those it will see (a folder, an .npy file, an "
+                    "array or an iterable). Received: none"
                 )
         return [options.target.adapt(variant) for variant in chosen]
 
@@ -110,10 +111,10 @@ def open_source(
     classes = model.output.shape[1]
     if class_names and len(class_names) != classes:
         raise ValueError(f"`labels` must be {classes}, one for each output. Received: {len(class_names)} labels")
-    pool, held_out, labeled = _images(run, options, class_names, say)
+    fitted = preprocessing.replace(size=options.target.size or preprocessing.size)
+    pool, held_out, labeled = _images(run, options, class_names, fitted, say)
     if pool or held_out:
         say(f"Reading {len(pool or ())} images to calibrate with and {len(held_out or ())} to verify on")
-    fitted = preprocessing.replace(size=options.target.size or preprocessing.size)
     return Source(
         model,
         class_names or numbered(classes),
@@ -147,7 +148,7 @@ def _class_names(option: str | os.PathLike | Sequence[str] | None, run: Run | No
 
 
 def _images(
-    run: Run | None, options: ExportOptions, class_names: tuple[str, ...], say: Say
+    run: Run | None, options: ExportOptions, class_names: tuple[str, ...], fitted: Preprocessing, say: Say
 ) -> "tuple[Examples | None, Examples | None, bool]":
     """Return the images to calibrate with and to verify on, if any, and whether the latter have the network's labels.
 
@@ -160,11 +161,8 @@ def _images(
         splits = datasets.open_data(**{**run.data, "labels": run.labels})
         pool, held_out = splits.train, splits.test or splits.validation
     if options.calibration is not None:
-        pool = _reported(datasets.list_pictures(options.calibration), say)
-        folders = {Path(pool.name(index)).parent.name for index in range(len(pool))}
-        if len(folders) == 1 and (only := folders.pop()) in class_names:
-            received = f"{options.calibration}, with {only!r} only"
-            raise ValueError(f"`calibration` must have images of all classes. Received: {received}")
+        unused = options.verify_pictures if options.test is None and not splits else 0
+        pool = _reported(open_calibration(options.calibration, class_names, unused, fitted), say)
     if pool:
         pool = pool.select(_balanced(pool.labels.tolist()))
     if options.test is not None and class_names:
@@ -224,7 +222,8 @@ def _read(examples: "Examples | None", preprocessing: Preprocessing, progress: P
     images = np.empty((count, *preprocessing.size, 3), np.uint8)
     if examples:
         with ThreadPoolExecutor() as pool:
-            fitted = pool.map(lambda index: preprocessing.fit(examples.read(index)), range(count))
+            fit = (lambda image: image) if isinstance(examples, FittedImages) else preprocessing.fit
+            fitted = pool.map(lambda index: fit(examples.read(index)), range(count))
             for index, image in enumerate(counted(fitted, "Reading images", count, progress)):
                 images[index] = image
     return images
