@@ -25,7 +25,7 @@ from keras_inception.exporting.rewrites import for_variants
 from keras_inception.exporting.signature import deployed, save
 from keras_inception.exporting.source import Source, open_source
 from keras_inception.exporting.variants import FLOAT32, VARIANTS, Variant
-from keras_inception.exporting.verify import Reference, accuracy, verify
+from keras_inception.exporting.verify import Reference, accuracy, not_accepted, verify
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.runs import LABELS, PREPROCESSING
 from keras_inception.tflite import metadata
@@ -110,7 +110,8 @@ def export(
             (`keras_inception.exporting.layer_errors`), even if the file is refused.
         clients: names in `keras_inception.exporting.clients.CLIENTS` that must accept the files; () for none. By
             default, all installed clients are tried, and the report says which files they do not accept and why. In
-            either case, a file is refused if a client's scores differ from LiteRT's.
+            either case, a file is refused if a client's scores differ from LiteRT's by more than rounding can explain
+            (`keras_inception.exporting.verify.try_clients`). To get such a file all the same, pass ().
         litert_sample: make files for Google's LiteRT sample of image classification: 224×224, float32 input from -1 to
             1 and float32 output in every variant, and labels under the file name that the sample looks for. If the
             network has another input size or normalization, the graph resizes (bilinear) and normalizes. The files are
@@ -161,6 +162,9 @@ def export(
                 row["path"] = conversion.place(folder, about["name"])
             rows[variant] = row
             say(f"{variant}: {_in_short(row)}")
+            if clients is None:  # otherwise, the file is refused for this reason
+                for client, reason in not_accepted(row).items():
+                    say(f"  {client} does not accept {variant}: {reason}")
             if layer_errors and conversion.variant.calibrated and "agreement" in row:  # it runs, even if it was refused
                 say(f"{variant}: comparing its layers with float32")
                 files.write_json(folder / LAYER_ERRORS, conversion.layer_errors(reference, progress))
