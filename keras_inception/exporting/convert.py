@@ -45,16 +45,9 @@ def convert(
     float_nodes: Sequence[str] = (),
     scopes: Mapping[str, str] | None = None,
 ) -> None:
-    """Convert a SavedModel in a child process. The module's docstring describes the other arguments.
+    """Convert a SavedModel in a child process. The module's docstring describes the arguments.
 
-    Args:
-        saved_model: see above.
-        variant: see above.
-        output: see above.
-        calibration: see above.
-        input_preprocessing: see above.
-        float_nodes: see above.
-        scopes: TensorFlow's scopes of the layers (`recorded_scopes`), to name the layer in errors.
+    In addition, `scopes` are TensorFlow's scopes of the layers (`recorded_scopes`), to name the layer in errors.
 
     Raises:
         ChildError: the conversion fails; the message is the `cause`.
