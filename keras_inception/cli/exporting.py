@@ -38,7 +38,9 @@ def export(
         str | None, Option(metavar="HEIGHTxWIDTH", help="Size of the images. Default: the network's.")
     ] = None,
     output_name: Annotated[str | None, Option(help="Output to export. Default: the only one, or predictions.")] = None,
-    calibration: Annotated[Path | None, Option(help="Images for int8. Default: the run's training images.")] = None,
+    calibration: Annotated[
+        Path | None, Option(help="Folder or .npy file of images for int8. Default: the run's training images.")
+    ] = None,
     test: Annotated[Path | None, Option(help="Images to verify with. Default: the run's held-out images.")] = None,
     description: Annotated[str | None, Option(help="Description for the metadata.")] = None,
     author: Annotated[str | None, Option(help="Author for the metadata.")] = None,

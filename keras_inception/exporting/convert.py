@@ -9,15 +9,16 @@ RGB images, (n, height, width, 3)) and ``preprocessing`` (JSON of the `Preproces
 import dataclasses
 import functools
 import inspect
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from keras_inception.exporting.variants import Variant
 from keras_inception.preprocessing import Preprocessing
-from keras_inception.utils.subprocesses import answer, run_module
+from keras_inception.utils.subprocesses import ChildError, answer, run_module
 
 # Pixels normalized to -1 to 1 fall halfway between the 255 quantization steps of that range, so the last digit of a
 # client's float32 decides which way they round. With steps wider by 0.1 %, all clients round alike.
@@ -25,6 +26,14 @@ FLOAT_MARGIN = 1.001
 # TensorFlow 2.20 quantizes DIV, and 2.21 also SQRT, but XNNPACK runs both only in float32. With both in int8, the
 # paper's GoogLeNet takes four times as long, because its LRN uses them.
 FLOAT_OPERATIONS = ("DIV", "SQRT")
+
+# In the converter's output, an error of MLIR, with its location before or after it, is a line with one of these forms:
+# loc(... "scope/operation@function" ...): error: MESSAGE
+# <unknown>:0: error: loc(... "scope/operation@function" ...): MESSAGE
+MLIR_ERROR = re.compile(r"(?:^|: )error: (?:loc\(.*\): )?(?!failed while converting)(.+)")
+LOCATION = re.compile(r'"([^"@]*)@|loc\("([^"@]*)"')
+UNSUPPORTED = re.compile(r"'(tf\.\w+)' op is neither a custom op nor a flex op|failed to legalize operation '([\w.]+)'")
+EXCEPTION = re.compile(r"\w*(?:Error|Exception): .+")
 
 
 def convert(
@@ -34,11 +43,14 @@ def convert(
     calibration: Path | None,
     input_preprocessing: Preprocessing,
     float_nodes: Sequence[str] = (),
+    scopes: Mapping[str, str] | None = None,
 ) -> None:
     """Convert a SavedModel in a child process. The module's docstring describes the arguments.
 
+    In addition, `scopes` are TensorFlow's scopes of the layers (`recorded_scopes`), to name the layer in errors.
+
     Raises:
-        ChildError: the conversion fails.
+        ChildError: the conversion fails; the message is the `cause`.
     """
     job = {
         "saved_model": str(saved_model),
@@ -48,7 +60,41 @@ def convert(
         "preprocessing": input_preprocessing.to_json(),
         "float_nodes": list(float_nodes),
     }
-    run_module(__name__, job)
+    try:
+        run_module(__name__, job)
+    except ChildError as error:
+        raise ChildError(cause(error, scopes or {}), error.output) from None
+
+
+def cause(error: ChildError, scopes: Mapping[str, str]) -> str:
+    """Return why a conversion failed, in one line: operations that TFLite lacks, or the first error of the converter.
+
+    Args:
+        error: error of the child process.
+        scopes: TensorFlow's scopes of the layers, with their names.
+    """
+    errors: dict[str, str] = {}  # messages, and the first place of each
+    for line in error.output.splitlines():
+        if found := MLIR_ERROR.search(line):
+            errors.setdefault(found[1].strip(), _place(line, scopes))
+    lacking = {found[1] or found[2]: place for text, place in errors.items() if (found := UNSUPPORTED.search(text))}
+    if lacking:
+        return "TFLite has no counterpart of " + ", ".join(name + place for name, place in lacking.items())
+    if errors:
+        return "the converter failed: {}{}".format(*next(iter(errors.items())))
+    raised = [line for line in error.output.splitlines() if EXCEPTION.match(line)]
+    return f"the converter failed: {raised[-1]}" if raised else str(error)
+
+
+def _place(line: str, scopes: Mapping[str, str]) -> str:
+    """Return the layer that a line locates, or else the path of the operation, in parentheses; empty if neither."""
+    found = LOCATION.search(line)
+    path = (found[1] or found[2] or "").split("/") if found else []
+    prefixes = ("/".join(path[:length]) for length in range(len(path), 0, -1))
+    layer = next((scopes[prefix] for prefix in prefixes if prefix in scopes), None)
+    if layer:
+        return f" (layer {layer})"
+    return f" ({'/'.join(path)})" if any(path) else ""
 
 
 def main(job: dict) -> None:

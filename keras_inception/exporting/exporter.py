@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from keras_inception.evaluation.metrics import keras_predictor
+from keras_inception.exporting.calibration import Calibration
 from keras_inception.exporting.convert import convert
 from keras_inception.exporting.layer_errors import layer_errors as measure_layer_errors
 from keras_inception.exporting.layer_origins import LayerOrigins, recorded_scopes
@@ -24,7 +25,7 @@ from keras_inception.exporting.rewrites import for_variants
 from keras_inception.exporting.signature import deployed, save
 from keras_inception.exporting.source import Source, open_source
 from keras_inception.exporting.variants import FLOAT32, VARIANTS, Variant
-from keras_inception.exporting.verify import Reference, accuracy, verify
+from keras_inception.exporting.verify import Reference, accuracy, not_accepted, verify
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.runs import LABELS, PREPROCESSING
 from keras_inception.tflite import metadata
@@ -50,7 +51,7 @@ def export(
     preprocessing: str | os.PathLike | Preprocessing | None = None,
     size: tuple[int, int] | None = None,
     output_name: str | None = None,
-    calibration: str | os.PathLike | None = None,
+    calibration: Calibration | None = None,
     test: str | os.PathLike | None = None,
     description: str | None = None,
     author: str | None = None,
@@ -95,8 +96,12 @@ def export(
             of the model, or from labeled images of `test` if they leave one choice.
         size: (height, width) of the images. Default: that of the model's input or of `preprocessing`.
         output_name: the output to export, if the model has several. Default: the one named ``predictions``.
-        calibration: folder of typical images to calibrate int8 with; up to 200 are used. Default: the run's training
-            images.
+        calibration: typical images to calibrate int8 with, of which up to 200 are used: a folder, an ``.npy`` file, a
+            NumPy array, a ``tf.data.Dataset`` or any iterable. All but folders hold raw pixels from 0 to 255, before
+            preprocessing, uint8 or float: (n, height, width, 3), or 1 if they are gray. Items of a dataset or an
+            iterable are images, batches of them, or tuples that begin with either, such as (image, label); no more
+            are taken than needed, from the beginning, so shuffle them. Images of the input's size are used as they
+            are, others are cropped and resized like images of a folder. Default: the run's training images.
         test: folder of images to verify on, with a subfolder for each class if there are labels. Default: the run's
             test or validation images, else images of `calibration` that are not used to calibrate, else noise.
         description: description for the metadata and the model card.
@@ -111,7 +116,8 @@ def export(
             (`keras_inception.exporting.layer_errors`), even if the file is refused.
         clients: names in `keras_inception.exporting.clients.CLIENTS` that must accept the files; () for none. By
             default, all installed clients are tried, and the report says which files they do not accept and why. In
-            either case, a file is refused if a client's scores differ from LiteRT's.
+            either case, a file is refused if a client's scores differ from LiteRT's by more than rounding can explain
+            (`keras_inception.exporting.verify.try_clients`). To get such a file all the same, pass ().
         litert_sample: make files for Google's LiteRT sample of image classification: 224×224, float32 input from -1 to
             1 and float32 output in every variant, and labels under the file name that the sample looks for. If the
             network has another input size or normalization, the graph resizes (bilinear) and normalizes. The files are
@@ -165,6 +171,9 @@ def export(
                 row["path"] = conversion.place(folder, about["name"])
             rows[variant] = row
             say(f"{variant}: {_in_short(row)}")
+            if clients is None:  # otherwise, the file is refused for this reason
+                for client, reason in not_accepted(row).items():
+                    say(f"  {client} does not accept {variant}: {reason}")
             if layer_errors and conversion.variant.calibrated and "agreement" in row:  # it runs, even if it was refused
                 say(f"{variant}: comparing its layers with float32")
                 files.write_json(folder / LAYER_ERRORS, conversion.layer_errors(reference, progress))
@@ -235,7 +244,8 @@ class _Conversion:
         """
         if self.source.trained_for_int8 and not self.variant.calibrated:
             raise _RefusedError("the network has been trained for int8: export the run that it was made from")
-        convert(self.saved_model, self.variant, self.path, self.calibration, self.preprocessing, float_nodes)
+        job = (self.saved_model, self.variant, self.path, self.calibration, self.preprocessing, float_nodes)
+        convert(*job, self.scopes)
         for layer, nodes in self._kept_nodes(self.path).items():
             floats = [node.kind for node in nodes if node.outputs[0]["dtype"] is np.float32]
             others = [node.kind for node in nodes if node.outputs[0]["dtype"] is not np.float32]
@@ -305,7 +315,7 @@ class _Conversion:
         """The path of a float32 file of the same SavedModel."""
         path = self.path.with_name("float_reference.tflite")
         try:
-            convert(self.saved_model, FLOAT32, path, None, self.preprocessing)
+            convert(self.saved_model, FLOAT32, path, None, self.preprocessing, (), self.scopes)
         except ChildError as error:
             raise ValueError(f"the network cannot be converted: {error}") from None
         return path

@@ -11,7 +11,7 @@ from keras_inception.exporting.clients import CLIENTS
 from keras_inception.exporting.report import ExportReport
 from keras_inception.exporting.targets import Target
 from keras_inception.exporting.variants import Variant
-from keras_inception.exporting.verify import Reference
+from keras_inception.exporting.verify import Reference, not_accepted
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.runs import LABELS, PREPROCESSING
 from keras_inception.tflite.classifier import TFLiteClassifier
@@ -112,11 +112,19 @@ def _clients(rows: list[dict]) -> str:
     if not accepting:
         return ""
     columns = tables.columns("variant") | {name: tables.Column(name, _difference) for name in accepting}
+    reasons = "".join(
+        f"\n{name} does not accept {row['variant']}: {reason}\n"
+        for row in rows
+        for name, reason in not_accepted(row).items()
+    )
     return f"""
-These libraries were given the files. The largest differences of their scores from LiteRT's:
+These libraries were given the files. The largest differences of their scores from LiteRT's, and in parentheses what
+rounding can explain at this depth:
 
-{tables.markdown(columns, [{"variant": row["variant"], **row["clients"]} for row in rows])}"""
+{tables.markdown(columns, [{"variant": row["variant"], **row["clients"]} for row in rows])}{reasons}"""
 
 
 def _difference(outcome: dict) -> str:
-    return "not accepted" if "reason" in outcome else f"{outcome['max_difference']:.1g}"
+    if "reason" in outcome:
+        return "not accepted"
+    return f"{outcome['max_difference']:.1g} ({outcome['tolerance']:.2g})"

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from keras_inception import model_files
+from keras_inception.exporting.calibration import Calibration
+from keras_inception.exporting.calibration import check as check_calibration
 from keras_inception.exporting.clients import check as check_clients
 from keras_inception.exporting.model_card import SIDECARS
 from keras_inception.exporting.report import LAYER_ERRORS, REPORT
@@ -38,7 +40,7 @@ class ExportOptions:
     preprocessing: str | os.PathLike | Preprocessing | None = None
     size: tuple[int, int] | None = None
     output_name: str | None = None
-    calibration: str | os.PathLike | None = None
+    calibration: Calibration | None = None
     test: str | os.PathLike | None = None
     description: str | None = None
     author: str | None = None
@@ -79,12 +81,11 @@ class ExportOptions:
             files.read_labels(self.labels)
         if isinstance(self.preprocessing, (str, os.PathLike)):
             Preprocessing.named(str(self.preprocessing))
-        images, folder = self.calibration, Path(output)
-        if images is not None and not Path(images).is_dir():
-            there = "is a file" if Path(images).exists() else "does not exist"
-            raise ValueError(f"`calibration` must be a folder of images. Received: {images}, which {there}")
+        if self.calibration is not None:
+            check_calibration(self.calibration)
         if self.test is not None:
             datasets.located(self.test)
+        folder = Path(output)
         if isinstance(source, (str, os.PathLike)) and folder.resolve() == Path(source).resolve():
             raise ValueError(f"`output` must not be the source's own folder. Received: {folder}")
         models = [f"{self.name or '*'}_{variant}.tflite" for variant in VARIANTS]

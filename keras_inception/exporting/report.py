@@ -23,7 +23,10 @@ class ExportReport(Result):
         variants: for each variant, by name: ``path`` (relative to the folder), ``mb``, ``top1``, ``top1_interval``,
             ``top5``, ``agreement``, ``agreement_interval``, ``max_difference`` (of probabilities, from Keras),
             ``latency_ms``, ``outside_delegate``, ``outside_gpu``, ``clients``, and ``keep_float`` if layers stay in
-            float32. A refused variant has ``refused`` with the reason, and no ``path``.
+            float32. A refused variant has ``refused`` with the reason, and no ``path``. In ``clients``, a client has
+            ``max_difference`` (of its scores, from LiteRT's), the ``tolerance`` for it, and ``agreement`` (the share of
+            images with the same most likely class); or whether it is ``installed`` and the ``reason`` why it gave no
+            scores.
     """
 
     top1: float | None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_inception.evaluation.classifiers import KerasClassifier
+from keras_inception.exporting.calibration import CALIBRATION_IMAGES, FittedImages, open_calibration
 from keras_inception.exporting.expected_input import (
     CANDIDATES,
     choices,
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
     from keras_inception.datasets import Examples, Skipped
 
-CALIBRATION_IMAGES = 200
 NOISE_IMAGES = 50
 CHECKED_IMAGES = 50  # on which a network made of the given one is compared with it
 
@@ -90,7 +90,8 @@ class Source:
         for variant in chosen:
             if variant.calibrated and not self.trained_for_int8 and not len(self.calibration):
                 raise ValueError(
-                    f"{variant.name} needs `calibration`, a folder of images like those it will see. Received: none"
+                    f"{variant.name} needs `calibration`, images like those it will see (a folder, an .npy file, an "
+                    "array or an iterable). Received: none"
                 )
         return [options.target.adapt(variant) for variant in chosen]
 
@@ -150,18 +151,20 @@ def open_source(
     network = without_heads(model, options.output_name)
     size = _size(network, options, run)
     preprocessing = _stated(options, run, model, network, size)
-    class_names = _class_names(options.labels, run)
-    pool, held_out, labeled = _images(run, options, class_names, say)
+    class_names, outputs = _class_names(options.labels, run), network.outputs[0].shape[-1]
+    classes = 2 if outputs == 1 else outputs
+    if class_names and len(class_names) != classes:
+        raise ValueError(f"`labels` must be {classes}, one for each class. Received: {len(class_names)} labels")
+    provisional = preprocessing or Preprocessing.named("unit", size)
+    resized = provisional.replace(size=options.target.size or size)
+    pool, held_out, labeled = _images(run, options, class_names, resized, say)
     if preprocessing is None:
         preprocessing = _found_by_pictures(network, size, held_out if labeled else None, say, progress)
     preprocessing = with_channels(preprocessing, network.inputs[0].shape[-1])
     given = KerasClassifier(model, class_names, preprocessing, options.output_name)
-    classes = given.ending.classes(network)
-    if class_names and len(class_names) != classes:
-        raise ValueError(f"`labels` must be {classes}, one for each class. Received: {len(class_names)} labels")
+    fitted = preprocessing.replace(size=options.target.size or size)
     if pool or held_out:
         say(f"Reading {len(pool or ())} images to calibrate with and {len(held_out or ())} to verify on")
-    fitted = preprocessing.replace(size=options.target.size or preprocessing.size)
     return Source(
         given,
         given.ending.scoring(flat(network, (*preprocessing.size, preprocessing.mixing.shape[1]))),
@@ -250,7 +253,7 @@ def _class_names(option: str | os.PathLike | Sequence[str] | None, run: Run | No
 
 
 def _images(
-    run: Run | None, options: ExportOptions, class_names: tuple[str, ...], say: Say
+    run: Run | None, options: ExportOptions, class_names: tuple[str, ...], fitted: Preprocessing, say: Say
 ) -> "tuple[Examples | None, Examples | None, bool]":
     """Return the images to calibrate with and to verify on, if any, and whether the latter have the network's labels.
 
@@ -263,11 +266,8 @@ def _images(
         splits = datasets.open_data(**{**run.data, "labels": run.labels})
         pool, held_out = splits.train, splits.test or splits.validation
     if options.calibration is not None:
-        pool = _reported(datasets.list_pictures(options.calibration), say)
-        folders = {Path(pool.name(index)).parent.name for index in range(len(pool))}
-        if len(folders) == 1 and (only := folders.pop()) in class_names:
-            received = f"{options.calibration}, with {only!r} only"
-            raise ValueError(f"`calibration` must have images of all classes. Received: {received}")
+        unused = options.verify_pictures if options.test is None and not splits else 0
+        pool = _reported(open_calibration(options.calibration, class_names, unused, fitted), say)
     if pool:
         pool = pool.select(_balanced(pool.labels.tolist()))
     if options.test is not None and class_names:
@@ -327,7 +327,8 @@ def _read(examples: "Examples | None", preprocessing: Preprocessing, progress: P
     images = np.empty((count, *preprocessing.size, 3), np.uint8)
     if examples:
         with ThreadPoolExecutor() as pool:
-            fitted = pool.map(lambda index: preprocessing.fit(examples.read(index)), range(count))
+            fit = (lambda image: image) if isinstance(examples, FittedImages) else preprocessing.fit
+            fitted = pool.map(lambda index: fit(examples.read(index)), range(count))
             for index, image in enumerate(counted(fitted, "Reading images", count, progress)):
                 images[index] = image
     return images

@@ -23,7 +23,8 @@ class Variant:
         name: name in `quantize`, in ``NAME_VARIANT.tflite`` and in the report.
         about: description of weights and arithmetic for the model card.
         min_agreement: default minimum share of images on which the file and Keras must predict the same class.
-        client_tolerance: largest accepted difference between a client's scores and the interpreter's.
+        client_tolerance: smallest value of `tolerance`, for shallow networks.
+        rounding: how far scores may part because one multiplying operation runs in another kernel.
         compressed: whether the converter may shrink the weights.
         weight_type: type of the stored weights; None for the converter's choice.
         calibrated: whether activations are quantized too. This requires calibration images, or a network trained for
@@ -36,11 +37,23 @@ class Variant:
     about: str
     min_agreement: float
     client_tolerance: float
+    rounding: float
     compressed: bool = True
     weight_type: str | None = None
     calibrated: bool = False
     takes_pixels: bool = False
     rewrites: tuple[str, ...] = FLOAT_REWRITES
+
+    def tolerance(self, operations: int) -> float:
+        """Return how far a client's scores may be from the interpreter's: more, the deeper the network.
+
+        Clients have kernels of other versions, which add products in another order or round halves to the other side.
+        These errors are independent from operation to operation, so their squares add up.
+
+        Args:
+            operations: number of multiplying operations of the file (`tflite.operations.MULTIPLYING`).
+        """
+        return max(self.client_tolerance, self.rounding * operations**0.5)
 
     def configure(self, converter: "tf.lite.TFLiteConverter") -> None:
         """Configure the converter, apart from the calibration images."""
@@ -72,18 +85,27 @@ class Variant:
         return preprocessing.replace(channels="RGB")
 
 
-FLOAT32 = Variant("float32", "32-bit floats throughout.", 0.99, 1e-5, compressed=False)
+# How much one operation may contribute to the difference of scores:
+# - float32: a sum of a thousand products has a rounding error of about √1000 · 2⁻²⁴ ≈ 2⁻¹⁹ of its size, and a confident
+#   softmax doubles it: a score moves by a quarter of the error of its logit, and logits reach 8.
+# - dynamic: clients choose the range of the activations differently, so that values part by a step of 1/256.
+# - int8: the arithmetic is the same, and only halves round differently, so that few values part by a step.
+# Without depth: today's kernels part by 2e-6 in float32, and a uint8 output has steps of 1/256, one of which can be the
+# rounding of the output itself.
+FLOAT_ROUNDING = 2**-18
+FLOAT32 = Variant("float32", "32-bit floats throughout.", 0.99, 1e-5, FLOAT_ROUNDING, compressed=False)
 
-# Client tolerances: for GoogLeNet, the largest measured differences were 2e-6, 1e-6, 0.01 and 0. Libraries round
-# differently when they quantize at run time. A uint8 output has steps of 1/256.
 VARIANTS = {
     variant.name: variant
     for variant in (
         FLOAT32,
-        Variant("float16", "16-bit float weights, computed in float32.", 0.99, 1e-5, weight_type="float16"),
-        Variant("dynamic", "8-bit weights; activations are quantized as the file runs.", 0.95, 0.03),
         Variant(
-            *("int8", "8-bit weights and activations.", 0.95, 1.5 / 256),
+            *("float16", "16-bit float weights, computed in float32.", 0.99, 1e-5, FLOAT_ROUNDING),
+            weight_type="float16",
+        ),
+        Variant("dynamic", "8-bit weights; activations are quantized as the file runs.", 0.95, 0.03, 2**-8),
+        Variant(
+            *("int8", "8-bit weights and activations.", 0.95, 1.5 / 256, 2**-10),
             calibrated=True,
             takes_pixels=True,
             rewrites=INT8_REWRITES,

@@ -25,10 +25,6 @@ class Ending(NamedTuple):
     kind: Literal["probabilities", "logits", "binary", "independent"]
     layer: str
 
-    def classes(self, model: keras.Model) -> int:
-        """Return the number of classes of a model that ends like this."""
-        return 2 if self.kind == "binary" else model.outputs[0].shape[-1]
-
     def scores(self, outputs: np.ndarray) -> np.ndarray:
         """Return the scores of the classes, float32 (n, classes), for the outputs of the model."""
         outputs = np.asarray(outputs, np.float32).reshape(len(outputs), -1)

@@ -29,6 +29,7 @@ class TFLiteClassifier:
     Args:
         path: the .tflite file.
         threads: threads of the interpreter.
+        **options: further arguments of LiteRT's `Interpreter`.
 
     Attributes:
         path: the .tflite file.
@@ -45,9 +46,9 @@ class TFLiteClassifier:
             or archive is damaged.
     """
 
-    def __init__(self, path: str | os.PathLike, threads: int = 1):
+    def __init__(self, path: str | os.PathLike, threads: int = 1, **options):
         self.path = Path(path)
-        self._interpreter = interpreter(self.path, threads)
+        self._interpreter = interpreter(self.path, threads, **options)
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         if len(inputs) != 1 or len(outputs) != 1:
             received = f"{len(inputs)} and {len(outputs)}"

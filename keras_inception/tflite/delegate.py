@@ -3,7 +3,7 @@
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from keras_inception.tflite.classifier import interpreter
+from keras_inception.tflite.classifier import TFLiteClassifier, interpreter
 
 if TYPE_CHECKING:
     from ai_edge_litert.interpreter import Interpreter
@@ -64,10 +64,15 @@ def undelegated(file: str | os.PathLike | bytes, *, keep: bool = False) -> "Inte
         file: the .tflite file, or its content.
         keep: keep the value of every tensor, so that it can be read after a run.
     """
+    return interpreter(file, experimental_preserve_all_tensors=keep, **_no_delegates())
+
+
+def without_delegates(path: str | os.PathLike) -> TFLiteClassifier:
+    """Open a classifier that runs in LiteRT's own kernels instead of XNNPACK's."""
+    return TFLiteClassifier(path, os.cpu_count() or 1, **_no_delegates())
+
+
+def _no_delegates() -> dict:
     from ai_edge_litert.interpreter import OpResolverType
 
-    return interpreter(
-        file,
-        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-        experimental_preserve_all_tensors=keep,
-    )
+    return {"experimental_op_resolver_type": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES}

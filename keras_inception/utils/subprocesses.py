@@ -17,7 +17,15 @@ LINE_SEPARATOR = " / "
 
 
 class ChildError(RuntimeError):
-    """A child process failed. The message ends with the last lines of its output."""
+    """A child process failed. The message ends with the last lines of its output.
+
+    Attributes:
+        output: all that the child printed.
+    """
+
+    def __init__(self, message: str, output: str = ""):
+        super().__init__(message)
+        self.output = output
 
     @property
     def last_line(self) -> str:
@@ -74,7 +82,7 @@ def run_program(
     if process.returncode:
         last = [line for line in output.splitlines() if line.strip()][-3:]
         reason = LINE_SEPARATOR.join(last) or "no message"
-        raise ChildError(f"{name} ended with exit code {process.returncode}: {reason}")
+        raise ChildError(f"{name} ended with exit code {process.returncode}: {reason}", output)
 
 
 def limit_memory(pid: int, memory: int | None) -> None:

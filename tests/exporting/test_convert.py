@@ -7,16 +7,79 @@ import sys
 import numpy as np
 import pytest
 
-from keras_inception.exporting.convert import convert, keep_float, representative
+import keras_inception
+from keras_inception.exporting.convert import cause, convert, keep_float, representative
 from keras_inception.exporting.variants import VARIANTS
 from keras_inception.preprocessing import DEFAULT
 from keras_inception.utils.subprocesses import ChildError, run_module
 
 
-def test_the_error_of_a_failed_child_quotes_its_last_lines(tmp_path):
-    with pytest.raises(ChildError, match=r"keras_inception.exporting.convert ended with exit code 1: .*nowhere"):
+def test_the_error_of_a_failed_child_is_its_exception(tmp_path):
+    with pytest.raises(ChildError, match=r"^the converter failed: OSError: .*nowhere[^\n]*$"):
         convert(tmp_path / "nowhere", VARIANTS["float32"], tmp_path / "x.tflite", tmp_path / "x.npy", DEFAULT)
     assert not (tmp_path / "x.tflite").exists()
+
+
+@pytest.mark.versions
+def test_operations_without_a_counterpart_in_tflite_are_named_with_their_layers(tmp_path):
+    import keras
+    import tensorflow as tf
+
+    class Spectrum(keras.layers.Layer):
+        def call(self, x):
+            return tf.abs(tf.signal.fft2d(tf.cast(x, tf.complex64)))
+
+    class Probit(keras.layers.Layer):
+        def call(self, x):
+            return keras.ops.erfinv(0.9 * keras.ops.tanh(x))
+
+    image = keras.Input((8, 8, 3))
+    x = Probit(name="probit_of_pixels")(Spectrum(name="spectrum")(image))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(image, keras.layers.Dense(2, activation="softmax")(x))
+    row = keras_inception.export(model, tmp_path, quantize=["float32"])["variants"]["float32"]
+    assert row == {
+        "refused": "TFLite has no counterpart of tf.FFT2D (layer spectrum), tf.Erfinv (layer probit_of_pixels)"
+    }
+
+
+SCOPES = {"net_1/net_1/odd_1": "odd"}
+AT = 'fused["X:", "net_1/net_1/odd_1/X@__inference_<lambda>_4"] at fused["Call:", "Call"]'
+
+
+@pytest.mark.parametrize(
+    ("printed", "expected"),
+    [
+        (
+            [f"<unknown>:0: error: loc(callsite({AT})): failed to legalize operation 'tf.X' that was marked illegal"],
+            "TFLite has no counterpart of tf.X (layer odd)",
+        ),
+        (
+            [
+                f"loc(callsite({AT})): error: 'tfl.conv_2d' op operand #0 must be tensor, but got 'bf16'",
+                "ConverterError: .",
+            ],
+            "the converter failed: 'tfl.conv_2d' op operand #0 must be tensor, but got 'bf16' (layer odd)",
+        ),
+        (
+            ["<unknown>:0: error: loc(\"other/Y@__inference_4\"): 'tf.Y' op is neither a custom op nor a flex op"],
+            "TFLite has no counterpart of tf.Y (other/Y)",
+        ),
+        (
+            ["INTERNAL: CUDA error: Failed call to cuInit", "error: failed while converting: 'main': ", "Fatal: 7"],
+            "it ended with exit code 1",
+        ),
+        (
+            ["a", "ValueError: " + 400 * "long" + "end", "  more"],
+            "the converter failed: ValueError: " + 400 * "long" + "end",
+        ),
+        (["Segmentation fault"], "it ended with exit code 1"),
+    ],
+)
+def test_the_cause_of_a_failure_is_found_in_the_output(printed, expected):
+    dump = ['"func.func"() ({', '  %0 = "tf.X"(%arg0) : (tensor<1xf32>) -> tensor<1xf32>', "}) : () -> ()"]
+    output = "\n".join(["I0000 Could not find cuda drivers", *printed, *dump])
+    assert cause(ChildError("it ended with exit code 1", output), SCOPES) == expected
 
 
 def test_a_child_that_cannot_start_is_an_error():

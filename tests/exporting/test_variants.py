@@ -45,6 +45,13 @@ def test_adding_a_variant_takes_one_place(run, tmp_path, monkeypatch):
         keras_inception.export(run, folder, name="net", quantize=["half"])
 
 
+def test_clients_may_part_more_the_deeper_a_network_is():
+    shallow, deep = ({name: each.tolerance(operations) for name, each in VARIANTS.items()} for operations in (3, 246))
+    assert shallow == {name: variant.client_tolerance for name, variant in VARIANTS.items()}
+    assert deep == pytest.approx({"float32": 6e-5, "float16": 6e-5, "dynamic": 0.061, "int8": 3.9 / 256}, rel=0.02)
+    assert VARIANTS["int8"].tolerance(1) > 1 / 256, "a step of a uint8 output"
+
+
 class Converter:
     """A stand-in for the converter that records its settings."""
 
