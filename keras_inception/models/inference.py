@@ -8,19 +8,20 @@ from keras_inception.graph import check_functional
 from keras_inception.utils.suggestions import did_you_mean
 
 
-def inference_model(model: keras.Model) -> keras.Model:
+def inference_model(model: keras.Model, output_name: str | None = None) -> keras.Model:
     """Return a float32 copy of a classifier that outputs only the predictions.
 
     Auxiliary classifiers are removed, and a model built under mixed precision becomes convertible to TFLite. The
     weights are copied, and `model` is not modified.
 
     Args:
-        model: any functional or sequential Keras model with one output, or with one named ``predictions``.
+        model: any functional or sequential Keras model.
+        output_name: name of the output to keep (`without_heads`). Default: the only one, or ``predictions``.
 
     Raises:
-        ValueError: the model is not functional, or has several outputs and none named ``predictions``.
+        ValueError: the model is not functional, or has no such output.
     """
-    trunk = without_heads(model)
+    trunk = without_heads(model, output_name)
     copy = keras.models.clone_model(trunk, clone_function=_in_float32)
     copy.set_weights(trunk.get_weights())
     for layer in copy._flatten_layers():

@@ -179,7 +179,9 @@ def test_a_folder_of_one_class_is_refused_and_a_file_beside_it_is_not(tmp_path):
 def test_images_that_are_not_used_to_calibrate_verify_the_files(tiny_model, pictures, form):
     def opened(**arguments):
         values = form(None, color_images(80, seed=4)[0])
-        return open_source(tiny_model, ExportOptions(calibration=values, **arguments), lambda line: None, silent)
+        return open_source(
+            tiny_model, ExportOptions(preprocessing="unit", calibration=values, **arguments), lambda line: None, silent
+        )
 
     found = opened()
     assert found.calibration.shape == (192, SIDE, SIDE, 3)

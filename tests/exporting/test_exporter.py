@@ -191,7 +191,7 @@ def test_a_sequential_network_with_logits_gets_a_softmax_and_numbered_classes(tm
 
     model = keras.Sequential([keras.Input((8, 12, 3)), layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(6)])
     said: list[str] = []
-    report = keras_inception.export(model, tmp_path, quantize=["float32"], on_step=said.append)
+    report = keras_inception.export(model, tmp_path, preprocessing="unit", quantize=["float32"], on_step=said.append)
     assert any("noise" in line for line in said)
     assert report["pictures"] == 0
     classifier = TFLiteClassifier(tmp_path / report["variants"]["float32"]["path"])
@@ -213,7 +213,14 @@ def test_average_pooling_is_a_convolution_in_int8_only(pictures, tmp_path):
     model = keras.Model(image, layers.Dense(3, activation="softmax")(x))
     variants = ["float32", "int8"]
     keras_inception.export(
-        model, tmp_path, name="pool", quantize=variants, calibration=pictures / "train", min_agreement=0, labels=LABELS
+        model,
+        tmp_path,
+        name="pool",
+        preprocessing="unit",
+        quantize=variants,
+        calibration=pictures / "train",
+        min_agreement=0,
+        labels=LABELS,
     )
     for variant, there in zip(variants, (True, False), strict=True):
         operations = undelegated(tmp_path / f"pool_{variant}.tflite")._get_ops_details()
@@ -274,6 +281,7 @@ def test_files_are_named_after_a_keras_file(tiny_model, pictures, tmp_path):
         tmp_path / "flowers.keras",
         tmp_path / "exported",
         quantize=("float32",),
+        preprocessing="unit",
         test=pictures / "test",
         labels=LABELS,
         verify_pictures=12,
@@ -319,7 +327,7 @@ def test_a_run_is_not_exported_into_itself(run):
         ({"min_agreement": float("nan")}, "`min_agreement` must be a share"),
         ({"clients": "mediapipe"}, "`clients` must be a list of some of task-library, mediapipe, litert-web."),
         ({"clients": ["media-pipe"]}, r"Did you mean mediapipe\? Received: clients=\['media-pipe'\]"),
-        ({"labels": ["one"]}, "`labels` must be 3, one for each output. Received: 1 labels"),
+        ({"labels": ["one"]}, "`labels` must be 3, one for each class. Received: 1 labels"),
         ({"labels": ["a", "b\nc", "d"]}, "each of `labels` must be a line of text"),
         ({"preprocessing": "resnet"}, "`preprocessing` must be one of"),
         ({"preprocessing": DEFAULT}, r"must take images, \(batch, 224, 224, 3\)"),
@@ -333,4 +341,4 @@ def test_wrong_arguments_are_named(run, tmp_path, arguments, message):
 
 def test_int8_needs_calibration_images(tiny_model, tmp_path):
     with pytest.raises(ValueError, match="int8 needs `calibration`"):
-        keras_inception.export(tiny_model, tmp_path)
+        keras_inception.export(tiny_model, tmp_path, preprocessing="unit")

@@ -43,7 +43,13 @@ def hard():
 
 @pytest.fixture(scope="module")
 def options(pictures):
-    return {"quantize": ["int8"], "calibration": pictures / "validation", "min_agreement": 0, "layer_errors": True}
+    return {
+        "quantize": ["int8"],
+        "preprocessing": "unit",
+        "calibration": pictures / "validation",
+        "min_agreement": 0,
+        "layer_errors": True,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +80,7 @@ def kept(hard, pictures, tmp_path_factory):
         "--min-agreement",
         0,
     ]
-    options = ["--quantize", "int8", "--layer-errors", "--keep-float", "three"]
+    options = ["--preprocessing", "unit", "--quantize", "int8", "--layer-errors", "--keep-float", "three"]
     with redirect_stdout(io.StringIO()) as shown, pytest.raises(SystemExit) as stop:
         main(["export", *map(str, arguments), *options])
     assert not stop.value.code
@@ -165,7 +171,7 @@ def test_a_layer_that_does_not_stay_in_float32_is_an_error(layer, hard, rounded,
 )
 def test_wrong_arguments_are_named(hard, tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
-        keras_inception.export(hard, tmp_path / "new", **arguments)
+        keras_inception.export(hard, tmp_path / "new", **{"preprocessing": "unit", **arguments})
     assert not (tmp_path / "new").exists()
 
 
@@ -189,8 +195,8 @@ def test_a_network_trained_for_int8_has_layer_errors_but_keeps_no_layers(trained
     with pytest.raises(
         ValueError, match=r"`keep_float` does not apply to a network trained for int8. Received: \['conv'\]"
     ):
-        keras_inception.export(trained, tmp_path, keep_float=["conv"])
-    keras_inception.export(trained, tmp_path, layer_errors=True, min_agreement=0)
+        keras_inception.export(trained, tmp_path, preprocessing="unit", keep_float=["conv"])
+    keras_inception.export(trained, tmp_path, preprocessing="unit", layer_errors=True, min_agreement=0)
     rows = errors(tmp_path)
     assert [row["layer"] for row in rows] == ["conv", "pool", "logits", "softmax"]
     assert all(row["error"] < 0.1 for row in rows)

@@ -49,14 +49,14 @@ def test_arguments_take_precedence_over_the_run(run, tmp_path):
 
 def test_calibration_alternates_between_folders_and_leaves_images_to_verify_on(tiny_model, tmp_path):
     save_images(tmp_path / "nested" / "deeper", 10, seed=8)
-    found, _ = opened(tiny_model, calibration=tmp_path)
+    found, _ = opened(tiny_model, preprocessing="unit", calibration=tmp_path)
     assert len(found.calibration) == 24
     assert len(found.test) == 6
     assert found.test_labels is None
     assert found.class_names == ("class 0", "class 1", "class 2")
     kept = {image.tobytes() for image in found.calibration}
     assert not kept & {image.tobytes() for image in found.test}
-    again, _ = opened(tiny_model, calibration=tmp_path)
+    again, _ = opened(tiny_model, preprocessing="unit", calibration=tmp_path)
     np.testing.assert_array_equal(found.calibration, again.calibration)
     color = found.calibration.mean(axis=(1, 2)).argmax(axis=1)
     assert np.bincount(color, minlength=3).min() >= 4
@@ -65,7 +65,7 @@ def test_calibration_alternates_between_folders_and_leaves_images_to_verify_on(t
 def test_unreadable_images_are_named(tiny_model, tmp_path):
     save_images(tmp_path, 3, seed=8)
     (tmp_path / "broken.jpg").write_bytes(b"text")
-    found, said = opened(tiny_model, calibration=tmp_path)
+    found, said = opened(tiny_model, preprocessing="unit", calibration=tmp_path)
     assert len(found.calibration) + len(found.test) == 9
     assert any("broken.jpg" in line for line in said)
 
@@ -91,7 +91,7 @@ def test_labeled_images_of_other_classes_are_refused(run, tmp_path):
 
 def test_a_keras_file_with_a_file_of_class_names(run, tmp_path):
     files.write_labels(tmp_path / "labels.txt", ["x", "y", "z"])
-    found, _ = opened(run / "model.keras", labels=tmp_path / "labels.txt")
+    found, _ = opened(run / "model.keras", preprocessing="unit", labels=tmp_path / "labels.txt")
     assert found.class_names == ("x", "y", "z")
     assert found.noise
     assert found.test_labels is None

@@ -102,8 +102,14 @@ def two_outputs(wrap):
         (Subclassed, r"`model` must be a functional Keras model\. Received: Subclassed"),
         (lambda: keras.Sequential([layers.Dense(3)]), r"must be a functional Keras model\. Received: Sequential"),
         (lambda: "model.keras", r"must be a functional Keras model\. Received: str"),
-        (lambda: two_outputs(lambda a, b: [a, b]), r"one output, or one named 'predictions'\. Received: 2 outputs"),
-        (lambda: two_outputs(lambda a, b: {"a": a, "b": b}), r"one named 'predictions'\. Received: \['a', 'b'\]"),
+        (
+            lambda: two_outputs(lambda a, b: [a, b]),
+            r"`output_name` must name one of the outputs of .*, dense\S*, dense",
+        ),
+        (
+            lambda: two_outputs(lambda a, b: {"a": a, "b": b}),
+            r"`output_name` must .*, a, b, of which none is called pred",
+        ),
     ],
     ids=["subclassed", "unbuilt", "no model", "list", "dict"],
 )
