@@ -14,7 +14,7 @@ AUGMENTATION = ("AugMix", "CutMix", "MixUp", "RandAugment", "Random")
 DROPOUT = (layers.Dropout, layers.SpatialDropout2D, layers.GaussianDropout, layers.GaussianNoise)
 
 
-def flat(model: keras.Model, *, simple: bool = False) -> keras.Model:
+def flat(model: keras.Model, *, simple: bool = False, size: tuple[int, int] | None = None) -> keras.Model:
     """Return a functional copy without nested models, with the same outputs at inference.
 
     A model that is called twice, or a layer with weights, is copied once: both calls share the copy. Layers keep their
@@ -26,15 +26,20 @@ def flat(model: keras.Model, *, simple: bool = False) -> keras.Model:
         model: a functional or sequential model.
         simple: also write some layers as simpler ones with the same outputs: `Normalization` as `Rescaling`, and a
             separable convolution as a depthwise and a 1×1 convolution.
+        size: (height, width) of the copy's only input, which then takes batches of any size in float32. None: inputs
+            like those of `model`.
 
     Raises:
         ValueError: the model is not functional, or a layer, which the message names, cannot be copied.
     """
     check_functional(model)
-    inputs = [
-        keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x._keras_history.operation.name) for x in model.inputs
-    ]
-    copier = _Copier(simple, {x._keras_history.operation.name for x in inputs})
+    names = [x._keras_history.operation.name for x in model.inputs]
+    if size:
+        inputs = [keras.Input((*size, model.inputs[0].shape[-1]), name=names[0])]
+    else:
+        pairs = zip(model.inputs, names, strict=True)
+        inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype, name=name) for x, name in pairs]
+    copier = _Copier(simple, set(names))
     outputs = copier.run(model, inputs)
     copier.set_weights()
     return keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=model.name)
