@@ -124,9 +124,7 @@ def check_compression(
     if is_path and not Path(source).is_file():
         Run(Path(source)).check_trained()
         if own is not None:
-            raise ValueError(
-                f"{source} is a run, which records its images: `data` is for a model. Received: {own.data}"
-            )
+            raise ValueError(f"`data` is for a model: {source} is a run, which has its own. Received: {own.data}")
     elif own is None:
         raise ValueError("`data` must be given for a model: a folder of images with class folders. Received: None")
     else:

@@ -89,7 +89,7 @@ class KerasLayer(tf_keras.layers.Layer):
         self._configuration = lambda: (layer, arguments)  # tf_keras would track dictionaries, and wrap them
         self._call = self.wrapped().__call__  # a bound method, since layers are tracked
 
-    def wrapped(self) -> keras.Layer | Callable:
+    def wrapped(self) -> Any:
         """Return the Keras 3 layer, new, or a function that applies the operation to a tensor or a list of them."""
         layer, arguments = self._configuration()
         operation = keras.saving.deserialize_keras_object(layer)
@@ -128,7 +128,7 @@ class _Call(NamedTuple):
         places = [place for place, value in enumerate(flattened) if hasattr(value, "_keras_history")]
         constant = [None if place in places else value for place, value in enumerate(flattened)]
         packed = keras.tree.pack_sequence_as((list(args), kwargs), constant)
-        return cls(*packed, places), [flattened[place] for place in places]
+        return cls(packed[0], packed[1], places), [flattened[place] for place in places]
 
     def apply(self, operation: Callable, tensors: Sequence):
         """Call the operation with these tensors."""
@@ -264,13 +264,12 @@ def _arguments(layer, kind: type, renamed: dict[str, str]) -> dict[str, Any]:
     """
     accepted, defaults = _parameters(kind), _parameters(type(layer))
     arguments = {}
-    for name, value in layer.get_config().items():
+    for name, entry in layer.get_config().items():
         if name in LEFT_OUT or name.endswith("_initializer"):
             continue
-        if isinstance(value, dict) and value.get("class_name") in ("__numpy__", "__tensor__"):
-            value = np.asarray(keras.saving.deserialize_keras_object(value)).tolist()
+        value = _plain(name, entry)
         if (known := renamed.get(name, name)) in accepted:
-            arguments[known] = _plain(name, value)
+            arguments[known] = value
         elif value is not None and value is not False and value != getattr(defaults.get(name), "default", None):
             raise ValueError(
                 f"{layer.name} cannot be converted: the other {kind.__name__} has no `{name}`. "
@@ -290,6 +289,8 @@ def _parameters(kind: type) -> dict[str, inspect.Parameter]:
 
 def _plain(name: str, value):
     """Return the value of a configuration entry in a form that both libraries accept."""
+    if isinstance(value, dict) and value.get("class_name") in ("__numpy__", "__tensor__"):
+        return np.asarray(keras.saving.deserialize_keras_object(value)).tolist()
     if isinstance(value, dict) and "class_name" in value:
         return {"class_name": value["class_name"], "config": value.get("config", {})}
     if isinstance(value, Sequence) and not isinstance(value, str):

@@ -11,6 +11,8 @@ from keras_inception.graph import check_functional
 
 # Layers that only change images in training. At inference they return their input, except a RandomCrop that resizes.
 AUGMENTATION = ("AugMix", "CutMix", "MixUp", "RandAugment", "Random")
+FUSED = ("linear", "relu", "sigmoid", "softmax", "tanh")  # activations that training for int8 knows inside of layers
+CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)
 DROPOUT = (layers.Dropout, layers.SpatialDropout2D, layers.GaussianDropout, layers.GaussianNoise)
 
 
@@ -24,8 +26,9 @@ def flat(model: keras.Model, *, simple: bool = False, size: tuple[int, int] | No
 
     Args:
         model: a functional or sequential model.
-        simple: also write some layers as simpler ones with the same outputs: `Normalization` as `Rescaling`, and a
-            separable convolution as a depthwise and a 1×1 convolution.
+        simple: also write some layers as simpler ones with the same outputs: `Normalization` as `Rescaling`, a
+            separable convolution as a depthwise and a 1×1 convolution, and an activation that is not in `FUSED` as a
+            layer of its own.
         size: (height, width) of the copy's only input, which then takes batches of any size in float32. None: inputs
             like those of `model`.
 
@@ -122,7 +125,12 @@ class _Copier:
             raise ValueError(f"{operation.name}, a {type(operation).__name__}, cannot be copied: {reason}") from None
         if getattr(operation, "weights", ()):
             self._weights.append((copy, operation.get_weights(), operation.name))
-        return copy
+        name = getattr(getattr(operation, "activation", None), "__name__", "linear")
+        if not self._simple or name in FUSED or not isinstance(operation, CONVOLUTIONS):
+            return copy
+        copy.activation = keras.activations.linear
+        after = layers.Activation(operation.activation, name=self._name(f"{operation.name}_{name}", model))
+        return lambda x: after(copy(x))
 
     def _rescaling(self, layer: layers.Normalization, model: keras.Model) -> layers.Rescaling:
         mean, std = np.asarray(layer.mean), np.maximum(np.sqrt(np.asarray(layer.variance)), keras.config.epsilon())
