@@ -68,8 +68,8 @@ def test_the_source_is_the_given_model(pruned, own):
 
 
 def test_the_result_is_a_run_like_any_other(pruned, pictures, tmp_path):
-    evaluated = keras_inception.evaluate(pruned.path, pictures)
-    assert 0 <= evaluated.top1 <= 1
+    for images in (None, pictures):
+        assert 0 <= keras_inception.evaluate(pruned.path, images).top1 <= 1
     report = keras_inception.export(pruned.path, tmp_path / "exported", quantize=["float32"], clients=())
     assert report["variants"]["float32"]["agreement"] == 1
     assert (tmp_path / "exported" / "labels.txt").read_text() == "red\nblue\ngreen\n"
