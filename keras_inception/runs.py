@@ -52,7 +52,7 @@ class Run:
             raise ValueError(f"{self.path} is not a run directory: it has no {', '.join(missing)}")
 
     def __str__(self) -> str:
-        network = files.read_json(self.path / RECIPE).get("network", "googlenet")
+        network = files.read_json(self.path / RECIPE).get("network", "googlenet") or "a network of one's own"
         text = f"{self.path}: {network}, {len(self.labels)} classes, {len(self.metrics)} epochs"
         validated = [(row["val_top1"], row["epoch"]) for row in self.metrics if "val_top1" in row]
         if not validated:

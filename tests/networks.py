@@ -45,3 +45,46 @@ def small_inception(input_shape, classes, auxiliary=False, dropout=0.0, filters=
         return Model(inputs, predictions, name="small_inception")
     head = layers.Dense(classes, "softmax", name="aux")(layers.GlobalAveragePooling2D(name="aux_pool")(x))
     return Model(inputs, {"predictions": predictions, "aux": head}, name="small_inception")
+
+
+def small_body(side: int):
+    """Return a miniature mobile body: inverted residuals with depthwise convolutions and squeeze-and-excite."""
+    from keras import Model, layers
+
+    def conv(x, count, name, size=1):
+        x = layers.Conv2D(count, size, padding="same", use_bias=False, name=name)(x)
+        return layers.BatchNormalization(momentum=0.8, name=f"{name}_bn")(x)
+
+    x = image = layers.Input((side, side, 3))
+    x = layers.MaxPooling2D(2, name="pool")(layers.ReLU(6.0, name="stem_relu")(conv(x, 16, "stem", 3)))
+    wide = layers.Activation("hard_silu", name="expand_act")(conv(x, 32, "expand"))
+    wide = layers.DepthwiseConv2D(3, padding="same", use_bias=False, name="depthwise")(wide)
+    wide = layers.ReLU(name="depthwise_relu")(layers.BatchNormalization(name="depthwise_bn")(wide))
+    factors = layers.GlobalAveragePooling2D(keepdims=True, name="squeeze")(wide)
+    factors = layers.Conv2D(16, 1, activation="relu", name="reduce")(factors)
+    factors = layers.Conv2D(32, 1, name="excite")(factors)
+    factors = layers.ReLU(6.0, name="excite_relu")(factors + 3.0) * (1 / 6)
+    wide = layers.Multiply(name="excited")([wide, factors])
+    x = layers.Add(name="residual")([x, conv(wide, 16, "project")])
+    x = layers.ReLU(name="last_relu")(layers.BatchNormalization(name="last_bn")(x))
+    return Model(image, layers.SeparableConv2D(24, 3, padding="same", name="separable")(x), name="body")
+
+
+def transfer_model(side: int, classes: int, preprocess=None, activation="softmax"):
+    """Return a classifier like those of tutorials: augmentation and preprocessing inside, and a nested, frozen body.
+
+    Args:
+        side: height and width of the images.
+        classes: number of outputs.
+        preprocess: a function from pixels to the input of the body; None for a `Rescaling`.
+        activation: activation of the outputs.
+    """
+    from keras import Model, Sequential, layers
+
+    body = with_drawn_weights(small_body(side))
+    image = layers.Input((side, side, 3))
+    x = Sequential([layers.RandomFlip("horizontal"), layers.RandomRotation(0.1)], name="augmentation")(image)
+    x = (preprocess or layers.Rescaling(1 / 127.5, -1))(x)
+    x = layers.GlobalAveragePooling2D(name="global_pool")(body(x, training=False))
+    x = layers.Dropout(0.1, name="dropout")(x)
+    return Model(image, layers.Dense(classes, activation, name="predictions")(x), name="own")

@@ -1,4 +1,4 @@
-"""Make a run's network smaller and faster in steps, each of which is a resumable training run."""
+"""Make a network smaller and faster in steps, each of which is a resumable training run."""
 
 import os
 import shutil
@@ -14,6 +14,7 @@ from keras_inception import analysis, datasets
 from keras_inception.compression import filter_pruning
 from keras_inception.compression.budget import macs_within
 from keras_inception.compression.job import FILTER_PRUNING, JOB, Job, JobOptions, check_compression
+from keras_inception.compression.own import OwnModel, write_run
 from keras_inception.exporting.exporter import export
 from keras_inception.exporting.signature import is_trained_for_int8
 from keras_inception.model_files.custom_objects import check_custom_objects, given
@@ -30,6 +31,7 @@ from keras_inception.utils.results import Result
 from keras_inception.utils.suggestions import did_you_mean
 
 STEPS, REPORT = "steps", "compression_report.json"
+OWN_SOURCE = "0_source"  # the run directory in `STEPS` of a model of one's own
 RANKING_IMAGES, RECALIBRATION_IMAGES, RANGE_IMAGES, BATCH = 512, 256, 64, 32
 # Epochs and learning rate of each step, as shares of the original training's.
 SHARES = {FILTER_PRUNING: (0.5, 0.5), "prune": (0.3, 0.25), "cluster": (0.1, 0.05), "quantize": (0.1, 0.05)}
@@ -101,10 +103,14 @@ class CompressionReport(Sequence[CompressionStep]):
 
 
 def compress(
-    source: str | os.PathLike | None,
+    source: str | os.PathLike | keras.Model | None,
     output: str | os.PathLike,
     job: Job | None = None,
     *,
+    data: str | os.PathLike | None = None,
+    labels: str | os.PathLike | Sequence[str] | None = None,
+    preprocessing: str | os.PathLike | Preprocessing | None = None,
+    validation: float = 0.15,
     settings: Mapping[str, str] | None = None,
     distillation: float = 0.5,
     resume: bool = False,
@@ -114,18 +120,32 @@ def compress(
     on_progress: Progress | None = None,
     **options: Unpack[JobOptions],
 ) -> CompressionReport:
-    """Make a run's network smaller and faster, and write it as a new run directory.
+    """Make a network smaller and faster, and write it as a new run directory.
 
     For example, prune filters to half of the multiply-adds, set half of the weights to zero and train for int8:
 
         keras_inception.compress("run", "compressed", macs=0.5, prune=0.5, quantize=True)
 
+    Any other functional image classifier with one class for each image can be compressed too, with its images:
+
+        keras_inception.compress("own.keras", "compressed", data="pictures", prune=0.5)
+
+    Nested models in it become their layers, augmentation inside it is cut, and batch norms that it does not train stay
+    as they are (`models.flat_copy`). The steps take their shares of the recipe in `own.own_recipe`.
+
     A compression can be killed at any moment: ``resume=True`` continues after the last finished epoch.
 
     Args:
-        source: run directory to compress; None when resuming.
+        source: run directory, ``.keras`` file or model to compress; None when resuming.
         output: run directory to write. Its ``steps`` folder keeps the run and the int8 file of each step.
         job: what to do, as an alternative to `options`; None when resuming.
+        data: images of a model of one's own: a folder with a subfolder for each class, or another source that
+            `keras_inception.datasets.open_data` accepts. A run has its own.
+        labels: names of the classes in the order of that model's outputs, or a file with one per line. Default: the
+            sorted names of the folders.
+        preprocessing: what the input of that model expects: a `Preprocessing`, the name of one or its JSON file.
+            Default: raw pixels if the model begins by normalizing them or takes uint8.
+        validation: fraction of the images in `data` to hold out if it has no validation split.
         settings: recipe fields that override those of `recipe_of` in each step, as in `Recipe.override`; None when
             resuming.
         distillation: weight of the source network's predictions in the training targets, in [0, 1]; the labels get the
@@ -145,24 +165,26 @@ def compress(
     Raises:
         FileExistsError: `output` exists and `resume` is False.
         BlockingIOError: another process is compressing into `output`.
-        ValueError: `source` is not a run, its network has already been trained for int8, or the network cannot be
-            pruned to the budget.
+        ValueError: `source` is neither a run nor a classifier of `data`, its network has already been trained for
+            int8, or the network cannot be pruned to the budget.
     """
     output = Path(output)
     if options:
         if job is not None:
             raise ValueError(f"give either `job` or its attributes. Received: both, {', '.join(options)}")
         job = Job(**options)
-    check_compression(source, output, job, settings=settings, distillation=distillation, resume=resume)
+    own = OwnModel.given(data, labels, preprocessing, validation)
+    check_compression(source, output, job, own, settings=settings, distillation=distillation, resume=resume)
     check_custom_objects(custom_objects)
     with given(custom_objects):
         if source is not None and job is not None:
-            _begin(Run(Path(source)), output, job, dict(settings or {}), distillation)
+            _begin(source, own, output, job, dict(settings or {}), distillation)
         with locked(output):
             try:
                 rows = _Compression(output, on_step or (lambda line: None), verbose, on_progress or silent).run()
             except ValueError:
-                if not any(path.is_dir() for path in (output / STEPS).glob("*")):  # nothing has been trained
+                trained = [path for path in (output / STEPS).glob("*") if path.is_dir() and path.name != OWN_SOURCE]
+                if not trained:
                     shutil.rmtree(output)
                 raise
     return CompressionReport(output, tuple(CompressionStep(**row) for row in rows))
@@ -188,8 +210,28 @@ def recipe_of(recipe: Recipe, step: str) -> Recipe:
     )
 
 
-def _begin(source: Run, output: Path, job: Job, settings: dict, distillation: float) -> None:
+def _begin(
+    source: str | os.PathLike | keras.Model,
+    own: OwnModel | None,
+    output: Path,
+    job: Job,
+    settings: dict,
+    distillation: float,
+) -> None:
     """Check the job against the source's network, then create the output with a record of the job."""
+    with files.new_folder(output) as new:
+        if own is None:
+            run = Run(Path(source))
+            place = str(run.path.resolve())
+        else:
+            run, place = write_run(source, own, new / STEPS / OWN_SOURCE), f"{STEPS}/{OWN_SOURCE}"
+        recipe = _checked(run, job, settings)
+        known = {"source": place, "job": asdict(job), "recipe": recipe.to_dict()}
+        files.write_json(new / JOB, {**known, "settings": settings, "distillation": distillation})
+
+
+def _checked(source: Run, job: Job, settings: dict) -> Recipe:
+    """Check a job against the network of a run, and return the recipe of the run's original training."""
     model = source.model()
     if is_trained_for_int8(model):
         raise ValueError(f"{source.path} has been trained for int8: compress the run that it was made from")
@@ -205,9 +247,7 @@ def _begin(source: Run, output: Path, job: Job, settings: dict, distillation: fl
         if name not in prunable:
             hint = did_you_mean(name, prunable)
             raise ValueError(f"`prune_layers` must be convolutions or dense layers.{hint} Received: {name!r}")
-    known = {"source": str(source.path.resolve()), "job": asdict(job), "recipe": recipe.to_dict()}
-    with files.new_folder(output) as new:
-        files.write_json(new / JOB, {**known, "settings": settings, "distillation": distillation})
+    return recipe
 
 
 class FilterPruning(Continued):
@@ -238,7 +278,7 @@ class _Compression:
         self._verbose = verbose
         self._progress = progress
         self._record = files.read_json(output / JOB)
-        self._source = Run(Path(self._record["source"]))
+        self._source = Run(output / self._record["source"])  # an absolute path is left as it is
         self._job = Job(**self._record["job"])
 
     def run(self) -> list[dict]:
@@ -272,7 +312,7 @@ class _Compression:
                 network.save(beside)
         network = load(start)
         options = Recipe.load(before.path / RECIPE).options
-        if step == FILTER_PRUNING:
+        if step == FILTER_PRUNING and self._record["recipe"]["network"]:
             options = {**options, "filters": {**options.get("filters", {}), **_filters(before.model(), network)}}
         recipe = recipe_of(Recipe.from_dict(self._record["recipe"]), step)
         recipe = recipe.replace(options=options).override(self._record["settings"])
@@ -280,14 +320,15 @@ class _Compression:
         if path.exists():
             return train(None, path, resume=True, **how)
         data = self._source.data
-        return train(data["source"], path, recipe=recipe, validation=data["validation"], split_seed=data["seed"], **how)
+        how |= {"validation": data["validation"], "split_seed": data["seed"], "labels": data.get("labels")}
+        return train(data["source"], path, recipe=recipe, **how)
 
     def _method(self, step: str, before: Run, network: keras.Model, recipe: Recipe) -> Continued:
         """Return the training method of a step."""
         teacher, job, distillation = None, self._job, self._record["distillation"]
         if distillation:
             source = inference_model(self._source.model())
-            teacher = building.resized(source, recipe.training_size or recipe.size)
+            teacher = building.resized(source, recipe.training_size or None)
             teacher.set_weights(source.get_weights())
         continued = (network, before.preprocessing, teacher, distillation)
         if step == FILTER_PRUNING:

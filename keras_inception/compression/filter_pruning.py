@@ -7,6 +7,7 @@ multiply-add go first, across the whole network. Three functions score filters: 
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -16,8 +17,9 @@ import tensorflow as tf
 from keras import layers
 
 from keras_inception.exporting.rewrites import fold_batch_norm
-from keras_inception.graph import Step, walk
+from keras_inception.graph import Step, size, walk
 from keras_inception.layers import LocalResponseNormalization
+from keras_inception.models.flat_copy import flat_copy, is_flat
 
 MULTIPLE = 8  # pruned layers keep a multiple of this many filters
 MIN_KEPT = 1 / 4  # never prune a layer below this share of its filters: scores are unreliable there
@@ -28,13 +30,21 @@ CHANNELWISE = (
     *(layers.Activation, layers.BatchNormalization, layers.DepthwiseConv2D, layers.LeakyReLU, layers.ReLU),
     *(layers.AveragePooling2D, layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D, layers.MaxPooling2D),
     *(layers.AdaptiveAveragePooling2D, layers.UpSampling2D, layers.ZeroPadding2D),
-    *(layers.Dropout, layers.SpatialDropout2D, layers.Flatten, LocalResponseNormalization),
+    *(layers.Dropout, layers.SpatialDropout2D, layers.GaussianDropout, layers.GaussianNoise),
+    *(layers.Cropping2D, layers.Flatten, LocalResponseNormalization),
 )
+# Layers and operations of Keras that combine the same channel of several tensors, such as a map and its
+# squeeze-and-excite factors, or a tensor with a number.
+ELEMENTWISE = {"Add", "Average", "Divide", "Maximum", "Minimum", "Multiply", "Subtract", "TrueDivide"}
+ACTIVATIONS = {
+    *("Elu", "Gelu", "HardSigmoid", "HardSilu", "LeakyRelu", "Relu", "Relu6", "Selu", "Sigmoid", "Silu"),
+    *("Softplus", "Softsign", "Tanh"),
+}
 
 
 @dataclass(eq=False)
 class PruningGroup:
-    """Convolutions whose outputs are added, so that the same filters must be removed from each.
+    """Convolutions whose outputs are added or multiplied, so that the same filters must be removed from each.
 
     Attributes:
         size: number of filters of each convolution.
@@ -60,10 +70,10 @@ class DependencyGraph:
     """The dependencies between the filters of a functional network.
 
     Args:
-        model: the network.
+        model: the network. Nested models and separable convolutions are written as their layers (`models.flat_copy`).
 
     Attributes:
-        model: the network.
+        model: the network, or its flat form.
         steps: the network's steps in the order in which Keras runs them.
 
     Raises:
@@ -71,9 +81,12 @@ class DependencyGraph:
     """
 
     def __init__(self, model: keras.Model):
-        self.model = model
-        graph = walk(model)
+        is_plain = is_flat(model) and not any(isinstance(each, layers.SeparableConv2D) for each in model.layers)
+        self.model = model if is_plain else flat_copy(model, simple=True)
+        graph = walk(self.model)
         self.steps = graph.steps
+        calls = Counter(id(step.operation) for step in graph.steps if getattr(step.operation, "weights", ()))
+        self._shared = {place for place, count in calls.items() if count > 1}
         self._groups = {id(x): [PruningGroup(x.shape[-1], [], "it is the image")] for x in graph.inputs}
         for step in graph.steps:
             self._visit(step)
@@ -115,22 +128,30 @@ class DependencyGraph:
         read = [group for groups in inputs for group in groups]
         keeps = isinstance(layer, CHANNELWISE) and getattr(layer, "depth_multiplier", 1) == 1
         concatenates = isinstance(layer, layers.Concatenate) and output.shape[-1] == _width(read, {})
-        if isinstance(layer, layers.Conv2D) and layer.groups == 1:
+        if id(layer) in self._shared:  # its weights belong to the channels of several tensors
+            made = self._all_needed(step, read, f"{step.name} is called more than once")
+        elif isinstance(layer, layers.Conv2D) and layer.groups == 1:
             made = [PruningGroup(layer.filters, [step.name])]
         elif isinstance(layer, layers.Dense):
             made = [PruningGroup(layer.units, [], "a dense layer makes it")]
-        elif keeps or concatenates:
+        elif keeps or concatenates or _keeps_channels(step):
             made = read
-        elif isinstance(layer, layers.Add) and len({tuple(group.size for group in groups) for groups in inputs}) == 1:
+        elif _combines(step) and len({tuple(group.size for group in groups) for groups in inputs}) == 1:
             made = self._joined(inputs)
         else:  # an unknown use of the channels, which may need all of them
-            for group in read:
-                group.fix(f"{step.name} needs all of its inputs")
-            made = [PruningGroup(output.shape[-1], [], f"{step.name} makes it")]
+            made = self._all_needed(step, read, f"{step.name} needs all of its inputs")
         self._groups[id(output)] = made
 
+    def _all_needed(self, step: Step, read: list[PruningGroup], reason: str) -> list[PruningGroup]:
+        """Keep all channels that a step reads and makes, and return the group of those that it makes."""
+        for group in read:
+            group.fix(reason)
+        is_convolution = isinstance(step.operation, layers.Conv2D)
+        makes = reason if is_convolution else f"{step.name} makes it"
+        return [PruningGroup(step.outputs[0].shape[-1], [step.name] if is_convolution else [], makes)]
+
     def _joined(self, inputs: list[list[PruningGroup]]) -> list[PruningGroup]:
-        """Merge the groups of tensors that are added, and return the merged groups."""
+        """Merge the groups of tensors that are added or multiplied, and return the merged groups."""
         for first, *others in zip(*inputs, strict=True):
             for other in dict.fromkeys(others):
                 if other is not first:
@@ -144,6 +165,27 @@ class DependencyGraph:
 def _width(groups: Iterable[PruningGroup], kept: Mapping[str, int]) -> int:
     """Return the total number of channels of the groups if the named convolutions keep these numbers of filters."""
     return sum(kept.get(group.convolutions[0], group.size) if group.convolutions else group.size for group in groups)
+
+
+def _keeps_channels(step: Step) -> bool:
+    """Return True for a step without weights that treats all channels of its only tensor alike, in their order."""
+    layer, x, output = step.operation, step.inputs[0], step.outputs[0]
+    if len(step.inputs) != 1 or x.shape[-1] != output.shape[-1]:
+        return False
+    if isinstance(layer, layers.Reshape):  # such as of pooled channels to a map of one pixel
+        return size(x) == x.shape[-1]
+    if isinstance(layer, layers.Rescaling):
+        return np.ndim(layer.scale) == np.ndim(layer.offset) == 0
+    if isinstance(layer, keras.Layer) or step.kind not in ELEMENTWISE | ACTIVATIONS:
+        return False
+    arguments = keras.tree.flatten(layer._inbound_nodes[0].arguments.args)
+    return all(isinstance(each, keras.KerasTensor) or np.ndim(each) == 0 for each in arguments)
+
+
+def _combines(step: Step) -> bool:
+    """Return True for a layer or operation of Keras that combines several tensors channel by channel."""
+    is_known = type(step.operation).__module__.startswith("keras.") and step.kind in ELEMENTWISE
+    return is_known and len(step.inputs) > 1
 
 
 Scores = dict[str, np.ndarray]  # convolution name -> a score for each filter; the lowest are pruned first
@@ -230,11 +272,13 @@ def choose(graph: DependencyGraph, scores: Scores, macs: float) -> dict[str, np.
         Convolutions that keep all of their filters are left out.
 
     Raises:
-        ValueError: the target cannot be reached.
+        ValueError: the target cannot be reached, or no filters can be pruned.
     """
     now = whole = graph.macs({})
     target = macs * whole if macs <= 1 else macs
     groups = graph.prunable()
+    if not groups:
+        raise ValueError(f"no filters of {graph.model.name} can be pruned: {_reasons(graph)}")
     totals = {group: np.sum([scores[name] for name in group.convolutions], axis=0) for group in groups}
     order = {group: np.argsort(totals[group], kind="stable") for group in groups}
     sizes = {group: group.size for group in groups}
@@ -257,12 +301,23 @@ def choose(graph: DependencyGraph, scores: Scores, macs: float) -> dict[str, np.
     return {name: indices for group, indices in kept.items() for name in group.convolutions}
 
 
+def _reasons(graph: DependencyGraph) -> str:
+    """Return in one line why the groups of a network keep all filters."""
+    groups = graph.groups()
+    reasons = [f"{group.convolutions[0]}: {group.fixed or f'it has {MULTIPLE} filters or fewer'}" for group in groups]
+    return "; ".join(reasons[:3]) + (f"; and {len(reasons) - 3} more" if len(reasons) > 3 else "")
+
+
 def prune(graph: DependencyGraph, kept: Mapping[str, np.ndarray]) -> keras.Model:
     """Return a copy of the network, weights included, in which the named convolutions keep only these filters."""
 
-    def narrowed(layer: keras.Layer) -> keras.Layer:
+    def narrowed(layer: keras.Operation) -> keras.Operation:
         config = layer.get_config()
-        return type(layer).from_config({**config, "filters": len(kept[layer.name])} if layer.name in kept else config)
+        if layer.name in kept:
+            config["filters"] = len(kept[layer.name])
+        elif isinstance(layer, layers.Reshape) and layer.name in reshaped:
+            config["target_shape"] = (*layer.target_shape[:-1], reshaped[layer.name])
+        return type(layer).from_config(config)
 
     def is_kept(group: PruningGroup) -> np.ndarray:
         every = np.arange(group.size)
@@ -273,6 +328,11 @@ def prune(graph: DependencyGraph, kept: Mapping[str, np.ndarray]) -> keras.Model
         mask = np.concatenate([is_kept(group) for group in graph.of(x)])
         return np.tile(mask, x.shape[-1] // len(mask))
 
+    reshaped = {
+        step.name: int(kept_channels(step.outputs[0]).sum())
+        for step in graph.steps
+        if isinstance(step.operation, layers.Reshape) and _keeps_channels(step)
+    }
     copy = keras.models.clone_model(graph.model, clone_function=narrowed)
     for step in graph.steps:
         if not getattr(step.operation, "weights", ()):
@@ -287,14 +347,15 @@ def prune(graph: DependencyGraph, kept: Mapping[str, np.ndarray]) -> keras.Model
 
 
 def recalibrate_batch_norm(model: keras.Model, batches: Iterable[np.ndarray]) -> None:
-    """Recompute the moving statistics of all batch norms as the mean over these inputs.
+    """Recompute the moving statistics of all batch norms that are not frozen as the mean over these inputs.
 
     The moving averages lag hundreds of steps behind, and a freshly pruned network changes fast.
     """
-    norms = {layer: layer.momentum for layer in model.layers if isinstance(layer, layers.BatchNormalization)}
+    norms = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization) and layer.trainable]
+    momenta = [norm.momentum for norm in norms]
     for number, x in enumerate(batches if norms else ()):
         for norm in norms:
             norm.momentum = number / (number + 1)  # turns the moving average into a mean
         model(x, training=True)
-    for norm, momentum in norms.items():
+    for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

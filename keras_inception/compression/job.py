@@ -5,10 +5,14 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
+from keras_inception.compression.own import OwnModel
 from keras_inception.runs import Run
 from keras_inception.utils.checks import check_one_of
+
+if TYPE_CHECKING:
+    import keras
 
 JOB = "compression.json"
 BUDGETS = ("macs", "latency", "mb")
@@ -91,9 +95,10 @@ class Job:
 
 
 def check_compression(
-    source: str | os.PathLike | None,
+    source: "str | os.PathLike | keras.Model | None",
     output: str | os.PathLike,
     job: Job | None,
+    own: OwnModel | None = None,
     *,
     settings: Mapping[str, str] | None,
     distillation: float,
@@ -102,7 +107,7 @@ def check_compression(
     """Raise the errors of `compress` that do not depend on the network, before anything is loaded."""
     output = Path(output)
     if resume:
-        if source is not None or job is not None or settings:
+        if source is not None or job is not None or settings or own is not None:
             raise ValueError(f"{output} records its run and its job: give neither when resuming")
         if not (output / JOB).is_file():
             raise ValueError(f"{output} was not made by `compress`: it has no {JOB}")
@@ -113,6 +118,14 @@ def check_compression(
         raise ValueError("`source` and a job must be given unless resuming")
     if not 0 <= distillation <= 1:
         raise ValueError(f"`distillation` must be in [0, 1]. Received: distillation={distillation}")
-    if Path(source).suffix == ".tflite":
+    is_path = isinstance(source, (str, os.PathLike))
+    if is_path and Path(source).suffix == ".tflite":
         raise ValueError(f"{source} is an exported file: compress the run directory that it came from")
-    Run(Path(source)).check_trained()
+    if is_path and not Path(source).is_file():
+        Run(Path(source)).check_trained()
+        if own is not None:
+            raise ValueError(f"`data` is for a model: {source} is a run, which has its own. Received: {own.data}")
+    elif own is None:
+        raise ValueError("`data` must be given for a model: a folder of images with class folders. Received: None")
+    else:
+        own.check()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from typing import Any
 from unittest import mock
 
 import keras
@@ -23,6 +24,8 @@ SCHEMES: dict[str | None, Callable] = {
     "sparsity": tfmot.experimental.combine.Default8BitPrunePreserveQuantizeScheme,
     "clusters": partial(tfmot.experimental.combine.Default8BitClusterPreserveQuantizeScheme, preserve_sparsity=True),
 }
+FOLDING = (tf_keras.layers.Conv2D, tf_keras.layers.DepthwiseConv2D, tf_keras.layers.Dense)
+ACTIVATIONS = ("gelu", "linear", "relu", "sigmoid", "softmax", "swish", "tanh")  # those that tfmot knows
 MOVING = (SpaceToDepth, ZeroPaddingShortcut)  # layers that only move values or insert zeros
 
 
@@ -49,7 +52,7 @@ def quantize_aware(
         averages = isinstance(layer, tf_keras.layers.DepthwiseConv2D) and not layer.trainable
         if isinstance(layer, bridge.KerasLayer) and isinstance(layer.wrapped(), MOVING):
             config = configs.NoOpQuantizeConfig()
-        elif averages or isinstance(layer, (bridge.KerasLayer, tf_keras.layers.Rescaling)):
+        elif averages or _is_alone(layer) or (not layer.weights and not _is_supported(layer, supported)):
             config = configs.Default8BitOutputQuantizeConfig()
         elif not isinstance(layer, tf_keras.layers.BatchNormalization) and not supported.supports(layer):
             raise ValueError(f"{layer.name} cannot be quantized: tfmot does not support {type(layer).__name__}")
@@ -79,11 +82,26 @@ def quantized(model: tf_keras.Model, input_range: tuple[float, float]) -> keras.
         if isinstance(layer, (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)):
             kernel, *bias = layer.get_weights()
             # 255 levels up to the largest magnitude: of each filter in a convolution, of the whole kernel elsewhere.
-            axes = (0, 1, 2) if isinstance(layer, keras.layers.Conv2D) else None
+            axes = {keras.layers.Conv2D: (0, 1, 2), keras.layers.DepthwiseConv2D: (0, 1)}.get(type(layer))
             step = np.abs(kernel).max(axis=axes, keepdims=True) / 127
             step = np.where(step > 0, step, 1)
             layer.set_weights([(np.round(kernel / step) * step).astype(np.float32), *bias])
     return folded
+
+
+def _is_alone(layer: tf_keras.layers.Layer) -> bool:
+    """Return True for a batch norm that does not follow a layer into which it can be folded."""
+    if not isinstance(layer, tf_keras.layers.BatchNormalization):
+        return False
+    (before,) = layer.inbound_nodes[0].parent_nodes
+    return not isinstance(before.layer, FOLDING) or before.layer.activation is not tf_keras.activations.linear
+
+
+def _is_supported(layer: tf_keras.layers.Layer, supported: Any) -> bool:
+    """Return True for a layer that tfmot quantizes by itself."""
+    if isinstance(layer, tf_keras.layers.Activation):
+        return layer.activation.__name__ in ACTIVATIONS
+    return supported.supports(layer)
 
 
 def _in_order_of_names(transformer, names: Iterable[str]) -> list[dict]:

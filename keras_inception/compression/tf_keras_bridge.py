@@ -1,20 +1,28 @@
 """Convert models between Keras 3 and tf_keras layer by layer, since tensorflow-model-optimization needs tf_keras.
 
 Names, weights and the structure of the outputs are preserved exactly; weight initializers are not. Layers without
-weights that tf_keras lacks, such as our LRN, are wrapped for tf_keras and unwrapped for Keras 3.
+weights that tf_keras lacks, such as our LRN, and operations, such as ``x / 127.5``, are wrapped for tf_keras and
+unwrapped for Keras 3. Nested models are flattened, and augmentation inside a model is cut (`models.flat_copy`).
 """
 
 import inspect
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 import tf_keras
 
 from keras_inception.graph import check_functional
+from keras_inception.models.flat_copy import flat_copy, is_flat
 
+# Activations that are the same in both. Keras' hard_sigmoid, for one, is another function than that of tf_keras.
+SAME_ACTIVATIONS = {
+    *("elu", "exponential", "gelu", "linear", "mish", "relu", "selu", "sigmoid", "softmax", "softplus", "softsign"),
+    *("silu", "swish", "tanh"),
+}
 # Arguments with different names: class -> Keras 3 name -> tf_keras name.
 RENAMED = {"LeakyReLU": {"negative_slope": "alpha"}}
 # Configuration entries that only matter before weights exist, that Keras 3 fills in, or that are passed separately.
@@ -33,10 +41,14 @@ LEFT_OUT = {
 def to_tf_keras(model: keras.Model) -> tf_keras.Model:
     """Convert a functional Keras 3 model to tf_keras, weights included. Nested models are flattened into their layers.
 
+    Batch norms of a nested model that is called with ``training=False`` keep their statistics in training too.
+
     Raises:
-        ValueError: the model is not functional, or a layer or operation, which the message names, cannot be converted.
+        ValueError: the model is not functional, or a layer, which the message names, cannot be converted.
     """
     check_functional(model)
+    if not is_flat(model):
+        model = flat_copy(model)
     inputs = [
         tf_keras.Input(x.shape[1:], batch_size=x.shape[0], dtype=x.dtype, name=x._keras_history.operation.name)
         for x in model.inputs
@@ -73,21 +85,27 @@ def to_keras(
 
 @tf_keras.saving.register_keras_serializable(package="keras_inception")
 class KerasLayer(tf_keras.layers.Layer):
-    """A Keras 3 layer without weights, wrapped as a tf_keras layer.
+    """A Keras 3 layer without weights, or an operation, wrapped as a tf_keras layer.
 
     Args:
-        layer: the layer's configuration from `keras.saving.serialize_keras_object`.
+        layer: the configuration of the layer or operation from `keras.saving.serialize_keras_object`.
+        arguments: its arguments besides one tensor, in the form of `_Call`; None if there are none.
         **kwargs: arguments of `tf_keras.layers.Layer`.
     """
 
-    def __init__(self, layer: dict, **kwargs):
+    def __init__(self, layer: dict, arguments: dict | None = None, **kwargs):
         super().__init__(**kwargs)
-        self.config = layer
+        self._configuration = lambda: (layer, arguments)  # tf_keras would track dictionaries, and wrap them
         self._call = self.wrapped().__call__  # a bound method, since layers are tracked
 
-    def wrapped(self) -> keras.Layer:
-        """Return a new Keras 3 layer from the configuration."""
-        return keras.saving.deserialize_keras_object(self.config)
+    def wrapped(self) -> Any:
+        """Return the Keras 3 layer, new, or a function that applies the operation to a tensor or a list of them."""
+        layer, arguments = self._configuration()
+        operation = keras.saving.deserialize_keras_object(layer)
+        if arguments is None:
+            return operation
+        call = _Call(**keras.saving.deserialize_keras_object(arguments))
+        return lambda x: call.apply(operation, x if isinstance(x, (list, tuple)) else [x])
 
     def call(self, inputs):
         """Call the Keras 3 layer."""
@@ -95,7 +113,39 @@ class KerasLayer(tf_keras.layers.Layer):
 
     def get_config(self):
         """Return the configuration, including the Keras 3 layer's."""
-        return {**super().get_config(), "layer": self.config}
+        layer, arguments = self._configuration()
+        return {**super().get_config(), "layer": layer, "arguments": arguments}
+
+
+class _Call(NamedTuple):
+    """The arguments of a call of an operation, such as those of ``x[..., 0]``, without its tensors.
+
+    Attributes:
+        args: positional arguments, with None for tensors.
+        kwargs: keyword arguments, with None for tensors.
+        places: places of the tensors in the flattened (args, kwargs).
+    """
+
+    args: list
+    kwargs: dict
+    places: list[int]
+
+    @classmethod
+    def of(cls, args: tuple, kwargs: dict) -> tuple["_Call", list]:
+        """Return a call without its tf_keras tensors, and the tensors."""
+        flattened = keras.tree.flatten((list(args), kwargs))
+        places = [place for place, value in enumerate(flattened) if hasattr(value, "_keras_history")]
+        constant = [None if place in places else value for place, value in enumerate(flattened)]
+        packed = keras.tree.pack_sequence_as((list(args), kwargs), constant)
+        return cls(packed[0], packed[1], places), [flattened[place] for place in places]
+
+    def apply(self, operation: Callable, tensors: Sequence):
+        """Call the operation with these tensors."""
+        flattened = keras.tree.flatten((self.args, self.kwargs))
+        for place, x in zip(self.places, tensors, strict=True):
+            flattened[place] = x
+        args, kwargs = keras.tree.pack_sequence_as((self.args, self.kwargs), flattened)
+        return operation(*args, **kwargs)
 
 
 class _Converter:
@@ -121,18 +171,14 @@ class _Converter:
                 if ours != theirs:
                     raise ValueError(f"the weights of {layer.name} must have shapes {theirs}. Received: {ours}")
                 counterpart.set_weights(weights)
+                if isinstance(counterpart, (keras.layers.Normalization, tf_keras.layers.Normalization)):
+                    counterpart.finalize_state()  # it computes with copies of its mean and variance
 
 
 def _run(model: keras.Model, inputs, convert: _Converter):
-    """Apply a Keras 3 model to tf_keras tensors."""
-
-    def applied(operation: keras.Operation) -> Callable:
-        if isinstance(operation, keras.Model) and getattr(operation, "inputs", None):
-            return lambda x, **_: _run(operation, keras.tree.flatten(x), convert)
-        return convert(operation)
-
+    """Apply a flat Keras 3 model to tf_keras tensors."""
     graph = keras.Function(model.inputs, model._outputs_struct)
-    return graph._run_through_graph(list(inputs), operation_fn=applied)
+    return graph._run_through_graph(list(inputs), operation_fn=convert)
 
 
 def _run_tf_keras(model: tf_keras.Model, inputs, convert: _Converter):
@@ -156,20 +202,42 @@ def _run_tf_keras(model: tf_keras.Model, inputs, convert: _Converter):
     return tf.nest.map_structure(value, model.output)
 
 
-def _layer_of_tf_keras(layer: keras.Operation) -> tf_keras.layers.Layer:
+def _layer_of_tf_keras(layer: keras.Operation) -> Callable:
     if not isinstance(layer, keras.Layer):
-        raise ValueError(
-            f"{layer.name} is an operation, {type(layer).__name__}, and only layers can be converted to tf_keras: "
-            "use a layer, such as keras.layers.Add or Rescaling"
-        )
-    kind = _namesake(layer, keras.layers, tf_keras.layers)
+        return lambda *args, **kwargs: _wrapped_operation(layer, args, kwargs)
+    kind, name = _namesake(layer, keras.layers, tf_keras.layers), type(layer).__name__
+    if isinstance(layer, keras.layers.Lambda):
+        raise ValueError(f"{layer.name} cannot be converted to tf_keras: it is a Lambda")
     if kind is None and layer.variables:
-        raise ValueError(f"{layer.name} cannot be converted to tf_keras, which has no {type(layer).__name__}")
-    if kind is None:
-        kind, arguments = KerasLayer, {"layer": keras.saving.serialize_keras_object(layer)}
-    else:
-        arguments = _arguments(layer, kind, RENAMED.get(kind.__name__, {}))
+        raise ValueError(f"{layer.name} cannot be converted to tf_keras, which has no {name}")
+    activation = layer.get_config().get("activation", "linear")
+    is_same = isinstance(activation, str) and activation in SAME_ACTIVATIONS
+    if kind is not None and not is_same and kind is not tf_keras.layers.Activation:
+        raise ValueError(
+            f"{layer.name} cannot be converted to tf_keras, which has no such activation: use a layer for it, "
+            f"keras.layers.Activation. Received: {activation!r:.100}"
+        )
+    if kind is None or not is_same:
+        return _wrapped(layer, None, layer.dtype_policy.name)
+    arguments = _arguments(layer, kind, RENAMED.get(kind.__name__, {}))
     return kind(**arguments, name=layer.name, dtype=layer.dtype_policy.name)
+
+
+def _wrapped_operation(operation: keras.Operation, args: tuple, kwargs: dict):
+    """Apply an operation to tf_keras tensors as a `KerasLayer`."""
+    call, tensors = _Call.of(args, kwargs)
+    return _wrapped(operation, call, tensors[0].dtype.name)(tensors if len(tensors) > 1 else tensors[0])
+
+
+def _wrapped(operation: keras.Operation, call: _Call | None, dtype: str) -> KerasLayer:
+    """Return a Keras 3 layer without weights, or an operation with its arguments, as a tf_keras layer."""
+    try:
+        config = keras.saving.serialize_keras_object(operation)
+        arguments = call and keras.saving.serialize_keras_object(call._asdict())
+        return KerasLayer(config, arguments, name=operation.name, dtype=dtype)
+    except Exception as error:  # layers of strangers raise anything
+        kind, reason = type(operation).__name__, " ".join(str(error).split())[:200]
+        raise ValueError(f"{operation.name}, a {kind}, cannot be converted to tf_keras: {reason}") from None
 
 
 def counterpart(layer: tf_keras.layers.Layer, **changes) -> keras.Layer:
@@ -205,11 +273,12 @@ def _arguments(layer, kind: type, renamed: dict[str, str]) -> dict[str, Any]:
     """
     accepted, defaults = _parameters(kind), _parameters(type(layer))
     arguments = {}
-    for name, value in layer.get_config().items():
+    for name, entry in layer.get_config().items():
         if name in LEFT_OUT or name.endswith("_initializer"):
             continue
+        value = _plain(name, entry)
         if (known := renamed.get(name, name)) in accepted:
-            arguments[known] = _plain(value)
+            arguments[known] = value
         elif value is not None and value is not False and value != getattr(defaults.get(name), "default", None):
             raise ValueError(
                 f"{layer.name} cannot be converted: the other {kind.__name__} has no `{name}`. "
@@ -227,10 +296,13 @@ def _parameters(kind: type) -> dict[str, inspect.Parameter]:
     return parameters
 
 
-def _plain(value):
-    """Return a configuration value in a form that both libraries accept."""
+def _plain(name: str, value):
+    """Return the value of a configuration entry in a form that both libraries accept."""
+    if isinstance(value, dict) and value.get("class_name") in ("__numpy__", "__tensor__"):
+        return np.asarray(keras.saving.deserialize_keras_object(value)).tolist()
     if isinstance(value, dict) and "class_name" in value:
         return {"class_name": value["class_name"], "config": value.get("config", {})}
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return value[0] if len(value) == 1 else tuple(value)  # the axis of a tf_keras batch norm is a list
+        # The axis of a tf_keras batch norm is a list.
+        return value[0] if name == "axis" and len(value) == 1 else tuple(value)
     return value

@@ -1,13 +1,14 @@
 """Find out what a network expects of its input, if nobody says it."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from keras_inception.evaluation.classifiers import KerasClassifier
 from keras_inception.evaluation.metrics import wilson
-from keras_inception.preprocessing import GRAY, Preprocessing
+from keras_inception.preprocessing import GRAY, NAMED, Preprocessing
 from keras_inception.registry import NETWORKS
 
 if TYPE_CHECKING:
@@ -16,12 +17,77 @@ if TYPE_CHECKING:
     from keras_inception.graph import Graph, Step
 
 # What normalizes pixels at the beginning of a network, and what leaves their values as they are.
-NORMALIZING = {"Add", "Divide", "Lambda", "Multiply", "Normalization", "Rescaling", "Stack", "Subtract", "TrueDivide"}
-KEEPING = {"Cast", "CenterCrop", "Concatenate", "GetItem", "Identity", "Resizing", "ZeroPadding2D"}
+NORMALIZING = {"Add", "Divide", "Lambda", "Multiply", "Normalization", "Rescaling", "Subtract", "TrueDivide"}
+KEEPING = {"Cast", "CenterCrop", "Concatenate", "GetItem", "Identity", "Resizing", "Stack", "ZeroPadding2D"}
 # Networks take inputs whose black and white differ by 1 to 5, or by 255 after Caffe's preprocessing.
 WIDEST = 300
 # What is tried on labeled images: the others differ from these only in how they crop and resize.
-CANDIDATES = ("raw", "zero_to_one", "unit", "torchvision", "keras_caffe")
+CANDIDATES = {
+    "raw": "pixels from 0 to 255",
+    "zero_to_one": "pixels / 255",
+    "unit": "from -1 to 1",
+    "torchvision": "ImageNet's mean and deviation",
+    "keras_caffe": "BGR minus ImageNet's mean",
+}
+Stated = str | os.PathLike | Preprocessing | None
+
+
+def image_size(model: "keras.Model", stated: Stated) -> tuple[int, int]:
+    """Return the (height, width) of a network's images: that of a preprocessing or its file, else of the input.
+
+    Raises:
+        ValueError: the network takes images of any size, and nobody says which.
+    """
+    if isinstance(stated, Preprocessing):
+        return stated.size
+    if stated is not None and str(stated) not in NAMED:
+        return Preprocessing.named(str(stated)).size
+    shape = tuple(model.inputs[0].shape)
+    if len(shape) != 4:
+        raise ValueError(f"`model` must take images, (batch, height, width, channels). Received: {shape}")
+    if None in shape[1:3]:
+        raise ValueError(
+            f"`size` must be given as (height, width): {model.name} takes images of any size. Received: none"
+        )
+    return shape[1:3]
+
+
+def stated_preprocessing(
+    stated: Stated, given: "keras.Model", model: "keras.Model", size: tuple[int, int]
+) -> Preprocessing | None:
+    """Return the preprocessing that the caller states, or the network itself; None if nothing tells.
+
+    Args:
+        stated: the preprocessing, its name or its JSON file; None to find it out.
+        given: the network as it was given, which may have a ``preprocessing`` attribute.
+        model: the same with one output.
+        size: (height, width) of the images.
+    """
+    if isinstance(stated, Preprocessing):
+        return stated.replace(size=size)
+    if stated is not None:
+        return Preprocessing.named(str(stated), size).replace(size=size)
+    if isinstance(own := getattr(given, "preprocessing", None), Preprocessing):
+        return own.replace(size=size)
+    name = preprocessing_inside(model, (*size, model.inputs[0].shape[-1] or 3))
+    if name is None and is_of_the_registry(model):
+        name = "unit"
+    return name and Preprocessing.named(name, size)
+
+
+def unknown(model: "keras.Model", left: Sequence[str] | None = None) -> ValueError:
+    """Return the error that nothing tells what a network expects, with the choices.
+
+    Args:
+        model: the network.
+        left: names of the candidates that labeled images leave; None if there are no such images.
+    """
+    reason = "nothing tells what" if left is None else "the labeled images do not tell which of these"
+    meanings = "; ".join(f"{name}, {CANDIDATES[name]}" for name in left or CANDIDATES)
+    return ValueError(
+        f"`preprocessing` must be given: {reason} {model.name} expects. Choose one of {meanings}, or write a JSON "
+        "file. Received: none"
+    )
 
 
 def preprocessing_inside(model: "keras.Model", shape: tuple[int, int, int]) -> str | None:
@@ -94,25 +160,18 @@ def with_channels(preprocessing: Preprocessing, channels: int | None) -> Preproc
     return preprocessing.replace(channels=GRAY if channels == 1 else "RGB")
 
 
-def choices(names: "list[str] | None" = None) -> str:
-    """Return the names of preprocessings to choose from, with what they mean."""
-    meanings = {
-        "raw": "raw, pixels from 0 to 255",
-        "zero_to_one": "zero_to_one, pixels / 255",
-        "unit": "unit, from -1 to 1",
-        "torchvision": "torchvision, ImageNet's mean and deviation",
-        "keras_caffe": "keras_caffe, BGR minus ImageNet's mean",
-    }
-    return "; ".join(meanings[name] for name in names or CANDIDATES)
-
-
 def _last_normalization(graph: "Graph") -> "Step | None":
-    """Return the last of the first steps that only normalize or arrange what they get of the input, or None."""
+    """Return the last of the first steps that normalize the input, or None if another step reads it as it is."""
     known, last = {id(x) for x in graph.inputs}, None
+    pixels = set(known)  # those of the known tensors that are not normalized yet
     for step in graph.steps:
-        if not {id(x) for x in step.inputs} <= known:
-            continue
-        if step.kind in NORMALIZING | KEEPING or step.kind.startswith("Random"):
-            known |= {id(x) for x in step.outputs}
-            last = step if step.kind in NORMALIZING else last
+        inputs, outputs = ({id(x) for x in tensors} for tensors in (step.inputs, step.outputs))
+        if inputs <= known and step.kind in NORMALIZING:
+            known |= outputs
+            last = step
+        elif inputs <= known and (step.kind in KEEPING or step.kind.startswith("Random")):
+            known |= outputs
+            pixels |= outputs if inputs & pixels else set()
+        elif inputs & pixels:
+            return None
     return last

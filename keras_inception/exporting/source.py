@@ -16,10 +16,10 @@ from keras_inception.evaluation.classifiers import KerasClassifier
 from keras_inception.exporting.calibration import CALIBRATION_IMAGES, FittedImages, open_calibration
 from keras_inception.exporting.expected_input import (
     CANDIDATES,
-    choices,
     fitting_pictures,
-    is_of_the_registry,
-    preprocessing_inside,
+    image_size,
+    stated_preprocessing,
+    unknown,
     with_channels,
 )
 from keras_inception.exporting.options import ExportOptions
@@ -149,8 +149,9 @@ def open_source(
     model = load(source, options.custom_objects) if isinstance(source, (str, os.PathLike)) else source
     run = Run(Path(source)) if is_run(source) else None
     network = without_heads(model, options.output_name)
-    size = _size(network, options, run)
-    preprocessing = _stated(options, run, model, network, size)
+    stated = run.preprocessing if run and options.preprocessing is None else options.preprocessing
+    size = options.size or image_size(network, stated)
+    preprocessing = stated_preprocessing(stated, model, network, size)
     class_names, outputs = _class_names(options.labels, run), network.outputs[0].shape[-1]
     classes = 2 if outputs == 1 else outputs
     if class_names and len(class_names) != classes:
@@ -177,42 +178,6 @@ def open_source(
     )
 
 
-def _size(network: "keras.Model", options: ExportOptions, run: Run | None) -> tuple[int, int]:
-    """Return the (height, width) of the images."""
-    own = tuple(network.inputs[0].shape[1:3]) if len(network.inputs[0].shape) == 4 else ()
-    stated = options.size
-    if stated is None and run and not options.preprocessing:
-        stated = run.preprocessing.size
-    if stated is None and isinstance(options.preprocessing, Preprocessing):
-        stated = options.preprocessing.size
-    elif stated is None and options.preprocessing is not None and str(options.preprocessing) not in NAMED:
-        stated = Preprocessing.named(str(options.preprocessing)).size
-    if stated is None and not all(own):
-        raise ValueError(
-            f"`size` must be given as (height, width): {network.name} takes images of any size. Received: none"
-        )
-    return stated or own
-
-
-def _stated(
-    options: ExportOptions, run: Run | None, model: "keras.Model", network: "keras.Model", size: tuple[int, int]
-) -> Preprocessing | None:
-    """Return the preprocessing that the caller, the run or the network itself states, or None."""
-    option = options.preprocessing
-    if isinstance(option, Preprocessing):
-        return option.replace(size=size)
-    if option is not None:
-        return Preprocessing.named(str(option), size).replace(size=size)
-    if run:
-        return run.preprocessing.replace(size=size)
-    if isinstance(own := getattr(model, "preprocessing", None), Preprocessing):
-        return own.replace(size=size)
-    name = preprocessing_inside(network, (*size, network.inputs[0].shape[-1] or 3))
-    if name is None and is_of_the_registry(network):
-        name = "unit"
-    return name and Preprocessing.named(name, size)
-
-
 def _found_by_pictures(
     network: "keras.Model", size: tuple[int, int], labeled: "Examples | None", say: Say, progress: Progress
 ) -> Preprocessing:
@@ -221,7 +186,7 @@ def _found_by_pictures(
     Raises:
         ValueError: there are no labeled images, or several fit.
     """
-    reason, left = "nothing tells what", None
+    left = None
     if labeled:
         channels = network.inputs[0].shape[-1]
         candidates = {
@@ -235,11 +200,7 @@ def _found_by_pictures(
         if len(left) == 1:
             say(f"Preprocessing: {left[0]}, the only one that fits the labeled images")
             return candidates[left[0]]
-        reason = "the labeled images do not tell which of these"
-    raise ValueError(
-        f"`preprocessing` must be given: {reason} {network.name} expects. Choose one of {choices(left)}, or write a "
-        "JSON file. Received: none"
-    )
+    raise unknown(network, left)
 
 
 def _class_names(option: str | os.PathLike | Sequence[str] | None, run: Run | None) -> tuple[str, ...]:

@@ -34,6 +34,8 @@ def resolved(recipe: Recipe) -> Recipe:
     Raises:
         ValueError: the network has no such option.
     """
+    if recipe.network is None:
+        return recipe.replace(precision=_precision(recipe.precision))
     factory = registry.factory(recipe.network)
     known = [name for name in inspect.signature(factory).parameters if name not in RESERVED]
     for name in recipe.options:
@@ -56,7 +58,13 @@ def preprocessing(recipe: Recipe, network: keras.Model) -> Preprocessing:
 
 
 def build(recipe: Recipe, classes: int, size: int, precision: str) -> keras.Model:
-    """Build the recipe's network for `size` × `size` inputs, under the dtype policy `precision`."""
+    """Build the recipe's network for `size` × `size` inputs, under the dtype policy `precision`.
+
+    Raises:
+        ValueError: the recipe names no network.
+    """
+    if recipe.network is None:
+        raise ValueError("`network` must be named to train one. Received: network=None")
     arguments = {
         "input_shape": (size, size, 3),
         "classes": classes,
@@ -84,20 +92,21 @@ def trainee_of(network: keras.Model, recipe: Recipe, distribution: Distribution 
     """Copy a network and its weights for training in the recipe's precision; dense and output layers keep theirs."""
     exact = {step.operation.name for step in walk(network).steps if set(step.outputs) & set(network.outputs)}
 
-    def copied(layer: keras.Layer) -> keras.Layer:
+    def copied(layer: keras.Operation) -> keras.Operation:
         config = layer.get_config()
-        if layer.name not in exact and not isinstance(layer, keras.layers.Dense):
+        if isinstance(layer, keras.Layer) and layer.name not in exact and not isinstance(layer, keras.layers.Dense):
             config["dtype"] = recipe.precision
         return type(layer).from_config(config)
 
-    copy = resized(network, recipe.training_size or recipe.size, copied)
+    copy = resized(network, recipe.training_size or None, copied)
     copy_weights(network, copy)
     return _fast(copy, distribution)
 
 
-def resized(network: keras.Model, size: int, copied: Callable | None = None) -> keras.Model:
-    """Clone a functional network, but not its weights, for `size` × `size` inputs."""
-    image = keras.Input((size, size, 3), name=network.inputs[0].name)
+def resized(network: keras.Model, size: int | None, copied: Callable | None = None) -> keras.Model:
+    """Clone a functional network, but not its weights, for `size` × `size` inputs, or its own if it is None."""
+    _, *sides, channels = network.input_shape
+    image = keras.Input((*((size, size) if size else sides), channels), name=network.inputs[0].name)
     return keras.models.clone_model(network, input_tensors=image, clone_function=copied)
 
 
@@ -121,7 +130,7 @@ def compile_for(
     model: keras.Model, recipe: Recipe, phase: Phase, plan: Plan, steps: int, distribution: Distribution = ALONE
 ) -> None:
     """Compile a network for a phase of `steps` steps per epoch, with a new optimizer."""
-    for layer in model.layers:
+    for layer in model.layers if recipe.network else ():  # another's network keeps its frozen batch norms
         layer.trainable = not phase.frozen or layer.name.startswith(("predictions", "aux"))
     chosen = optimizer(recipe, phase, plan, steps, distribution)
     compile_with(keras, model, recipe, chosen, jit_compile=_xla(recipe.xla))

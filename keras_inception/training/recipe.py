@@ -28,7 +28,8 @@ class Recipe:
 
     Attributes:
         about: the results of the recipe, and the time and command that they take.
-        network: a name that `keras_inception.create` accepts.
+        network: a name that `keras_inception.create` accepts. None: a network of one's own, which is only trained
+            further, by `keras_inception.compress`.
         options: the network's own arguments, such as ``{"stem_stride": 4}`` for GoogLeNet. ``normalization`` defaults
             to ``"batch_norm"`` for networks that accept it.
         weights: the initial weights: ``"imagenet"`` or a file, as for the networks. None: random initialization.
@@ -79,7 +80,7 @@ class Recipe:
     """
 
     about: str = ""
-    network: str = "googlenet"
+    network: str | None = "googlenet"
     options: Mapping[str, Any] = field(default_factory=dict)
     weights: str | None = None
     size: Annotated[int, (8, 4096)] = 224
@@ -136,14 +137,17 @@ class Recipe:
                 f"Received: schedule={self.schedule!r}, milestones={self.milestones}"
             )
         object.__setattr__(self, "milestones", tuple(map(float, milestones)))
-        object.__setattr__(self, "network", resolve(self.network))
+        if self.network is not None:
+            object.__setattr__(self, "network", resolve(self.network))
+        elif self.options or self.weights or self.freeze_epochs:
+            raise ValueError("`options`, `weights` and `freeze_epochs` require a `network`. Received: network=None")
 
     def replace(self, **changes) -> "Recipe":
         """Return a copy with new values for the named fields.
 
         A `network` of another family resets `options`, and another `size` resets `training_size`.
         """
-        if family(resolve(changes.get("network", self.network))) != family(self.network):
+        if _family(changes.get("network", self.network)) != _family(self.network):
             changes = {"options": {}, **changes}
         if changes.get("size", self.size) != self.size:
             changes = {"training_size": 0, **changes}
@@ -222,6 +226,10 @@ KINDS: dict[Any, tuple[str, tuple[type, ...]]] = {
     Mapping: ("a mapping of the network's arguments", (Mapping,)),
     Augmentation: ("an Augmentation, or be set field by field", (Augmentation,)),
 }
+
+
+def _family(network: str | None) -> str | None:
+    return network and family(resolve(network))
 
 
 def _check(name: str, annotation: Any, value: Any) -> None:

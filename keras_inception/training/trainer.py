@@ -5,7 +5,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ def train(
     resume: bool = False,
     validation: float = 0.15,
     split_seed: int | None = None,
+    labels: Sequence[str] | None = None,
     strict: bool = False,
     distribution: Distribution = ALONE,
     method: Method = DIRECT,
@@ -81,6 +82,7 @@ def train(
         resume: continue an interrupted run. A complete run is left unchanged.
         validation: fraction of the training images to hold out if the source has no validation split.
         split_seed: seed of that split. Default: the recipe's seed.
+        labels: names of the classes in the order of the network's outputs. Default: as for `open_data`.
         strict: raise an error for an image that cannot be read, instead of logging it and leaving it out.
         distribution: the devices or machines that share each step.
         method: the training method. When resuming, the method that the run began with.
@@ -113,6 +115,7 @@ def train(
         recipe = Recipe.from_dict(distribution.broadcast(building.resolved(recipe or Recipe()).to_dict()))
         seed = recipe.seed if split_seed is None else split_seed
         data = {"source": datasets.located(pictures), "validation": validation, "seed": seed}
+        data |= {} if labels is None else {"labels": list(labels)}
     recipe.check_installed()
     distribution.check(recipe)
     splits = datasets.open_data(**data, strict=strict, progress=on_scan)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from networks import in_full_but, small_inception, with_drawn_weights
+from networks import in_full_but, small_inception, transfer_model, with_drawn_weights
 
 from keras_inception import analysis, registry
 from keras_inception.compression import filter_pruning
@@ -154,3 +154,77 @@ def test_channels_that_are_mixed_are_not_pruned():
     assert graph.macs({}) == analysis.cost(model).macs
     x = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32)
     np.testing.assert_allclose(filter_pruning.prune(graph, {})(x), model(x), atol=1e-5)
+
+
+def test_mobile_networks_are_pruned():
+    """The channels of depthwise convolutions and of squeeze-and-excite factors are those of the convolutions before."""
+    graph = DependencyGraph(transfer_model(16, 4))
+    groups = [sorted(group.convolutions) for group in graph.groups()]
+    assert groups == [["project", "stem"], ["excite", "expand"], ["reduce"], ["separable"]]
+    assert all(group.fixed is None for group in graph.groups())
+    kept = filter_pruning.choose(graph, filter_pruning.l1(graph.model), 0.6)
+    assert {"expand", "excite"} <= kept.keys()
+    model = graph.model
+    small = filter_pruning.prune(graph, kept)
+    assert analysis.cost(small).macs == graph.macs({name: len(indices) for name, indices in kept.items()})
+    for step in graph.steps:  # without a residual, a filter is silent if the next layer does not read it
+        layer, (group, *_) = step.operation, graph.of(step.inputs[0])
+        cut = np.setdiff1d(np.arange(group.size), kept.get((group.convolutions or [""])[0], np.arange(group.size)))
+        if isinstance(layer, (layers.Conv2D, layers.Dense)) and len(cut):
+            kernel, *bias = layer.get_weights()
+            kernel[..., cut, :] = 0
+            layer.set_weights([kernel, *bias])
+    x = np.random.default_rng(0).uniform(0, 255, (2, 16, 16, 3)).astype(np.float32)
+    np.testing.assert_allclose(small(x), model(x), atol=1e-5)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["MobileNetV2", "MobileNetV3Small", "EfficientNetB0", "ResNet50V2", "DenseNet121"])
+def test_applications_are_pruned(name):
+    image = keras.Input((32, 32, 3))
+    body = getattr(keras.applications, name)(input_shape=(32, 32, 3), weights=None, include_top=False, pooling="avg")
+    graph = DependencyGraph(keras.Model(image, layers.Dense(4)(body(image, training=False))))
+    kept = filter_pruning.choose(graph, filter_pruning.l1(graph.model), 0.7)
+    small = filter_pruning.prune(graph, kept)
+    assert analysis.cost(small).macs == graph.macs({name: len(indices) for name, indices in kept.items()})
+    assert analysis.cost(small).macs <= 0.7 * analysis.cost(graph.model).macs
+    assert np.isfinite(small(np.ones((1, 32, 32, 3), np.float32))).all()
+
+
+def test_reshaped_factors_of_squeeze_and_excite_are_pruned():
+    image = keras.Input((8, 8, 3))
+    x = layers.Conv2D(32, 3, padding="same", name="first")(image)
+    factors = layers.Reshape((1, 1, 32))(layers.GlobalAveragePooling2D()(x))
+    factors = layers.Conv2D(32, 1, activation="sigmoid", name="factors")(factors)
+    x = layers.GlobalAveragePooling2D()(keras.ops.multiply(x, factors))
+    graph = DependencyGraph(keras.Model(image, layers.Dense(4)(x)))
+    kept = np.arange(0, 32, 2)
+    small = filter_pruning.prune(graph, {"first": kept, "factors": kept})
+    assert small(np.ones((1, 8, 8, 3))).shape == (1, 4)
+    assert [layer.target_shape for layer in small.layers if isinstance(layer, layers.Reshape)] == [(1, 1, 16)]
+
+
+def test_convolutions_that_are_called_twice_keep_all_filters():
+    image = keras.Input((8, 8, 16))
+    before = layers.Conv2D(16, 1, name="before")(image)
+    shared = layers.Conv2D(16, 3, padding="same", name="shared")
+    x = layers.GlobalAveragePooling2D()(shared(shared(before)))
+    graph = DependencyGraph(keras.Model(image, layers.Dense(4)(x), name="twice"))
+    assert {group.fixed for group in graph.groups()} == {"shared is called more than once"}
+    with pytest.raises(ValueError, match=r"no filters of twice can be pruned: before: shared is called more than once"):
+        filter_pruning.choose(graph, {}, 0.5)
+
+
+def test_channels_that_are_scaled_one_by_one_are_not_pruned():
+    image = keras.Input((8, 8, 3))
+    first = layers.Conv2D(16, 3, padding="same", name="first")(image) * np.arange(16, dtype=np.float32)
+    second = layers.Rescaling(list(range(16)), name="scaled")(
+        layers.Conv2D(16, 3, padding="same", name="second")(image)
+    )
+    third = (layers.Conv2D(16, 3, padding="same", name="third")(image) + 3.0) / 6.0
+    means = [layers.GlobalAveragePooling2D()(x) for x in (first, second, third)]
+    graph = DependencyGraph(keras.Model(image, layers.Dense(4)(layers.Concatenate()(means))))
+    reasons = {name: group.fixed for group in graph.groups() for name in group.convolutions}
+    assert reasons["first"].endswith("needs all of its inputs")
+    assert reasons["second"] == "scaled needs all of its inputs"
+    assert reasons["third"] is None

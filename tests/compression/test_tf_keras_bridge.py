@@ -3,8 +3,9 @@
 import keras
 import numpy as np
 import pytest
+import tf_keras
 from keras import layers
-from networks import in_full_but, with_drawn_weights
+from networks import in_full_but, transfer_model, with_drawn_weights
 
 from keras_inception import registry
 from keras_inception.compression import tf_keras_bridge as bridge
@@ -68,6 +69,10 @@ def test_a_nested_model_becomes_its_layers():
     np.testing.assert_allclose(bridge.to_tf_keras(model)(x), model(x), atol=1e-6)
 
 
+def caffe(x):
+    return keras.applications.resnet50.preprocess_input(x)
+
+
 class Scaled(keras.layers.Layer):
     def build(self, input_shape):
         self.factor = self.add_weight(shape=(), initializer="ones")
@@ -79,16 +84,96 @@ class Scaled(keras.layers.Layer):
 @pytest.mark.parametrize(
     ("end", "message"),
     [
-        (lambda x: x * 2, r"multiply is an operation, Multiply, and only layers can be converted"),
         (Scaled(name="own"), "own cannot be converted to tf_keras, which has no Scaled"),
+        (layers.Lambda(lambda x: x * 2, name="own"), "own cannot be converted to tf_keras: it is a Lambda"),
+        (layers.Conv2D(2, 1, activation="hard_sigmoid", name="own"), "own cannot .* no such activation: use a layer"),
+        (layers.RandomCrop(2, 2, name="own"), "own cannot be converted: the other RandomCrop|which has no RandomCrop"),
     ],
-    ids=["operation", "own weights"],
+    ids=["own weights", "lambda", "another activation", "random crop"],
 )
 def test_layers_that_cannot_be_converted_are_named(end, message):
     image = keras.Input((4, 4, 3))
     model = keras.Model(image, layers.Flatten()(end(layers.ReLU()(image))))
     with pytest.raises(ValueError, match=message):
         bridge.to_tf_keras(model)
+
+
+APPLICATIONS = {
+    "MobileNetV2": keras.applications.mobilenet_v2,
+    "MobileNetV3Small": None,
+    "EfficientNetB0": None,
+    "ResNet50V2": keras.applications.resnet_v2,
+    "ResNet50": keras.applications.resnet50,
+    "DenseNet121": keras.applications.densenet,
+    "Xception": keras.applications.xception,
+}
+
+
+def draw_statistics(model):
+    """Draw the statistics of all batch norms and `Normalization` layers, in nested models too."""
+    for layer in model._flatten_layers(include_self=False):
+        if isinstance(layer, layers.Normalization):
+            layer.set_weights([np.array([110.0, 120.0, 90.0]), np.array([3000.0, 4000.0, 5000.0]), np.array(1)])
+            layer.finalize_state()
+        elif isinstance(layer, layers.BatchNormalization):
+            with_drawn_weights(keras.Sequential([layer]))
+
+
+@pytest.mark.parametrize("name", in_full_but({"MobileNetV3Small"}, APPLICATIONS))
+def test_transfer_models_are_converted_there_and_back(name):
+    side = 72 if name == "Xception" else 32
+    body = getattr(keras.applications, name)(input_shape=(side, side, 3), weights=None, include_top=False)
+    draw_statistics(body)
+    x = image = keras.Input((side, side, 3))
+    x = keras.Sequential([layers.RandomFlip(), layers.RandomRotation(0.1)])(x)
+    x = APPLICATIONS[name].preprocess_input(x) if APPLICATIONS[name] else x
+    x = layers.GlobalAveragePooling2D()(body(x, training=False))
+    model = keras.Model(image, layers.Dense(4, activation="softmax")(x))
+    pixels = np.random.default_rng(0).uniform(0, 255, (2, side, side, 3)).astype(np.float32)
+    there = bridge.to_tf_keras(model)
+    expected, theirs, again = (np.asarray(each(pixels)) for each in (model, there, bridge.to_keras(there)))
+    assert expected.std() > 0.01
+    np.testing.assert_allclose(theirs, expected, atol=1e-5)
+    np.testing.assert_allclose(again, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("preprocess", [None, keras.applications.mobilenet.preprocess_input, caffe])
+def test_small_transfer_models_are_converted_there_and_back(preprocess):
+    model = transfer_model(16, 3, preprocess)
+    x = np.random.default_rng(0).uniform(0, 255, (2, 16, 16, 3)).astype(np.float32)
+    there = bridge.to_tf_keras(model)
+    np.testing.assert_allclose(there(x), model(x), atol=1e-5)
+    np.testing.assert_allclose(bridge.to_keras(there)(x), model(x), atol=1e-5)
+    restored = tf_keras.Model.from_config(there.get_config())  # as tensorflow-model-optimization does
+    restored.set_weights(there.get_weights())
+    np.testing.assert_allclose(restored(x), model(x), atol=1e-5)
+
+
+def test_statistics_of_a_body_called_for_inference_stay_as_they_are():
+    model = transfer_model(16, 3)
+    there = bridge.to_tf_keras(model)
+    before = there.get_layer("stem_bn").moving_mean.numpy()
+    there(np.ones((2, 16, 16, 3), np.float32), training=True)
+    np.testing.assert_array_equal(there.get_layer("stem_bn").moving_mean, before)
+
+
+def test_activations_that_differ_are_those_of_keras():
+    image = keras.Input((6,))
+    ends = [layers.Activation(name)(image) for name in ("hard_sigmoid", "hard_silu", "relu6", "silu", "leaky_relu")]
+    model = keras.Model(image, layers.Concatenate()(ends))
+    x = np.linspace(-8, 8, 12).reshape(2, 6).astype(np.float32)
+    there = bridge.to_tf_keras(model)
+    np.testing.assert_allclose(there(x), model(x), atol=1e-6)
+    np.testing.assert_allclose(bridge.to_keras(there)(x), model(x), atol=1e-6)
+
+
+def test_normalization_keeps_its_mean_and_variance():
+    image = keras.Input((4, 4, 3))
+    adapted = layers.Normalization()
+    adapted.adapt(np.random.default_rng(0).uniform(0, 255, (9, 4, 4, 3)))
+    given = layers.Normalization(mean=[1.0, 2.0, 3.0], variance=[4.0, 5.0, 6.0])
+    scaled = layers.Rescaling(np.array([1.0, 2.0, 3.0]), [0.1, 0.2, 0.3])
+    check(keras.Model(image, scaled(given(adapted(image)))))
 
 
 def test_models_must_be_functional():

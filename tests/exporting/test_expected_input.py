@@ -45,6 +45,7 @@ def opened(source, **arguments):
         ([layers.Lambda(lambda x: x / 255)], "raw"),
         ([], None),
         ([layers.ZeroPadding2D(), layers.BatchNormalization()], None),
+        ([lambda x: layers.Concatenate()([layers.Rescaling(1 / 255)(x), layers.Conv2D(4, 1)(x)])], None),
     ],
 )
 def test_first_layers_that_normalize_are_found(first, name):
@@ -121,7 +122,7 @@ def test_other_numbers_of_channels_are_refused():
 def test_images_of_any_size_need_one():
     image = keras.Input((None, None, 3))
     model = keras.Model(image, layers.Dense(3, activation="softmax")(layers.GlobalAveragePooling2D()(image)))
-    with pytest.raises(ValueError, match=r"`size` must be given as \(height, width\): .* takes images of any size"):
+    with pytest.raises(ValueError, match=r"`size` must be given as \(height, width\): .* takes any size"):
         opened(model, preprocessing="unit", quantize=["float32"])
     found, _ = opened(model, preprocessing="unit", size=(8, 12), quantize=["float32"])
     assert found.model.input_shape == (None, 8, 12, 3)

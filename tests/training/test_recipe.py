@@ -150,6 +150,14 @@ def test_invalid_text_is_named(field, text, says):
         Recipe().override({field: text})
 
 
+def test_a_recipe_of_ones_own_network_names_none():
+    recipe = Recipe(network=None, size=40)
+    assert Recipe.from_dict(recipe.to_dict()) == recipe
+    assert recipe.override({"epochs": "2"}).network is None
+    with pytest.raises(ValueError, match=r"`options`, `weights` and `freeze_epochs` require a `network`"):
+        recipe.replace(freeze_epochs=1)
+
+
 def test_a_network_of_another_family_resets_the_options():
     recipe = Recipe(options={"stem_stride": 4})
     assert recipe.replace(network="GoogLeNet", epochs=3).options == {"stem_stride": 4}

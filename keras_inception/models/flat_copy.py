@@ -1,0 +1,184 @@
+"""Flatten a classifier: nested models become their layers, and augmentation inside the model is cut."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from keras_inception.graph import check_functional
+
+# Layers that only change images in training. At inference they return their input, except a RandomCrop that resizes.
+AUGMENTATION = ("AugMix", "CutMix", "MixUp", "RandAugment", "Random")
+FUSED = ("linear", "relu", "sigmoid", "softmax", "tanh")  # activations that training for int8 knows inside of layers
+CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)
+DROPOUT = (layers.Dropout, layers.SpatialDropout2D, layers.GaussianDropout, layers.GaussianNoise)
+
+
+def flat_copy(model: keras.Model, *, simple: bool = False, size: tuple[int, int] | None = None) -> keras.Model:
+    """Return a functional copy without nested models, with the same outputs at inference.
+
+    A model that is called twice, or a layer with weights, is copied once: both calls share the copy. Layers keep their
+    names, unless two models have a layer of the same name: then the one that comes later gets its model's name in
+    front. A batch norm that does not learn its statistics, because it is frozen or because its model is called with
+    ``training=False``, gets ``trainable=False``, and dropout in such a model is cut.
+
+    Args:
+        model: a functional or sequential model.
+        simple: also write some layers as simpler ones with the same outputs: `Normalization` as `Rescaling`, a
+            separable convolution as a depthwise and a 1×1 convolution, and an activation that is not in `FUSED` as a
+            layer of its own.
+        size: (height, width) of the copy's only input, which then takes batches of any size in float32. None: inputs
+            like those of `model`.
+
+    Raises:
+        ValueError: the model is not functional, or a layer, which the message names, cannot be copied.
+    """
+    check_functional(model)
+    names = [x._keras_history.operation.name for x in model.inputs]
+    if size:
+        inputs = [keras.Input((*size, model.inputs[0].shape[-1]), name=names[0])]
+    else:
+        pairs = zip(model.inputs, names, strict=True)
+        inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype, name=name) for x, name in pairs]
+    copier = _Copier(simple, set(names))
+    outputs = copier.run(model, inputs)
+    copier.set_weights()
+    return keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=model.name)
+
+
+def is_flat(model: keras.Model) -> bool:
+    """Return True if a functional model has no nested models, no augmentation and no fixed mode for its batch norms."""
+    operations = getattr(model, "operations", None)
+    if operations is None:  # a sequential model
+        return False
+    nodes = [node for operation in operations for node in operation._inbound_nodes]
+    fixed = any(node.arguments.kwargs.get("training") is not None for node in nodes)
+    return not fixed and not any(isinstance(each, keras.Model) or _is_augmentation(each) for each in operations)
+
+
+class _Copier:
+    """Copies layers with their weights, under names that the new model does not have yet."""
+
+    def __init__(self, simple: bool, names: set[str]):
+        self._simple = simple
+        self._names = names
+        self._copies: dict[int, Callable] = {}
+        self._weights: list[tuple[keras.Layer, list[np.ndarray], str]] = []
+
+    def run(self, model: keras.Model, inputs, inference: bool = False) -> Any:
+        """Apply copies of a model's layers to tensors.
+
+        Args:
+            model: a functional model.
+            inputs: its new inputs.
+            inference: whether the model is called with ``training=False``.
+
+        Returns:
+            The outputs, in the structure of the model's.
+        """
+        structure = getattr(model, "_outputs_struct", None)
+        graph = keras.Function(model.inputs, model.outputs[0] if structure is None else structure)
+        return graph._run_through_graph(list(inputs), lambda operation: self._applied(operation, model, inference))
+
+    def _applied(self, operation: keras.Operation, model: keras.Model, inference: bool) -> Callable:
+        """Return a function that calls the copy of an operation."""
+
+        def call(*args, training=None, **kwargs):
+            fixed = inference or training is False
+            if isinstance(operation, keras.Model) and getattr(operation, "inputs", None):
+                return self.run(operation, keras.tree.flatten(args[0]), fixed)
+            if (fixed and isinstance(operation, DROPOUT)) or _is_augmentation(operation):
+                return args[0]
+            if id(operation) not in self._copies or not getattr(operation, "weights", ()):
+                self._copies[id(operation)] = self._copied(operation, model)
+            copy = self._copies[id(operation)]
+            if fixed and isinstance(copy, layers.BatchNormalization):
+                copy.trainable = False
+            return copy(*args, **{name: value for name, value in kwargs.items() if value is not None})
+
+        return call
+
+    def set_weights(self) -> None:
+        """Set the weights of all copies, which are built by now; ValueError if their shapes differ."""
+        for copy, weights, name in self._weights:
+            expected, received = [tuple(each.shape) for each in copy.weights], [each.shape for each in weights]
+            if expected != received:
+                raise ValueError(
+                    f"{name}, a {type(copy).__name__}, cannot be copied: its configuration gives weights of shapes "
+                    f"{expected}. Received: {received}"
+                )
+            copy.set_weights(weights)
+            if isinstance(copy, layers.Normalization):
+                copy.finalize_state()
+
+    def _copied(self, operation: keras.Operation, model: keras.Model) -> Callable:
+        if self._simple and type(operation) is layers.Normalization:
+            return self._rescaling(operation, model)
+        if self._simple and type(operation) is layers.SeparableConv2D:
+            return self._two_convolutions(operation, model)
+        try:
+            copy = type(operation).from_config({**operation.get_config(), "name": self._name(operation.name, model)})
+        except Exception as error:  # layers of strangers raise anything
+            reason = " ".join(str(error).split())[:200]
+            raise ValueError(f"{operation.name}, a {type(operation).__name__}, cannot be copied: {reason}") from None
+        if getattr(operation, "weights", ()):
+            self._weights.append((copy, operation.get_weights(), operation.name))
+        name = getattr(getattr(operation, "activation", None), "__name__", "linear")
+        if not self._simple or name in FUSED or not isinstance(operation, CONVOLUTIONS):
+            return copy
+        copy.activation = keras.activations.linear
+        after = layers.Activation(operation.activation, name=self._name(f"{operation.name}_{name}", model))
+        return lambda x: after(copy(x))
+
+    def _rescaling(self, layer: layers.Normalization, model: keras.Model) -> layers.Rescaling:
+        mean, std = np.asarray(layer.mean), np.maximum(np.sqrt(np.asarray(layer.variance)), keras.config.epsilon())
+        scale, offset = (std, mean) if layer.invert else (1 / std, -mean / std)
+        rows = [each.reshape(-1) if each.shape[-1] == each.size else each[0] for each in (scale, offset)]
+        return layers.Rescaling(
+            *(row.astype(float).tolist() for row in rows), name=self._name(layer.name, model), dtype=layer.dtype_policy
+        )
+
+    def _two_convolutions(self, layer: layers.SeparableConv2D, model: keras.Model) -> Callable:
+        shared = {"data_format": layer.data_format, "dtype": layer.dtype_policy, "trainable": layer.trainable}
+        depthwise = layers.DepthwiseConv2D(
+            layer.kernel_size,
+            layer.strides,
+            layer.padding,
+            layer.depth_multiplier,
+            dilation_rate=layer.dilation_rate,
+            use_bias=False,
+            name=self._name(f"{layer.name}_depthwise", model),
+            **shared,
+        )
+        pointwise = layers.Conv2D(
+            layer.filters,
+            1,
+            use_bias=layer.use_bias,
+            activation=layer.activation,
+            name=self._name(layer.name, model),
+            **shared,
+        )
+        first, *rest = layer.get_weights()
+        self._weights += [(depthwise, [first], layer.name), (pointwise, rest, layer.name)]
+        return lambda x: pointwise(depthwise(x))
+
+    def _name(self, name: str, model: keras.Model) -> str:
+        """Return a name that no layer has yet, and take it."""
+        candidates = [name, f"{model.name}_{name}", *(f"{name}_{number}" for number in range(1, len(self._names) + 2))]
+        chosen = next(each for each in candidates if each not in self._names)
+        self._names.add(chosen)
+        return chosen
+
+
+def _is_augmentation(operation: keras.Operation) -> bool:
+    """Return True for a layer of Keras that returns its input at inference."""
+    kind = type(operation)
+    if getattr(layers, kind.__name__, None) is not kind or not kind.__name__.startswith(AUGMENTATION):
+        return False
+    return kind is not layers.RandomCrop or _sides(operation.input) == _sides(operation.output)
+
+
+def _sides(x) -> tuple:
+    return tuple(x.shape[1:3])
