@@ -116,7 +116,7 @@ def write_run(source: "str | os.PathLike | keras.Model", own: OwnModel, folder: 
 
     from keras_inception import datasets
     from keras_inception.evaluation.classifiers import check_input
-    from keras_inception.exporting.expected_input import image_size, stated_preprocessing, unknown
+    from keras_inception.exporting.expected_input import image_size, stated_preprocessing, unknown, with_channels
     from keras_inception.models.flat import precision
     from keras_inception.models.flat_copy import flat_copy
     from keras_inception.models.inference import inference_model, without_heads
@@ -128,6 +128,7 @@ def write_run(source: "str | os.PathLike | keras.Model", own: OwnModel, folder: 
     preprocessing = stated_preprocessing(own.preprocessing, given_model, model, size)
     if preprocessing is None:
         raise unknown(model)
+    preprocessing = with_channels(preprocessing, model.inputs[0].shape[-1])
     check_input(model, preprocessing)
     splits, data = own.splits()
     network = inference_model(flat_copy(model, simple=True, size=preprocessing.size))

@@ -137,7 +137,7 @@ def test_outputs_become_probabilities(end, classes, pictures, tmp_path):
     ("model", "options", "message"),
     [
         (ending(layers.Dense(4)), {}, r"`data` must have 4 classes, one for each score of mine. Rec.* 3: blue, green"),
-        (ending(layers.Dense(3, activation="sigmoid")), {}, "must give one class for each image, .* independent scores of dense"),
+        (ending(layers.Dense(3, activation="sigmoid")), {}, "must give one class .* independent scores of dense"),
         (classifier(layers.Rescaling(1 / 255), layers.Conv2D(3, 1)), {}, r"must give \(batch, classes\)"),
         (ending(layers.Dense(3)), {"labels": ("blue", "green", "yellow")}, r"`labels` must be the classes of .*yellow"),
         (classifier(layers.GlobalMaxPooling2D(), layers.Dense(3)), {}, "`preprocessing` must be given: mine .* unit"),
