@@ -12,6 +12,7 @@ import numpy as np
 from keras_inception.datasets.examples import Files
 from keras_inception.datasets.reading import examine
 from keras_inception.datasets.splits import SPLIT_NAMES, Found, Progress, Skipped, class_numbers, such_as, unknown_class
+from keras_inception.utils.files import clean_label
 
 HIDDEN_NAMES = {"thumbs.db", "desktop.ini", "__macosx"}
 # Unreadable files are reported if they have the suffix of an image; others, such as notes and tables, are ignored.
@@ -105,7 +106,7 @@ def _split_folders(root: Path) -> dict[str, Path]:
 
 def _class_names(folder: Path) -> tuple[str, ...]:
     folders, _ = _contents(folder)
-    names = tuple(sorted({unicodedata.normalize("NFC", each.name) for each in folders}))
+    names = tuple(sorted({unicodedata.normalize("NFC", clean_label(each.name)) for each in folders}))
     for name in names:
         if not name.strip() or len(name.splitlines()) != 1 or name.encode(errors="ignore").decode() != name:
             raise ValueError(f"{folder}: the name of a class folder must be a line of text. Received: {name!r}")

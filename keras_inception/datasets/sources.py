@@ -69,7 +69,7 @@ def open_folder(path: str | os.PathLike, **options) -> Splits:
     Every file is decoded once. Hidden files, and files that are images neither by name nor by content, are ignored.
     Unreadable images, images next to the class folders, and classes without images are listed as skipped. Class folders
     may have subfolders. The classes are the class folders of ``train`` that have images, sorted by their names in
-    Unicode's composed form (NFC), unless `labels` are given.
+    Unicode's composed form (NFC) and without blanks after them, unless `labels` are given.
 
     Args:
         path: the folder.

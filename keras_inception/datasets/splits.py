@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_inception.datasets.examples import Examples
+from keras_inception.utils.files import clean_label
 
 SHOWN = 5  # skipped files to list; the others are only counted
 SPLIT_NAMES = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
@@ -56,7 +57,7 @@ class Found(NamedTuple):
         Raises:
             ValueError: a class with images is not among `class_names`.
         """
-        class_names = self.class_names if class_names is None else tuple(class_names)
+        class_names = tuple(map(clean_label, self.class_names) if class_names is None else class_names)
         same = class_names == self.class_names
         numbers = range(len(class_names)) if same else class_numbers(self.class_names, class_names)
         for label in np.unique(np.concatenate([examples.labels for examples in self.splits.values()])).tolist():
@@ -155,8 +156,9 @@ def cut(examples: Examples, share: float, seed: int) -> tuple[np.ndarray, np.nda
 def class_numbers(names: Sequence[str], class_names: Sequence[str]) -> list[int | None]:
     """Return the index of each name among the class names, or None.
 
-    Names are compared in Unicode's composed form (NFC), ignoring case if that is unambiguous.
+    Names are compared in Unicode's composed form (NFC), ignoring blanks after them, and case if that is unambiguous.
     """
+    names, class_names = list(map(clean_label, names)), list(map(clean_label, class_names))
     exact = {nfc(name): number for number, name in enumerate(class_names)}
     folded = {_folded(name): number for number, name in enumerate(class_names)}
     if len(folded) < len(class_names):

@@ -204,13 +204,9 @@ def _found_by_pictures(
 
 
 def _class_names(option: str | os.PathLike | Sequence[str] | None, run: Run | None) -> tuple[str, ...]:
-    if isinstance(option, (str, os.PathLike)):
-        return files.read_labels(option)
     if option is None:
         return run.labels if run else ()
-    if any(not name.strip() or len(name.splitlines()) != 1 for name in option):
-        raise ValueError(f"each of `labels` must be a line of text. Received: {option!r:.200}")
-    return tuple(option)
+    return files.given_labels(option)
 
 
 def _images(

@@ -1,5 +1,6 @@
 """Read and write files. Each is written under a temporary name and then renamed, so none is left half-written."""
 
+import codecs
 import csv
 import errno
 import glob
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 WRITING = ".writing-"  # prefix of the names of unfinished files and folders
+BYTE_ORDER_MARK = "\ufeff"  # some editors put it at the start of a text file
 
 
 @contextmanager
@@ -122,28 +124,89 @@ def check_parent(path: str | os.PathLike | None) -> None:
 
 
 def write_labels(path: str | os.PathLike, class_names: Sequence[str]) -> None:
-    """Write the names of classes, one per line, in the order of the classes.
+    """Write the names of classes, one per line, in the order of the classes, cleaned by `clean_label`.
 
     Raises:
         ValueError: A name is blank or has several lines.
     """
     for name in class_names:
-        if not name.strip() or {"\n", "\r"} & set(name):
+        if not clean_label(name) or {"\n", "\r"} & set(name):
             raise ValueError(f"a label must be one line of text. Received: {name!r}")
-    write_text(path, "".join(f"{name}\n" for name in class_names))
+    write_text(path, "".join(f"{clean_label(name)}\n" for name in class_names))
 
 
 def read_labels(path: str | os.PathLike) -> tuple[str, ...]:
-    """Return the names of classes in a labels file, one per line.
+    """Return the names of classes in a labels file, one per line, as `parse_labels` does.
 
     Raises:
-        ValueError: The file has no lines or a blank one, or is not UTF-8.
+        ValueError: The file is not a list of labels. The message names it.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text: {error}") from None
-    class_names = tuple(text.removesuffix("\n").split("\n")) if text else ()
-    if not class_names or not all(name.strip() for name in class_names):
-        raise ValueError(f"{path} must hold one label per line, none empty. Received: {len(class_names)} lines")
+    return parse_labels(Path(path).read_bytes(), str(path))
+
+
+def given_labels(labels: str | os.PathLike | Sequence[str]) -> tuple[str, ...]:
+    """Return the names of classes that an argument `labels` gives: a labels file, or the names themselves.
+
+    Raises:
+        ValueError: The file is not a list of labels, or a name is blank or has several lines.
+    """
+    if isinstance(labels, (str, os.PathLike)):
+        return read_labels(labels)
+    class_names = tuple(map(clean_label, labels))
+    if any(len(name.splitlines()) != 1 for name in class_names):
+        raise ValueError(f"each of `labels` must be a line of text. Received: {labels!r:.200}")
     return class_names
+
+
+def parse_labels(content: bytes, where: str) -> tuple[str, ...]:
+    """Return the labels in the content of a text file, one per line, cleaned by `clean_label`.
+
+    The text is UTF-8, or UTF-16 with a byte order mark. Lines end in LF, CR or both. Blank lines at the end are
+    ignored.
+
+    Args:
+        content: the content of the file.
+        where: name of the file in messages.
+
+    Raises:
+        ValueError: The text has another encoding, no lines, or a blank line before a label.
+    """
+    text = _decoded(content, where).replace("\r\n", "\n").replace("\r", "\n")
+    labels = list(map(clean_label, text.split("\n")))
+    while labels and not labels[-1]:
+        labels.pop()
+    if not all(labels):
+        blank = labels.index("") + 1
+        received = f"a blank line {blank}, before {labels[-1]!r} in line {len(labels)}"
+        raise ValueError(f"{where} must hold one label per line, none empty. Received: {received}")
+    if not labels:
+        raise ValueError(f"{where} must hold one label per line. Received: no labels")
+    return tuple(labels)
+
+
+def clean_label(label: str) -> str:
+    """Return a label without a byte order mark in front of it and without blanks after it."""
+    return label.lstrip(BYTE_ORDER_MARK).rstrip()
+
+
+def _decoded(content: bytes, where: str) -> str:
+    """Return the text of a file. A byte order mark stays at its start.
+
+    Raises:
+        ValueError: It is neither UTF-8 nor UTF-16 with a byte order mark.
+    """
+    marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    encoding = "UTF-16" if marked else "UTF-8"
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = 1 + content.count(b"\n", 0, error.start)
+        received = f"byte 0x{content[error.start]:02x} at position {error.start}, in line {line}"
+        hint = "" if marked else "; if it is Latin-1 or another encoding, save it as UTF-8"
+        raise ValueError(f"{where} is not {encoding} text. Received: {received}{hint}") from None
+    if "\0" in text:
+        place = content.index(b"\0")
+        raise ValueError(
+            f"{where} must be UTF-8 text, or UTF-16 with a byte order mark. Received: byte 0x00 at position {place}"
+        )
+    return text

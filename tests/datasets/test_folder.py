@@ -401,3 +401,11 @@ def test_the_cut_hardly_changes_when_images_are_added():
     thousand = [(0, f"a/{number}.jpg") for number in range(1000)]
     before, after = (set(cut(examples(rows), 0.2, 0)[1]) for rows in (thousand[:950], thousand))
     assert len(before & after) > 170  # of 190 and 200; independent splits would share about 40
+
+
+def test_blanks_after_the_name_of_a_class_folder_are_no_part_of_its_name(tmp_path):
+    class_folders(tmp_path / "images", **{"cat ": 9, "dog": 9})
+    splits = open_folder(tmp_path / "images", validation=0.2, seed=0)
+    assert splits.labels == ("cat", "dog")
+    labelled, _ = open_labelled(tmp_path / "images", ["dog", "cat"])
+    assert by_class(labelled) == {0: 9, 1: 9}

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from keras_inception.utils import files
 
 # Not blank; any script, and characters at which `str.splitlines` splits but text files do not.
-labels = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r"), min_size=1).filter(str.strip)
+characters = st.characters(exclude_categories=["Cs"], exclude_characters="\n\r\0")
+labels = st.text(characters, min_size=1).filter(files.clean_label)
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
@@ -116,7 +117,42 @@ def test_a_file_that_is_not_json_is_named(tmp_path, content):
 def test_labels_round_trip(tmp_path_factory, labels):
     path = tmp_path_factory.getbasetemp() / "labels.txt"
     files.write_labels(path, labels)
-    assert files.read_labels(path) == tuple(labels)
+    assert files.read_labels(path) == tuple(map(files.clean_label, labels))
+
+
+NAMES = ("circle, round", "猫", "blue – «Ä»", "crane", "crane")
+PLAIN = "".join(f"{name}\n" for name in NAMES)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        PLAIN.encode("utf-8-sig"),
+        PLAIN.replace("\n", "\r\n").encode(),
+        PLAIN.replace("\n", "\r").encode(),
+        PLAIN.replace("\n", " \t\u00a0\n").encode(),
+        PLAIN.removesuffix("\n").encode(),
+        f"{PLAIN}\n  \r\n".encode(),
+        PLAIN.encode("utf-16"),
+        b"\xfe\xff" + PLAIN.encode("utf-16-be"),
+    ],
+    ids=["mark", "crlf", "cr", "blanks", "no last break", "empty lines at the end", "utf-16", "utf-16, big endian"],
+)
+def test_labels_are_those_that_a_person_reads(tmp_path, content):
+    (tmp_path / "labels.txt").write_bytes(content)
+    assert files.read_labels(tmp_path / "labels.txt") == NAMES
+
+
+def test_labels_are_written_without_marks_and_blanks(tmp_path):
+    files.write_labels(tmp_path / "labels.txt", ["\ufeffcat ", "  dog\t"])
+    assert (tmp_path / "labels.txt").read_bytes() == b"cat\n  dog\n"
+
+
+def test_labels_are_given_by_a_file_or_as_names(tmp_path):
+    files.write_labels(tmp_path / "labels.txt", NAMES)
+    assert files.given_labels(tmp_path / "labels.txt") == files.given_labels(PLAIN.splitlines(keepends=True)) == NAMES
+    with pytest.raises(ValueError, match="each of `labels` must be a line of text"):
+        files.given_labels(["cat", "big\ndog"])
 
 
 @pytest.mark.parametrize("label", ["", "  ", "cat\ndog", "cat\r"])
@@ -129,10 +165,17 @@ def test_a_label_must_be_one_line(tmp_path, label):
 @pytest.mark.parametrize(
     ("content", "match"),
     [
-        (b"", r"labels\.txt must hold one label per line, none empty\. Received: 0 lines"),
-        (b"cat\n\ndog\n", r"none empty\. Received: 3 lines"),
-        (b"cat\n  \n", r"none empty\. Received: 2 lines"),
-        (b"\xff\xfe\n", r"labels\.txt is not UTF-8 text"),
+        (b"", r"labels\.txt must hold one label per line\. Received: no labels"),
+        (b"\xef\xbb\xbf \r\n", "Received: no labels"),
+        (b"cat\n \ndog\n", r"one label per line, none empty\. Received: a blank line 2, before 'dog' in line 3"),
+        (
+            b"caf\xe9\n",
+            r"labels\.txt is not UTF-8 text\. Received: byte 0xe9 at position 3, in line 1; if it is Lat",
+        ),
+        (b"cat\n\xc4\n", "byte 0xc4 at position 4, in line 2"),
+        (b"\xff\xfe\n", r"labels\.txt is not UTF-16 text\. Received: byte 0x0a at position 2"),
+        ("cat\n".encode("utf-16-le"), r"or UTF-16 with a byte order mark\. Received: byte 0x00 at position 1"),
+        ("cat\n".encode("utf-32"), "Received: byte 0x00"),
     ],
 )
 def test_a_file_without_labels_is_named(tmp_path, content, match):
