@@ -63,7 +63,8 @@ def test_a_recipe_means_what_it_meant():
     assert json.loads(json.dumps(recipe.to_dict())) == read(WRITTEN / "run" / "recipe.json")
 
 
-@pytest.mark.parametrize("name", ["run", pytest.param("compressed", marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["run", "compressed"])
 def test_a_run_is_exported_with_the_keys_of_old(name, copied, tmp_path):
     report = keras_inception.export(copied(name), tmp_path / "exported", quantize=["int8"], min_agreement=0, clients=())
     old = read(WRITTEN / "exported" / "report.json")

@@ -120,6 +120,7 @@ def test_a_layer_kept_in_float32_has_no_error(rounded, kept):
     assert rows[1]["max_difference"] < rows[0]["max_difference"]
 
 
+@pytest.mark.full
 @pytest.mark.versions
 def test_only_the_kept_layer_has_float32_weights(kept):
     report, folder, _ = kept

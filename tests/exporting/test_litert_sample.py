@@ -51,6 +51,7 @@ def test_the_file_has_what_the_sample_looks_for(path):
     assert metadata.unpack(path, "labels_without_background.txt").splitlines() == list(LABELS)
 
 
+@pytest.mark.full
 def test_the_file_classifies_images_of_the_samples_size(path, pictures):
     classifier = TFLiteClassifier(path)
     assert classifier.labels == LABELS

@@ -55,6 +55,7 @@ def resnet(built):
     return built[InceptionResNetV2]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("factory", SHAPES)
 def test_stages_have_the_papers_shapes(built, factory):
     maps = features(built[factory], list(SHAPES[factory]))

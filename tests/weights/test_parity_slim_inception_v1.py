@@ -65,6 +65,7 @@ def test_every_tensor_is_used_once_and_every_variable_set(model, weight_file, go
     np.testing.assert_array_equal(got, want)
 
 
+@pytest.mark.full
 def test_the_background_class_is_left_out(weight_file, golden, pixels):
     model = GoogLeNet(weights=weight_file(NAME), classifier_activation=None)
     logits = model(model.preprocessing.normalize(pixels(224, 224)))
@@ -72,6 +73,7 @@ def test_the_background_class_is_left_out(weight_file, golden, pixels):
     assert_close(logits[:, 9::10], golden(NAME).variants[0]["outputs"]["logits"][1:])
 
 
+@pytest.mark.full
 def test_there_is_no_head(weight_file):
     with pytest.raises(ValueError, match=r"Tensors missing: aux_4a"):
         GoogLeNet(weights=weight_file(NAME), auxiliary=True)
