@@ -39,7 +39,7 @@ def copied(tmp_path, images):
     return copy
 
 
-@pytest.mark.parametrize("name", ["run", "compressed"])
+@pytest.mark.parametrize("name", ["run", pytest.param("compressed", marks=pytest.mark.full)])
 def test_a_run_opens_and_its_network_is_as_accurate_as_it_was(name, images):
     run = Run(WRITTEN / name)
     assert run.command == {"run": "train", "compressed": "compress"}[name]

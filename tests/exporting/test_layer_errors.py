@@ -254,6 +254,7 @@ def test_every_operation_finds_its_layer(tmp_path):
     assert "call" not in vars(rewritten.get_layer("conv"))
 
 
+@pytest.mark.full
 def test_the_command_shows_the_ten_worst_layers(rounded, kept):
     _, folder, shown = kept
     assert f"Relative to float32. All layers: {folder / 'layer_errors.json'}" in shown

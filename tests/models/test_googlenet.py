@@ -227,6 +227,7 @@ def test_channels_first_is_refused():
         keras.config.set_image_data_format("channels_last")
 
 
+@pytest.mark.full
 @pytest.mark.versions
 def test_a_saved_network_opens_in_a_fresh_process(small, tmp_path):
     x = image(32, 32, batch=2)

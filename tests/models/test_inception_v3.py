@@ -114,6 +114,7 @@ def test_v2_is_v3_at_the_first_row_of_table_3(v3):
     assert macs(v2) - head == 5_299_886_272
 
 
+@pytest.mark.full
 def test_options_lead_from_v2_to_v3(small):
     model = InceptionV2(auxiliary=True, stem="factorised", head_batch_norm=True, **SMALL)
     model.set_weights(small.get_weights())
@@ -145,6 +146,7 @@ def test_linear_factors_lose_the_relu_between_them(five, small):
         assert linear.get_layer(after).input is linear.get_layer(f"{name}_bn").output
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("reduction", "multiply_adds"),
     [("pool_first", 5_461_729_888), pytest.param("pool_last", 6_921_544_288, marks=pytest.mark.full)],

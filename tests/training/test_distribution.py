@@ -239,6 +239,7 @@ def interrupted(folder, pictures):
     return wait([start({"open": {"name": "mirrored"}, "devices": 2, "runs": runs}, folder)])
 
 
+@pytest.mark.full
 def test_two_devices_train_like_one(folder, pictures, mirrored, tiny_network):
     ((code, said),) = mirrored
     assert code == 0, said

@@ -54,6 +54,7 @@ def test_accumulation_changes_neither_schedule_nor_average():
     assert accumulating.ema_momentum**4 == pytest.approx(plain.ema_momentum) == pytest.approx(0.9)
 
 
+@pytest.mark.full
 def test_the_loss_is_scaled_in_float16(pictures, tiny, tmp_path, rows):
     recipe = tiny.replace(precision="mixed_float16", epochs=2, schedule="plateau")
     assert isinstance(optimizer(recipe), keras.optimizers.LossScaleOptimizer)
@@ -73,7 +74,7 @@ def test_rare_classes_weigh_more():
     assert np.isfinite(building.class_weights(np.array([0, 0]), 2)).all()
 
 
-@pytest.mark.parametrize("class_weights", [False, True])
+@pytest.mark.parametrize("class_weights", [pytest.param(False, marks=pytest.mark.full), True])
 def test_batches_have_labels_and_weights_for_each_output(class_weights, pictures, tiny, tmp_path):
     recipe = tiny.replace(class_weights=class_weights)
     run = train(pictures, tmp_path / "run", recipe=recipe.replace(epochs=1), verbose=0)
@@ -121,6 +122,7 @@ def test_a_run_that_stopped_early_is_complete(pictures, quick, tmp_path, rows):
     assert len(rows(run)) == 3
 
 
+@pytest.mark.full
 def test_a_plateau_lowers_the_rate(pictures, quick, tmp_path, rows):
     recipe = quick.replace(schedule="plateau", decay=0.5, decay_epochs=1, learning_rate=1e-12, epochs=4, ema=0.0)
     run = train(pictures, tmp_path / "run", recipe=recipe.replace(optimizer="sgd"), verbose=0)

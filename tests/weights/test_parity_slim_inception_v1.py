@@ -36,12 +36,14 @@ def model(weight_file):
     return GoogLeNet(weights=weight_file(NAME), classes=1001, classifier_activation=None)
 
 
+@pytest.mark.full
 def test_the_logits_are_the_publishers(model, golden, pixels):
     assert model.preprocessing == Preprocessing.named("inception")
     [variant] = golden(NAME).variants
     assert_close(model(model.preprocessing.normalize(pixels(224, 224)))[:, ::10], variant["outputs"]["logits"])
 
 
+@pytest.mark.full
 def test_every_stage_is_the_publishers(model, golden, pixels):
     stages = {stage["name"]: stage for stage in golden(NAME).variants[0]["stages"]}
     assert set(STAGES.values()) == set(stages)
@@ -55,6 +57,7 @@ def test_every_stage_is_the_publishers(model, golden, pixels):
         assert got.std() == pytest.approx(stages[theirs]["std"], rel=TOLERANCE)
 
 
+@pytest.mark.full
 def test_every_tensor_is_used_once_and_every_variable_set(model, weight_file, golden):
     for variable in model.weights:
         variable.assign(np.full(variable.shape, np.nan))
