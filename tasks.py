@@ -26,6 +26,7 @@ PYTEST = (
     *("-m", "pytest", "--numprocesses", "auto", "--maxprocesses", "4"),
     *("--dist", "loadfile", "--no-loadscope-reorder"),
 )
+ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}  # for each worker
 HERE = "not backends and not web and not clients and not arm64"
 PLATFORMS = ("x86_64-manylinux_2_28", "aarch64-manylinux_2_28", "aarch64-apple-darwin", "x86_64-pc-windows-msvc")
 EXTRAS = ("mobile", "dev", "docs", "task-library")  # of the lock file
@@ -100,7 +101,7 @@ def demo() -> None:
 def test() -> None:
     """Run the tests, and print the line coverage."""
     setup()
-    run(python(), *PYTEST, "--cov")
+    run(python(), *PYTEST, "--cov", variables=ONE_THREAD)
 
 
 @task

@@ -1,11 +1,13 @@
 """Fixtures shared by several test folders: a tiny classifier and an export of it."""
 
 import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from colours import LABELS, SIDE, save_images, trained
+from filelock import FileLock
 
 from keras_inception.preprocessing import DEFAULT
 from keras_inception.utils import files
@@ -53,18 +55,26 @@ def run(tmp_path_factory, pictures, tiny_model) -> Path:
 
 @shared
 def exported(tmp_path_factory, run):
-    """The output folder of an export of `run` in every variant, and the progress lines it reported."""
+    """The output folder of an export of `run` in every variant, and the progress lines it reported.
+
+    The first worker of pytest-xdist makes the export, and the others read it.
+    """
     import keras_inception
 
-    folder = tmp_path_factory.mktemp("exports") / "all"
-    said: list[str] = []
-    keras_inception.export(
-        run,
-        folder,
-        name="colours",
-        description="Tells «colours» apart.",
-        author="Zoë",
-        licence="CC0-1.0",
-        on_step=said.append,
-    )
-    return folder, said
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, lines = base / "exported", base / "exported.json"
+    with FileLock(base / "exported.lock"):
+        if not lines.exists():
+            said: list[str] = []
+            keras_inception.export(
+                run,
+                folder,
+                name="colours",
+                description="Tells «colours» apart.",
+                author="Zoë",
+                licence="CC0-1.0",
+                on_step=said.append,
+            )
+            files.write_json(lines, said)
+    return folder, files.read_json(lines)

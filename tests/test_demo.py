@@ -1,5 +1,6 @@
 """Tests of the demo: all steps on fewer and smaller images; the real demo runs with `make soak`."""
 
+import functools
 import json
 from pathlib import Path
 
@@ -30,11 +31,13 @@ def quick(pictures, monkeypatch):
     monkeypatch.setattr(datasets, "pictograms", lambda directory: pictures)
 
 
-def test_every_step(quick, tmp_path, monkeypatch):
+@pytest.mark.parametrize("variants", [("float32",), pytest.param(tuple(VARIANTS), marks=pytest.mark.full)])
+def test_every_step(variants, quick, tmp_path, monkeypatch):
+    monkeypatch.setattr(keras_inception, "export", functools.partial(keras_inception.export, quantize=variants))
     said = []
     report = demo.run(tmp_path, minutes=30, say=said.append)
     assert report == json.loads((tmp_path / "report.json").read_text())
-    assert set(report["variants"]) == set(VARIANTS)
+    assert set(report["variants"]) == set(variants)
     assert {"top1", "top5", "seconds"} <= set(report)
     for row in report["variants"].values():
         assert Path(row["path"]).is_file()

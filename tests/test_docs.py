@@ -130,6 +130,7 @@ def test_commands_parse(arguments):
     assert typer.main.get_command(cli.app).commands[name].make_context(name, list(rest))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("arguments", TRAININGS, ids=" ".join)
 def test_trainings_can_begin(arguments, monkeypatch, tmp_path):
     recipes = []

@@ -39,7 +39,7 @@ def copied(tmp_path, images):
     return copy
 
 
-@pytest.mark.parametrize("name", ["run", "compressed"])
+@pytest.mark.parametrize("name", ["run", pytest.param("compressed", marks=pytest.mark.full)])
 def test_a_run_opens_and_its_network_is_as_accurate_as_it_was(name, images):
     run = Run(WRITTEN / name)
     assert run.command == {"run": "train", "compressed": "compress"}[name]
@@ -63,7 +63,8 @@ def test_a_recipe_means_what_it_meant():
     assert json.loads(json.dumps(recipe.to_dict())) == read(WRITTEN / "run" / "recipe.json")
 
 
-@pytest.mark.parametrize("name", ["run", pytest.param("compressed", marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["run", "compressed"])
 def test_a_run_is_exported_with_the_keys_of_old(name, copied, tmp_path):
     report = keras_inception.export(copied(name), tmp_path / "exported", quantize=["int8"], min_agreement=0, clients=())
     old = read(WRITTEN / "exported" / "report.json")

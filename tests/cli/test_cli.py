@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,10 @@ import typer
 from google.protobuf.internal import api_implementation
 
 import keras_inception
+from keras_inception import demo
 from keras_inception.cli import app, console, main
+from keras_inception.compression.compress import CompressionReport
+from keras_inception.compression.job import Job
 from keras_inception.evaluation.evaluator import evaluate
 from keras_inception.evaluation.prediction import predict
 from keras_inception.exporting import rewrites
@@ -379,6 +383,32 @@ def test_benchmark_is_relative_to_the_first_file(capsys):
         assert row["load_ms"] > 0
     command("benchmark", files[1], "--runs", 5)
     assert "of peak" in capsys.readouterr().out
+
+
+def test_compress_passes_its_options_on_and_prints_the_report(trained, tmp_path, capsys, monkeypatch):
+    def compress(source, output, job, **options):
+        assert (source, job) == (trained, Job(prune=0.5, quantize=True))
+        assert (options["settings"], options["distillation"]) == ({"epochs": "1"}, 0.25)
+        return CompressionReport(output, ())
+
+    monkeypatch.setattr("keras_inception.compression.compress.compress", compress)
+    steps = ["--prune", 0.5, "--quantize", "--distillation", 0.25, "--set", "epochs=1"]
+    command("compress", trained, "--output", tmp_path / "small", *steps)
+    printed = capsys.readouterr().out
+    assert printed.split()[:2] == ["step", "MACs"]
+    assert printed.endswith(f"those of the int8 files. Run: {tmp_path / 'small'}\n")
+
+
+def test_demo_prints_its_report(tmp_path, capsys, monkeypatch):
+    def run(output, *, minutes, say, progress):
+        say(f"training for {minutes} minutes")
+        return SimpleNamespace(table="a table", refused={"int8": "too inexact"})
+
+    monkeypatch.setattr(demo, "run", run)
+    code, output = failure_with_output(capsys, "demo", "--output", tmp_path, "--minutes", 2)
+    assert code == 1
+    assert output.out == "training for 2.0 minutes\na table\n"
+    assert output.err == "error: int8 was not exported: too inexact\n"
 
 
 def test_rewrites_are_listed(capsys):

@@ -181,6 +181,7 @@ def test_resuming_leaves_a_complete_compression_as_it_is(compressed):
         train(None, run.path, resume=True)
 
 
+@pytest.mark.full
 def test_two_of_four_weights_are_zero(two_of_four):
     run, rows = two_of_four
     for layer in run.model().layers:

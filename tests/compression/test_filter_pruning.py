@@ -7,8 +7,9 @@ from keras import layers
 from networks import in_full_but, small_inception, transfer_model, with_drawn_weights
 
 from keras_inception import analysis, registry
-from keras_inception.compression import filter_pruning
+from keras_inception.compression import budget, filter_pruning
 from keras_inception.compression.filter_pruning import DependencyGraph
+from keras_inception.preprocessing import DEFAULT
 
 NETWORKS = {
     "googlenet": {"input_shape": (64, 64, 3), "normalization": "batch_norm", "auxiliary": True},
@@ -41,7 +42,7 @@ def silenced(model, kept):
     return model
 
 
-@pytest.mark.parametrize("name", in_full_but({"googlenet", "network_in_network"}, NETWORKS))
+@pytest.mark.parametrize("name", in_full_but({"network_in_network"}, NETWORKS))
 def test_a_pruned_network_computes_what_its_kept_filters_did(name):
     model = with_drawn_weights(registry.create(name, classes=4, classifier_activation=None, **NETWORKS[name]))
     graph = DependencyGraph(model)
@@ -118,6 +119,29 @@ def test_batch_norm_is_recalibrated():
     norm = model.get_layer("stem_bn")
     np.testing.assert_allclose(norm.moving_mean, np.mean([maps(x) for x in batches], axis=(0, 1, 2, 3)), atol=1e-5)
     assert norm.momentum == 0.8
+
+
+@pytest.mark.parametrize(("kind", "limit"), [("mb", 0.8), ("latency", 0.8), ("mb", 3.2)])
+def test_a_budget_of_the_file_is_met_by_bisection(kind, limit, monkeypatch):
+    """Let size and latency be 4 MB and 4 ms times the share of the multiply-adds."""
+    model = with_drawn_weights(small_inception((32, 32, 3), 4))
+    graph = DependencyGraph(model)
+    whole = graph.macs({})
+
+    def convert(pruned, _, __, paths):
+        with open(paths["int8"], "wb") as file:
+            file.truncate(int(4e6 * analysis.cost(pruned).macs / whole))
+
+    monkeypatch.setattr(budget, "convert_on_noise", convert)
+    monkeypatch.setattr(budget, "benchmark", lambda paths: [{"median_ms": path.stat().st_size / 1e6} for path in paths])
+    said = []
+    scores = filter_pruning.l1(model)
+    share = budget.macs_within((kind, limit), graph, scores, DEFAULT, said.append)
+    kept = filter_pruning.choose(graph, scores, share)
+    assert analysis.cost(filter_pruning.prune(graph, kept)).macs <= 0.8 * whole
+    assert len(said) == 1 + budget.BISECTIONS
+    with pytest.raises(ValueError, match=rf"it is still above the budget\. Received: {kind}=0\.001"):
+        budget.macs_within((kind, 0.001), graph, scores, DEFAULT, said.append)
 
 
 def test_an_impossible_budget_is_refused(tiny_model):

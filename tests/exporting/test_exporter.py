@@ -116,14 +116,13 @@ def test_the_card_names_files_figures_and_license(exported):
         assert text in card
 
 
+@pytest.mark.full
 @pytest.mark.tflite_support
 @pytest.mark.parametrize(
     "preprocessing",
     [
         NAMED["torchvision"].replace(crop=1.0, size=SIZE),
-        pytest.param(
-            Preprocessing(size=SIZE, mean=(104, 117, 123), std=(1, 2, 4), channels="BGR"), marks=pytest.mark.full
-        ),
+        Preprocessing(size=SIZE, mean=(104, 117, 123), std=(1, 2, 4), channels="BGR"),
     ],
     ids=["imagenet", "wide and unequal BGR"],
 )
@@ -180,6 +179,7 @@ def test_a_network_with_auxiliary_heads_lrn_and_mixed_precision_is_exported(of_t
     assert of_the_paper["top1"] is None
 
 
+@pytest.mark.full
 @pytest.mark.versions
 def test_lrn_in_int8_stays_in_the_delegate(of_the_paper):
     assert of_the_paper["variants"]["int8"]["outside_delegate"] == ["QUANTIZE", "SOFTMAX", "QUANTIZE"]

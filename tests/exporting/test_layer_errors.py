@@ -126,6 +126,7 @@ def test_a_layer_kept_in_float32_has_no_error(rounded, kept):
     assert rows[1]["max_difference"] < rows[0]["max_difference"]
 
 
+@pytest.mark.full
 @pytest.mark.versions
 def test_only_the_kept_layer_has_float32_weights(kept):
     report, folder, _ = kept
@@ -259,6 +260,7 @@ def test_every_operation_finds_its_layer(tmp_path):
     assert "call" not in vars(rewritten.get_layer("conv"))
 
 
+@pytest.mark.full
 def test_the_command_shows_the_ten_worst_layers(rounded, kept):
     _, folder, shown = kept
     assert f"Relative to float32. All layers: {folder / 'layer_errors.json'}" in shown

@@ -38,7 +38,7 @@ def same(model, other):
     np.testing.assert_allclose(other(x, training=False), expected, atol=1e-5 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("name", in_full_but({"alexnet", "googlenet", "vgg16"}, NETWORKS))
+@pytest.mark.parametrize("name", in_full_but({"googlenet"}, NETWORKS))
 def test_a_rewritten_network_gives_the_same_outputs(name):
     model = with_drawn_weights(registry.create(name, classes=4, classifier_activation=None, **NETWORKS[name]))
     changed = set()

@@ -28,7 +28,7 @@ def small():
 @pytest.mark.parametrize(
     ("options", "parameters"),
     [
-        ({"normalization": "batch_norm", "five_kernel": 5}, 7_005_832),
+        pytest.param({"normalization": "batch_norm", "five_kernel": 5}, 7_005_832, marks=pytest.mark.full),
         ({"normalization": "batch_norm", "auxiliary": True}, 13_004_888),
     ],
     ids=str,
@@ -103,9 +103,9 @@ def test_normalization_is_placed_as_in_the_paper(paper):
 @pytest.mark.parametrize(
     "options",
     [
-        {"five_kernel": 3},
+        pytest.param({"five_kernel": 3}, marks=pytest.mark.full),
         {"normalization": "lrn", "auxiliary": True, "dropout": 0.0},
-        {"normalization": "batch_norm", "auxiliary": True},
+        pytest.param({"normalization": "batch_norm", "auxiliary": True}, marks=pytest.mark.full),
         {"normalization": "batch_norm", "five_kernel": 5, "classifier_activation": "sigmoid"},
         {"module": "naive", "normalization": "batch_norm", "auxiliary": True},
     ],
@@ -227,6 +227,7 @@ def test_channels_first_is_refused():
         keras.config.set_image_data_format("channels_last")
 
 
+@pytest.mark.full
 @pytest.mark.versions
 def test_a_saved_network_opens_in_a_fresh_process(small, tmp_path):
     x = image(32, 32, batch=2)

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from keras import layers
 from model_helpers import image, macs, trainable
+from networks import in_full_but
 
 from keras_inception import InceptionV2, InceptionV3
 
@@ -113,6 +114,7 @@ def test_v2_is_v3_at_the_first_row_of_table_3(v3):
     assert macs(v2) - head == 5_299_886_272
 
 
+@pytest.mark.full
 def test_options_lead_from_v2_to_v3(small):
     model = InceptionV2(auxiliary=True, stem="factorised", head_batch_norm=True, **SMALL)
     model.set_weights(small.get_weights())
@@ -128,7 +130,7 @@ def test_two_3x3_replace_a_5x5():
     assert not any(kernel.endswith("5×5") for kernel in convolutions(model))
 
 
-@pytest.mark.parametrize("five", ["5x5", "two_3x3"])
+@pytest.mark.parametrize("five", in_full_but({"two_3x3"}, ["5x5", "two_3x3"]))
 def test_linear_factors_lose_the_relu_between_them(five, small):
     linear = InceptionV3(auxiliary=True, five=five, factor_relu=False, **SMALL)
     first = {f"mixed_5{module}_double_3x3_1" for module in "bcd"} | {"mixed_6a_double_3x3_1", "mixed_7a_7x7_1"}
@@ -144,7 +146,11 @@ def test_linear_factors_lose_the_relu_between_them(five, small):
         assert linear.get_layer(after).input is linear.get_layer(f"{name}_bn").output
 
 
-@pytest.mark.parametrize(("reduction", "multiply_adds"), [("pool_first", 5_461_729_888), ("pool_last", 6_921_544_288)])
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("reduction", "multiply_adds"),
+    [("pool_first", 5_461_729_888), pytest.param("pool_last", 6_921_544_288, marks=pytest.mark.full)],
+)
 def test_pooling_before_or_after_a_module_changes_the_multiply_adds_but_no_shape(v3, reduction, multiply_adds):
     model = InceptionV3(reduction=reduction)
     assert trainable(model) == 23_834_568
@@ -167,7 +173,7 @@ def test_pooling_before_or_after_a_module_changes_the_multiply_adds_but_no_shape
 @pytest.mark.parametrize(
     ("options", "size"),
     [
-        ({}, (107, 140)),
+        pytest.param({}, (107, 140), marks=pytest.mark.full),
         (
             {
                 "stem": "7x7",
@@ -178,7 +184,11 @@ def test_pooling_before_or_after_a_module_changes_the_multiply_adds_but_no_shape
             },
             (75, 75),
         ),
-        ({"reduction": "pool_last", "dropout": 0.0, "classifier_activation": "sigmoid", "name": "other"}, (75, 90)),
+        pytest.param(
+            {"reduction": "pool_last", "dropout": 0.0, "classifier_activation": "sigmoid", "name": "other"},
+            (75, 90),
+            marks=pytest.mark.full,
+        ),
     ],
     ids=str,
 )
@@ -193,7 +203,14 @@ def test_every_option_builds_and_runs_with_its_head_on_small_images(options, siz
 
 
 @pytest.mark.parametrize(
-    ("side", "map_6e", "pool"), [(75, 3, 1), (107, 5, 1), (298, 16, 4), (299, 17, 5), (360, 20, 6)]
+    ("side", "map_6e", "pool"),
+    [
+        (75, 3, 1),
+        pytest.param(107, 5, 1, marks=pytest.mark.full),
+        pytest.param(298, 16, 4, marks=pytest.mark.full),
+        (299, 17, 5),
+        pytest.param(360, 20, 6, marks=pytest.mark.full),
+    ],
 )
 def test_a_head_has_the_same_weights_at_any_size(side, map_6e, pool, small, v3):
     models = {75: small, 299: v3}

@@ -55,6 +55,7 @@ def resnet(built):
     return built[InceptionResNetV2]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("factory", SHAPES)
 def test_stages_have_the_papers_shapes(built, factory):
     maps = features(built[factory], list(SHAPES[factory]))
@@ -62,6 +63,7 @@ def test_stages_have_the_papers_shapes(built, factory):
     assert {stage: tensor.shape[1:] for stage, tensor in found.items()} == SHAPES[factory]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("factory", SHAPES)
 def test_75_pixels_are_enough_under_mixed_precision_too(built, factory):
     network = built[factory]
@@ -82,6 +84,7 @@ def test_74_pixels_are_refused(factory, options):
         factory(**options)
 
 
+@pytest.mark.full
 def test_there_are_as_many_modules_as_published(built, resnet):
     assert [sum(name.startswith(f"mixed_{stage}") for name in V4_MODULES) for stage in (5, 6, 7)] == [
         1 + 4,
@@ -94,6 +97,7 @@ def test_there_are_as_many_modules_as_published(built, resnet):
         assert sum(isinstance(layer, layers.Conv2D) for layer in model.layers) == convolutions
 
 
+@pytest.mark.full
 def test_residuals_except_the_last_are_scaled(resnet):
     scales = [layer.scale for layer in resnet.layers if isinstance(layer, layers.Rescaling)]
     assert scales == [0.17] * 10 + [0.10] * 20 + [0.20] * 9
@@ -101,11 +105,13 @@ def test_residuals_except_the_last_are_scaled(resnet):
     assert resnet.get_layer("block8_10").input[1] is resnet.get_layer("block8_10_conv").output
 
 
+@pytest.mark.full
 def test_a_residual_is_added_to_its_input_and_the_last_has_no_relu(resnet):
     assert resnet.get_layer("block17_3").input[0] is resnet.get_layer("block17_2_relu").output
     assert resnet.get_layer("conv2d_7b").input is resnet.get_layer("block8_10").output
 
 
+@pytest.mark.full
 def test_features_are_the_blocks_after_their_relu(resnet):
     stages = features(resnet, ["block35_10", "mixed_6a", "block8_10"]).output
     assert stages["block35_10"] is resnet.get_layer("block35_10_relu").output
@@ -113,6 +119,7 @@ def test_features_are_the_blocks_after_their_relu(resnet):
     assert stages["block8_10"] is resnet.get_layer("block8_10").output
 
 
+@pytest.mark.full
 def test_dropout_keeps_four_fifths(built):
     assert [model.get_layer("predictions_dropout").rate for model in built.values()] == [0.2, 0.2]
 

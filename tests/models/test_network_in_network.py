@@ -75,6 +75,7 @@ def test_predictions_are_the_averages_of_the_classes_maps(networks):
     np.testing.assert_allclose(logits(x), maps.mean((1, 2)), rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("form", "sizes"),
     [("cifar", {(8, 9): (2, 2), (48, 35): (12, 8)}), ("imagenet", {(39, 41): (1, 1), (203, 240): (6, 7)})],

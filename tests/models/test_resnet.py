@@ -96,6 +96,7 @@ def test_features_are_the_blocks(networks):
     assert np.asarray(maps["conv4_1_shortcut"]).min() < 0  # no ReLU
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("shortcut", ["A", "B"])
 def test_own_weights_tell_the_shortcut(networks, shortcut, tmp_path):
     save_file(tensors(networks[shortcut]), tmp_path / "weights.safetensors")

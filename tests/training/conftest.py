@@ -62,3 +62,9 @@ def tiny_network():
     spread.register()
     yield
     del registry.NETWORKS["tiny"]
+
+
+@pytest.fixture
+def tiny(quick, tiny_network) -> Recipe:
+    """Return the quick recipe for the tiny network."""
+    return quick.replace(network="tiny", options={}, size=16)

@@ -134,16 +134,23 @@ def alone(folder, pictures):
 
 @pytest.fixture(scope="module")
 def together(folder, pictures):
-    """Two workers: two complete runs, then the second one again with worker 1 killed midway."""
+    """Two workers: a complete run."""
+    results, _ = workers(folder, [{"pictures": str(pictures), "output": str(folder / "same"), "recipe": SAME}])
+    for code, said in results:
+        assert code == 0, said
+
+
+@pytest.fixture(scope="module")
+def stateful(folder, pictures):
+    """Two workers: a complete run, then the same again with worker 1 killed midway."""
     runs = [
-        {"pictures": str(pictures), "output": str(folder / name), "recipe": recipe}
-        for name, recipe in (("same", SAME), ("stateful", STATEFUL), ("killed", STATEFUL))
+        {"pictures": str(pictures), "output": str(folder / name), "recipe": STATEFUL} for name in ("stateful", "killed")
     ]
     return workers(folder, runs, signals=(None, ("SIGKILL", *MIDST)))
 
 
 @pytest.fixture(scope="module")
-def resumed(folder, pictures, together):
+def resumed(folder, pictures, stateful):
     """Two workers: resume the killed run, then start one in which worker 0 is killed."""
     runs = [
         {"pictures": None, "output": str(folder / "killed"), "resume": True},
@@ -163,8 +170,9 @@ def test_two_workers_with_two_devices_train_like_one_with_one(folder, alone, tog
     assert_losses_near(metrics(folder, "same"), metrics(folder, "alone"))
 
 
-def test_when_a_worker_is_killed_the_other_names_it_and_ends(together):
-    ((code, said), (killed, _)), addresses = together
+@pytest.mark.full
+def test_when_a_worker_is_killed_the_other_names_it_and_ends(stateful):
+    ((code, said), (killed, _)), addresses = stateful
     assert killed == -9
     assert code not in (0, -9)
     assert f"worker 1 ({addresses[1]}) was lost or has ended" in said
@@ -190,7 +198,7 @@ def test_when_worker_0_is_killed_the_other_ends_too(resumed):
 
 
 @pytest.mark.full
-def test_only_worker_0_writes(folder, together, resumed):
+def test_only_worker_0_writes(folder, resumed):
     kept = {path.name for path in (folder / "stateful").iterdir()}
     assert kept >= {"model.keras", "labels.txt", "recipe.json", "data.json", "metrics.csv", "checkpoints", "logs"}
     logs = list((folder / "stateful" / "logs").rglob("*tfevents*"))
@@ -214,20 +222,24 @@ class Replicated(Distribution):
 
 @pytest.fixture(scope="module")
 def mirrored(folder, pictures):
-    """Two devices: a complete run, and another one both uninterrupted and interrupted, then resumed."""
-    dropping = {**SAME, "dropout": 0.3}
+    """Two devices: a complete run."""
+    runs = [{"pictures": str(pictures), "output": str(folder / "mirrored"), "recipe": SAME}]
+    return wait([start({"open": {"name": "mirrored"}, "devices": 2, "runs": runs}, folder)])
+
+
+@pytest.fixture(scope="module")
+def interrupted(folder, pictures):
+    """Two devices: a complete run, then the same again interrupted and resumed."""
+    recipe = {**SAME, "dropout": 0.3}
     runs = [
         {"pictures": str(pictures), "output": str(folder / name), "recipe": recipe, "signals": signals}
-        for name, recipe, signals in (
-            ("mirrored", SAME, None),
-            ("dropping", dropping, None),
-            ("interrupted", dropping, ("SIGINT", 1, 1)),
-        )
+        for name, signals in (("dropping", None), ("interrupted", ("SIGINT", 1, 1)))
     ]
     runs.append({"pictures": None, "output": str(folder / "interrupted"), "resume": True})
     return wait([start({"open": {"name": "mirrored"}, "devices": 2, "runs": runs}, folder)])
 
 
+@pytest.mark.full
 def test_two_devices_train_like_one(folder, pictures, mirrored, tiny_network):
     ((code, said),) = mirrored
     assert code == 0, said
@@ -241,8 +253,9 @@ def test_two_devices_train_like_one(folder, pictures, mirrored, tiny_network):
     )
 
 
-def test_two_devices_interrupted_and_resumed_end_like_uninterrupted_ones(folder, mirrored):
-    assert "interrupted" in mirrored[0][1]
+@pytest.mark.full
+def test_two_devices_interrupted_and_resumed_end_like_uninterrupted_ones(folder, interrupted):
+    assert "interrupted" in interrupted[0][1]
     for ours, theirs in zip(weights(folder, "interrupted"), weights(folder, "dropping"), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert metrics(folder, "interrupted") == metrics(folder, "dropping")

@@ -54,8 +54,9 @@ def test_accumulation_changes_neither_schedule_nor_average():
     assert accumulating.ema_momentum**4 == pytest.approx(plain.ema_momentum) == pytest.approx(0.9)
 
 
-def test_the_loss_is_scaled_in_float16(pictures, quick, tmp_path, tiny_network, rows):
-    recipe = quick.replace(network="tiny", size=16, precision="mixed_float16", epochs=2, schedule="plateau")
+@pytest.mark.full
+def test_the_loss_is_scaled_in_float16(pictures, tiny, tmp_path, rows):
+    recipe = tiny.replace(precision="mixed_float16", epochs=2, schedule="plateau")
     assert isinstance(optimizer(recipe), keras.optimizers.LossScaleOptimizer)
     whole = train(pictures, tmp_path / "run", recipe=recipe, verbose=0)
     losses = [float(row["loss"]) for row in rows(whole)]
@@ -73,9 +74,9 @@ def test_rare_classes_weigh_more():
     assert np.isfinite(building.class_weights(np.array([0, 0]), 2)).all()
 
 
-@pytest.mark.parametrize("class_weights", [False, True])
-def test_batches_have_labels_and_weights_for_each_output(class_weights, pictures, quick, tmp_path):
-    recipe = quick.replace(class_weights=class_weights)
+@pytest.mark.parametrize("class_weights", [pytest.param(False, marks=pytest.mark.full), True])
+def test_batches_have_labels_and_weights_for_each_output(class_weights, pictures, tiny, tmp_path):
+    recipe = tiny.replace(class_weights=class_weights)
     run = train(pictures, tmp_path / "run", recipe=recipe.replace(epochs=1), verbose=0)
     splits = open_data(**run.data)
     outputs = {name: keras.KerasTensor((None, 3)) for name in ("predictions", "aux")}
@@ -94,10 +95,10 @@ def test_batches_have_labels_and_weights_for_each_output(class_weights, pictures
         np.testing.assert_allclose(weights[0]["aux"], expected, rtol=1e-5)
 
 
-def test_a_frozen_body_changes_only_after_it_is_thawed(pictures, quick, tmp_path, tiny_network):
+def test_a_frozen_body_changes_only_after_it_is_thawed(pictures, tiny, tmp_path):
     body = registry.create("tiny", classes=5, input_shape=(16, 16, 3))
     body.save_weights(tmp_path / "body.weights.h5")
-    recipe = quick.replace(network="tiny", size=16, ema=0.0, epochs=3)
+    recipe = tiny.replace(ema=0.0, epochs=3)
     recipe = recipe.replace(weights=str(tmp_path / "body.weights.h5"), freeze_epochs=2, thaw_learning_rate=1e-3)
     frozen = train(pictures, tmp_path / "run", recipe=recipe.replace(epochs=2), verbose=0)
     *before, _, _ = body.get_weights()
@@ -121,6 +122,7 @@ def test_a_run_that_stopped_early_is_complete(pictures, quick, tmp_path, rows):
     assert len(rows(run)) == 3
 
 
+@pytest.mark.full
 def test_a_plateau_lowers_the_rate(pictures, quick, tmp_path, rows):
     recipe = quick.replace(schedule="plateau", decay=0.5, decay_epochs=1, learning_rate=1e-12, epochs=4, ema=0.0)
     run = train(pictures, tmp_path / "run", recipe=recipe.replace(optimizer="sgd"), verbose=0)
@@ -130,8 +132,8 @@ def test_a_plateau_lowers_the_rate(pictures, quick, tmp_path, rows):
     assert float(rows(run)[-1]["learning_rate"]) * 1e12 == pytest.approx(0.25)
 
 
-def test_tensorboard_logs_training_and_validation(pictures, quick, tmp_path):
-    run = train(pictures, tmp_path / "run", recipe=quick.replace(epochs=1, tensorboard=True), verbose=0)
+def test_tensorboard_logs_training_and_validation(pictures, tiny, tmp_path):
+    run = train(pictures, tmp_path / "run", recipe=tiny.replace(epochs=1, tensorboard=True), verbose=0)
     tags = set()
     for path in (run.path / "logs").rglob("events.out.tfevents.*"):
         for event in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():

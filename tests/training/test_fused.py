@@ -109,4 +109,4 @@ def test_fused_convolutions_train_like_plain_ones(monkeypatch, options, side, by
         model.train_on_batch(x, y)
     assert bool(taken) is by_products
     ours, theirs = (model.get_weights()[0] - before for model in (copy, plain))
-    assert np.linalg.norm(ours - theirs) < 0.02 * np.linalg.norm(theirs)  # bfloat16 has 8 bits of precision
+    assert np.linalg.norm(ours - theirs) < 0.03 * np.linalg.norm(theirs)  # bfloat16 has 8 bits of precision

@@ -65,7 +65,7 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(begun, whole, rows):
     assert not any(path.exists() for path in half_written)
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [pytest.param(3, marks=pytest.mark.full), pytest.param(100, marks=pytest.mark.slow)])
 def test_killed_at_random_moments_it_ends_the_same(kills, whole, pictures, quick, rows, tmp_path):
     quick.save(tmp_path / "recipe.json")
     chance = random.Random(kills)

@@ -105,12 +105,12 @@ def test_a_step_is_traced_once(pictures, tmp_path, monkeypatch):
     assert len(traced) == 1
 
 
-def test_images_left_out_are_summarized_in_the_log_and_listed_in_the_run(pictures, tmp_path, quick, caplog):
+def test_images_left_out_are_summarized_in_the_log_and_listed_in_the_run(pictures, tmp_path, tiny, caplog):
     shutil.copytree(pictures, tmp_path / "pictures")
     broken = [tmp_path / "pictures" / "train" / "red" / f"broken_{index}.png" for index in range(8)]
     for path in broken:
         path.write_text("this is not a picture")
-    run = train(tmp_path / "pictures", tmp_path / "run", recipe=quick.replace(epochs=1), verbose=0)
+    run = train(tmp_path / "pictures", tmp_path / "run", recipe=tiny.replace(epochs=1), verbose=0)
     logged = [record.getMessage() for record in caplog.records if record.name.startswith("keras_inception")]
     assert [line.partition(":")[0] for line in logged[:5]] == [f"left out {path}" for path in broken[:5]]
     assert logged[5:] == [f"and 3 more, listed in {run.path / 'left_out.csv'}"]

@@ -86,6 +86,7 @@ def test_weights_alone_are_not_loaded_into_another_layout(network, tmp_path):
         GoogLeNet(weights=tmp_path / "model.weights.h5", classes=CLASSES, input_shape=SHAPE)
 
 
+@pytest.mark.full
 def test_a_saved_network_is_loaded_into_its_own_layout_by_way_of_safetensors(saved, outputs, x, tmp_path):
     converted = convert(saved, tmp_path / "out.safetensors")
     assert converted[1:4] == ("googlenet", "caffe", CLASSES)

@@ -112,6 +112,7 @@ def test_the_preprocessing_is_the_publishers_at_the_networks_size(name, networks
         assert network.preprocessing == of_publisher.replace(size=network.input_shape[1:3])
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", STAGES, scope="module", indirect=True)
 def test_every_stage_is_the_publishers(name, networks, golden, pixels):
     stages = {stage["name"]: stage for stage in golden(name).variants[0]["stages"]}

@@ -5,6 +5,7 @@ import logging
 import keras
 import numpy as np
 import pytest
+from networks import in_full_but
 from safetensors.numpy import save_file
 
 from keras_inception import InceptionV2, InceptionV3, Preprocessing
@@ -63,7 +64,7 @@ def network(name, weight_file, **options):
     return InceptionV3(weights=weight_file(name), classifier_activation=None, **options)
 
 
-@pytest.fixture(scope="module", params=FIXTURES)
+@pytest.fixture(scope="module", params=in_full_but({"tv_inception_v3"}, FIXTURES))
 def name(request):
     return request.param
 
@@ -139,6 +140,7 @@ def test_a_smaller_network_loads_the_weights_of_the_head(weight_file, golden):
     assert model.preprocessing.size == (75, 80)
 
 
+@pytest.mark.full
 def test_a_head_that_is_not_asked_for_is_skipped(weight_file, caplog):
     with caplog.at_level(logging.INFO, logger="keras_inception"):
         model = network("tv_inception_v3", weight_file, include_top=False, auxiliary=False)
@@ -147,6 +149,7 @@ def test_a_head_that_is_not_asked_for_is_skipped(weight_file, caplog):
     assert "(14 in all)" in caplog.text
 
 
+@pytest.mark.full
 def test_a_head_that_the_file_lacks_is_an_error(weight_file):
     with pytest.raises(ValueError, match=r"Tensors missing: aux_1x1/kernel, .* \(10 in all\)$"):
         network("keras_inception_v3", weight_file, auxiliary=True)
@@ -157,8 +160,15 @@ def test_a_head_that_the_file_lacks_is_an_error(weight_file):
     [
         ("tv_inception_v3", False, Preprocessing.named("torchvision").replace(size=(299, 299), crop=299 / 342)),
         ("tv_inception_v3", True, Preprocessing.named("torchvision_unit").replace(size=(299, 299), crop=299 / 342)),
-        ("keras_inception_v3", False, Preprocessing.named("keras").replace(size=(299, 299))),
-        ("slim_inception_v3", False, Preprocessing.named("inception").replace(size=(299, 299))),
+        pytest.param(
+            "keras_inception_v3", False, Preprocessing.named("keras").replace(size=(299, 299)), marks=pytest.mark.full
+        ),
+        pytest.param(
+            "slim_inception_v3",
+            False,
+            Preprocessing.named("inception").replace(size=(299, 299)),
+            marks=pytest.mark.full,
+        ),
     ],
 )
 def test_the_preprocessing_is_the_publishers(name, transform_input, preprocessing, weight_file):
@@ -167,6 +177,7 @@ def test_the_preprocessing_is_the_publishers(name, transform_input, preprocessin
     assert checkpoint.preprocessing == preprocessing
 
 
+@pytest.mark.full
 def test_transform_input_is_only_for_torchvision(weight_file):
     with pytest.raises(ValueError, match=r"`transform_input` is for torchvision's weights, and .* has tf_slim's"):
         network("slim_inception_v3", weight_file, transform_input=True)

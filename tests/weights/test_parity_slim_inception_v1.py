@@ -36,12 +36,14 @@ def model(weight_file):
     return GoogLeNet(weights=weight_file(NAME), classes=1001, classifier_activation=None)
 
 
+@pytest.mark.full
 def test_the_logits_are_the_publishers(model, golden, pixels):
     assert model.preprocessing == Preprocessing.named("inception")
     [variant] = golden(NAME).variants
     assert_close(model(model.preprocessing.normalize(pixels(224, 224)))[:, ::10], variant["outputs"]["logits"])
 
 
+@pytest.mark.full
 def test_every_stage_is_the_publishers(model, golden, pixels):
     stages = {stage["name"]: stage for stage in golden(NAME).variants[0]["stages"]}
     assert set(STAGES.values()) == set(stages)
@@ -55,6 +57,7 @@ def test_every_stage_is_the_publishers(model, golden, pixels):
         assert got.std() == pytest.approx(stages[theirs]["std"], rel=TOLERANCE)
 
 
+@pytest.mark.full
 def test_every_tensor_is_used_once_and_every_variable_set(model, weight_file, golden):
     for variable in model.weights:
         variable.assign(np.full(variable.shape, np.nan))
@@ -65,6 +68,7 @@ def test_every_tensor_is_used_once_and_every_variable_set(model, weight_file, go
     np.testing.assert_array_equal(got, want)
 
 
+@pytest.mark.full
 def test_the_background_class_is_left_out(weight_file, golden, pixels):
     model = GoogLeNet(weights=weight_file(NAME), classifier_activation=None)
     logits = model(model.preprocessing.normalize(pixels(224, 224)))
@@ -72,6 +76,7 @@ def test_the_background_class_is_left_out(weight_file, golden, pixels):
     assert_close(logits[:, 9::10], golden(NAME).variants[0]["outputs"]["logits"][1:])
 
 
+@pytest.mark.full
 def test_there_is_no_head(weight_file):
     with pytest.raises(ValueError, match=r"Tensors missing: aux_4a"):
         GoogLeNet(weights=weight_file(NAME), auxiliary=True)

@@ -178,13 +178,13 @@ def small_network(seed=0, **options):
     return keras_inception.GoogLeNet(**{"classes": 5, "input_shape": (64, 64, 3), **options})
 
 
-@pytest.fixture
-def nameless(tmp_path):
+@pytest.fixture(scope="module")
+def nameless(tmp_path_factory):
     """A network and the .weights.h5 that Keras 3.5 would have written of it."""
-    network = filled(small_network())
-    network.save_weights(tmp_path / "named.weights.h5")
-    (tmp_path / "old.weights.h5").write_bytes(without_names(tmp_path / "named.weights.h5"))
-    return network, tmp_path / "old.weights.h5"
+    folder, network = tmp_path_factory.mktemp("nameless"), filled(small_network())
+    network.save_weights(folder / "named.weights.h5")
+    (folder / "old.weights.h5").write_bytes(without_names(folder / "named.weights.h5"))
+    return network, folder / "old.weights.h5"
 
 
 def test_a_network_takes_weights_without_names_by_class_and_order(nameless):
