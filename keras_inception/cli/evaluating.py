@@ -11,6 +11,10 @@ from keras_inception.utils import files
 from keras_inception.utils.progress import bars
 
 Source = Annotated[Path, Argument(metavar="RUN|FILE.tflite", help="A run directory or a .tflite file.")]
+Preprocessing = Annotated[
+    str | None, Option(help="Name or JSON file, for a .tflite file. Required if it does not say how it normalizes.")
+]
+Labels = Annotated[Path | None, Option(help="File with one class name per line, for a .tflite file without them.")]
 
 
 def evaluate(
@@ -23,6 +27,8 @@ def evaluate(
         list[Path] | None, Option(metavar="RUN|FILE.tflite", help="Another network to average with. Repeatable.")
     ] = None,
     confusion: Annotated[Path | None, Option(help="PNG file for a plot of the confusion matrix.")] = None,
+    preprocessing: Preprocessing = None,
+    labels: Labels = None,
     strict: console.Strict = False,
     custom_objects: console.CustomObjects = None,
     json: console.Json = False,
@@ -30,7 +36,10 @@ def evaluate(
     """Evaluate a network: top-1, top-5, calibration, results by class."""
     from keras_inception.evaluation import evaluator
 
-    options: dict[str, Any] = {"crops": crops, "ensemble": ensemble or (), "custom_objects": custom_objects}
+    options: dict[str, Any] = {
+        **{"crops": crops, "ensemble": ensemble or (), "preprocessing": preprocessing, "labels": labels},
+        "custom_objects": custom_objects,
+    }
     evaluator.check_evaluation(source, images, **options)
     files.check_parent(confusion)
     console.import_tensorflow()
@@ -48,13 +57,20 @@ def predict(
     source: Source,
     images: Annotated[list[Path], Argument(metavar="IMAGE...", help="Image files to classify.")],
     top: Annotated[int, Option(min=1, help="Number of classes to print per image.")] = 5,
+    preprocessing: Preprocessing = None,
+    labels: Labels = None,
     custom_objects: console.CustomObjects = None,
     json: console.Json = False,
 ) -> None:
     """Print the most probable classes of images."""
     from keras_inception.evaluation import prediction
 
-    prediction.check_prediction(source, images, custom_objects)
+    options: dict[str, Any] = {
+        "preprocessing": preprocessing,
+        "labels": labels,
+        "custom_objects": custom_objects,
+    }
+    prediction.check_prediction(source, images, **options)
     if source.is_dir():
         console.import_tensorflow()
-    console.show(prediction.predict(source, images, top=top, custom_objects=custom_objects), json)
+    console.show(prediction.predict(source, images, top=top, **options), json)

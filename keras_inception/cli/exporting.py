@@ -54,6 +54,10 @@ def export(
     client: Annotated[
         str | None, Option(help="Require task-library,mediapipe,litert-web, or none. Default: check installed ones.")
     ] = None,
+    int8_input: Annotated[str, Option(help="Input of the int8 file: uint8, int8 or float32.")] = "uint8",
+    int8_output: Annotated[
+        str, Option(help="Its output: uint8, int8, or float32, which avoids ties between thousands of classes.")
+    ] = "uint8",
     litert_sample: Annotated[bool, Option("--litert-sample", help="Export for Google's LiteRT sample app.")] = False,
     custom_objects: console.CustomObjects = None,
     overwrite: console.Overwrite = False,

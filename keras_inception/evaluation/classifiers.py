@@ -1,6 +1,7 @@
 """A common interface for classifiers: a run directory, an exported file or a Keras model."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.runs import Run
+from keras_inception.utils import files
 
 if TYPE_CHECKING:
     import keras
@@ -28,6 +30,7 @@ class Classifier(Protocol):
         """Return probabilities, (n, classes), for RGB images, (n, height, width, 3), from `preprocessing.fit`."""
 
 
+Labels = str | os.PathLike | Sequence[str]
 Source = str | os.PathLike | Run | Classifier
 
 
@@ -109,25 +112,54 @@ def located(source: Source) -> Run | Path | Classifier:
     return source
 
 
-def open_classifier(source: Source, custom_objects: str | os.PathLike | None = None) -> Classifier:
+def open_classifier(
+    source: Source,
+    preprocessing: str | os.PathLike | Preprocessing | None = None,
+    labels: Labels | None = None,
+    custom_objects: str | os.PathLike | None = None,
+) -> Classifier:
     """Open the classifier of a run or of a ``.tflite`` file.
 
     Args:
         source: a run directory, a `Run` or a ``.tflite`` file. A `Classifier` is returned as it is.
+        preprocessing: preprocessing of a ``.tflite`` file: a `Preprocessing`, the name of one, or its JSON file. It
+            takes precedence over the file's metadata.
+        labels: class names of a ``.tflite`` file, or a text file with one per line. They take precedence, too.
         custom_objects: as for `keras_inception.load`, for a run.
 
     Raises:
         FileNotFoundError: the path does not exist.
-        ValueError: the path is neither a run directory nor a TFLite classifier.
+        ValueError: the path is neither a run directory nor a TFLite classifier; or `preprocessing` or `labels` is
+            invalid, or given for anything but a ``.tflite`` file.
     """
     found = located(source)
+    described = _description(found, preprocessing, labels)
     if isinstance(found, Run):
         return KerasClassifier(found.model(custom_objects), found.labels, found.preprocessing)
     if isinstance(found, Path):
         from keras_inception.tflite.classifier import TFLiteClassifier
 
-        return TFLiteClassifier(found)
+        return TFLiteClassifier(found, preprocessing=described[0], labels=described[1])
     return found
+
+
+def check_description(
+    source: Source, preprocessing: str | os.PathLike | Preprocessing | None, labels: Labels | None
+) -> None:
+    """Raise the errors of `open_classifier` that can be found without loading a network."""
+    _description(located(source), preprocessing, labels)
+
+
+def _description(
+    found: Run | Path | Classifier, preprocessing: str | os.PathLike | Preprocessing | None, labels: Labels | None
+) -> tuple[Preprocessing | None, tuple[str, ...] | None]:
+    """Return the given preprocessing and class names of a ``.tflite`` file."""
+    for argument, value in {"preprocessing": preprocessing, "labels": labels}.items():
+        if value is not None and not isinstance(found, Path):
+            raise ValueError(f"`{argument}` is only for a .tflite file. Received: {name_of(found)}, which has its own")
+    if isinstance(preprocessing, (str, os.PathLike)):
+        preprocessing = Preprocessing.named(str(preprocessing))
+    return preprocessing, None if labels is None else files.given_labels(labels)
 
 
 def name_of(source: Source) -> str:

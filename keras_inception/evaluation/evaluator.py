@@ -10,9 +10,10 @@ from keras_inception import datasets
 from keras_inception.datasets.splits import Progress as ScanProgress
 from keras_inception.datasets.splits import left_out
 from keras_inception.evaluation import crops as cropping
-from keras_inception.evaluation.classifiers import Source, located, name_of, open_classifier
+from keras_inception.evaluation.classifiers import Labels, Source, check_description, located, name_of, open_classifier
 from keras_inception.evaluation.metrics import Evaluation, evaluate_batches
 from keras_inception.model_files import check_custom_objects
+from keras_inception.preprocessing import Preprocessing
 from keras_inception.runs import Run
 from keras_inception.utils.checks import check_one_of
 from keras_inception.utils.progress import Progress, silent
@@ -26,6 +27,8 @@ def evaluate(
     *,
     crops: int = 1,
     ensemble: Sequence[Source] = (),
+    preprocessing: str | os.PathLike | Preprocessing | None = None,
+    labels: Labels | None = None,
     strict: bool = False,
     custom_objects: str | os.PathLike | None = None,
     on_progress: Progress | None = None,
@@ -42,6 +45,9 @@ def evaluate(
             splits, the test split is preferred. None uses the held-out images of a run.
         crops: views of each image to average over: 1, 10, 12 or 144 (`keras_inception.evaluation.crops`).
         ensemble: more networks with the same classes, whose probabilities are averaged with those of `source`.
+        preprocessing: preprocessing of a ``.tflite`` file: a `Preprocessing`, the name of one, or its JSON file. It is
+            required if the file does not say how its input is normalized, and otherwise takes precedence.
+        labels: class names of a ``.tflite`` file, or a text file with one per line. Default: the file's own.
         strict: raise an error if an image cannot be read.
         custom_objects: Python file with the classes and functions of a run's network, which is run
             (`keras_inception.load`).
@@ -49,13 +55,19 @@ def evaluate(
 
     Raises:
         FileNotFoundError: a source does not exist.
-        ValueError: a source is not a classifier; the classes differ; or there are no labeled images.
+        ValueError: a source is not a classifier; the classes differ or have no names; there are no labeled images; or
+            `preprocessing` or `labels` is invalid, or given for anything but a ``.tflite`` file.
     """
-    check_evaluation(source, images, crops=crops, ensemble=ensemble, custom_objects=custom_objects)
+    described = {"preprocessing": preprocessing, "labels": labels}
+    check_evaluation(source, images, crops=crops, ensemble=ensemble, custom_objects=custom_objects, **described)
     progress = on_progress or silent
     sources = [source, *ensemble]
     names = tuple(map(name_of, sources))
-    classifiers = [open_classifier(each, custom_objects) for each in sources]
+    others = [open_classifier(each, custom_objects=custom_objects) for each in ensemble]
+    classifiers = [open_classifier(source, preprocessing, labels, custom_objects), *others]
+    for name, each in zip(names, classifiers, strict=True):
+        if not getattr(each, "has_labels", True):
+            raise ValueError(f"{name} does not name its classes: give `labels` (--labels), a file with one per line")
     class_names = classifiers[0].labels
     cropping.check_class_names(names, [each.labels for each in classifiers])
     scan = partial(progress, "Scanning images")
@@ -87,11 +99,14 @@ def check_evaluation(
     *,
     crops: int = 1,
     ensemble: Sequence[Source] = (),
+    preprocessing: str | os.PathLike | Preprocessing | None = None,
+    labels: Labels | None = None,
     custom_objects: str | os.PathLike | None = None,
 ) -> None:
     """Raise the errors of `evaluate` that can be found without loading a network."""
     check_one_of("crops", crops, cropping.CROPS)
     check_custom_objects(custom_objects)
+    check_description(source, preprocessing, labels)
     for each in (source, *ensemble):
         located(each)
     if images is not None:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from keras_inception import datasets
-from keras_inception.evaluation.classifiers import Source, located, open_classifier
+from keras_inception.evaluation.classifiers import Labels, Source, check_description, open_classifier
 from keras_inception.evaluation.metrics import top_k
 from keras_inception.model_files import check_custom_objects
+from keras_inception.preprocessing import Preprocessing
 
 
 class Guess(NamedTuple):
@@ -49,6 +50,8 @@ def predict(
     images: str | os.PathLike | Sequence[str | os.PathLike],
     *,
     top: int = 5,
+    preprocessing: str | os.PathLike | Preprocessing | None = None,
+    labels: Labels | None = None,
     custom_objects: str | os.PathLike | None = None,
 ) -> Predictions:
     """Classify image files with a trained or exported network.
@@ -60,17 +63,22 @@ def predict(
         source: a run directory, a `Run`, a ``.tflite`` file, or a `Classifier`.
         images: path of an image, or a sequence of paths.
         top: number of classes to return per image.
+        preprocessing: preprocessing of a ``.tflite`` file: a `Preprocessing`, the name of one, or its JSON file. It is
+            required if the file does not say how its input is normalized, and otherwise takes precedence.
+        labels: class names of a ``.tflite`` file, or a text file with one per line. Default: the file's own.
         custom_objects: Python file with the classes and functions of a run's network, which is run
             (`keras_inception.load`).
 
     Raises:
         FileNotFoundError: an image or the source does not exist.
-        ValueError: an image cannot be read; the source is not a classifier; or `top` is below 1.
+        ValueError: an image cannot be read; the source is not a classifier; `top` is below 1; or `preprocessing` or
+            `labels` is invalid, or given for anything but a ``.tflite`` file.
     """
-    check_prediction(source, images, custom_objects)
+    options = {"preprocessing": preprocessing, "labels": labels, "custom_objects": custom_objects}
+    check_prediction(source, images, **options)
     paths = _paths(images)
     pictures = list(map(datasets.read_picture, paths))
-    classifier = open_classifier(source, custom_objects)
+    classifier = open_classifier(source, **options)
     found = []
     for path, picture in zip(paths, pictures, strict=True):
         (probabilities,) = classifier.predict(classifier.preprocessing.fit(picture)[None])
@@ -82,13 +90,16 @@ def predict(
 def check_prediction(
     source: Source,
     images: str | os.PathLike | Sequence[str | os.PathLike],
+    *,
+    preprocessing: str | os.PathLike | Preprocessing | None = None,
+    labels: Labels | None = None,
     custom_objects: str | os.PathLike | None = None,
 ) -> None:
-    """Raise the errors of `predict` about paths that do not exist, before a network is loaded."""
+    """Raise the errors of `predict` that can be found before a network is loaded."""
     check_custom_objects(custom_objects)
     for path in _paths(images):
         os.stat(path)
-    located(source)
+    check_description(source, preprocessing, labels)
 
 
 def _paths(images: str | os.PathLike | Sequence[str | os.PathLike]) -> list[str]:

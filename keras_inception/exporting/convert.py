@@ -6,6 +6,7 @@ RGB images, (n, height, width, 3)) and ``preprocessing`` (JSON of the `Preproces
 ``calibration`` is None for a network that was trained for int8.
 """
 
+import copy
 import dataclasses
 import functools
 import inspect
@@ -113,7 +114,10 @@ def main(job: dict) -> None:
             converter.representative_dataset = lambda: representative(images, preprocessing, margin)
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         keep_float(job["float_nodes"])
-    Path(job["output"]).write_bytes(converter.convert())
+    model = converter.convert()
+    if variant.calibrated and variant.output_type == "float32":
+        model = with_float_scores(model)
+    Path(job["output"]).write_bytes(model)
 
 
 def representative(images: np.ndarray, preprocessing: Preprocessing, margin: float = 1.0) -> Iterator[list[np.ndarray]]:
@@ -125,6 +129,39 @@ def representative(images: np.ndarray, preprocessing: Preprocessing, margin: flo
     images[0, 0, 0], images[0, -1, -1] = 0, 255
     for image in images:
         yield [preprocessing.normalize(image[None].astype(np.float32)) * np.float32(margin)]
+
+
+def with_float_scores(model: bytes) -> bytes:
+    """Return a quantized model of float output with its last softmax or sigmoid in float32.
+
+    The converter computes the scores in int8, in steps of 1/256, and then converts them. Here the conversion changes
+    places with the softmax or sigmoid before it, so that classes do not tie in the 256 steps.
+    """
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    opened = flatbuffer_utils.read_model_from_bytearray(bytearray(model))
+    graph, codes = opened.subgraphs[0], flatbuffer_utils.schema_fb.BuiltinOperator
+    movable = {codes.SOFTMAX, codes.LOGISTIC, codes.RESHAPE}
+    maker = {index: place for place, operator in enumerate(graph.operators) for index in operator.outputs}
+
+    def code(place: int) -> int:
+        return opened.operatorCodes[graph.operators[place].opcodeIndex].builtinCode
+
+    place = maker.get(graph.outputs[0])
+    if place is None or code(place) != codes.DEQUANTIZE:
+        return model
+    while (before := maker.get(graph.operators[place].inputs[0])) is not None and code(before) in movable:
+        conversion, scores = graph.operators[place], graph.operators[before]
+        (output,) = conversion.outputs
+        exact = copy.copy(graph.tensors[scores.inputs[0]])
+        exact.type, exact.quantization = graph.tensors[output].type, None
+        exact.name += b"_dequantized"
+        graph.tensors.append(exact)
+        conversion.inputs, conversion.outputs = [scores.inputs[0]], [len(graph.tensors) - 1]
+        scores.inputs, scores.outputs = [len(graph.tensors) - 1, *scores.inputs[1:]], [output]
+        graph.operators[before], graph.operators[place] = conversion, scores
+        place = before
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(opened))
 
 
 def keep_float(nodes: Sequence[str]) -> None:

@@ -29,6 +29,7 @@ from keras_inception.exporting.verify import Reference, accuracy, not_accepted, 
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.runs import LABELS, PREPROCESSING
 from keras_inception.tflite import metadata
+from keras_inception.tflite.classifier import interpreter
 from keras_inception.tflite.operations import MULTIPLYING, Node
 from keras_inception.utils import files
 from keras_inception.utils.progress import Progress, counted, silent
@@ -61,6 +62,8 @@ def export(
     keep_float: Sequence[str] = (),
     layer_errors: bool = False,
     clients: Sequence[str] | None = None,
+    int8_input: str = "uint8",
+    int8_output: str = "uint8",
     litert_sample: bool = False,
     custom_objects: str | os.PathLike | None = None,
     overwrite: bool = False,
@@ -85,8 +88,8 @@ def export(
         source: a run directory, a model file (see `keras_inception.load`) or a functional Keras model. A run needs no
             other argument. A softmax is added to logits, and a sigmoid of one unit becomes the scores of two classes.
         output: output folder, created if necessary.
-        quantize: variants to export: float32, float16 (weights), dynamic (8-bit weights) and int8 (full integer, uint8
-            in and out). Default: all. A network that was trained for int8 can only be exported to int8.
+        quantize: variants to export: float32, float16 (weights), dynamic (8-bit weights) and int8 (full integer).
+            Default: all. A network that was trained for int8 can only be exported to int8.
         rewrites: names of graph rewrites for speed (`keras_inception.exporting.rewrites.REWRITES`). Default: those
             that make each variant faster.
         name: prefix of the file names. Default: the name of the model file, else the model's.
@@ -118,6 +121,10 @@ def export(
             default, all installed clients are tried, and the report says which files they do not accept and why. In
             either case, a file is refused if a client's scores differ from LiteRT's by more than rounding can explain
             (`keras_inception.exporting.verify.try_clients`). To get such a file all the same, pass ().
+        int8_input: type of the int8 file's input: uint8 takes raw pixels, int8 raw pixels minus 128, and float32
+            normalized pixels. The Task Library, MediaPipe and LiteRT.js do not accept int8.
+        int8_output: type of the int8 file's output: uint8 or int8, in 256 steps, or float32. With thousands of classes,
+            the most probable ones often tie in the 256 steps. With float32, softmax or sigmoid is computed in float32.
         litert_sample: make files for Google's LiteRT sample of image classification: 224×224, float32 input from -1 to
             1 and float32 output in every variant, and labels under the file name that the sample looks for. If the
             network has another input size or normalization, the graph resizes (bilinear) and normalizes. The files are
@@ -258,8 +265,10 @@ class _Conversion:
         described = self.path.with_name(self.options.target.class_names_file)
         for each in {labels, described}:
             files.write_labels(each, self.source.class_names)
-        self.preprocessing.save(self.path.with_name(PREPROCESSING))
-        metadata.write(self.path, about, self.preprocessing, described)
+        (image,) = interpreter(self.path).get_input_details()
+        expected = self.variant.described_input(self.preprocessing, image["quantization"])
+        expected.save(self.path.with_name(PREPROCESSING))
+        metadata.write(self.path, about, expected, described)
         metadata.pack(self.path, labels, self.path.with_name(PREPROCESSING))
 
     def verify(self, reference: Reference, **limits) -> dict:
@@ -377,4 +386,5 @@ def _wait_for(conversions: "Collection[Future]", progress: Progress) -> None:
 def _in_short(row: dict) -> str:
     if "refused" in row:
         return f"refused: {row['refused']}"
-    return f"{row['mb']:.2f} MB, agrees with Keras on {row['agreement']:.1%}, {row['latency_ms']:.1f} ms"
+    advice = f"; {row['advice']}" if "advice" in row else ""
+    return f"{row['mb']:.2f} MB, agrees with Keras on {row['agreement']:.1%}, {row['latency_ms']:.1f} ms{advice}"

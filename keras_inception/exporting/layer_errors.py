@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_inception.exporting.layer_origins import LayerOrigins
 from keras_inception.preprocessing import Preprocessing
+from keras_inception.tflite.classifier import raw_pixels
 from keras_inception.tflite.delegate import undelegated
 from keras_inception.utils.progress import Progress, counted, silent
 
@@ -56,8 +57,10 @@ def layer_errors(
     for pixels in counted(chosen, "Comparing layers", len(chosen), progress):
         for interpreter in (rounded, exact):
             (taken,) = interpreter.get_input_details()
-            raw = taken["dtype"] == np.uint8
-            fed = pixels[None] if raw else input_preprocessing.normalize(pixels[None].astype(np.float32))
+            if taken["dtype"] is np.float32:
+                fed = input_preprocessing.normalize(pixels[None].astype(np.float32))
+            else:
+                fed = raw_pixels(pixels[None], taken["dtype"])
             interpreter.set_tensor(taken["index"], fed)
             interpreter.invoke()
         alone.set_tensor(image["index"], _values(rounded, rounded.get_input_details()[0]))

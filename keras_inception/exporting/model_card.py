@@ -84,18 +84,22 @@ def model_card(
         *("variant", "path", "mb", "top1_interval", "top5", "agreement_interval"),
         *("latency_ms", "outside_delegate", "outside_gpu"),
     )
-    note = target.input_note(exported)
+    note, output_note = target.input_note(exported), target.output_note(exported)
     remarks = ""
     for name, row in report.variants.items():
         if "refused" in row:
             remarks += f"\n{name} was refused: {row['refused']}.\n"
-        elif "keep_float" in row:
+            continue
+        if "keep_float" in row:
             remarks += f"\nIn {name} these layers stay in float32: {', '.join(row['keep_float'])}.\n"
+        if "advice" in row:
+            remarks += f"\n{name}: {row['advice']}.\n"
     return TEMPLATE.read_text(encoding="utf-8").format(
         about={key: text or "not stated" for key, text in about.items()},
         preprocessing=preprocessing,
         fitting=preprocessing.describe(),
         note=note and f"\n  - {note}",
+        output_note=output_note and f"\n  - {output_note}",
         classes=len(class_names),
         table=tables.markdown(columns, [{**row, "path": f"`{row['path']}`"} for row in rows]),
         explained="\n".join(f"- {variant.name}: {variant.about}" for variant in exported),

@@ -1,5 +1,6 @@
 """The options of an export, checked before anything heavy is loaded."""
 
+import dataclasses
 import os
 import re
 from collections.abc import Sequence
@@ -14,13 +15,13 @@ from keras_inception.exporting.clients import check as check_clients
 from keras_inception.exporting.model_card import SIDECARS
 from keras_inception.exporting.report import LAYER_ERRORS, REPORT
 from keras_inception.exporting.rewrites import REWRITES
-from keras_inception.exporting.targets import DEFAULT, LITERT_SAMPLE, Target
-from keras_inception.exporting.variants import VARIANTS
+from keras_inception.exporting.targets import LITERT_SAMPLE, Target
+from keras_inception.exporting.variants import TYPES, VARIANTS
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.runs import Run, is_run
 from keras_inception.tflite.metadata import About
 from keras_inception.utils import files
-from keras_inception.utils.checks import check_some_of
+from keras_inception.utils.checks import check_one_of, check_some_of
 from keras_inception.version import __version__
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class ExportOptions:
     keep_float: Sequence[str] = ()
     layer_errors: bool = False
     clients: Sequence[str] | None = None
+    int8_input: str = "uint8"
+    int8_output: str = "uint8"
     litert_sample: bool = False
     custom_objects: str | os.PathLike | None = None
     overwrite: bool = False
@@ -58,7 +61,7 @@ class ExportOptions:
     @property
     def target(self) -> Target:
         """The target that the files are made for."""
-        return LITERT_SAMPLE if self.litert_sample else DEFAULT
+        return LITERT_SAMPLE if self.litert_sample else Target(self.int8_input, self.int8_output)
 
     def check(self, source: "str | os.PathLike | keras.Model | None", output: str | os.PathLike) -> None:
         """Check the options and raise the errors of `export` that do not depend on the model.
@@ -126,11 +129,20 @@ class ExportOptions:
             raise ValueError(f"`min_agreement` must be a share ≥ 0. Received: min_agreement={self.min_agreement}")
         if isinstance(self.keep_float, str):
             raise ValueError(f"`keep_float` must be a list of layers. Received: {self.keep_float!r}")
+        for option in ("int8_input", "int8_output"):
+            check_one_of(option, getattr(self, option), TYPES)
+            if self.litert_sample and getattr(self, option) == "int8":
+                raise ValueError(f"`{option}` must be float32 with `litert_sample`. Received: {option}='int8'")
         calibrated = [name for name, variant in VARIANTS.items() if variant.calibrated]
-        if not set(asked) & set(calibrated) and (self.keep_float or self.layer_errors):
-            option = "keep_float" if self.keep_float else "layer_errors"
+        if not set(asked) & set(calibrated) and (given := self._of_calibrated()):
             needed = " or ".join(calibrated)
-            raise ValueError(f"`{option}` requires {needed} in `quantize`. Received: quantize={list(asked)}")
+            raise ValueError(f"`{given}` requires {needed} in `quantize`. Received: quantize={list(asked)}")
         count = self.verify_pictures
         if count != "all" and not (isinstance(count, int) and count >= 1):
             raise ValueError(f"`verify_pictures` must be 1 or more, or 'all'. Received: {count!r}")
+
+    def _of_calibrated(self) -> str | None:
+        """Return the first option that was given although it only applies to calibrated variants."""
+        names = ("keep_float", "layer_errors", "int8_input", "int8_output")
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        return next((name for name in names if getattr(self, name) != defaults[name]), None)

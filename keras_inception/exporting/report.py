@@ -21,12 +21,13 @@ class ExportReport(Result):
         pictures: number of held-out images; 0 if the files were verified on noise.
         litert_sample: whether the files are for Google's LiteRT sample of image classification.
         variants: for each variant, by name: ``path`` (relative to the folder), ``mb``, ``top1``, ``top1_interval``,
-            ``top5``, ``agreement``, ``agreement_interval``, ``max_difference`` (of probabilities, from Keras),
-            ``latency_ms``, ``outside_delegate``, ``outside_gpu``, ``clients``, and ``keep_float`` if layers stay in
-            float32. A refused variant has ``refused`` with the reason, and no ``path``. In ``clients``, a client has
-            ``max_difference`` (of its scores, from LiteRT's), the ``tolerance`` for it, and ``agreement`` (the share of
-            images with the same most likely class); or whether it is ``installed`` and the ``reason`` why it gave no
-            scores.
+            ``top5``, ``agreement``, ``agreement_interval``, ``ties`` (share of the images on which two or more classes
+            are the most likely), ``max_difference`` (of probabilities, from Keras), ``latency_ms``,
+            ``outside_delegate``, ``outside_gpu``, ``clients``, ``advice`` if ties are frequent, and ``keep_float`` if
+            layers stay in float32. A refused variant has ``refused`` with the reason, and no ``path``. In ``clients``,
+            a client has ``max_difference`` (of its scores, from LiteRT's), the ``tolerance`` for it, and ``agreement``
+            (the share of images with the same most likely class); or whether it is ``installed`` and the ``reason`` why
+            it gave no scores.
     """
 
     top1: float | None

@@ -13,6 +13,10 @@ FLOAT_REWRITES = ("space_to_depth_stem", "pool_after_projection")
 INT8_REWRITES = (*FLOAT_REWRITES, "average_pool_as_convolution")
 
 
+# Types of the input and output of a calibrated variant.
+TYPES = ("uint8", "int8", "float32")
+
+
 @dataclass(frozen=True)
 class Variant:
     """A numeric format that networks are exported in.
@@ -29,7 +33,8 @@ class Variant:
         weight_type: type of the stored weights; None for the converter's choice.
         calibrated: whether activations are quantized too. This requires calibration images, or a network trained for
             it. Single layers can be kept in float32, and the error of each layer can be measured.
-        takes_pixels: whether input and output are uint8, and the input is raw pixels.
+        input_type: one of `TYPES`. A uint8 input takes raw pixels, an int8 input raw pixels minus 128.
+        output_type: one of `TYPES`.
         rewrites: names of the graph rewrites that make this variant faster on ARM and x86.
     """
 
@@ -41,8 +46,14 @@ class Variant:
     compressed: bool = True
     weight_type: str | None = None
     calibrated: bool = False
-    takes_pixels: bool = False
+    input_type: str = "float32"
+    output_type: str = "float32"
     rewrites: tuple[str, ...] = FLOAT_REWRITES
+
+    @property
+    def takes_pixels(self) -> bool:
+        """Whether the input takes raw pixels."""
+        return self.input_type != "float32"
 
     def tolerance(self, operations: int) -> float:
         """Return how far a client's scores may be from the interpreter's: more, the deeper the network.
@@ -63,15 +74,16 @@ class Variant:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if self.weight_type:
             converter.target_spec.supported_types = [tf.dtypes.as_dtype(self.weight_type)]
-        if self.takes_pixels:
-            converter.inference_input_type = converter.inference_output_type = tf.uint8
+        converter.inference_input_type = tf.dtypes.as_dtype(self.input_type)
+        converter.inference_output_type = tf.dtypes.as_dtype(self.output_type)
 
     def input(self, preprocessing: Preprocessing) -> Preprocessing:
         """Return the preprocessing that the file's input tensor expects. It is always RGB, as metadata requires.
 
-        A uint8 input takes raw pixels, which the quantized tensor maps to ``(pixel - zero_point) * scale``. This equals
-        the normalization if all channels share one mean and one standard deviation (to within half a pixel, since the
-        zero point is an integer). Otherwise, the tensor stands for raw pixels, and the graph normalizes them.
+        A uint8 input takes raw pixels, which the quantized tensor maps to ``(pixel - zero_point) * scale``. (An int8
+        input is the same, with pixels and zero point lower by 128.) This equals the normalization if all channels share
+        one mean and one standard deviation (to within half a pixel, since the zero point is an integer). Otherwise, the
+        tensor stands for raw pixels, and the graph normalizes them.
 
         Args:
             preprocessing: preprocessing that the network expects.
@@ -83,6 +95,21 @@ class Variant:
         if preprocessing.channels == "BGR":
             return preprocessing.replace(channels="RGB", mean=mean[::-1], std=std[::-1])
         return preprocessing.replace(channels="RGB")
+
+    def described_input(self, expected: Preprocessing, quantization: tuple[float, int]) -> Preprocessing:
+        """Return the preprocessing to describe a file's input with.
+
+        Clients of an int8 input normalize and quantize. They get exactly ``pixel - 128`` if the normalization is that
+        of the tensor's zero point, which is rounded, and scale.
+
+        Args:
+            expected: preprocessing that the input expects (`input`).
+            quantization: (scale, zero point) of the input tensor.
+        """
+        if self.input_type != "int8":
+            return expected
+        scale, zero_point = quantization
+        return expected.replace(mean=(zero_point + 128.0,) * 3, std=(1 / scale,) * 3)
 
 
 # How much one operation may contribute to the difference of scores:
@@ -107,7 +134,8 @@ VARIANTS = {
         Variant(
             *("int8", "8-bit weights and activations.", 0.95, 1.5 / 256, 2**-10),
             calibrated=True,
-            takes_pixels=True,
+            input_type="uint8",
+            output_type="uint8",
             rewrites=INT8_REWRITES,
         ),
     )

@@ -20,6 +20,10 @@ from keras_inception.utils.subprocesses import ChildError
 MARGIN = 4  # clients differed up to 2.5 times as much from LiteRT as its own kernels from each other
 LARGEST_TOLERANCE = 0.05  # scores for a wrong normalization part by more
 WAY_ON = "to export it all the same, leave out clients (--client none; in Python, clients=()) or choose another variant"
+FREQUENT_TIES = 0.01  # share of images from which ties are worth a remark
+TIES_ADVICE = (
+    "float32 output (`int8_output`, --int8-output float32) avoids that the most likely classes tie in its 256 steps"
+)
 
 
 class Reference(NamedTuple):
@@ -47,15 +51,20 @@ def accuracy(probabilities: np.ndarray, labels: np.ndarray | None) -> dict[str, 
 def agreement(probabilities: np.ndarray, reference: np.ndarray) -> float:
     """Return the top-1 agreement: the share of images whose most likely class in `reference` is most likely here too.
 
-    A tie counts as agreement, since ties are common in the 256 steps of a uint8 softmax. A row of zeros does not.
+    Of classes that tie, the first counts, as in `top_k`. A row of zeros does not agree.
 
     Args:
         probabilities: (n, classes).
         reference: (n, classes).
     """
-    best = probabilities.max(axis=1)
-    of_reference = np.take_along_axis(probabilities, reference.argmax(axis=1)[:, None], axis=1)[:, 0]
-    return float(((of_reference == best) & (best > 0)).mean())
+    same = probabilities.argmax(axis=1) == reference.argmax(axis=1)
+    return float((same & (probabilities.max(axis=1) > 0)).mean())
+
+
+def tie_share(probabilities: np.ndarray) -> float:
+    """Return the share of images, (n, classes), on which two or more classes are the most likely."""
+    best = probabilities.max(axis=1, keepdims=True)
+    return float(((probabilities == best).sum(axis=1) > 1).mean())
 
 
 def verify(
@@ -97,33 +106,46 @@ def verify(
     some = np.linspace(0, count - 1, min(50, count)).astype(int)  # clients are slow
     names = CLIENTS if clients is None else clients
     tried = try_clients(names, path, variant, reference.images[some], probabilities[some])
-    agreed = agreement(probabilities, reference.probabilities)
+    agreed, ties = agreement(probabilities, reference.probabilities), tie_share(probabilities)
+    decisive = agreed < min_agreement <= agreed + ties
+    advised = variant.output_type != "float32" and (ties >= FREQUENT_TIES or decisive)
     row = {
         "mb": path.stat().st_size / 1e6,
         **accuracy(probabilities, reference.labels),
         "agreement": agreed,
         "agreement_interval": list(wilson(round(agreed * count), count)),
+        "ties": ties,
         "max_difference": float(np.abs(probabilities - reference.probabilities).max()),
         "latency_ms": TFLiteClassifier(path, threads).latency_ms(),
         "outside_delegate": outside_delegate(path),
         "outside_gpu": outside_gpu(path),
         "clients": tried,
     }
+    if advised:
+        row["advice"] = f"{TIES_ADVICE} ({ties:.1%} of the images)"
     problems = []
     if agreed < min_agreement:
         share = f"{agreed:.1%} of {count} images"
-        problems.append(f"it agrees with Keras on {share}, and {min_agreement:.1%} are required")
-    if classifier.takes_bytes and not takes_raw_pixels(classifier.quantization, input_preprocessing):
+        problem = f"it agrees with Keras on {share}, and {min_agreement:.1%} are required"
+        problems.append(f"{problem}: {row['advice']}" if advised else problem)
+    black = {"uint8": 0, "int8": -128}.get(variant.input_type)
+    if black is not None and not takes_raw_pixels(classifier.quantization, input_preprocessing, black):
         problems.append(f"its input (scale and zero point {classifier.quantization}) is not raw pixels")
     problems += client_problems(tried, required=clients is not None)
     return {**row, "refused": "; ".join(problems)} if problems else row
 
 
-def takes_raw_pixels(quantization: tuple[float, int], preprocessing: Preprocessing) -> bool:
-    """Return True if a uint8 input of this (scale, zero point) takes raw pixels, up to the zero point's rounding."""
+def takes_raw_pixels(quantization: tuple[float, int], preprocessing: Preprocessing, black: int = 0) -> bool:
+    """Return True if an 8-bit input takes raw pixels, up to the rounding of its zero point.
+
+    Args:
+        quantization: (scale, zero point) of the input.
+        preprocessing: preprocessing that the network expects.
+        black: value of the input for a pixel of 0: 0 for uint8, -128 for int8.
+    """
     scale, zero_point = quantization
     ends = np.array([0, 255])
-    meant = (ends - zero_point) * scale * preprocessing.std[0] + preprocessing.mean[0]
+    meant = (ends + black - zero_point) * scale * preprocessing.std[0] + preprocessing.mean[0]
     return bool(np.abs(meant - ends).max() < 0.51)
 
 

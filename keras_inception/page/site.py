@@ -6,6 +6,8 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
+
 from keras_inception.exporting.model_card import SAMPLE
 from keras_inception.exporting.report import REPORT
 from keras_inception.exporting.variants import VARIANTS
@@ -34,7 +36,7 @@ def page(exported: str | os.PathLike, output: str | os.PathLike, *, overwrite: b
     """Write a site that classifies images in the browser with the files of an export.
 
     Any static server can serve it, and it loads nothing from other hosts. If the server sends the headers `ISOLATED`,
-    as `server` does, the engine uses threads.
+    as `server` does, the engine uses threads. Files of int8 input or output are left out: no engine accepts them.
 
     Args:
         exported: a folder that `export` wrote.
@@ -89,13 +91,18 @@ def _described(exported: Path) -> dict:
         raise ValueError(f"{exported / REPORT} is not a report of `export`: {error!r}") from None
     if not figures:
         raise ValueError(f"{exported / REPORT} must list at least one exported file. Received: none")
-    for row in figures.values():
+    for variant, row in list(figures.items()):
         if Path(row["path"]).name != row["path"]:
             raise ValueError(f"{exported / REPORT} must name files in its own folder. Received: {row['path']!r}")
         classifier = TFLiteClassifier(exported / row["path"])
+        if np.int8 in (classifier.input_type, classifier.output_type):  # neither engine accepts it
+            del figures[variant]
+            continue
         row.update(classifier.described())
         site |= {"labels": list(classifier.labels)}
         row["path"] = f"{MODEL}/{row['path']}"
+    if not figures:
+        raise ValueError(f"{exported} has no file for browsers: they accept no int8 input or output")
     variant, row = next(iter(figures.items()))
     name = Path(row["path"]).stem.removesuffix(f"_{variant}")
     return {"name": name, **site, "sample": f"{MODEL}/{SAMPLE}", "variants": figures}

@@ -4,13 +4,13 @@ import json
 import os
 import statistics
 import timeit
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_inception.preprocessing import DEFAULT, Preprocessing
+from keras_inception.preprocessing import DEFAULT, NAMED, Preprocessing
 from keras_inception.runs import LABELS, PREPROCESSING
 from keras_inception.tflite import metadata
 from keras_inception.utils.quiet import silenced
@@ -18,35 +18,56 @@ from keras_inception.utils.quiet import silenced
 if TYPE_CHECKING:
     from ai_edge_litert.interpreter import Interpreter
 
+KINDS = ("float32", "float16", "uint8", "int8")  # of input and output
+# Operations after which logits are still logits, and probabilities still probabilities.
+KEEPING = ("DEQUANTIZE", "QUANTIZE", "RESHAPE", "SQUEEZE", "CAST", "MEAN", "AVERAGE_POOL_2D")
+SUMMING = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD")  # operations that give logits
+
 
 class TFLiteClassifier:
     """A .tflite image classifier, exported by this package or by anyone else.
 
     Class names and preprocessing are those that `export` packed into the file. For other files, they come from
-    labels.txt and the TFLite metadata. Without these, classes are numbered and the normalization is
-    (x - 127.5) / 127.5.
+    labels.txt and the TFLite metadata; `labels` and `preprocessing` take precedence. Without labels, classes are
+    numbered.
+
+    A uint8 input takes raw pixels, as in all clients, unless `preprocessing` is given. Any other input is normalized,
+    and an int8 input then quantized by the tensor's scale and zero point. If another's file ends in a convolution or
+    dense layer, its outputs are logits, and their softmax is returned.
 
     Args:
         path: the .tflite file.
         threads: threads of the interpreter.
+        preprocessing: preprocessing that the network expects, at any size. If it does not normalize, a uint8 input
+            takes raw pixels and an int8 input raw pixels minus 128.
+        labels: names of the classes.
         **options: further arguments of LiteRT's `Interpreter`.
 
     Attributes:
         path: the .tflite file.
-        classes: number of classes.
+        classes: number of classes. A file with one sigmoid score p and two labels has two, scored 1 - p and p.
         labels: names of the classes.
+        has_labels: whether these are the file's or the given names, and not numbers.
         size: (height, width) of the input.
-        preprocessing: turns an image into the input. A uint8 input takes raw pixels, so only the resizing and cropping
-            apply to it.
+        preprocessing: turns an image into the input.
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: the file is not a runnable TFLite model; does not have exactly one float32 or uint8 input
-            (1, height, width, 3) and one output (1, classes); does not have one label for each class; or its metadata
-            or archive is damaged.
+        ValueError: the file is not a runnable TFLite model; does not have exactly one float or 8-bit input
+            (1, height, width, 3) and one output (1, classes); does not have one label for each class; does not say how
+            its input is normalized, and `preprocessing` is not given; its input cannot hold pixels that are normalized
+            so; or its metadata or archive is damaged.
     """
 
-    def __init__(self, path: str | os.PathLike, threads: int = 1, **options):
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        threads: int = 1,
+        *,
+        preprocessing: Preprocessing | None = None,
+        labels: Sequence[str] | None = None,
+        **options,
+    ):
         self.path = Path(path)
         self._interpreter = interpreter(self.path, threads, **options)
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
@@ -54,31 +75,90 @@ class TFLiteClassifier:
             received = f"{len(inputs)} and {len(outputs)}"
             raise ValueError(f"{self.path} must have one input and one output. Received: {received}")
         self._input, self._output = inputs[0], outputs[0]
-        shape, kind = self._input["shape"].tolist(), self._input["dtype"].__name__
-        if len(shape) != 4 or shape[0] != 1 or shape[3] != 3 or kind not in ("float32", "uint8"):
-            raise ValueError(f"{self.path} must take float32 or uint8 [1, height, width, 3]. Received: {kind} {shape}")
-        self.size: tuple[int, int] = (shape[1], shape[2])
-        shape = self._output["shape"].tolist()
-        if len(shape) != 2 or shape[0] != 1:
-            raise ValueError(f"{self.path} must give [1, classes]. Received: {shape}")
-        self.classes: int = shape[1]
-        labels = metadata.unpack(self.path, LABELS)
-        self.labels = numbered(self.classes) if labels is None else tuple(labels.removesuffix("\n").split("\n"))
+        self.size: tuple[int, int] = self._checked_size()
+        packed = metadata.unpack(self.path, PREPROCESSING)
+        self._logits = packed is None and _ends_in_logits(self._interpreter)
+        found = metadata.labels_of(self.path, LABELS) if labels is None else tuple(labels)
+        self.classes: int = self._checked_classes(found)
+        self.has_labels = found is not None
+        self.labels = numbered(self.classes) if found is None else found
         if len(self.labels) != self.classes:
             raise ValueError(f"{self.path} must hold {self.classes} labels. Received: {len(self.labels)}")
-        packed = metadata.unpack(self.path, PREPROCESSING)
-        preprocessing = _described(self.path) if packed is None else Preprocessing.from_json(packed)
-        self.preprocessing = preprocessing.replace(size=self.size)
+        expected = self._expected(packed) if preprocessing is None else preprocessing
+        self.preprocessing = expected.replace(size=self.size)
+        plain = self.preprocessing == self.preprocessing.without_normalization()
+        by_default = preprocessing is None and self.input_type is np.uint8
+        self._takes_pixels = self.takes_bytes and (plain or by_default)
+        self._check_range()
+
+    def _checked_size(self) -> tuple[int, int]:
+        """Return (height, width) of the input; raise ValueError if it does not take one RGB image of a fixed size."""
+        shape, kind = self._input["shape"].tolist(), self._input["dtype"].__name__
+        signature = self._input["shape_signature"].tolist()
+        if len(shape) != 4 or shape[0] != 1 or shape[3] != 3 or -1 in signature[1:] or kind not in KINDS:
+            allowed = f"{', '.join(KINDS[:-1])} or {KINDS[-1]} [1, height, width, 3]"
+            raise ValueError(f"{self.path} must take {allowed}. Received: {kind} {signature or shape}")
+        return shape[1], shape[2]
+
+    def _checked_classes(self, labels: Sequence[str] | None) -> int:
+        """Return the number of classes; raise ValueError if the output is not one score for each class."""
+        shape, kind = self._output["shape"].tolist(), self._output["dtype"].__name__
+        if len(shape) < 2 or {*shape[:-1]} != {1} or kind not in KINDS:
+            raise ValueError(f"{self.path} must give [1, classes]. Received: {kind} {shape}")
+        if shape[-1] > 1:
+            return shape[-1]
+        if self._logits or labels is None or len(labels) != 2:
+            score = "logit" if self._logits else "score"
+            received = f"one {score} and {'no labels' if labels is None else f'{len(labels)} labels'}"
+            raise ValueError(
+                f"{self.path} must give [1, classes] of two classes or more, or one sigmoid score, that of the second "
+                f"of two labels. Received: {received}"
+            )
+        return 2
+
+    def _expected(self, packed: str | None) -> Preprocessing:
+        """Return the preprocessing that the file describes; raise ValueError if it describes none."""
+        if packed is not None:
+            return Preprocessing.from_json(packed)
+        described = _described(self.path)
+        if described is None and self.input_type is not np.uint8:
+            raise ValueError(
+                f"{self.path} does not say how its input is normalized: give `preprocessing` (--preprocessing), one of "
+                f"{', '.join(NAMED)}, or a JSON file"
+            )
+        return described or DEFAULT
+
+    def _check_range(self) -> None:
+        """Raise ValueError if normalized pixels do not fit the range of an 8-bit input."""
+        if self._takes_pixels or not self.takes_bytes:
+            return
+        scale, zero_point = self.quantization
+        ends = np.array([[[[0.0] * 3, [255.0] * 3]]], np.float32)
+        low, high = ((limit - zero_point) * scale for limit in self._limits)
+        black, white = self.preprocessing.normalize(ends)[0, 0]
+        inside = np.clip(white, low, high) - np.clip(black, low, high)
+        if not scale or (inside < 0.6 * (white - black)).any() or (inside < 0.4 * (high - low)).any():
+            received = f"{black.min():.4g} to {white.max():.4g} by `preprocessing`"
+            raise ValueError(
+                f"{self.path} takes {self.input_type.__name__} for values from {low:.4g} to {high:.4g}, and "
+                f"pixels must be normalized to about this range. Received: {received}"
+            )
 
     @property
     def quantization(self) -> tuple[float, int]:
-        """Return (scale, zero point) of the input, or (0.0, 0) if it is float32."""
+        """Return (scale, zero point) of the input, or (0.0, 0) if it is a float."""
         return self._input["quantization"]
 
     @property
     def takes_bytes(self) -> bool:
-        """Return True if the input is uint8."""
-        return self._input["dtype"] == np.uint8
+        """Return True if the input is uint8 or int8."""
+        return self.input_type in (np.uint8, np.int8)
+
+    @property
+    def _limits(self) -> tuple[int, int]:
+        """The lowest and the highest value of an 8-bit input."""
+        limits: np.iinfo = np.iinfo(self.input_type)
+        return int(limits.min), int(limits.max)
 
     def described(self) -> dict:
         """Return the properties that other runtimes need to run the file, as JSON-compatible values.
@@ -119,7 +199,7 @@ class TFLiteClassifier:
         for done, (row, image) in enumerate(zip(probabilities, images, strict=True), start=1):
             self._interpreter.set_tensor(self._input["index"], self.as_input(image[None]))
             self._interpreter.invoke()
-            row[:] = self.dequantized(self._interpreter.get_tensor(self._output["index"])[0])
+            row[:] = self.probabilities(self._interpreter.get_tensor(self._output["index"]).reshape(-1))
             if on_image:
                 on_image(done)
         return probabilities
@@ -133,21 +213,39 @@ class TFLiteClassifier:
 
     def as_input(self, images: np.ndarray) -> np.ndarray:
         """Convert images, as `predict` takes them, to the type and range of the input, (n, height, width, 3)."""
-        if self.takes_bytes:
-            return np.rint(images).astype(np.uint8)
-        return self.preprocessing.normalize(images.astype(np.float32))
+        if self._takes_pixels:
+            return raw_pixels(np.rint(images).astype(np.uint8), self.input_type)
+        values = self.preprocessing.normalize(images.astype(np.float32))
+        if not self.takes_bytes:
+            return values.astype(self.input_type)
+        scale, zero_point = self.quantization
+        return np.clip(np.rint(values / scale) + zero_point, *self._limits).astype(self.input_type)
+
+    @property
+    def input_type(self) -> type:
+        """Return the NumPy type of the input tensor."""
+        return self._input["dtype"]
 
     @property
     def output_type(self) -> type:
         """Return the NumPy type of the output tensor."""
         return self._output["dtype"]
 
-    def dequantized(self, output: np.ndarray) -> np.ndarray:
-        """Convert values of the output tensor to float32 probabilities."""
+    def probabilities(self, output: np.ndarray) -> np.ndarray:
+        """Convert values of the output tensor, (..., scores), to float32 probabilities, (..., classes)."""
         scale, zero_point = self._output["quantization"]
-        if output.dtype == np.float32:
-            return output
-        return (output.astype(np.float32) - zero_point) * scale
+        scores = output.astype(np.float32)
+        if output.dtype.kind != "f":
+            scores = (scores - np.float32(zero_point)) * np.float32(scale)
+        if self._logits:
+            powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
+            return powers / powers.sum(axis=-1, keepdims=True)
+        return np.concatenate([1 - scores, scores], axis=-1) if scores.shape[-1] == 1 else scores
+
+
+def raw_pixels(images: np.ndarray, kind: type) -> np.ndarray:
+    """Return uint8 images as an 8-bit input that takes raw pixels: as they are for uint8, minus 128 for int8."""
+    return images if kind is np.uint8 else (images ^ 0x80).view(np.int8)
 
 
 def interpreter(model: str | os.PathLike | bytes, threads: int = 1, **options) -> "Interpreter":
@@ -185,11 +283,22 @@ def numbered(classes: int) -> tuple[str, ...]:
     return tuple(f"class {index}" for index in range(classes))
 
 
-def _described(path: Path) -> Preprocessing:
-    """Return the default preprocessing, with the normalization of the file's TFLite metadata if it has one."""
+def _ends_in_logits(opened: "Interpreter") -> bool:
+    """Return True if the last operation of a model, apart from those in `KEEPING`, is one of `SUMMING`."""
+    (output,) = opened.get_output_details()
+    nodes = [node for node in opened._get_ops_details() if node["op_name"] != "DELEGATE"]
+    makers = {index: node for node in nodes for index in node["outputs"]}
+    node = makers.get(output["index"])
+    while node and node["op_name"] in KEEPING:
+        node = makers.get(node["inputs"][0])
+    return node is not None and node["op_name"] in SUMMING
+
+
+def _described(path: Path) -> Preprocessing | None:
+    """Return the default preprocessing with the normalization of the file's TFLite metadata, or None without one."""
     normalization = metadata.normalization_of(metadata.read(path) or {})
     if not normalization:
-        return DEFAULT
+        return None
     mean, std = normalization
     try:
         return DEFAULT.replace(mean=mean, std=std)

@@ -15,7 +15,7 @@ import numpy as np
 
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.tflite.metadata_schema import decode, encode
-from keras_inception.tflite.model_entries import FLOAT32, UINT8, end_types, entry, is_model, with_entry
+from keras_inception.tflite.model_entries import FLOAT32, INT8, UINT8, end_types, entry, is_model, with_entry
 from keras_inception.utils import files
 
 ENTRY = "TFLITE_METADATA"
@@ -91,9 +91,10 @@ def _described(model: bytes, about: About, input_preprocessing: Preprocessing, l
 
 
 def _stats(kind: int, lowest: Sequence[float] | np.ndarray, highest: Sequence[float] | np.ndarray) -> dict:
-    """Return the range of a tensor's values, or an empty dict if its type is neither float32 nor uint8."""
-    if kind == UINT8:
-        return {"min": [0], "max": [255]}
+    """Return the range of a tensor's values, or an empty dict if its type is not float32, uint8 or int8."""
+    ranges = {UINT8: {"min": [0], "max": [255]}, INT8: {"min": [-128], "max": [127]}}
+    if kind in ranges:
+        return ranges[kind]
     return {"min": lowest, "max": highest} if kind == FLOAT32 else {}
 
 
@@ -140,6 +141,24 @@ def normalization_of(metadata: dict) -> tuple[tuple[float, ...], tuple[float, ..
     return None
 
 
+def labels_of(path: str | os.PathLike, name: str) -> tuple[str, ...] | None:
+    """Return the labels in a .tflite file, or None if it has none.
+
+    They are in the text file `name` of its archive, else in the file that its metadata names for the output's axis.
+
+    Raises:
+        ValueError: the metadata, the archive or the labels are damaged.
+    """
+    content = _document(path, name)
+    for subgraph in (read(path) or {}).get("subgraph_metadata", ())[:1] if content is None else ():
+        for tensor in subgraph.get("output_tensor_metadata", ())[:1]:
+            for file in tensor.get("associated_files", ()):
+                if content is None and file.get("type") == "TENSOR_AXIS_LABELS":
+                    name = file.get("name", "")
+                    content = _document(path, name)
+    return None if content is None else files.parse_labels(content, f"{name} in {path}")
+
+
 def _per_channel(numbers: Sequence[float]) -> tuple[float, ...]:
     """Return a number for each channel; a single number applies to all three."""
     return tuple(numbers) * (3 if len(numbers) == 1 else 1)
@@ -159,12 +178,17 @@ def unpack(path: str | os.PathLike, name: str) -> str | None:
     Raises:
         ValueError: the archive is damaged, or the text is larger than `MAX_TEXT_BYTES`.
     """
+    content = _document(path, name)
+    return None if content is None else content.decode("utf-8", errors="replace").replace("\r\n", "\n")
+
+
+def _document(path: str | os.PathLike, name: str) -> bytes | None:
     with _archive(path) as archive:
         if archive is None or name not in archive.namelist():
             return None
         if archive.getinfo(name).file_size > MAX_TEXT_BYTES:
             raise ValueError(f"{name} is larger than {MAX_TEXT_BYTES} bytes")
-        return archive.read(name).decode("utf-8", errors="replace").replace("\r\n", "\n")
+        return archive.read(name)
 
 
 def _archived(path: Path) -> tuple[int | None, list[tuple[zipfile.ZipInfo, bytes]]]:

@@ -12,7 +12,7 @@ from keras_inception.tflite.flatbuffer import Data, Table, put_bytes, put_offset
 
 IDENTIFIER = b"TFL3"
 ALIGNMENT = 16  # of the content of buffers, in bytes
-FLOAT32, UINT8 = 0, 3  # tensor types
+FLOAT32, UINT8, INT8 = 0, 3, 9  # tensor types
 
 
 # The fields of each table, numbered from 0. Those of the root table, `Model`, are offsets except for the version.

@@ -90,6 +90,44 @@ def test_predict_names_a_missing_image(pictures, tmp_path):
         predict(ByColor(), [pictures / "test" / "red" / "0.png", tmp_path / "missing.png"])
 
 
+@pytest.fixture
+def bare(tmp_path):
+    """A file without metadata that classifies images of `pictures` by their mean color."""
+    import tensorflow as tf
+
+    def network(x):
+        return tf.nn.softmax(tf.reverse(tf.reduce_mean(x, axis=[1, 2]), [1]) * 8)
+
+    concrete = tf.function(network, input_signature=[tf.TensorSpec((1, 8, 8, 3))]).get_concrete_function()
+    path = tmp_path / "bare.tflite"
+    path.write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([concrete]).convert())
+    return path
+
+
+def test_a_file_without_metadata_takes_preprocessing_and_labels(bare, pictures, tmp_path):
+    (tmp_path / "labels.txt").write_text("blue\r\ngreen\r\nred\r\n")
+    description = {"preprocessing": "unit", "labels": tmp_path / "labels.txt"}
+    assert evaluate(bare, pictures / "test", **description).top1 == 1
+    image = pictures / "test" / "red" / "0.png"
+    assert predict(bare, image, **description)[0].top[0].label == "red"
+    assert predict(bare, image, preprocessing=Preprocessing())[0].top[0].label == "class 2"
+    with pytest.raises(ValueError, match=r"bare\.tflite does not say how its input is normalized: give `prep"):
+        predict(bare, image)
+    with pytest.raises(ValueError, match=r"bare\.tflite does not name its classes: give `labels` \(--labels\)"):
+        evaluate(bare, pictures / "test", preprocessing="unit")
+    with pytest.raises(ValueError, match=r"`preprocessing` must be one of .* Received: 'units'"):
+        predict(bare, image, preprocessing="units")
+
+
+@pytest.mark.parametrize("argument", [{"preprocessing": "unit"}, {"labels": ["a", "b", "c"]}])
+def test_only_a_file_takes_preprocessing_and_labels(pictures, argument):
+    message = f"`{next(iter(argument))}` is only for a .tflite file. Received: by color, which has its own"
+    with pytest.raises(ValueError, match=message):
+        evaluate(ByColor(), pictures / "test", **argument)
+    with pytest.raises(ValueError, match=message):
+        predict(ByColor(), pictures / "test" / "red" / "0.png", **argument)
+
+
 def test_a_classifier_is_opened_as_it_is():
     classifier = ByColor()
     assert open_classifier(classifier) is classifier

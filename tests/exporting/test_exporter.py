@@ -1,6 +1,7 @@
 """`export`: files, report, model card, and refusals."""
 
 import dataclasses
+import functools
 import inspect
 import sys
 
@@ -12,11 +13,12 @@ from PIL import Image
 import keras_inception
 from keras_inception.evaluation.metrics import wilson
 from keras_inception.exporting import exporter
+from keras_inception.exporting import verify as verifying
 from keras_inception.exporting.options import ExportOptions
 from keras_inception.exporting.variants import VARIANTS
 from keras_inception.preprocessing import DEFAULT, NAMED, Preprocessing
 from keras_inception.tflite import metadata
-from keras_inception.tflite.classifier import TFLiteClassifier
+from keras_inception.tflite.classifier import TFLiteClassifier, interpreter
 from keras_inception.tflite.delegate import undelegated
 from keras_inception.utils import files
 from keras_inception.utils.subprocesses import ChildError
@@ -227,6 +229,86 @@ def test_average_pooling_is_a_convolution_in_int8_only(pictures, tmp_path):
         assert ("AVERAGE_POOL_2D" in [operation["op_name"] for operation in operations]) == there
 
 
+@pytest.fixture(scope="module")
+def of_types(run, tmp_path_factory):
+    """Return a function that exports `run` to int8 with given types of input and output, once for each pair."""
+
+    @functools.cache
+    def exported(given, taken):
+        folder = tmp_path_factory.mktemp("types")
+        report = keras_inception.export(
+            run, folder, quantize=["int8"], int8_input=given, int8_output=taken, layer_errors=True
+        )
+        return folder / report["variants"]["int8"]["path"], report["variants"]["int8"]
+
+    return exported
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ("int8", "int8"),
+        ("uint8", "float32"),
+        ("float32", "uint8"),
+        *(pytest.param(*pair, marks=pytest.mark.full) for pair in [("uint8", "int8"), ("float32", "float32")]),
+    ],
+)
+def test_int8_files_take_and_give_the_types_that_were_asked_for(of_types, tiny_model, given, taken):
+    path, row = of_types(given, taken)
+    (image,), (output,) = (interpreter(path).get_input_details(), interpreter(path).get_output_details())
+    assert (image["dtype"].__name__, output["dtype"].__name__) == (given, taken)
+    assert row["agreement"] >= 0.95
+    assert row["ties"] <= 0.05
+    images, _ = color_images(10, seed=9)
+    expected = tiny_model.predict(DEFAULT.normalize(images.astype(np.float32)), verbose=0)
+    classifier = TFLiteClassifier(path)
+    assert np.abs(classifier.predict(images) - expected).max() < 0.1
+    assert classifier.latency_ms(runs=1) > 0
+    errors = files.read_json(path.with_name("layer_errors.json"))
+    assert all(row["error"] < 0.2 for row in errors)
+    assert errors[-1]["operation"] == "SOFTMAX"
+    card = path.with_name("README.md").read_text(encoding="utf-8")
+    assert ("the raw pixels minus 128" in card) == (given == "int8")
+    assert ("in steps of 1/256" in card) == (taken != "float32")
+    options = {"--int8-input": given, "--int8-output": taken}
+    assert all(f"{option} {kind}" in card for option, kind in options.items() if kind != "uint8")
+
+
+def test_an_int8_input_is_the_raw_pixels_minus_128(of_types):
+    classifier = TFLiteClassifier(of_types("int8", "int8")[0])
+    images = np.arange(SIDE * SIDE * 3).reshape(1, SIDE, SIDE, 3) % 256
+    np.testing.assert_array_equal(classifier.as_input(images), images - 128)
+    (image,) = metadata.read(classifier.path)["subgraph_metadata"][0]["input_tensor_metadata"]
+    assert (image["stats"]["min"], image["stats"]["max"]) == ([-128], [127])
+
+
+@pytest.mark.tflite_support
+def test_clients_that_do_not_accept_int8_say_so(of_types):
+    _, row = of_types("int8", "int8")
+    assert "refused" not in row
+    assert "got INT8" in row["clients"]["task-library"]["reason"]
+
+
+def test_float_output_is_computed_in_float(of_types):
+    path, row = of_types("uint8", "float32")
+    assert row["outside_delegate"] == ["QUANTIZE"]
+    images, _ = color_images(10, seed=9)
+    steps = TFLiteClassifier(path).predict(images) * 256
+    assert np.abs(steps - np.rint(steps)).max() > 0.1
+
+
+def test_frequent_ties_are_reported_in_the_progress_and_on_the_card(run, tmp_path, no_converter, monkeypatch):
+    monkeypatch.setattr(verifying, "tie_share", lambda probabilities: 0.125)
+    said: list[str] = []
+    keras_inception.export(run, tmp_path, quantize=["float32"], on_step=said.append)
+    assert not any("tie" in line for line in said)
+    monkeypatch.setitem(VARIANTS, "float32", dataclasses.replace(VARIANTS["float32"], output_type="uint8"))
+    keras_inception.export(run, tmp_path, quantize=["float32"], on_step=said.append, overwrite=True)
+    advice = "(`int8_output`, --int8-output float32) avoids that the most likely classes tie in its 256 steps (12.5%"
+    assert advice in said[-1]
+    assert advice in (tmp_path / "README.md").read_text(encoding="utf-8")
+
+
 def test_a_file_that_falls_short_is_refused_and_an_older_one_removed(run, tmp_path, no_converter):
     stale = tmp_path / "colours_float16.tflite"
     stale.write_bytes(b"old")
@@ -325,6 +407,12 @@ def test_a_run_is_not_exported_into_itself(run):
         ({"quantize": []}, r"Received: quantize=\[\]"),
         ({"name": "../x"}, "`name` must consist of letters"),
         ({"min_agreement": float("nan")}, "`min_agreement` must be a share"),
+        (
+            {"int8_input": "float16"},
+            "`int8_input` must be one of 'uint8', 'int8', 'float32'",
+        ),
+        ({"int8_output": "int8", "quantize": ["float32"]}, "`int8_output` requires int8 in `quantize`"),
+        ({"int8_output": "int8", "litert_sample": True}, "`int8_output` must be float32 with `litert_sample`"),
         ({"clients": "mediapipe"}, "`clients` must be a list of some of task-library, mediapipe, litert-web."),
         ({"clients": ["media-pipe"]}, r"Did you mean mediapipe\? Received: clients=\['media-pipe'\]"),
         ({"labels": ["one"]}, "`labels` must be 3, one for each class. Received: 1 labels"),

@@ -7,7 +7,7 @@ import pytest
 
 import keras_inception
 from keras_inception.exporting.rewrites import REWRITES
-from keras_inception.exporting.targets import DEFAULT, LITERT_SAMPLE
+from keras_inception.exporting.targets import DEFAULT, LITERT_SAMPLE, Target
 from keras_inception.exporting.variants import VARIANTS
 from keras_inception.page import npm
 from keras_inception.page import site as page
@@ -75,9 +75,9 @@ def test_each_variant_configures_the_converter():
             converter.inference_input_type,
         )
     assert found == {
-        "float32": (False, [], None),
-        "float16": (True, [tf.float16], None),
-        "dynamic": (True, [], None),
+        "float32": (False, [], tf.float32),
+        "float16": (True, [tf.float16], tf.float32),
+        "dynamic": (True, [], tf.float32),
         "int8": (True, [], tf.uint8),
     }
 
@@ -90,12 +90,30 @@ def test_the_default_target_changes_nothing():
     assert not DEFAULT.input_note([VARIANTS["float32"]])
 
 
+def test_a_target_changes_the_types_of_calibrated_variants_only():
+    target = Target("int8", "float32")
+    assert target.option == " --int8-input int8 --int8-output float32"
+    adapted = {name: target.adapt(variant) for name, variant in VARIANTS.items()}
+    assert all(adapted[name] is VARIANTS[name] for name in ("float32", "float16", "dynamic"))
+    assert (adapted["int8"].input_type, adapted["int8"].output_type) == ("int8", "float32")
+    assert target.input_note(adapted.values()) == "int8 (int8 files): the raw pixels minus 128."
+    assert not target.output_note(adapted.values())
+    assert DEFAULT.output_note(VARIANTS.values()).startswith("uint8 (int8 files): in steps of 1/256; ")
+
+
+def test_an_int8_input_is_described_so_that_clients_get_raw_pixels_minus_128():
+    variant, quantization = Target("int8").adapt(VARIANTS["int8"]), (1 / 127.5, -1)
+    described = variant.described_input(NAMED["unit"], quantization)
+    assert (described.mean, described.std) == ((127.0,) * 3, (pytest.approx(127.5),) * 3)
+    assert VARIANTS["int8"].described_input(NAMED["unit"], (1 / 127.5, 127)) is NAMED["unit"]
+
+
 def test_the_litert_sample_takes_float_input_in_every_variant():
     preprocessing = LITERT_SAMPLE.preprocessing(NAMED["caffe"])
     white = preprocessing.normalize(np.full((1, 1, 3), 255, np.uint8))
     assert (preprocessing.size, preprocessing.channels, white.max()) == ((224, 224), "RGB", 1)
     for variant in VARIANTS.values():
         adapted = LITERT_SAMPLE.adapt(variant)
-        assert not adapted.takes_pixels
+        assert (adapted.input_type, adapted.output_type) == ("float32", "float32")
         assert adapted.calibrated == variant.calibrated
         assert adapted.input(preprocessing) == preprocessing

@@ -1,10 +1,12 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from colours import SIDE, color_images, without_archive
 
 from keras_inception.evaluation.metrics import wilson
 from keras_inception.exporting.variants import VARIANTS
-from keras_inception.exporting.verify import Reference, accuracy, agreement, takes_raw_pixels, verify
+from keras_inception.exporting.verify import Reference, accuracy, agreement, takes_raw_pixels, tie_share, verify
 from keras_inception.preprocessing import DEFAULT
 from keras_inception.tflite import metadata
 from keras_inception.tflite.classifier import TFLiteClassifier
@@ -17,10 +19,31 @@ def test_agreement_is_the_share_of_equal_answers():
     assert agreement(np.array([[0.6, 0.4]] * 4), reference) == 0.5
 
 
-def test_a_tie_agrees_but_zeros_do_not():
-    reference = np.array([[0.5, 0.49, 0.01]])
-    assert agreement(np.array([[0.5, 0.5, 0.0]]), reference) == 1
-    assert agreement(np.array([[0.0, 0.0, 0.0]]), reference) == 0
+def test_of_classes_that_tie_the_first_counts_and_zeros_do_not_agree():
+    tie = np.array([[0.5, 0.5, 0.0]])
+    assert agreement(tie, np.array([[0.5, 0.49, 0.01]])) == 1
+    assert agreement(tie, np.array([[0.49, 0.5, 0.01]])) == 0
+    assert agreement(np.zeros((1, 3)), np.array([[0.5, 0.49, 0.01]])) == 0
+
+
+def test_the_share_of_ties():
+    assert tie_share(np.array([[0.5, 0.5, 0.0], [0.25, 0.25, 0.5], [0, 0, 0], [1, 0, 0]])) == 0.5
+
+
+@pytest.mark.parametrize(("output", "advised"), [("uint8", True), ("int8", True), ("float32", False)])
+def test_ties_that_fail_a_file_are_named_with_the_way_to_avoid_them(exported, monkeypatch, output, advised):
+    images, labels = color_images(4, seed=5)
+    reference = Reference(images, np.tile([0.1, 0.5, 0.4], (len(images), 1)), labels)
+    tied = np.tile([0.45, 0.45, 0.1], (len(images), 1)).astype(np.float32)
+    monkeypatch.setattr(TFLiteClassifier, "predict", lambda self, images, on_image=None: tied)
+    variant = dataclasses.replace(VARIANTS["int8"], output_type=output)
+    row = verify(exported[0] / "colours_int8.tflite", variant, DEFAULT, reference, clients=())
+    assert (row["agreement"], row["ties"]) == (0, 1)
+    assert row["refused"].startswith("it agrees with Keras on 0.0% of 12 images, and 95.0% are required")
+    assert ("--int8-output float32" in row["refused"]) == ("advice" in row) == advised
+    row = verify(exported[0] / "colours_int8.tflite", variant, DEFAULT, reference, clients=(), min_agreement=0)
+    assert "refused" not in row
+    assert ("100.0% of the images" in row.get("advice", "")) == advised
 
 
 def test_accuracy_is_unknown_without_labels():
@@ -39,6 +62,7 @@ def test_accuracy_is_unknown_without_labels():
 )
 def test_raw_pixels_are_distinguished_from_a_range_that_calibration_missed(scale, zero_point, right):
     assert takes_raw_pixels((scale, zero_point), DEFAULT) is right
+    assert takes_raw_pixels((scale, zero_point - 128), DEFAULT, black=-128) is right
 
 
 @pytest.mark.tflite_support

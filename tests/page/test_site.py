@@ -6,6 +6,7 @@ import subprocess
 import threading
 import urllib.request
 
+import numpy as np
 import pytest
 
 from keras_inception.cli import main
@@ -56,6 +57,15 @@ def test_a_refused_variant_is_left_out(copied, packages, tmp_path):
     report["variants"]["dynamic"] = {"refused": "it gives NaN"}
     files.write_json(copied / "report.json", report)
     assert list(page.page(copied, tmp_path / "site")["variants"]) == ["float32", "float16", "int8"]
+
+
+def test_files_that_browsers_do_not_accept_are_left_out(copied, packages, tmp_path, monkeypatch):
+    of_int8 = property(lambda self: np.int8 if self.takes_bytes else np.float32)
+    monkeypatch.setattr(page.TFLiteClassifier, "output_type", of_int8)
+    assert list(page.page(copied, tmp_path / "site")["variants"]) == ["float32", "float16", "dynamic"]
+    monkeypatch.setattr(page.TFLiteClassifier, "output_type", np.int8)
+    with pytest.raises(ValueError, match="has no file for browsers: they accept no int8 input or output"):
+        page.page(copied, tmp_path / "other")
 
 
 @pytest.mark.parametrize("name", ["report.json", "sample.png", "colours_int8.tflite"])

@@ -1,7 +1,7 @@
 // Runs a .tflite file in LiteRT.js, in Node: node litert_web.mjs JOB.json
 //
 // The job has `packages` (the node_modules folder), `model` (file), `inputs` and `outputs` (files of raw tensor values,
-// one image after another), `type` (float32 or uint8, of the input) and `shape` (of one input).
+// one image after another), `type` (float32, uint8 or int8, of the input) and `shape` (of one input).
 //
 // LiteRT.js is made for web pages: it loads its WebAssembly through a script tag or, in a worker, `importScripts`. This
 // script makes Node look like a worker.
@@ -11,7 +11,7 @@ import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { compileFunction } from "node:vm";
 
-const ARRAYS = { float32: Float32Array, uint8: Uint8Array };
+const ARRAYS = { float32: Float32Array, uint8: Uint8Array, int8: Int8Array };
 
 globalThis.self = globalThis;
 globalThis.importScripts = (path) => {

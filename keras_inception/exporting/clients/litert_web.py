@@ -43,4 +43,4 @@ def scores(path: Path, images: np.ndarray, classes: int) -> np.ndarray:
         packages = Path(os.environ[VARIABLE]).resolve()
         run_program(["node", SCRIPT], {**job, "packages": str(packages), "shape": [1, *values.shape[1:]]}, "LiteRT.js")
         raw: np.ndarray = np.fromfile(outputs, classifier.output_type)
-    return classifier.dequantized(raw.reshape(len(images), classes))
+    return classifier.probabilities(raw.reshape(len(images), -1))
