@@ -135,7 +135,7 @@ class Preprocessing:
     def mixing(self) -> np.ndarray:
         """The share of red, green and blue in each channel of the network's input, float32 (3, 1) or (3, 3)."""
         if self.channels == GRAY:
-            return np.float32(LUMINANCE)[:, None]
+            return np.array(LUMINANCE, np.float32)[:, None]
         return np.eye(3, dtype=np.float32)[:: -1 if self.channels == "BGR" else 1]
 
     def fit(self, picture: "Image.Image | np.ndarray") -> np.ndarray:

@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from keras_inception import datasets
 from keras_inception.datasets.splits import Progress as ScanProgress
@@ -58,7 +59,7 @@ def evaluate(
         ValueError: a source is not a classifier; the classes differ or have no names; there are no labeled images; or
             `preprocessing` or `labels` is invalid, or given for anything but a ``.tflite`` file.
     """
-    described = {"preprocessing": preprocessing, "labels": labels}
+    described: dict[str, Any] = {"preprocessing": preprocessing, "labels": labels}
     check_evaluation(source, images, crops=crops, ensemble=ensemble, custom_objects=custom_objects, **described)
     progress = on_progress or silent
     sources = [source, *ensemble]

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from keras_inception import datasets
 from keras_inception.evaluation.classifiers import Labels, Source, check_description, open_classifier
@@ -74,7 +74,7 @@ def predict(
         ValueError: an image cannot be read; the source is not a classifier; `top` is below 1; or `preprocessing` or
             `labels` is invalid, or given for anything but a ``.tflite`` file.
     """
-    options = {"preprocessing": preprocessing, "labels": labels, "custom_objects": custom_objects}
+    options: dict[str, Any] = {"preprocessing": preprocessing, "labels": labels, "custom_objects": custom_objects}
     check_prediction(source, images, **options)
     paths = _paths(images)
     pictures = list(map(datasets.read_picture, paths))

@@ -72,7 +72,7 @@ def stated_preprocessing(
     name = preprocessing_inside(model, (*size, model.inputs[0].shape[-1] or 3))
     if name is None and is_of_the_registry(model):
         name = "unit"
-    return name and Preprocessing.named(name, size)
+    return None if name is None else Preprocessing.named(name, size)
 
 
 def unknown(model: "keras.Model", left: Sequence[str] | None = None) -> ValueError:

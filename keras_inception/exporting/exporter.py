@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from keras_inception.evaluation.metrics import keras_predictor
+from keras_inception.evaluation.classifiers import KerasClassifier
 from keras_inception.exporting.calibration import Calibration
 from keras_inception.exporting.convert import convert
 from keras_inception.exporting.layer_errors import layer_errors as measure_layer_errors
@@ -364,10 +364,11 @@ def _prepared(opened: Source, options: ExportOptions, folder: Path) -> Iterator[
 
 def _reference(opened: Source, options: ExportOptions, progress: Progress) -> Reference:
     """Return the given network's predictions for the held-out images."""
-    predict = opened.given.predict
-    if (preprocessing := options.target.preprocessing(opened.preprocessing)) != opened.preprocessing:
-        resizing = keras_predictor(deployed(opened.model, opened.preprocessing, preprocessing))
-        predict = lambda images: resizing(preprocessing.normalize(images.astype(np.float32)))  # noqa: E731
+    predict, preprocessing = opened.given.predict, options.target.preprocessing(opened.preprocessing)
+    if preprocessing != opened.preprocessing:
+        predict = KerasClassifier(
+            deployed(opened.model, opened.preprocessing, preprocessing), opened.class_names, preprocessing
+        ).predict
     batches = range(0, len(opened.test), BATCH)
     probabilities = [
         predict(opened.test[start : start + BATCH])
