@@ -46,9 +46,7 @@ def image_size(model: "keras.Model", stated: Stated) -> tuple[int, int]:
     if len(shape) != 4:
         raise ValueError(f"`model` must take images, (batch, height, width, channels). Received: {shape}")
     if None in shape[1:3]:
-        raise ValueError(
-            f"`size` must be given as (height, width): {model.name} takes images of any size. Received: none"
-        )
+        raise ValueError(f"`size` must be given as (height, width): {model.name} takes any size. Received: none")
     return shape[1:3]
 
 

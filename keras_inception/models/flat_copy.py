@@ -89,7 +89,8 @@ class _Copier:
             fixed = inference or training is False
             if isinstance(operation, keras.Model) and getattr(operation, "inputs", None):
                 return self.run(operation, keras.tree.flatten(args[0]), fixed)
-            if (fixed and isinstance(operation, DROPOUT)) or _is_augmentation(operation):
+            # A Sequential records training=False for its dropout, whoever calls it.
+            if (inference and isinstance(operation, DROPOUT)) or _is_augmentation(operation):
                 return args[0]
             if id(operation) not in self._copies or not getattr(operation, "weights", ()):
                 self._copies[id(operation)] = self._copied(operation, model)
@@ -121,7 +122,7 @@ class _Copier:
         try:
             copy = type(operation).from_config({**operation.get_config(), "name": self._name(operation.name, model)})
         except Exception as error:  # layers of strangers raise anything
-            reason = " ".join(str(error).split())[:200]
+            reason = " ".join(str(error).split())
             raise ValueError(f"{operation.name}, a {type(operation).__name__}, cannot be copied: {reason}") from None
         if getattr(operation, "weights", ()):
             self._weights.append((copy, operation.get_weights(), operation.name))
