@@ -158,6 +158,60 @@ def with_channels(preprocessing: Preprocessing, channels: int | None) -> Preproc
     return preprocessing.replace(channels=GRAY if channels == 1 else "RGB")
 
 
+def without_normalization(model: "keras.Model", preprocessing: Preprocessing) -> "tuple[keras.Model, Preprocessing]":
+    """Return a network without the normalization that it begins with, and the preprocessing that replaces it.
+
+    In int8, such layers may force their own range on the input, which then cannot take raw pixels. Preprocessing can be
+    left to the quantization of the input, or becomes one convolution (`signature.deployed`).
+
+    Args:
+        model: a flat network.
+        preprocessing: what its input expects.
+
+    Returns:
+        Both as they are if the network takes anything but raw RGB pixels, or does more to them than to change their
+        mean, deviation and order of channels.
+    """
+    from keras_inception.graph import walk
+    from keras_inception.models.flat import rebuilt_from
+
+    if preprocessing != preprocessing.without_normalization():
+        return model, preprocessing
+    graph = walk(model)
+    last = _last_normalization(graph)
+    if last is None or last.outputs[0].shape != graph.inputs[0].shape:
+        return model, preprocessing
+    before = graph.steps[: graph.steps.index(last) + 1]
+    inside = {id(x) for step in before for x in step.outputs} - {id(last.outputs[0])}
+    if any(id(x) in inside for step in graph.steps[len(before) :] for x in step.inputs):
+        return model, preprocessing
+    normalized = _as_preprocessing(model, len(before) - 1, preprocessing)
+    if normalized is None:
+        return model, preprocessing
+    return rebuilt_from(model, [step.operation for step in before]), normalized
+
+
+def _as_preprocessing(model: "keras.Model", number: int, preprocessing: Preprocessing) -> Preprocessing | None:
+    """Return what the steps of a network up to this number do to raw pixels, or None if a preprocessing cannot."""
+    from keras_inception.models.flat import step_outputs
+
+    height, width = preprocessing.size
+    pixels = np.zeros((5, height, width, 3), np.float32)
+    for channel in range(3):
+        pixels[1 + channel, ..., channel] = 255
+    pixels[4] = np.random.default_rng(0).integers(0, 256, pixels.shape[1:])
+    black, *primaries, noise = step_outputs(model, pixels)[number].value
+    factors = (np.stack(primaries)[:, 0, 0] - black[0, 0]) / 255  # of each input channel in each output channel
+    for channels, order in (("RGB", [0, 1, 2]), ("BGR", [2, 1, 0])):
+        scale = factors[order, range(3)]
+        if (scale > 0).all():
+            std = 1 / scale
+            found = preprocessing.replace(mean=(-black[0, 0] * std).tolist(), std=std.tolist(), channels=channels)
+            if np.allclose(found.normalize(pixels[4]), noise, rtol=1e-4, atol=1e-4 * np.abs(noise).max()):
+                return found
+    return None
+
+
 def _last_normalization(graph: "Graph") -> "Step | None":
     """Return the last of the first steps that normalize the input, or None if another step reads it as it is."""
     known, last = {id(x) for x in graph.inputs}, None

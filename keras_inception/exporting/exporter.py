@@ -16,6 +16,7 @@ import numpy as np
 from keras_inception.evaluation.classifiers import KerasClassifier
 from keras_inception.exporting.calibration import Calibration
 from keras_inception.exporting.convert import convert
+from keras_inception.exporting.expected_input import without_normalization
 from keras_inception.exporting.layer_errors import layer_errors as measure_layer_errors
 from keras_inception.exporting.layer_origins import LayerOrigins, recorded_scopes
 from keras_inception.exporting.model_card import CARD, model_card, write_sidecars
@@ -351,11 +352,14 @@ def _prepared(opened: Source, options: ExportOptions, folder: Path) -> Iterator[
     np.save(folder / "calibration.npy", opened.calibration)
     saved: dict[tuple[keras.Model, Preprocessing], tuple[Path, dict[str, str]]] = {}
     for variant in variants:
-        model, expected = models[variant.name], variant.input(options.target.preprocessing(opened.preprocessing))
+        model, preprocessing = models[variant.name], opened.preprocessing
+        if variant.calibrated and not opened.trained_for_int8:
+            model, preprocessing = without_normalization(model, preprocessing)
+        expected = variant.input(options.target.preprocessing(preprocessing))
         if (model, expected) not in saved:
             path = folder / f"saved_model_{len(saved)}"
             with recorded_scopes(model) as scopes:
-                save(deployed(model, opened.preprocessing, expected), path)
+                save(deployed(model, preprocessing, expected), path)
             saved[model, expected] = path, scopes
         path, kept = folder / variant.name / "model.tflite", options.keep_float if variant.calibrated else ()
         path.parent.mkdir()

