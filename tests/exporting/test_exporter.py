@@ -395,7 +395,7 @@ def test_an_export_is_not_overwritten_by_default(exported, run):
 
 
 def test_a_run_is_not_exported_into_itself(run):
-    with pytest.raises(ValueError, match="must not be the run's own folder"):
+    with pytest.raises(ValueError, match="must not be the source's own folder"):
         keras_inception.export(run, run, overwrite=True)
 
 
