@@ -53,7 +53,8 @@ def is_flat(model: keras.Model) -> bool:
     operations = getattr(model, "operations", None)
     if operations is None:  # a sequential model
         return False
-    nodes = [node for operation in operations for node in operation._inbound_nodes]
+    norms = [operation for operation in operations if isinstance(operation, layers.BatchNormalization)]
+    nodes = [node for norm in norms for node in norm._inbound_nodes]
     fixed = any(node.arguments.kwargs.get("training") is not None for node in nodes)
     return not fixed and not any(isinstance(each, keras.Model) or _is_augmentation(each) for each in operations)
 

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from colours import LABELS
 from keras import layers
 from networks import transfer_model
 
@@ -14,7 +15,7 @@ from keras_inception.runs import Run
 from keras_inception.training import Recipe, callbacks, train
 
 SIDE = 16
-CLASSES = ("blue", "green", "red")
+BLUE, GREEN, RED = LABELS
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def pruned(own, pictures, tmp_path_factory) -> Run:
     """Return the run of a transfer model, half of whose weights are zero."""
     folder = tmp_path_factory.mktemp("own")
     own.save(folder / "own.keras")
-    options = {"data": pictures, "labels": ["red", "blue", "green"], "settings": {"epochs": "2"}, "verbose": 0}
+    options = {"data": pictures, "labels": [RED, BLUE, GREEN], "settings": {"epochs": "2"}, "verbose": 0}
     compress(folder / "own.keras", folder / "small", prune=0.5, **options)
     return Run(folder / "small")
 
@@ -59,8 +60,8 @@ def test_half_of_the_weights_of_a_transfer_model_are_zero(pruned, own):
 
 def test_the_source_is_the_given_model(pruned, own):
     source = Run(pruned.path / "steps" / "0_source")
-    np.testing.assert_allclose(source.model()(pixels()), own(pixels()), atol=1e-5)
-    assert source.labels == pruned.labels == ("red", "blue", "green")
+    np.testing.assert_allclose(source.model()(pixels()), own(pixels(), training=False), atol=1e-5)
+    assert source.labels == pruned.labels == (RED, BLUE, GREEN)
     assert (source.preprocessing.mean, source.preprocessing.std) == ((0, 0, 0), (1, 1, 1))
     assert source.preprocessing.size == (SIDE, SIDE)
     assert Recipe.load(pruned.path / "recipe.json").network is None
@@ -72,7 +73,7 @@ def test_the_result_is_a_run_like_any_other(pruned, pictures, tmp_path):
         assert 0 <= keras_inception.evaluate(pruned.path, images).top1 <= 1
     report = keras_inception.export(pruned.path, tmp_path / "exported", quantize=["float32"], clients=())
     assert report["variants"]["float32"]["agreement"] == 1
-    assert (tmp_path / "exported" / "labels.txt").read_text() == "red\nblue\ngreen\n"
+    assert (tmp_path / "exported" / "labels.txt").read_text(encoding="utf-8") == f"{RED}\n{BLUE}\n{GREEN}\n"
     with pytest.raises(ValueError, match=r"small is a run, which has its own. Received"):
         compress(pruned.path, tmp_path / "again", prune=0.5, data=pictures)
     with pytest.raises(ValueError, match=r"`network` must be named to train one. Received: network=None"):
@@ -120,7 +121,7 @@ def test_outputs_become_probabilities(end, classes, pictures, tmp_path):
     data = pictures / "train"
     if classes == 2:
         data = tmp_path / "two"
-        for name in CLASSES[:2]:
+        for name in (GREEN, RED):
             (data / name).parent.mkdir(exist_ok=True)
             (data / name).symlink_to(pictures / "train" / name)
     run = write_run(model, OwnModel(data), tmp_path / "run")
@@ -136,11 +137,19 @@ def test_outputs_become_probabilities(end, classes, pictures, tmp_path):
 @pytest.mark.parametrize(
     ("model", "options", "message"),
     [
-        (ending(layers.Dense(4)), {}, r"`data` must have 4 classes, one for each score of mine. Rec.* 3: blue, green"),
+        (
+            ending(layers.Dense(4)),
+            {},
+            r"`data` must have 4 classes, one for each score of mine. .* 3: blau.*, green",
+        ),
         (ending(layers.Dense(3, activation="sigmoid")), {}, "must give one class .* independent scores of dense"),
         (classifier(layers.Rescaling(1 / 255), layers.Conv2D(3, 1)), {}, r"must give \(batch, classes\)"),
-        (ending(layers.Dense(3)), {"labels": ("blue", "green", "yellow")}, r"`labels` must be the classes of .*yellow"),
-        (classifier(layers.GlobalMaxPooling2D(), layers.Dense(3)), {}, "`preprocessing` must be given: mine .* unit"),
+        (ending(layers.Dense(3)), {"labels": (BLUE, GREEN, "yellow")}, r"`labels` must be the classes of .*yellow"),
+        (
+            classifier(layers.GlobalMaxPooling2D(), layers.Dense(3)),
+            {},
+            "given: nothing tells what mine .* unit",
+        ),
         (ending(layers.Dense(3)), {"preprocessing": DEFAULT}, r"`model` must take images, \(batch, 224, 224, 3\)"),
         (classifier(layers.Dense(3), shape=(4,)), {}, r"must take images, \(batch, height, width, channels\)"),
     ],
