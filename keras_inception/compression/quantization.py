@@ -171,7 +171,9 @@ def _unwrapped(layer: tf_keras.layers.Layer, input_range: tuple[float, float]) -
         # tfmot has replaced the wrapped layer's kernel with its rounded values.
         kernels = [variable.numpy() for variable, *_ in layer._weight_vars]
         bias = [inner.bias.numpy()] if kernels and inner.use_bias else []
-        own.set_weights([*kernels, *bias] if kernels else inner.get_weights())
+        weights = [*kernels, *bias] if kernels else inner.get_weights()
+        if weights:  # a function, which applies an operation, takes none
+            own.set_weights(weights)
         for activation in activations:
             if hasattr(activation, "_pre_activation_vars"):
                 x = rounded(x, activation._pre_activation_vars, "before")

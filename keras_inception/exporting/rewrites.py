@@ -69,8 +69,9 @@ def _rewrite(rule: "Callable[[Graph, Step], Iterator[tuple[str, Callable]]]") ->
     def rewrite(model: "keras.Model") -> "keras.Model":
         from keras_inception.graph import walk
         from keras_inception.models.flat import flat, rebuilt
+        from keras_inception.models.flat_copy import is_flat
 
-        plain = flat(model)
+        plain = model if is_flat(model) else flat(model)  # training for int8 needs the heads and the dropout
         graph = walk(plain)
         functions = dict(pair for step in graph.steps for pair in rule(graph, step))
         if not functions:
