@@ -21,8 +21,13 @@ MARGIN = 4  # clients differed up to 2.5 times as much from LiteRT as its own ke
 LARGEST_TOLERANCE = 0.05  # scores for a wrong normalization part by more
 WAY_ON = "to export it all the same, leave out clients (--client none; in Python, clients=()) or choose another variant"
 FREQUENT_TIES = 0.01  # share of images from which ties are worth a remark
-TIES_ADVICE = (
-    "float32 output (`int8_output`, --int8-output float32) avoids that the most likely classes tie in its 256 steps"
+STEPS_ADVICE = (
+    "the most likely classes tie in the 256 steps of the output on {:.1%} of the images: "
+    "float32 output (`int8_output`, --int8-output float32) avoids that"
+)
+LOGITS_ADVICE = (
+    "the logits of the most likely classes tie in 256 steps on {:.1%} of the images: "
+    "the last layer in float32 (`keep_float`, --keep-float LAYER) avoids that"
 )
 
 
@@ -108,7 +113,8 @@ def verify(
     tried = try_clients(names, path, variant, reference.images[some], probabilities[some])
     agreed, ties = agreement(probabilities, reference.probabilities), tie_share(probabilities)
     decisive = agreed < min_agreement <= agreed + ties
-    advised = variant.output_type != "float32" and (ties >= FREQUENT_TIES or decisive)
+    quantized = variant.calibrated or variant.output_type != "float32"
+    advised = quantized and (ties >= FREQUENT_TIES or decisive)
     row = {
         "mb": path.stat().st_size / 1e6,
         **accuracy(probabilities, reference.labels),
@@ -122,12 +128,12 @@ def verify(
         "clients": tried,
     }
     if advised:
-        row["advice"] = f"{TIES_ADVICE} ({ties:.1%} of the images)"
+        row["advice"] = (LOGITS_ADVICE if variant.output_type == "float32" else STEPS_ADVICE).format(ties)
     problems = []
     if agreed < min_agreement:
         share = f"{agreed:.1%} of {count} images"
         problem = f"it agrees with Keras on {share}, and {min_agreement:.1%} are required"
-        problems.append(f"{problem}: {row['advice']}" if advised else problem)
+        problems.append(f"{problem} ({row['advice']})" if advised else problem)
     black = {"uint8": 0, "int8": -128}.get(variant.input_type)
     if black is not None and not takes_raw_pixels(classifier.quantization, input_preprocessing, black):
         problems.append(f"its input (scale and zero point {classifier.quantization}) is not raw pixels")
