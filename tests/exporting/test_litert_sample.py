@@ -12,6 +12,8 @@ from keras_inception.preprocessing import NAMED
 from keras_inception.tflite import metadata
 from keras_inception.tflite.classifier import TFLiteClassifier, interpreter
 
+pytestmark = pytest.mark.full
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, pictures):
@@ -38,7 +40,6 @@ def path(folder):
     return folder / "tiny_int8.tflite"
 
 
-@pytest.mark.full
 def test_the_file_has_what_the_sample_looks_for(path):
     opened = interpreter(path)
     (image,), (output,) = opened.get_input_details(), opened.get_output_details()
@@ -51,7 +52,6 @@ def test_the_file_has_what_the_sample_looks_for(path):
     assert metadata.unpack(path, "labels_without_background.txt").splitlines() == list(LABELS)
 
 
-@pytest.mark.full
 def test_the_file_classifies_images_of_the_samples_size(path, pictures):
     classifier = TFLiteClassifier(path)
     assert classifier.labels == LABELS
@@ -61,7 +61,6 @@ def test_the_file_classifies_images_of_the_samples_size(path, pictures):
     assert np.mean([LABELS[index] == each.parent.name for index, each in zip(best, named, strict=True)]) > 0.6
 
 
-@pytest.mark.full
 def test_the_file_is_int8_between_input_and_output(path):
     kinds = [tensor["dtype"] for tensor in interpreter(path).get_tensor_details()]
     assert kinds.count(np.int8) > kinds.count(np.float32)

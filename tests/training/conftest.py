@@ -67,4 +67,4 @@ def tiny_network():
 @pytest.fixture
 def tiny(quick, tiny_network) -> Recipe:
     """Return the quick recipe for the tiny network."""
-    return quick.replace(network="tiny", options={}, size=16)
+    return quick.replace(network="tiny", size=16)

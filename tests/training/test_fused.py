@@ -95,18 +95,23 @@ def test_fused_convolutions_train_like_plain_ones(monkeypatch, options, side, by
         function = getattr(fused, name)
         monkeypatch.setattr(fused, name, lambda *given, function=function: taken.append(1) or function(*given))
     image = keras.Input((side, side, 64))
-    y = keras.layers.Conv2D(8, use_bias=False, dtype="mixed_bfloat16", **options)(image)
-    plain = keras.Model(image, keras.layers.GlobalAveragePooling2D(dtype="float32")(y))
-    copy = keras.models.clone_model(plain)
-    copy.set_weights(plain.get_weights())
+
+    def network(dtype):
+        y = keras.layers.Conv2D(8, use_bias=False, dtype=dtype, **options)(image)
+        return keras.Model(image, keras.layers.GlobalAveragePooling2D(dtype="float32")(y))
+
+    copy, plain, exact = (network(dtype) for dtype in ("mixed_bfloat16", "mixed_bfloat16", "float32"))
     fused.fuse(copy)
     taken.clear()
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(4, side, side, 64)), rng.normal(size=(4, 8))
     before = plain.get_weights()[0]
-    for model in (plain, copy):
+    for model in (copy, plain, exact):
+        model.set_weights([before])
         model.compile("sgd", "mse")
         model.train_on_batch(x, y)
     assert bool(taken) is by_products
-    ours, theirs = (model.get_weights()[0] - before for model in (copy, plain))
-    assert np.linalg.norm(ours - theirs) < 0.03 * np.linalg.norm(theirs)  # bfloat16 has 8 bits of precision
+    ours, plain, exact = (model.get_weights()[0] - before for model in (copy, plain, exact))
+    # The plain gradients in bfloat16 are themselves up to 2.5 % off, the fused ones 0.5 %.
+    expected = exact if by_products else plain
+    assert np.linalg.norm(ours - expected) < 0.01 * np.linalg.norm(expected)
