@@ -214,6 +214,8 @@ def _as_preprocessing(model: "keras.Model", number: int, preprocessing: Preproce
 
 def _last_normalization(graph: "Graph") -> "Step | None":
     """Return the last of the first steps that normalize the input, or None if another step reads it as it is."""
+    from keras_inception.models.flat import is_for_training
+
     known, last = {id(x) for x in graph.inputs}, None
     pixels = set(known)  # those of the known tensors that are not normalized yet
     for step in graph.steps:
@@ -221,7 +223,7 @@ def _last_normalization(graph: "Graph") -> "Step | None":
         if inputs <= known and step.kind in NORMALIZING:
             known |= outputs
             last = step
-        elif inputs <= known and (step.kind in KEEPING or step.kind.startswith("Random")):
+        elif inputs <= known and (step.kind in KEEPING or is_for_training(step.operation)):
             known |= outputs
             pixels |= outputs if inputs & pixels else set()
         elif inputs & pixels:

@@ -9,11 +9,12 @@ import numpy as np
 from keras_inception.graph import check_functional, is_functional
 from keras_inception.models.inference import inference_model
 
-# These do nothing in inference, and neither do the layers named Random*, except RandomCrop, which resizes.
-FOR_TRAINING = (
+# Dropout and its like return their input in inference, and so do the layers of Keras with such names.
+DROPOUT = (
     *(keras.layers.Dropout, keras.layers.SpatialDropout1D, keras.layers.SpatialDropout2D, keras.layers.AlphaDropout),
     *(keras.layers.GaussianDropout, keras.layers.GaussianNoise, keras.layers.ActivityRegularization),
 )
+AUGMENTATION = ("AugMix", "CutMix", "MixUp", "RandAugment", "Random")
 HALF = ("float16", "bfloat16")
 
 
@@ -105,11 +106,15 @@ def parting(model: keras.Model, other: keras.Model, x: np.ndarray, tolerance: fl
 
 def is_for_training(operation: keras.Operation) -> bool:
     """Return True for dropout and random augmentation, which do nothing in inference."""
+    return isinstance(operation, DROPOUT) or is_augmentation(operation)
+
+
+def is_augmentation(operation: keras.Operation) -> bool:
+    """Return True for a layer of Keras that changes images only in training: not for a random crop that resizes."""
     kind = type(operation)
-    random = (
-        kind.__name__.startswith("Random") and kind.__name__ != "RandomCrop" and kind.__module__.startswith("keras.")
-    )
-    return isinstance(operation, FOR_TRAINING) or random
+    if getattr(keras.layers, kind.__name__, None) is not kind or not kind.__name__.startswith(AUGMENTATION):
+        return False
+    return kind is not keras.layers.RandomCrop or operation.input.shape == operation.output.shape
 
 
 class _Inliner:

@@ -8,12 +8,10 @@ import numpy as np
 from keras import layers
 
 from keras_inception.graph import check_functional
+from keras_inception.models.flat import DROPOUT, is_augmentation
 
-# Layers that only change images in training. At inference they return their input, except a RandomCrop that resizes.
-AUGMENTATION = ("AugMix", "CutMix", "MixUp", "RandAugment", "Random")
 FUSED = ("linear", "relu", "sigmoid", "softmax", "tanh")  # activations that training for int8 knows inside of layers
 CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)
-DROPOUT = (layers.Dropout, layers.SpatialDropout2D, layers.GaussianDropout, layers.GaussianNoise)
 
 
 def flat_copy(model: keras.Model, *, simple: bool = False, size: tuple[int, int] | None = None) -> keras.Model:
@@ -56,7 +54,7 @@ def is_flat(model: keras.Model) -> bool:
     norms = [operation for operation in operations if isinstance(operation, layers.BatchNormalization)]
     nodes = [node for norm in norms for node in norm._inbound_nodes]
     fixed = any(node.arguments.kwargs.get("training") is not None for node in nodes)
-    return not fixed and not any(isinstance(each, keras.Model) or _is_augmentation(each) for each in operations)
+    return not fixed and not any(isinstance(each, keras.Model) or is_augmentation(each) for each in operations)
 
 
 class _Copier:
@@ -91,7 +89,7 @@ class _Copier:
             if isinstance(operation, keras.Model) and getattr(operation, "inputs", None):
                 return self.run(operation, keras.tree.flatten(args[0]), fixed)
             # A Sequential records training=False for its dropout, whoever calls it.
-            if (inference and isinstance(operation, DROPOUT)) or _is_augmentation(operation):
+            if (inference and isinstance(operation, DROPOUT)) or is_augmentation(operation):
                 return args[0]
             if id(operation) not in self._copies or not getattr(operation, "weights", ()):
                 self._copies[id(operation)] = self._copied(operation, model)
@@ -172,15 +170,3 @@ class _Copier:
         chosen = next(each for each in candidates if each not in self._names)
         self._names.add(chosen)
         return chosen
-
-
-def _is_augmentation(operation: keras.Operation) -> bool:
-    """Return True for a layer of Keras that returns its input at inference."""
-    kind = type(operation)
-    if getattr(layers, kind.__name__, None) is not kind or not kind.__name__.startswith(AUGMENTATION):
-        return False
-    return kind is not layers.RandomCrop or _sides(operation.input) == _sides(operation.output)
-
-
-def _sides(x) -> tuple:
-    return tuple(x.shape[1:3])

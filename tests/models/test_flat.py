@@ -53,6 +53,15 @@ def test_the_given_model_is_not_modified(tmp_path):
     np.testing.assert_allclose(opened(X, training=False), model(X, training=False), atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", [layers.AugMix, layers.CutMix, layers.MixUp, layers.RandAugment])
+def test_augmentation_of_any_name_is_left_out(kind):
+    image = keras.Input((16, 16, 3))
+    model = keras.Model(image, layers.Dense(2)(layers.Flatten()(layers.GaussianNoise(1.0)(kind()(image)))))
+    plain = flat(model)
+    assert [type(each) for each in plain.layers] == [layers.InputLayer, layers.Flatten, layers.Dense]
+    np.testing.assert_allclose(plain(X, training=False), model(X, training=False), rtol=1e-5)
+
+
 def test_a_flat_model_is_returned_itself():
     image = keras.Input((16, 16, 3))
     model = keras.Model(image, layers.Dense(2)(layers.Flatten()(image)))
