@@ -69,7 +69,7 @@ def preprocess_input(x, model: "str | keras.Model" = "googlenet", weights: str =
     Args:
         x: uint8 or float32 array, or float32 tensor of any backend, already resized to the network's input.
             `Preprocessing.__call__` also crops and resizes.
-        model: a network's name, or a network built with weights, which has a `preprocessing` attribute.
+        model: a network's name, or a network of this package, which has a `preprocessing` attribute.
         weights: the published weights to preprocess for, ``"imagenet"`` or ``"imagenet:PUBLISHER"``; only used if
             `model` is a name.
 
@@ -82,8 +82,8 @@ def preprocess_input(x, model: "str | keras.Model" = "googlenet", weights: str =
         preprocessing = find(weights, registry.resolve(model)).preprocessing
     if not isinstance(preprocessing, Preprocessing):
         raise ValueError(
-            "`model` must be a network's name, or a network that was built with weights and carries their "
-            f"preprocessing. Received: {model!r}"
+            "`model` must be a network's name, or a network of this package, which has a `preprocessing` attribute. "
+            f"Received: {model!r}"
         )
     if not hasattr(x, "shape") or len(x.shape) < 3 or x.shape[-1] != 3:
         received = tuple(x.shape) if hasattr(x, "shape") else type(x).__name__

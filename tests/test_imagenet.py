@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from keras_inception import GoogLeNet, Preprocessing, decode_predictions, imagenet, preprocess_input
+from keras_inception.preprocessing import DEFAULT
 from keras_inception.weights.publishers import PUBLISHED
 
 
@@ -115,7 +116,9 @@ def test_a_tensor_stays_a_tensor():
 def test_a_network_built_with_weights_carries_its_preprocessing():
     pixels = np.full((32, 32, 3), 200, np.uint8)
     network = GoogLeNet(False, input_shape=(32, 32, 3))
-    with pytest.raises(ValueError, match=r"`model` must be a network's name, or a network that was built with weights"):
+    np.testing.assert_array_equal(preprocess_input(pixels, network), DEFAULT.normalize(pixels))
+    del network.preprocessing
+    with pytest.raises(ValueError, match=r"`model` must be a network's name, or a network of this package"):
         preprocess_input(pixels, network)
     network.preprocessing = Preprocessing.named("caffe")
     expected = Preprocessing.named("caffe").normalize(pixels)

@@ -57,7 +57,7 @@ def test_it_comes_back_from_a_file_with_its_own_size(tmp_path):
         ("mean", (True, False, False), "`mean` must be 3 numbers"),
         ("std", (1.0, 0.0, 1.0), r"`std` must be positive\. Received: std=\(1\.0, 0\.0, 1\.0\)"),
         ("std", (float("inf"), 1.0, 1.0), "`std` must be 3 numbers"),
-        ("channels", "GRB", r"`channels` must be one of 'RGB', 'BGR'\. .* Received: channels='GRB'"),
+        ("channels", "GRB", r"`channels` must be one of 'RGB', 'BGR', 'gray'\. .* Received: channels='GRB'"),
         ("crop", 0, r"`crop` must be in \(0, 1\]\. Received: crop=0"),
         ("crop", 1.1, r"`crop` must be in \(0, 1\]"),
         ("crop", "all", r"`crop` must be in \(0, 1\]"),
@@ -138,7 +138,7 @@ def test_the_old_name_of_a_fitting_warns_and_is_read_from_files():
 
 
 def test_an_unknown_name_is_refused_and_the_known_ones_are_listed():
-    known = "inception, unit, torchvision, torchvision_unit, keras, keras_caffe, caffe"
+    known = "inception, unit, raw, zero_to_one, torchvision, torchvision_unit, keras, keras_caffe, caffe"
     match = rf"`preprocessing` must be one of {known}, or a JSON file\. Received: 'vgg'"
     with pytest.raises(ValueError, match=match):
         Preprocessing.named("vgg")

@@ -112,5 +112,5 @@ def test_a_file_that_is_no_network_is_named(tmp_path, model, damage, name):
 def test_code_in_a_file_is_not_run(tmp_path):
     inputs = keras.Input((2,))
     keras.Model(inputs, layers.Lambda(lambda x: x * 2)(inputs)).save(tmp_path / "lambda.keras")
-    with pytest.raises(ValueError, match=r"lambda\.keras is not opened: layer 'lambda' is a Lambda"):
+    with pytest.raises(ValueError, match=r"lambda\.keras is not opened: layer 'lambda.*' is a Lambda"):
         load(tmp_path / "lambda.keras")

@@ -81,8 +81,8 @@ class Source:
         for layer in options.keep_float:
             if layer not in known:
                 raise ValueError(
-                    f"`keep_float` must be layers of {self.model.name}, without auxiliary heads."
-                    f"{did_you_mean(layer, known)} Received: {layer!r}"
+                    f"`keep_float` must be layers of {self.model.name} that are exported, not those of auxiliary "
+                    f"heads, dropout or augmentation.{did_you_mean(layer, known)} Received: {layer!r}"
                 )
         chosen = [VARIANTS[name] for name in dict.fromkeys(options.quantize or VARIANTS)]
         if self.trained_for_int8 and not options.quantize:

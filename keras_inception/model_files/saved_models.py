@@ -70,7 +70,7 @@ def _signature(path: Path, names: list[str]) -> str:
             return name
     if len(names) == 1:
         return names[0]
-    found = ", ".join(names) or "none"
+    found = ", ".join(sorted(names)) or "none"
     raise ValueError(f"{path} must have a signature named {' or '.join(SIGNATURES)}, or one in all. Received: {found}")
 
 

@@ -1,5 +1,6 @@
 """Inline a network: a functional model of plain layers that shares the layers and weights of the given model."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -121,28 +122,26 @@ class _Inliner:
     """Calls the layers of models, those of nested models too, on new tensors."""
 
     def __init__(self):
-        self._taken: dict[
-            str, tuple[keras.Operation, keras.Operation]
-        ] = {}  # the operation of each name, and its stand-in
+        # The operation of each name, and what is called in its place.
+        self._taken: dict[str, tuple[keras.Operation, keras.Operation]] = {}
 
     def run(self, model: keras.Model, inputs: Sequence) -> list:
         """Return the outputs of a functional model for `inputs`."""
         graph = keras.Function(model.inputs, model.outputs)
-        return graph._run_through_graph(list(inputs), operation_fn=self._inlined)
+        return graph._run_through_graph(list(inputs), lambda operation: self._inlined(operation, model))
 
-    def _inlined(self, operation: keras.Operation) -> Callable:
+    def _inlined(self, operation: keras.Operation, model: keras.Model) -> Callable:
         if is_functional(operation):
             return lambda x, **_: self.run(operation, keras.tree.flatten(x))
         if is_for_training(operation):
             return lambda x, **_: x
-        return self._named_once(operation)
+        return self._named_once(operation, model)
 
-    def _named_once(self, operation: keras.Operation) -> keras.Operation:
+    def _named_once(self, operation: keras.Operation, model: keras.Model) -> keras.Operation:
         """Return the operation, or one with another name if an operation of a different model has the same name."""
-        name, number = operation.name, 0
-        while name in self._taken and self._taken[name][0] is not operation:
-            number += 1
-            name = f"{operation.name}_{number}"
+        prefixed = f"{model.name}_{operation.name}"
+        candidates = itertools.chain((operation.name, prefixed), (f"{prefixed}_{i}" for i in itertools.count(1)))
+        name = next(each for each in candidates if self._taken.get(each, (operation,))[0] is operation)
         if name not in self._taken:
             self._taken[name] = operation, operation if name == operation.name else _renamed(operation, name)
         return self._taken[name][1]

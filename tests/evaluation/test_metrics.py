@@ -230,9 +230,14 @@ def test_keras_predictor_uses_weights_that_are_set_later(two_outputs):
 
 def test_several_outputs_need_one_named_predictions(two_outputs):
     outputs = two_outputs.output
-    for nameless in ({"a": outputs["predictions"], "b": outputs["aux"]}, list(outputs.values())):
-        with pytest.raises(ValueError, match="one output, or one named 'predictions'"):
-            keras_predictor(keras.Model(two_outputs.inputs, nameless))
+    with pytest.raises(ValueError, match="a, b, of which none is called predictions"):
+        keras_predictor(keras.Model(two_outputs.inputs, {"a": outputs["predictions"], "b": outputs["aux"]}))
+
+
+def test_outputs_in_a_list_have_the_names_of_their_layers(two_outputs):
+    pictures = np.random.default_rng(0).random((5, 4, 4, 3), np.float32)
+    listed = keras.Model(two_outputs.inputs, list(reversed(two_outputs.output.values())))
+    np.testing.assert_array_equal(keras_predictor(listed)(pictures), keras_predictor(two_outputs)(pictures))
 
 
 class Traced(keras.layers.Layer):

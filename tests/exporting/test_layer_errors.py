@@ -18,6 +18,7 @@ from keras_inception.exporting.rewrites import rewrite
 from keras_inception.exporting.signature import deployed, save
 from keras_inception.exporting.variants import VARIANTS
 from keras_inception.layers import FakeQuantization, LocalResponseNormalization
+from keras_inception.models.flat import flat
 from keras_inception.preprocessing import DEFAULT
 from keras_inception.tflite.operations import MULTIPLYING, nodes
 from keras_inception.utils import files
@@ -146,7 +147,7 @@ def test_only_the_kept_layer_has_float32_weights(kept):
     assert operations[0].inputs[0]["dtype"] is operations[-1].outputs[0]["dtype"] is np.uint8
 
 
-@pytest.mark.parametrize("layer", ["dropout", "three_bn", "three_relu", "pool", "three"])
+@pytest.mark.parametrize("layer", ["three_bn", "three_relu", "pool", "three"])
 def test_a_layer_that_does_not_stay_in_float32_is_an_error(layer, hard, rounded, options, tmp_path, monkeypatch):
     """Cover layers that have no operation or only move values, and a converter that ignores the request."""
     monkeypatch.setattr(
@@ -162,6 +163,7 @@ def test_a_layer_that_does_not_stay_in_float32_is_an_error(layer, hard, rounded,
     ("arguments", "message"),
     [
         ({"keep_float": ["thre"]}, r"must be layers of small_inception.* Did you mean three\? Received: 'thre'"),
+        ({"keep_float": ["dropout"]}, r"not those of auxiliary heads, dropout .* Received: 'dropout'"),
         ({"keep_float": "three"}, "must be a list of layers. Received: 'three'"),
         (
             {"keep_float": ["three"], "quantize": ["float32"]},
@@ -224,6 +226,7 @@ def test_every_operation_finds_its_layer(tmp_path):
     x = layers.Dropout(0.5, name="dropout")(layers.ReLU(name="dense_relu")(x))
     model = with_drawn_weights(keras.Model(image, layers.Dense(3, "softmax", name="last")(x), name="model"))
 
+    model = flat(model)
     rewritten = rewrite(model)
     input_preprocessing = PREPROCESSING.replace(mean=(1.0, 2.0, 3.0))  # needs a normalization in the graph
     with recorded_scopes(rewritten) as scopes:
@@ -236,8 +239,8 @@ def test_every_operation_finds_its_layer(tmp_path):
         ("conv", "CONV_2D"),
         ("conv_1", "CONV_2D"),
         ("conv_1_1", "CONV_2D"),
-        ("block", "CONV_2D"),
-        ("block", "MAX_POOL_2D"),
+        ("block_conv", "CONV_2D"),
+        ("pool", "MAX_POOL_2D"),
         ("lrn", "SQUARE"),
         ("lrn", "CONV_2D"),
         ("lrn", "SQRT"),
