@@ -28,6 +28,45 @@ TRAININGS = [
     arguments for arguments in COMMANDS if arguments[0] == "train" and not {"--distribute", "--resume"} & set(arguments)
 ]
 TASKS = sorted(set(re.findall(r"(?:`|^)make ([a-z0-9-]+)(?=`|\s+#)", DOCS, re.MULTILINE)))
+# The test of each row of the tables in docs/models.md.
+MODELS = {
+    "Sources": {
+        "run directory": "test_a_run",
+        "`.keras` of Keras 3": "test_a_file_of_keras_3_with_raw_operations",
+        "`.keras` or `.h5` in mixed precision": "test_mixed_precision_opens_as_it_is",
+        "`.h5` of Keras 3": "test_a_file_of_keras_3",
+        "`.keras` or `.h5` of Keras 2 or tf_keras": "test_a_file_of_tf_keras_that_keras_3_opens",
+        "the same, with layers that Keras 3 lacks": "test_what_the_bridge_cannot_rebuild_is_called_as_one_layer",
+        "`keras_model.h5` of Teachable Machine": "test_a_file_of_teachable_machine_is_rebuilt_in_keras_3",
+        "SavedModel of Keras 3": "test_a_saved_model_of_keras_3",
+        "SavedModel of tf_keras": "test_a_saved_model_of_tf_keras",
+        "SavedModel of TensorFlow": "test_a_saved_model_of_tensorflow_with_several_outputs",
+        "model with your own classes or functions": "test_custom_objects_are_taken_from_a_python_file_with_one_warning",
+        "model with your own Lambdas": "test_lambdas_of_ones_own_open_with_custom_objects",
+        "model with a Lambda that calls a function by name": "test_a_lambda_of_a_named_function_opens_with_its_import",
+        "model in memory": "test_a_model_in_memory_is_taken_as_it_is",
+        "weights alone: `.weights.h5`, `.safetensors`, `.pth`": "test_weights_alone_say_that_the_network_is_missing",
+    },
+    "Preprocessing": {
+        "`--preprocessing NAME`, or a JSON file": "test_arguments_take_precedence_over_the_run",
+        "of a run": "test_a_run_knows_everything",
+        "of a network of this package": "test_a_networks_own_preprocessing_is_used",
+        "inside the network": "test_first_layers_that_normalize_are_found",
+        "of an integer input, such as `uint8`": "test_integers_are_raw_pixels",
+        "anything else": "test_labeled_images_may_leave_one_choice",
+    },
+    "Outputs": {
+        "softmax, or nonnegative values that sum to 1": "test_scores_follow_from_the_last_layer",
+        "logits: a last layer without activation": "test_scores_follow_from_the_last_layer",
+        "one sigmoid, p": "test_one_sigmoid_becomes_two_scores",
+        "several sigmoids (multi-label)": "test_independent_scores_stay_as_they_are",
+        "(batch, 1, 1, classes), or with a `Reshape` behind the classifier": "test_scores_follow_from_the_last_layer",
+        "several outputs": "test_an_output_is_chosen_by_name",
+        "one unit without a sigmoid, another activation, or another shape": (
+            "test_other_outputs_are_refused_by_the_name_of_the_layer"
+        ),
+    },
+}
 SNIPPETS = re.findall(r"^```python\n(.*?)^```", DOCS, re.MULTILINE | re.DOTALL)
 
 
@@ -172,6 +211,16 @@ def test_python_compiles_and_names_what_is_public(snippet):
     compile(snippet, "<docs>", "exec")
     for name in re.findall(r"\bkeras_inception\.(\w+)", snippet):
         assert hasattr(keras_inception, name)
+
+
+@pytest.mark.parametrize("section", MODELS)
+def test_each_row_of_what_is_taken_is_tested(section):
+    after = TEXTS[ROOT / "docs" / "models.md"].partition(f"\n## {section}\n")[2]
+    rows = re.findall(r"^\| (.+?) \|", after.partition("\n\n## ")[0], re.MULTILINE)[2:]
+    tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [row.partition(": `Rescaling`")[0] for row in rows] == list(MODELS[section])
+    for name in MODELS[section].values():
+        assert f"def {name}(" in tests
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)

@@ -1,10 +1,9 @@
-"""Every kind of model file that is accepted, as the table in docs/models.md lists them, and those that are not."""
+"""Every kind of model file that is accepted, as docs/models.md lists them, and those that are not."""
 
 import json
 import logging
 import sys
 import zipfile
-from pathlib import Path
 
 import h5py
 import keras
@@ -18,8 +17,6 @@ from keras_inception import Preprocessing, export, load
 from keras_inception.exporting.signature import save
 from keras_inception.model_files import is_one_layer
 from keras_inception.runs import DATA, LABELS, MODEL, PREPROCESSING, RECIPE
-
-ROOT = Path(__file__).parents[2]
 
 
 def equal(got, want):
@@ -375,31 +372,3 @@ def test_a_python_file_that_cannot_be_run_is_named(tmp_path, build):
         load(tmp_path / "own.keras", tmp_path / "own.keras")
     with pytest.raises(FileNotFoundError, match=r"nowhere\.py, which does not exist"):
         load(tmp_path / "own.keras", tmp_path / "nowhere.py")
-
-
-# The table in docs/models.md: what is taken, and the test that it is.
-SOURCES = {
-    "run directory": "test_a_run",
-    "`.keras` of Keras 3": "test_a_file_of_keras_3_with_raw_operations",
-    "`.keras` or `.h5` in mixed precision": "test_mixed_precision_opens_as_it_is",
-    "`.h5` of Keras 3": "test_a_file_of_keras_3",
-    "`.keras` or `.h5` of Keras 2 or tf_keras": "test_a_file_of_tf_keras_that_keras_3_opens",
-    "the same, with layers that Keras 3 lacks": "test_what_the_bridge_cannot_rebuild_is_called_as_one_layer",
-    "`keras_model.h5` of Teachable Machine": "test_a_file_of_teachable_machine_is_rebuilt_in_keras_3",
-    "SavedModel of Keras 3": "test_a_saved_model_of_keras_3",
-    "SavedModel of tf_keras": "test_a_saved_model_of_tf_keras",
-    "SavedModel of TensorFlow": "test_a_saved_model_of_tensorflow_with_several_outputs",
-    "model with classes or functions of your own": "test_custom_objects_are_taken_from_a_python_file_with_one_warning",
-    "model with Lambdas of your own": "test_lambdas_of_ones_own_open_with_custom_objects",
-    "model with a Lambda that calls a function by name": "test_a_lambda_of_a_named_function_opens_with_its_import",
-    "model in memory": "test_a_model_in_memory_is_taken_as_it_is",
-    "weights alone: `.weights.h5`, `.safetensors`, `.pth`": "test_weights_alone_say_that_the_network_is_missing",
-}
-
-
-def test_each_row_of_the_table_of_sources_is_tested():
-    text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
-    table = text.partition("## Sources")[2].partition("\n### ")[0]
-    rows = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")][2:]
-    assert rows == list(SOURCES)
-    assert set(SOURCES.values()) <= globals().keys()
