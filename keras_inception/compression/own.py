@@ -116,7 +116,13 @@ def write_run(source: "str | os.PathLike | keras.Model", own: OwnModel, folder: 
 
     from keras_inception import datasets
     from keras_inception.evaluation.classifiers import check_input
-    from keras_inception.exporting.expected_input import image_size, stated_preprocessing, unknown, with_channels
+    from keras_inception.exporting.expected_input import (
+        check_takes_images,
+        image_size,
+        stated_preprocessing,
+        unknown,
+        with_channels,
+    )
     from keras_inception.models.flat import precision
     from keras_inception.models.flat_copy import flat_copy
     from keras_inception.models.inference import inference_model, without_heads
@@ -124,6 +130,7 @@ def write_run(source: "str | os.PathLike | keras.Model", own: OwnModel, folder: 
 
     given_model = load(source) if isinstance(source, (str, os.PathLike)) else source
     model = without_heads(given_model)
+    check_takes_images(model)
     size = image_size(model, own.preprocessing)
     preprocessing = stated_preprocessing(own.preprocessing, given_model, model, size)
     if preprocessing is None:

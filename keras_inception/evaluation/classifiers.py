@@ -65,10 +65,9 @@ class KerasClassifier:
         self.preprocessing = preprocessing
         self.network = without_heads(model, output_name)
         check_input(self.network, preprocessing)
-        noise = np.random.default_rng(0).integers(
-            0, 256, (self.network.inputs[0].shape[0] or 4, *preprocessing.size, 3)
-        )
-        self.ending = ending(self.network, self._inputs(noise))
+        probes = np.random.default_rng(0).integers(0, 256, (8, *preprocessing.size, 3))
+        probes[4:] = np.array([(0, 0, 0), (255, 255, 255), (255, 0, 0), (0, 0, 255)])[:, None, None]
+        self.ending = ending(self.network, self._inputs(probes))
         self._predict = keras_predictor(self.network)
 
     def predict(self, pictures: np.ndarray) -> np.ndarray:
@@ -91,7 +90,7 @@ def check_input(model: "keras.Model", preprocessing: Preprocessing) -> None:
     shapes = [tuple(x.shape) for x in model.inputs]
     fits = len(shapes) == 1 and len(shapes[0]) == 4 and shapes[0][0] in (None, 1)
     if not fits or any(got not in (None, want) for got, want in zip(shapes[0][1:], wanted[1:], strict=True)):
-        expected = "(batch, {}, {}, {})".format(*wanted[1:])
+        expected = "(batch, {}, {}, {}) with a batch of any size or of 1".format(*wanted[1:])
         raise ValueError(f"`model` must take images, {expected}. Received: a model that takes {shapes}")
 
 

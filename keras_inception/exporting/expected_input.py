@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 # What normalizes pixels at the beginning of a network, and what leaves their values as they are.
 NORMALIZING = {"Add", "Divide", "Lambda", "Multiply", "Normalization", "Rescaling", "Subtract", "TrueDivide"}
-KEEPING = {"Cast", "CenterCrop", "Concatenate", "GetItem", "Identity", "Resizing", "Stack", "ZeroPadding2D"}
+KEEPING = {
+    *("Cast", "CenterCrop", "Concatenate", "Cropping2D", "ExpandDims", "Flip", "GetItem", "Identity", "Pad", "Permute"),
+    *("RandomCrop", "Repeat", "Reshape", "Resize", "Resizing", "RGBToGrayscale", "Squeeze", "Stack", "Transpose"),
+    *("UpSampling2D", "ZeroPadding2D"),
+}
 # Networks take inputs whose black and white differ by 1 to 5, or by 255 after Caffe's preprocessing.
 WIDEST = 300
 # What is tried on labeled images: the others differ from these only in how they crop and resize.
@@ -32,6 +36,29 @@ CANDIDATES = {
 Stated = str | os.PathLike | Preprocessing | None
 
 
+def check_takes_images(model: "keras.Model") -> None:
+    """Raise ValueError unless a network takes images, with their channels last."""
+    from keras_inception.models.flat import layers_of
+
+    shapes = [tuple(x.shape) for x in model.inputs]
+    if len(shapes) != 1 or len(shapes[0]) != 4:
+        hint = (
+            " (if the images are gray, let it begin with a channel of 1 and a Reshape)" if len(shapes[0]) == 3 else ""
+        )
+        received = ", ".join(map(str, shapes))
+        raise ValueError(
+            f"`model` must take images, (batch, height, width, channels), as its only input. Received: {received}{hint}"
+        )
+    if (dtype := model.inputs[0].dtype) in ("bool", "int8"):
+        raise ValueError(f"`model` must take floats, or integers from 0 to 255. Received: {dtype}")
+    for layer in layers_of(model):
+        if getattr(layer, "data_format", None) == "channels_first":
+            raise ValueError(
+                f"`model` must have its channels last. Received: {layer.name}, a {type(layer).__name__} with "
+                "data_format 'channels_first'"
+            )
+
+
 def image_size(model: "keras.Model", stated: Stated) -> tuple[int, int]:
     """Return the (height, width) of a network's images: that of a preprocessing or its file, else of the input.
 
@@ -43,8 +70,6 @@ def image_size(model: "keras.Model", stated: Stated) -> tuple[int, int]:
     if stated is not None and str(stated) not in NAMED:
         return Preprocessing.named(str(stated)).size
     shape = tuple(model.inputs[0].shape)
-    if len(shape) != 4:
-        raise ValueError(f"`model` must take images, (batch, height, width, channels). Received: {shape}")
     if None in shape[1:3]:
         raise ValueError(f"`size` must be given as (height, width): {model.name} takes any size. Received: none")
     return shape[1:3]
@@ -60,11 +85,19 @@ def stated_preprocessing(
         given: the network as it was given, which may have a ``preprocessing`` attribute.
         model: the same with one output.
         size: (height, width) of the images.
+
+    Raises:
+        ValueError: the preprocessing normalizes, and the input is an integer.
     """
-    if isinstance(stated, Preprocessing):
-        return stated.replace(size=size)
     if stated is not None:
-        return Preprocessing.named(str(stated), size).replace(size=size)
+        if not isinstance(stated, Preprocessing):
+            stated = Preprocessing.named(str(stated), size)
+        if "int" in model.inputs[0].dtype and (any(stated.mean) or {*stated.std} != {1}):
+            raise ValueError(
+                f"`preprocessing` must be raw for {model.name}, whose input is {model.inputs[0].dtype}. Received: "
+                f"mean {stated.mean}, std {stated.std}"
+            )
+        return stated.replace(size=size)
     if isinstance(own := getattr(given, "preprocessing", None), Preprocessing):
         return own.replace(size=size)
     name = preprocessing_inside(model, (*size, model.inputs[0].shape[-1] or 3))

@@ -111,7 +111,8 @@ def export(
         description: description for the metadata and the model card.
         author: author for the metadata and the model card.
         licence: license for the metadata and the model card.
-        min_agreement: minimum share of the images, from 0 to 1, on which a file must predict the same class as Keras.
+        min_agreement: minimum share of the images, from 0 to 1, on which a file must predict the same class as Keras;
+            for independent scores (multi-label), of its decisions at 0.5 (`verify.decision_agreement`).
             Default: 0.99 for float32 and float16, 0.95 for dynamic and int8. 0 disables this check.
         verify_pictures: maximum number of `test` images to verify on, drawn from each class in proportion, or
             ``"all"``.
@@ -378,7 +379,8 @@ def _reference(opened: Source, options: ExportOptions, progress: Progress) -> Re
         predict(opened.test[start : start + BATCH])
         for start in counted(batches, "Running Keras", len(batches), progress)
     ]
-    return Reference(opened.test, np.concatenate(probabilities), opened.test_labels)
+    independent = opened.given.ending.kind == "independent"
+    return Reference(opened.test, np.concatenate(probabilities), opened.test_labels, independent)
 
 
 def _wait_for(conversions: "Collection[Future]", progress: Progress) -> None:

@@ -16,6 +16,7 @@ from keras_inception.evaluation.classifiers import KerasClassifier
 from keras_inception.exporting.calibration import CALIBRATION_IMAGES, FittedImages, open_calibration
 from keras_inception.exporting.expected_input import (
     CANDIDATES,
+    check_takes_images,
     fitting_pictures,
     image_size,
     stated_preprocessing,
@@ -81,8 +82,8 @@ class Source:
         for layer in options.keep_float:
             if layer not in known:
                 raise ValueError(
-                    f"`keep_float` must be layers of {self.model.name} that are exported, not those of auxiliary "
-                    f"heads, dropout or augmentation.{did_you_mean(layer, known)} Received: {layer!r}"
+                    f"`keep_float` must be layers of {self.model.name} or of models in it, not of auxiliary heads, "
+                    f"dropout or augmentation.{did_you_mean(layer.rpartition('/')[2], known)} Received: {layer!r}"
                 )
         chosen = [VARIANTS[name] for name in dict.fromkeys(options.quantize or VARIANTS)]
         if self.trained_for_int8 and not options.quantize:
@@ -101,18 +102,20 @@ class Source:
         Raises:
             ValueError: it does not. The message names the layer at which the two part.
         """
-        from keras_inception.models.flat import parting, precision
+        from keras_inception.models.flat import HALF, parting, precision
+        from keras_inception.models.scores import outputs_of
 
+        network = self.given.network
         images = self.test[:: max(1, len(self.test) // CHECKED_IMAGES)]
         if images.shape[1:3] != self.preprocessing.size:
             images = np.stack([self.preprocessing.resize(image, self.preprocessing.size) for image in images])
-        tolerance = 1e-4 if precision(self.given.network) == "float32" else 0.02
+        tolerance = 0.02 if precision(network) in HALF else 1e-4
         expected = self.given.predict(images)
         x = self.preprocessing.normalize(images.astype(np.float32))
-        difference = np.abs(np.asarray(model(x, training=False)) - expected).max()
+        difference = np.abs(outputs_of(model, x, network.inputs[0].shape[0]) - expected).max()
         if difference <= tolerance:
             return
-        layer = parting(self.given.network, model, x[:1], tolerance)
+        layer = parting(network, model, x[:1], tolerance)
         raise ValueError(
             f"{self.given} cannot be exported: the network that is made of it for inference in float32 gives other "
             f"scores, by up to {difference:.2g}" + (f". The first layer that differs is {layer}" if layer else "")
@@ -150,6 +153,7 @@ def open_source(
     run = Run(Path(source)) if is_run(source) else None
     network = without_heads(model, options.output_name)
     stated = run.preprocessing if run and options.preprocessing is None else options.preprocessing
+    check_takes_images(network)
     size = options.size or image_size(network, stated)
     preprocessing = stated_preprocessing(stated, model, network, size)
     class_names, outputs = _class_names(options.labels, run), network.outputs[0].shape[-1]

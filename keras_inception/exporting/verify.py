@@ -38,11 +38,13 @@ class Reference(NamedTuple):
         images: uint8 RGB (n, height, width, 3).
         probabilities: (n, classes).
         labels: class indices (n,), or None.
+        independent: whether each score is a probability by itself (multi-label).
     """
 
     images: np.ndarray
     probabilities: np.ndarray
     labels: np.ndarray | None
+    independent: bool = False
 
 
 def accuracy(probabilities: np.ndarray, labels: np.ndarray | None) -> dict[str, Any]:
@@ -64,6 +66,21 @@ def agreement(probabilities: np.ndarray, reference: np.ndarray) -> float:
     """
     same = probabilities.argmax(axis=1) == reference.argmax(axis=1)
     return float((same & (probabilities.max(axis=1) > 0)).mean())
+
+
+def decision_agreement(scores: np.ndarray, reference: np.ndarray) -> float:
+    """Return the agreement of independent scores: the share of equal decisions at 0.5.
+
+    It is the mean of two shares, for the classes that `reference` finds in the images and for those that it does not:
+    these may be so many that a file that never finds anything would agree on nearly all.
+
+    Args:
+        scores: (n, classes).
+        reference: (n, classes).
+    """
+    expected = reference >= 0.5
+    same = (scores >= 0.5) == expected
+    return float(np.mean([same[kind].mean() for kind in (expected, ~expected) if kind.any()]))
 
 
 def tie_share(probabilities: np.ndarray) -> float:
@@ -90,8 +107,8 @@ def verify(
         variant: its variant.
         input_preprocessing: preprocessing that the file's input must expect (`Variant.input`).
         reference: Keras' predictions.
-        min_agreement: minimum share of images on which the file and Keras must predict the same class; None for the
-            variant's.
+        min_agreement: minimum share of images on which the file and Keras must predict the same class, or of equal
+            decisions (`decision_agreement`); None for the variant's.
         threads: threads of the interpreter whose latency is measured.
         clients: names in `CLIENTS` that must accept the file. By default, all installed clients are tried, but need
             not accept it.
@@ -111,7 +128,9 @@ def verify(
     some = np.linspace(0, count - 1, min(50, count)).astype(int)  # clients are slow
     names = CLIENTS if clients is None else clients
     tried = try_clients(names, path, variant, reference.images[some], probabilities[some])
-    agreed, ties = agreement(probabilities, reference.probabilities), tie_share(probabilities)
+    compare = decision_agreement if reference.independent else agreement
+    agreed = compare(probabilities, reference.probabilities)
+    ties = 0.0 if reference.independent else tie_share(probabilities)
     decisive = agreed < min_agreement <= agreed + ties
     quantized = variant.calibrated or variant.output_type != "float32"
     advised = quantized and (ties >= FREQUENT_TIES or decisive)
@@ -131,7 +150,8 @@ def verify(
         row["advice"] = (LOGITS_ADVICE if variant.output_type == "float32" else STEPS_ADVICE).format(ties)
     problems = []
     if agreed < min_agreement:
-        share = f"{agreed:.1%} of {count} images"
+        of = "the decisions on the classes of " if reference.independent else ""
+        share = f"{agreed:.1%} of {of}{count} images"
         problem = f"it agrees with Keras on {share}, and {min_agreement:.1%} are required"
         problems.append(f"{problem} ({row['advice']})" if advised else problem)
     black = {"uint8": 0, "int8": -128}.get(variant.input_type)

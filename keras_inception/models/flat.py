@@ -17,13 +17,14 @@ DROPOUT = (
 )
 AUGMENTATION = ("AugMix", "CutMix", "MixUp", "RandAugment", "Random")
 HALF = ("float16", "bfloat16")
+FLOATS = (*HALF, "float64")  # other than float32
 
 
 def flat(model: keras.Model, input_shape: Sequence[int] | None = None) -> keras.Model:
     """Return a float32 model for inference without nested models, dropout and random augmentation.
 
     It takes float32 images in batches of any size. It shares the layers and weights of `model`, which is not modified.
-    Only a model that computes in half precision is copied.
+    Only a model that does not compute in float32 is copied.
 
     Args:
         model: a functional or sequential model with one input and one output.
@@ -39,7 +40,7 @@ def flat(model: keras.Model, input_shape: Sequence[int] | None = None) -> keras.
     shape = tuple(input_shape or model.inputs[0].shape[1:])
     if _is_flat(model, shape):
         return model
-    image = keras.Input(shape, name=model.inputs[0].name)
+    image = keras.Input(shape, dtype="float32", name=model.inputs[0].name)
     inliner = _Inliner()
     try:
         (output,) = inliner.run(model, [image])
@@ -82,8 +83,8 @@ def rebuilt_from(model: keras.Model, before: Sequence[keras.Operation]) -> keras
 
 
 def precision(model: keras.Model) -> str:
-    """Return the lowest precision in which a layer of the model computes: float32, or float16 or bfloat16."""
-    return next((layer.compute_dtype for layer in _layers(model) if layer.compute_dtype in HALF), "float32")
+    """Return the first type of float other than float32 in which a layer of the model computes, or float32."""
+    return next((layer.compute_dtype for layer in layers_of(model) if layer.compute_dtype in FLOATS), "float32")
 
 
 def parting(model: keras.Model, other: keras.Model, x: np.ndarray, tolerance: float) -> str | None:
@@ -164,7 +165,8 @@ def _is_flat(model: keras.Model, shape: tuple) -> bool:
     )
 
 
-def _layers(model: keras.Model) -> list[keras.layers.Layer]:
+def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
+    """Return the layers of a model, those of nested models and of other layers too."""
     return list(model._flatten_layers(include_self=False))
 
 

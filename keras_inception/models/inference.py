@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import keras
 
-from keras_inception.graph import check_functional
+from keras_inception.graph import check_functional, is_functional
 from keras_inception.utils.suggestions import did_you_mean
 
 
@@ -35,8 +35,8 @@ def without_heads(model: keras.Model, output_name: str | None = None) -> keras.M
 
     Args:
         model: a functional model.
-        output_name: name of the output: its key if the outputs are a dict, else the name of the layer that computes it.
-            Default: the only output, or the one named ``predictions``.
+        output_name: name of the output: its key if the outputs are a dict, else the name of the layer that computes it
+            (`output_names`). Default: the only output, or the one named ``predictions``.
 
     Raises:
         ValueError: the model is not functional, or has no such output.
@@ -59,10 +59,25 @@ def without_heads(model: keras.Model, output_name: str | None = None) -> keras.M
 
 
 def output_names(model: keras.Model) -> dict[str, keras.KerasTensor]:
-    """Return the outputs of a functional model by name, as `without_heads` takes them."""
-    if isinstance(structure := getattr(model, "_outputs_struct", None), dict):
-        return dict(structure)
-    return {x._keras_history.operation.name: x for x in model.outputs}
+    """Return the outputs of a functional model by name, as `without_heads` takes them.
+
+    Outputs of one layer are numbered from 1, and the outputs of a nested model have their names in it.
+    """
+    structure = getattr(model, "_outputs_struct", None)
+    if isinstance(structure, dict):
+        return {"/".join(map(str, path)): x for path, x in keras.tree.flatten_with_path(structure)}
+    names = [_output_name(x) for x in model.outputs]
+    numbers = [
+        f"_{names[: index + 1].count(name)}" if names.count(name) > 1 else "" for index, name in enumerate(names)
+    ]
+    return {name + number: x for name, number, x in zip(names, numbers, model.outputs, strict=True)}
+
+
+def _output_name(x: keras.KerasTensor) -> str:
+    operation, _, index = x._keras_history
+    if is_functional(operation) and len(operation.outputs) > 1:
+        return next(name for name, own in output_names(operation).items() if own is operation.outputs[index])
+    return operation.name
 
 
 def features(model: keras.Model, stages: Sequence[str]) -> keras.Model:

@@ -6,10 +6,15 @@ from typing import Literal, NamedTuple
 import keras
 import numpy as np
 
-from keras_inception.graph import Step, walk
+from keras_inception.graph import Graph, Step, walk
 
-# Layers and operations that only arrange values, or do nothing in inference.
-ARRANGING = {"ActivityRegularization", "Cast", "Dropout", "ExpandDims", "Flatten", "Identity", "Reshape", "Squeeze"}
+# Layers and operations that arrange or average values, or do nothing in inference: what comes out is of the kind of
+# what goes in.
+KEEPING = {
+    *("ActivityRegularization", "Cast", "Dropout", "ExpandDims", "Flatten", "GetItem", "Identity", "Reshape"),
+    *("Squeeze", "Average", "AveragePooling2D", "Concatenate", "GlobalAveragePooling2D", "GlobalMaxPooling2D"),
+    *("Maximum", "MaxPooling2D", "Mean", "Stack"),
+}
 RECTIFIERS = {"ELU", "Elu", "Gelu", "LeakyReLU", "LeakyRelu", "PReLU", "ReLU", "Relu", "Relu6", "Tanh"}
 
 
@@ -50,64 +55,76 @@ def ending(model: keras.Model, x: np.ndarray) -> Ending:
     """Find out what the output of a classifier means: by its last layer, and by its values.
 
     Nonnegative outputs that sum to 1 are probabilities, whichever layers computed them. Else the last layer that
-    computes something decides: a sigmoid, or no activation, which means logits.
+    computes something decides: a sigmoid, or no activation, which means logits. If it does not tell, such as a `Lambda`
+    or a TensorFlow function, outputs that are all from 0 to 1 count as sigmoids.
 
     Args:
         model: a functional or sequential model with one output.
-        x: a batch of inputs of the model, of noise or of images.
+        x: inputs of the model, as different as possible.
 
     Raises:
         ValueError: the outputs are not those of a classifier, or not finite. The message names the layer.
     """
-    step = _deciding(model, x)
-    layer = step.name
+    graph = walk(model, x.shape[1:])
+    last = graph.made_by(graph.outputs[0])
+    if last is None:
+        raise ValueError(f"`model` must compute something. Received: {model.name}, whose output is its input")
+    steps = _deciding(graph, last)
+    layer = steps[0].name if len(steps) == 1 else last.name
     shape = tuple(model.outputs[0].shape)
     if len(shape) < 2 or shape[-1] is None or any(side != 1 for side in shape[1:-1]):
         raise ValueError(f"`model` must give (batch, classes). Received: {shape}, of its layer {layer}")
-    outputs = np.asarray(keras.ops.cast(model(x, training=False), "float32")).reshape(len(x), -1)
+    outputs = outputs_of(model, x, model.inputs[0].shape[0]).reshape(len(x), -1)
     if not np.isfinite(outputs).all():
         raise ValueError("`model` gives NaN or infinity on an image of noise: its weights are broken")
-    activation = _activation(step)
+    activations = {_activation(step) for step in steps}
+    activation = activations.pop() if len(activations) == 1 else None
     if shape[-1] == 1 and activation != "sigmoid":
         raise ValueError(
             f"`model` must end in a sigmoid if it has one output: a single value of {layer} may be the logit of two "
-            "classes or something else. Add the sigmoid to it, or use two outputs"
+            "classes or something else. Let an Activation('sigmoid') layer compute it, or use two outputs"
         )
-    if shape[-1] > 1 and (outputs >= 0).all() and np.allclose(outputs.sum(axis=-1), 1, atol=1e-3):
+    if activation == "softmax" or (shape[-1] > 1 and (outputs >= 0).all() and _sum_to_one(outputs)):
         return Ending("probabilities", layer)
     if activation == "sigmoid":
         return Ending("binary" if shape[-1] == 1 else "independent", layer)
-    if activation not in ("linear", "softmax"):
+    if activation not in (None, "linear"):
         raise ValueError(
             f"`model` must end in softmax, sigmoid or logits. Received: {layer}, which ends in {activation}"
         )
+    if activation is None and ((outputs >= 0) & (outputs <= 1)).all():
+        return Ending("independent", layer)
     return Ending("logits", layer)
 
 
-def _deciding(model: keras.Model, x: np.ndarray) -> Step:
-    """Return the last step of a model that computes something."""
-    graph = walk(model, x.shape[1:])
-    (output, *_) = graph.outputs
-    step = graph.made_by(output)
-    while step and step.inputs and (step.kind in ARRANGING or _is_linear_activation(step)):
-        before = graph.made_by(step.inputs[0])
-        if before is None:
-            break
-        step = before
-    if step is None:
-        raise ValueError(f"`model` must compute something. Received: {model.name}, whose output is its input")
-    return step
+def outputs_of(model: keras.Model, x: np.ndarray, batch: int | None) -> np.ndarray:
+    """Return the outputs of a model with one output in inference, float32, in batches of a size or all at once."""
+    batch = batch or len(x)
+    parts = [model(x[start : start + batch], training=False) for start in range(0, len(x), batch)]
+    return np.concatenate([np.asarray(keras.ops.cast(part, "float32")) for part in parts])
+
+
+def _sum_to_one(outputs: np.ndarray) -> bool:
+    return np.allclose(outputs.sum(axis=-1), 1, atol=0.01)  # in bfloat16, a softmax may be off by 0.004
+
+
+def _deciding(graph: Graph, step: Step) -> list[Step]:
+    """Return the steps whose outputs a step arranges or averages, or the step itself if it computes something else."""
+    before = [graph.made_by(x) for x in step.inputs]
+    if not before or None in before or not (step.kind in KEEPING or _is_linear_activation(step)):
+        return [step]
+    return [each for maker in before if maker for each in _deciding(graph, maker)]
 
 
 def _is_linear_activation(step: Step) -> bool:
     return step.kind == "Activation" and step.operation.activation is keras.activations.linear
 
 
-def _activation(step: Step) -> str:
-    """Return the name of the activation of a step: linear if it has none."""
+def _activation(step: Step) -> str | None:
+    """Return the name of the activation of a step, ``"linear"`` if it has none; None if that cannot be told."""
     if step.kind in ("Softmax", "Sigmoid"):
         return step.kind.lower()
     if step.kind in RECTIFIERS:
         return step.kind
     function: Callable | None = getattr(step.operation, "activation", None)
-    return getattr(function, "__name__", "linear") if callable(function) else "linear"
+    return getattr(function, "__name__", type(function).__name__) if callable(function) else None

@@ -44,6 +44,9 @@ def opened(source, **arguments):
         ([keras.applications.resnet50.preprocess_input], "raw"),
         ([keras.applications.densenet.preprocess_input], "raw"),
         ([layers.Lambda(lambda x: x / 255)], "raw"),
+        ([layers.RandomCrop(16, 16), layers.Rescaling(1 / 255)], "raw"),
+        ([keras.ops.image.rgb_to_grayscale, layers.Rescaling(1 / 255)], "raw"),
+        ([layers.Permute((3, 1, 2)), layers.Permute((2, 3, 1)), layers.Rescaling(1 / 255)], "raw"),
         ([], None),
         ([layers.ZeroPadding2D(), layers.BatchNormalization()], None),
         ([lambda x: layers.Concatenate()([layers.Rescaling(1 / 255)(x), layers.Conv2D(4, 1)(x)])], None),
@@ -142,6 +145,42 @@ def test_other_numbers_of_channels_are_refused():
     image = keras.Input((8, 8, 4))
     model = keras.Model(image, layers.Dense(3, activation="softmax")(layers.Flatten()(image)))
     with pytest.raises(ValueError, match=r"3 channels, or of 1 for gray\. Received: 4 channels"):
+        opened(model, preprocessing="unit", quantize=["float32"])
+
+
+@pytest.mark.parametrize(
+    ("inputs", "says"),
+    [
+        ([keras.Input((8, 8, 3)), keras.Input((4,))], r"as its only input\. Received: \(None, 8, 8, 3\), \(None, 4\)$"),
+        (
+            [keras.Input((28, 28))],
+            r"Received: \(None, 28, 28\) \(if the images are gray, let it begin with a channel of 1",
+        ),
+        ([keras.Input((8, 8, 3), dtype="int8")], r"must take floats, or integers from 0 to 255\. Received: int8"),
+    ],
+)
+def test_other_inputs_are_refused(inputs, says):
+    flattened = [layers.Flatten()(keras.ops.cast(x, "float32")) for x in inputs]
+    x = layers.Concatenate()(flattened) if len(inputs) > 1 else flattened[0]
+    with pytest.raises(ValueError, match=says):
+        opened(keras.Model(inputs, layers.Dense(3)(x)), size=(8, 8), quantize=["float32"])
+
+
+def test_channels_first_are_refused_by_the_name_of_the_layer():
+    image = keras.Input((3, 8, 8))
+    x = layers.GlobalAveragePooling2D(data_format="channels_first", name="pool")(layers.Rescaling(1 / 255)(image))
+    with pytest.raises(ValueError, match=r"channels last\. Received: pool, a GlobalAveragePooling2D with data_format"):
+        opened(keras.Model(image, layers.Dense(3)(x)), quantize=["float32"])
+
+
+def test_integer_inputs_take_raw_pixels_only():
+    model = beginning_with(layers.Rescaling(1 / 255), dtype="uint8")
+    assert opened(model, preprocessing="raw", quantize=["float32"])[0].preprocessing == NAMED["raw"].replace(
+        size=SHAPE[:2]
+    )
+    with pytest.raises(
+        ValueError, match=r"`preprocessing` must be raw pixels for .*, whose input is uint8\. Received: mean"
+    ):
         opened(model, preprocessing="unit", quantize=["float32"])
 
 

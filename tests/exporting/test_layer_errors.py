@@ -163,7 +163,7 @@ def test_a_layer_that_does_not_stay_in_float32_is_an_error(layer, hard, rounded,
     ("arguments", "message"),
     [
         ({"keep_float": ["thre"]}, r"must be layers of small_inception.* Did you mean three\? Received: 'thre'"),
-        ({"keep_float": ["dropout"]}, r"not those of auxiliary heads, dropout .* Received: 'dropout'"),
+        ({"keep_float": ["dropout"]}, r"not of auxiliary heads, dropout .* Received: 'dropout'"),
         ({"keep_float": "three"}, "must be a list of layers. Received: 'three'"),
         (
             {"keep_float": ["three"], "quantize": ["float32"]},

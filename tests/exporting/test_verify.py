@@ -6,7 +6,15 @@ from colours import SIDE, color_images, without_archive
 
 from keras_inception.evaluation.metrics import wilson
 from keras_inception.exporting.variants import VARIANTS
-from keras_inception.exporting.verify import Reference, accuracy, agreement, takes_raw_pixels, tie_share, verify
+from keras_inception.exporting.verify import (
+    Reference,
+    accuracy,
+    agreement,
+    decision_agreement,
+    takes_raw_pixels,
+    tie_share,
+    verify,
+)
 from keras_inception.preprocessing import DEFAULT
 from keras_inception.tflite import metadata
 from keras_inception.tflite.classifier import TFLiteClassifier
@@ -24,6 +32,26 @@ def test_of_classes_that_tie_the_first_counts_and_zeros_do_not_agree():
     assert agreement(tie, np.array([[0.5, 0.49, 0.01]])) == 1
     assert agreement(tie, np.array([[0.49, 0.5, 0.01]])) == 0
     assert agreement(np.zeros((1, 3)), np.array([[0.5, 0.49, 0.01]])) == 0
+
+
+def test_independent_scores_agree_by_their_decisions():
+    reference = np.array([[0.9, 0.8, 0.1, 0.2], [0.1, 0.2, 0.3, 0.1]])
+    assert decision_agreement(reference[:, [1, 0, 3, 2]], reference) == 1  # although other classes are most likely
+    assert decision_agreement(np.zeros((2, 4)), reference) == 0.5  # although three of four decisions are equal
+    assert decision_agreement(np.zeros((1, 4)), reference[1:]) == 1
+
+
+def test_independent_scores_do_not_tie(exported, monkeypatch):
+    images, _ = color_images(4, seed=5)
+    scores = np.tile([1.0, 1.0, 0.0], (len(images), 1)).astype(np.float32)
+    monkeypatch.setattr(TFLiteClassifier, "predict", lambda self, images, on_image=None: scores)
+    reference = Reference(images, np.tile([0.9, 0.6, 0.6], (len(images), 1)), None, independent=True)
+    row = verify(exported[0] / "colours_int8.tflite", VARIANTS["int8"], DEFAULT, reference, clients=())
+    assert (row["ties"], row["agreement"]) == (0, pytest.approx(2 / 3))
+    assert (
+        row["refused"]
+        == "it agrees with Keras on 66.7% of the decisions on the classes of 12 images, and 95.0% are required"
+    )
 
 
 def test_the_share_of_ties():

@@ -5,7 +5,7 @@ from keras import layers
 from model_helpers import image
 
 from keras_inception import GoogLeNet, LocalResponseNormalization, inference_model
-from keras_inception.models.inference import without_heads
+from keras_inception.models.inference import output_names, without_heads
 
 
 def small_classifier():
@@ -51,6 +51,20 @@ def test_without_heads_shares_the_weights(googlenet):
     trunk = without_heads(googlenet)
     assert trunk.get_layer("conv1") is googlenet.get_layer("conv1")
     assert trunk.output_shape == (None, 5)
+
+
+def test_every_output_has_a_name_of_its_own():
+    image = keras.Input((4, 4, 3))
+    x = layers.GlobalAveragePooling2D()(image)
+    one, two, shared = (layers.Dense(3, name=name) for name in ("one", "two", "shared"))
+    assert list(output_names(keras.Model(image, [one(x), shared(x), shared(x + 1)]))) == ["one", "shared_1", "shared_2"]
+    inner = keras.Model(image, [one(x), two(x)], name="inner")
+    outer = keras.Input((4, 4, 3))
+    assert list(output_names(keras.Model(outer, inner(outer)))) == ["one", "two"]
+    assert list(output_names(keras.Model(image, {"a": one(x), "b": [two(x), shared(x)]}))) == ["a", "b/0", "b/1"]
+    pixels = np.random.default_rng(0).normal(size=(1, 4, 4, 3))
+    chosen = without_heads(keras.Model(outer, inner(outer)), "two")
+    np.testing.assert_allclose(chosen(pixels), inner(pixels)[1], atol=1e-6)
 
 
 def test_a_mixed_precision_googlenet_becomes_float32(mixed_bfloat16):

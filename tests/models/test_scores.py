@@ -31,6 +31,11 @@ def model_of(*after, units=3, activation=None):
         (model_of(layers.Activation("sigmoid"), layers.Reshape((1,)), units=1), "binary"),
         (model_of(activation="sigmoid"), "independent"),
         (model_of(layers.Activation("sigmoid"), layers.Reshape((3,))), "independent"),
+        (model_of(layers.Lambda(keras.ops.sigmoid)), "independent"),
+        (model_of(layers.Lambda(keras.ops.softmax)), "probabilities"),
+        (model_of(layers.Lambda(lambda x: x)), "logits"),
+        (model_of(lambda x: x / 2), "logits"),
+        (model_of(layers.Reshape((1, 1, 3)), layers.GlobalAveragePooling2D()), "logits"),
     ],
 )
 def test_scores_follow_from_the_last_layer(model, kind):
@@ -60,11 +65,39 @@ def test_a_mean_of_two_softmaxes_counts_as_probabilities():
     assert ending(keras.Model(image, layers.Average()(heads)), X).kind == "probabilities"
 
 
+@pytest.mark.parametrize("join", [layers.Average(), layers.Maximum(), layers.Concatenate()])
+def test_sigmoids_that_are_joined_stay_independent(join):
+    image = keras.Input((4, 4, 3))
+    heads = [layers.Dense(3, activation="sigmoid")(layers.Flatten()(image)) for _ in range(2)]
+    assert ending(keras.Model(image, join(heads)), X).kind == "independent"
+
+
+def test_small_logits_of_a_dense_layer_are_no_probabilities():
+    model = model_of(layers.Reshape((3,)))
+    model.get_layer("last").set_weights([np.zeros((48, 3)), np.array([0.1, 0.2, 0.3])])
+    assert ending(model, X).kind == "logits"
+
+
+def test_a_softmax_in_bfloat16_gets_no_other_softmax(mixed_bfloat16):
+    model = model_of(layers.Activation("linear", dtype="float32"), units=10, activation="softmax")
+    x = np.random.default_rng(0).normal(size=(50, 4, 4, 3)).astype(np.float32)
+    assert np.abs(np.asarray(model(x)).sum(axis=1) - 1).max() > 1e-3
+    assert ending(model, x).kind == "probabilities"
+
+
+def test_a_fixed_batch_is_kept():
+    image = keras.Input(batch_shape=(1, 4, 4, 3))
+    model = keras.Model(image, layers.Dense(3, activation="softmax")(keras.ops.reshape(image, (1, 48))))
+    assert ending(model, X).kind == "probabilities"
+
+
 @pytest.mark.parametrize(
     ("model", "says"),
     [
         (model_of(units=1), "must end in a sigmoid if it has one output: a single value of last"),
         (model_of(activation="softmax", units=1), "a single value of last"),
+        (model_of(layers.Lambda(keras.ops.sigmoid, name="end"), units=1), "a single value of end"),
+        (model_of(activation=layers.LeakyReLU()), "Received: last, which ends in LeakyReLU"),
         (model_of(activation="relu"), r"must end in softmax, sigmoid or logits\. Received: last, which ends in relu"),
         (model_of(layers.ReLU(name="end")), "Received: end, which ends in ReLU"),
         (
