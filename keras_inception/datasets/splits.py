@@ -3,6 +3,7 @@
 import hashlib
 import os
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -157,8 +158,15 @@ def class_numbers(names: Sequence[str], class_names: Sequence[str]) -> list[int 
     """Return the index of each name among the class names, or None.
 
     Names are compared in Unicode's composed form (NFC), ignoring blanks after them, and case if that is unambiguous.
+
+    Raises:
+        ValueError: several classes have one of the names.
     """
     names, class_names = list(map(clean_label, names)), list(map(clean_label, class_names))
+    counts = Counter(map(nfc, class_names))
+    for name in names:
+        if (count := counts[nfc(name)]) > 1:
+            raise ValueError(f"only one class can have the images of {name!r}. Received: {count} labels of this name")
     exact = {nfc(name): number for number, name in enumerate(class_names)}
     folded = {_folded(name): number for number, name in enumerate(class_names)}
     if len(folded) < len(class_names):

@@ -280,7 +280,8 @@ class _Conversion:
             reference: Keras' predictions.
             **limits: keyword arguments of `verify`.
         """
-        row = verify(self.path, self.variant, self.preprocessing, reference, **limits)
+        can_keep_float = not self.source.trained_for_int8
+        row = verify(self.path, self.variant, self.preprocessing, reference, can_keep_float=can_keep_float, **limits)
         return {"keep_float": list(self.kept), **row} if self.kept else row
 
     def place(self, folder: Path, name: str) -> str:

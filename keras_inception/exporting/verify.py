@@ -96,6 +96,7 @@ def verify(
     reference: Reference,
     *,
     min_agreement: float | None = None,
+    can_keep_float: bool = True,
     threads: int = 1,
     clients: Sequence[str] | None = None,
     progress: Progress = silent,
@@ -109,6 +110,8 @@ def verify(
         reference: Keras' predictions.
         min_agreement: minimum share of images on which the file and Keras must predict the same class, or of equal
             decisions (`decision_agreement`); None for the variant's.
+        can_keep_float: whether layers can be kept in float32, which is advised against ties: not in a network that was
+            trained for int8.
         threads: threads of the interpreter whose latency is measured.
         clients: names in `CLIENTS` that must accept the file. By default, all installed clients are tried, but need
             not accept it.
@@ -133,6 +136,7 @@ def verify(
     ties = 0.0 if reference.independent else tie_share(probabilities)
     decisive = agreed < min_agreement <= agreed + ties
     quantized = variant.calibrated or variant.output_type != "float32"
+    advice = STEPS_ADVICE if variant.output_type != "float32" else LOGITS_ADVICE if can_keep_float else None
     advised = quantized and (ties >= FREQUENT_TIES or decisive)
     row = {
         "mb": path.stat().st_size / 1e6,
@@ -146,14 +150,14 @@ def verify(
         "outside_gpu": outside_gpu(path),
         "clients": tried,
     }
-    if advised:
-        row["advice"] = (LOGITS_ADVICE if variant.output_type == "float32" else STEPS_ADVICE).format(ties)
+    if advised and advice:
+        row["advice"] = advice.format(ties)
     problems = []
     if agreed < min_agreement:
         of = "the decisions on the classes of " if reference.independent else ""
         share = f"{agreed:.1%} of {of}{count} images"
         problem = f"it agrees with Keras on {share}, and {min_agreement:.1%} are required"
-        problems.append(f"{problem} ({row['advice']})" if advised else problem)
+        problems.append(f"{problem} ({row['advice']})" if "advice" in row else problem)
     black = {"uint8": 0, "int8": -128}.get(variant.input_type)
     if black is not None and not takes_raw_pixels(classifier.quantization, input_preprocessing, black):
         problems.append(f"its input (scale and zero point {classifier.quantization}) is not raw pixels")

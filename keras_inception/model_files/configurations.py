@@ -15,9 +15,12 @@ import keras
 
 from keras_inception.model_files.custom_objects import CustomObjects
 
-# Layers of Keras that hold code, or load it from another file.
-CODE = ("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "ClassMethod", "TensorFlowOpLayer")
 LAMBDA = ("Lambda", "__lambda__")
+# Other layers of Keras that hold code, load it or data from another file, or call any method by name.
+CODE = (
+    *("TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "TensorFlowOpLayer", "DenseFeatures"),
+    *("SequenceFeatures", "ClassMethod", "InstanceMethod", "InstanceProperty"),
+)
 # Plain values that are stored like objects.
 VALUES = (
     "__keras_tensor__",
@@ -30,6 +33,7 @@ VALUES = (
     "TensorShape",
 )
 FUNCTION = "function"
+VOUCH, DEFINE = "vouch", "define"  # remedies
 # Modules of Keras whose classes and functions compute something, and do nothing else.
 MODULES = re.compile(
     r"(tf_)?keras(\.src)?(\.(layers|models|ops|engine|activations|initializers|regularizers|constraints|dtype_policies"
@@ -50,17 +54,18 @@ OPERATIONS = re.compile(
 
 
 class Unsafe(NamedTuple):
-    """Something in a configuration that would run code.
+    """Something in a configuration that would run code, or read another file.
 
     Attributes:
         layer: the layer that has it.
         what: what is wrong with it, such as "is a Lambda".
-        is_code: whether the code is in the file itself, so that it is enough to vouch for the file.
+        remedy: what makes it acceptable: to `VOUCH` for the file, which holds the code itself; to `DEFINE` what is
+            missing; or None.
     """
 
     layer: str
     what: str
-    is_code: bool
+    remedy: str | None
 
 
 def check_configuration(path: Path, config: Any, custom: CustomObjects | None) -> None:
@@ -75,13 +80,17 @@ def check_configuration(path: Path, config: Any, custom: CustomObjects | None) -
         found = dict.fromkeys(_search(config, "the model", custom.objects if custom else {}))
     except RecursionError:
         raise ValueError(f"{path} is not a Keras file that can be opened: its layers are nested too deep") from None
-    refused = [each for each in found if not (each.is_code and custom)]
+    refused = [each for each in found if not (each.remedy == VOUCH and custom)]
     if not refused:
         return
     listed = "; ".join(f"{each.layer} {each.what}" for each in refused)
+    if not all(each.remedy for each in refused):
+        raise ValueError(
+            f"{path} is not opened: {listed}. If you trust it, open it in Python, and pass the model itself"
+        )
     if custom:
         raise ValueError(f"{path} is not opened: {listed}. {custom.path} must define or import what is missing")
-    is_missing = not all(each.is_code for each in refused)
+    is_missing = any(each.remedy == DEFINE for each in refused)
     content = "that defines or imports what is missing" if is_missing else "of your own, even an empty one"
     raise ValueError(
         f"{path} is not opened: {listed}. If you trust it, give --custom-objects FILE.py (custom_objects= in Python), "
@@ -100,35 +109,41 @@ def _search(value: Any, layer: str, known: dict[str, Any]) -> Iterator[Unsafe]:
         inner = value.get("config")
         if isinstance(inner, dict) and isinstance(inner.get("name"), str) and value["class_name"] not in VALUES:
             layer = f"layer {inner['name']!r}"
-        if what := _problem(value, known):
-            yield Unsafe(layer, what, str(value["class_name"]).rpartition(">")[2] in (*LAMBDA, *OPERATION_LAYERS))
+        if problem := _problem(value, known):
+            yield Unsafe(layer, *problem)
     for key, item in value.items():
         if key != "compile_config":  # removed before the model is opened
             yield from _search(item, layer, known)
 
 
-def _problem(entry: dict[str, Any], known: dict[str, Any]) -> str | None:
-    """Return how an entry with a class could run code, or None if it cannot."""
+def _problem(entry: dict[str, Any], known: dict[str, Any]) -> tuple[str, str | None] | None:
+    """Return how an entry with a class could run code, and its remedy; None if it cannot."""
     kind, module, inner = str(entry["class_name"]), str(entry.get("module") or ""), entry.get("config")
+    # Keras looks for a function by its own name, whatever it is registered as.
     name = str(inner) if kind == FUNCTION else kind
-    registered = str(entry.get("registered_name") or name)
+    registered = str(entry.get("registered_name") or name) if kind != FUNCTION else name
     plain = kind.rpartition(">")[2]
     is_keras = bool(MODULES.fullmatch(module)) or keras.saving.get_registered_object(registered) is not None
+    remedy: str | None = DEFINE
     if plain in LAMBDA:
-        is_harmless, what = False, "is a Lambda, which runs Python code"
+        is_harmless, what, remedy = False, "is a Lambda, which runs Python code", VOUCH
     elif plain in CODE:
-        is_harmless, what = False, f"is of class {plain!r}, which runs code"
+        is_harmless, what, remedy = False, f"is of class {plain!r}, which runs code or reads files", None
+    elif isinstance(inner, dict) and isinstance(inner.get("vocabulary"), str):
+        is_harmless, what, remedy = False, f"reads its vocabulary from the file {inner['vocabulary']!r}", None
     elif plain in OPERATION_LAYERS:
         operation = str(inner.get("function")) if isinstance(inner, dict) else ""
-        is_harmless, what = bool(OPERATIONS.fullmatch(operation)), f"calls the TensorFlow function {operation!r}"
+        is_harmless = bool(OPERATIONS.fullmatch(operation))
+        what, remedy = f"calls the TensorFlow function {operation!r}", VOUCH
     elif kind == FUNCTION:
-        is_harmless = is_keras or (module in ("", "builtins") and _is_public(name, FUNCTIONS))
+        is_function_of_keras = is_keras and name.rpartition(">")[2].isidentifier()
+        is_harmless = is_function_of_keras or (module in ("", "builtins") and _is_public(name, FUNCTIONS))
         what = f"uses the function {name!r}, which Keras does not have"
     else:
         # Old files can name functions as classes, which are then called: classes are written with a capital letter.
         is_harmless = plain[:1].isupper() and (is_keras or (not module and _is_public(plain, PUBLIC)))
         what = f"is of class {plain!r}, which Keras does not have"
-    return None if is_harmless or kind in VALUES or name in known or registered in known else what
+    return None if is_harmless or kind in VALUES or name in known or registered in known else (what, remedy)
 
 
 def _is_public(name: str, modules: tuple[str, ...]) -> bool:

@@ -79,7 +79,7 @@ def run_file(path: str | os.PathLike) -> CustomObjects:
     sys.path.insert(0, str(path.resolve().parent))
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{path} cannot be run: {type(error).__name__}: {reason}") from error
     finally:

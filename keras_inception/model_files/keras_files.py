@@ -22,11 +22,14 @@ from keras_inception.model_files.configurations import FUNCTION, MODULES, check_
 from keras_inception.model_files.custom_objects import CustomObjects
 from keras_inception.model_files.kinds import weights_alone
 from keras_inception.utils.quiet import silenced
-from keras_inception.weights.readers.keras import CONFIG, read_description
+from keras_inception.weights.readers.keras import CONFIG, WEIGHTS, check_hdf5, read_description
 
 log = logging.getLogger(__name__)
 
 METADATA = "metadata.json"
+# Largest size of an archive's entries, relative to the file. Keras does not compress them, and pruned weights that are
+# zipped again shrink 20-fold. Anything far beyond that is a decompression bomb.
+MAX_RATIO = 64
 # Where Keras' messages end to tell the cause, and begin to give advice or to repeat the configuration.
 NOT_THE_CAUSE = re.compile(r"\s*(Make sure custom classes|Full object config:|config=\{|Please ensure).*", re.DOTALL)
 
@@ -126,7 +129,11 @@ def _agree(model: Any, rebuilt: keras.Model) -> bool:
 def _read_archive(path: Path) -> tuple[dict, str]:
     """Return the configuration in a .keras file, and the version of Keras that wrote it."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
+            if sum(entry.file_size for entry in archive.infolist()) > MAX_RATIO * path.stat().st_size:
+                raise ValueError(f"its content is more than {MAX_RATIO} times as large as the file")
+            if WEIGHTS in archive.namelist():  # Keras 3 looks for this, tf_keras does not
+                check_hdf5(archive.extract(WEIGHTS, folder))
             config = json.loads(archive.read(CONFIG))
             metadata = json.loads(archive.read(METADATA)) if METADATA in archive.namelist() else {}
         return config, str(metadata.get("keras_version", ""))

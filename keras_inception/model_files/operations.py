@@ -7,7 +7,7 @@ if it is stateful. The registry of this TensorFlow says what is stateful, not th
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ def check_operations(path: Path, meta_graph: Any) -> None:
     searched = [("", nodes), *((name, functions[name].node_def) for name in sorted(_called(others, functions)))]
     for function, members in searched:
         for node in members:
-            if node.op not in functions and not _only_computes(node.op):
+            if not _only_computes(node.op, functions):
                 place = f"{node.name} of {function}" if function else node.name
                 raise ValueError(
                     f"{path} is not opened: its operation {node.op} ({place}) could reach files, processes or Python "
@@ -59,11 +59,14 @@ def check_operations(path: Path, meta_graph: Any) -> None:
                 )
 
 
-def _only_computes(operation: str) -> bool:
+def _only_computes(operation: str, functions: Container[str] = ()) -> bool:
+    """Return True if an operation only computes, or calls a function of the file that has no operation's name."""
     from tensorflow.python.framework import op_def_registry  # private; tested by tests/model_files
 
     known = op_def_registry.get(operation)
-    if known is None or OUTSIDE.fullmatch(operation):
+    if known is None:
+        return operation in functions
+    if OUTSIDE.fullmatch(operation):
         return False
     return not known.is_stateful or bool(STATEFUL.fullmatch(operation))
 

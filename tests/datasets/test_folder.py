@@ -315,6 +315,13 @@ def test_case_matters_if_class_names_differ_only_in_case(tmp_path):
         open_labelled(class_folders(tmp_path / "2", POLISH=1), labels)
 
 
+def test_two_classes_of_one_name_cannot_be_told_apart(tmp_path):
+    labels = ["crane", "dog", "crane"]
+    assert open_labelled(class_folders(tmp_path / "1", dog=1), labels)[0].labels.tolist() == [1]
+    with pytest.raises(ValueError, match=r"only one class can have the images of 'crane'\. Received: 2 labels"):
+        open_labelled(class_folders(tmp_path / "2", dog=1, crane=1), labels)
+
+
 def test_labelled_splits(tmp_path):
     class_folders(tmp_path / "train", a=3, b=3)
     assert len(open_labelled(tmp_path, "ab")[0]) == 6

@@ -179,7 +179,7 @@ def test_integer_inputs_take_raw_pixels_only():
         size=SHAPE[:2]
     )
     with pytest.raises(
-        ValueError, match=r"`preprocessing` must be raw pixels for .*, whose input is uint8\. Received: mean"
+        ValueError, match=r"`preprocessing` must be raw for .*, whose input is uint8\. Received: mean"
     ):
         opened(model, preprocessing="unit", quantize=["float32"])
 

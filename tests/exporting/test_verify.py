@@ -59,21 +59,30 @@ def test_the_share_of_ties():
 
 
 @pytest.mark.parametrize(
-    ("output", "calibrated", "advice"),
-    [("uint8", True, "--int8-output float32"), ("float32", True, "--keep-float LAYER"), ("float32", False, "")],
+    ("output", "calibrated", "can_keep_float", "advice"),
+    [
+        ("uint8", True, True, "--int8-output float32"),
+        ("uint8", True, False, "--int8-output float32"),
+        ("float32", True, True, "--keep-float LAYER"),
+        ("float32", True, False, ""),  # trained for int8
+        ("float32", False, True, ""),
+    ],
 )
-def test_ties_that_fail_a_file_are_named_with_the_way_to_avoid_them(exported, monkeypatch, output, calibrated, advice):
+def test_ties_that_fail_a_file_are_named_with_the_way_to_avoid_them(
+    exported, monkeypatch, output, calibrated, can_keep_float, advice
+):
     images, labels = color_images(4, seed=5)
     reference = Reference(images, np.tile([0.1, 0.5, 0.4], (len(images), 1)), labels)
     tied = np.tile([0.45, 0.45, 0.1], (len(images), 1)).astype(np.float32)
     monkeypatch.setattr(TFLiteClassifier, "predict", lambda self, images, on_image=None: tied)
     variant = dataclasses.replace(VARIANTS["int8"], output_type=output, calibrated=calibrated)
-    row = verify(exported[0] / "colours_int8.tflite", variant, DEFAULT, reference, clients=())
+    options = {"clients": (), "can_keep_float": can_keep_float}
+    row = verify(exported[0] / "colours_int8.tflite", variant, DEFAULT, reference, **options)
     assert (row["agreement"], row["ties"]) == (0, 1)
     assert row["refused"].startswith("it agrees with Keras on 0.0% of 12 images, and 95.0% are required")
     assert ("advice" in row) == bool(advice)
     assert row["refused"].endswith(f"the images: {row['advice'].split(': ')[1]})" if advice else "are required")
-    row = verify(exported[0] / "colours_int8.tflite", variant, DEFAULT, reference, clients=(), min_agreement=0)
+    row = verify(exported[0] / "colours_int8.tflite", variant, DEFAULT, reference, **options, min_agreement=0)
     assert "refused" not in row
     assert advice in row.get("advice", "")
 

@@ -10,6 +10,7 @@ import h5py
 import keras
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_inception import load
 from keras_inception.model_files.operations import _only_computes
@@ -75,6 +76,38 @@ def evil_function_as_class(loot):
     return {"class_name": "load_model", "config": {"name": "evil", "filepath": str(loot)}}
 
 
+def evil_registered_function(loot):
+    """A function under the name of a class that is registered. Keras looks for the function."""
+    layer = evil_activation(loot)
+    layer["config"]["activation"]["registered_name"] = "keras_inception>LocalResponseNormalization"
+    return layer
+
+
+def evil_dotted_function(loot):
+    layer = evil_activation(loot)
+    layer["config"]["activation"] = {"module": "keras", "class_name": "function", "config": "utils.get_file"}
+    return layer
+
+
+def evil_method(loot):
+    config = {"name": "evil", "cls_symbol": "RaggedTensor", "method": "__reduce__"}
+    return {"class_name": "InstanceMethod", "config": config}
+
+
+def evil_vocabulary(loot):
+    """tf_keras reads such a file even in safe mode."""
+    secret = loot.with_name("secret.txt")
+    secret.write_text("alpha\nbeta\n")
+    return {"class_name": "StringLookup", "config": {"name": "evil", "vocabulary": str(secret)}}
+
+
+def evil_column(loot):
+    """A column of TensorFlow that reads a file, said to be of Keras."""
+    column = {"key": "words", "vocabulary_file": str(loot), "vocabulary_size": 1, "num_oov_buckets": 0}
+    described = {"module": "keras.layers", "class_name": "VocabularyFileCategoricalColumn", "config": column}
+    return {"class_name": "DenseFeatures", "config": {"name": "evil", "feature_columns": [described]}}
+
+
 def itself(layer):
     return layer
 
@@ -113,6 +146,10 @@ def put(path, layer):
             archive.writestr(name, content)
 
 
+# What --custom-objects cannot make acceptable.
+FROM_MEMORY = (evil_saved_model, evil_method, evil_column, evil_vocabulary)
+
+
 @pytest.mark.parametrize(
     ("made", "says"),
     [
@@ -124,8 +161,13 @@ def put(path, layer):
         (evil_registered, "layer 'evil' is of class 'run', which Keras does not have"),
         (evil_function_as_class, "layer 'evil' is of class 'load_model', which Keras does not have"),
         (evil_operation, "layer 'evil' calls the TensorFlow function 'io.write_file'"),
-        (evil_saved_model, "layer 'evil' is of class 'TFSMLayer', which runs code"),
+        (evil_saved_model, "layer 'evil' is of class 'TFSMLayer', which runs code or reads files"),
         (evil_utility, "layer 'evil' is of class 'get_file', which Keras does not have"),
+        (evil_registered_function, "layer 'evil' uses the function 'remove', which Keras does not have"),
+        (evil_dotted_function, "layer 'evil' uses the function 'utils.get_file', which Keras does not have"),
+        (evil_method, "layer 'evil' is of class 'InstanceMethod', which runs code or reads files"),
+        (evil_column, "layer 'evil' is of class 'DenseFeatures', which runs code or reads files"),
+        (evil_vocabulary, "layer 'evil' reads its vocabulary from the file "),
     ],
 )
 @pytest.mark.parametrize(
@@ -150,7 +192,8 @@ def test_code_in_a_keras_file_is_not_run(tmp_path, loot, made, says, where, libr
     with pytest.raises(ValueError, match=r"hostile\.(keras|h5) is not opened: ") as caught:
         load(path)
     assert says in str(caught.value)
-    assert "--custom-objects FILE.py" in str(caught.value)
+    way = "open it in Python, and pass the model itself" if made in FROM_MEMORY else "give --custom-objects FILE.py"
+    assert f"If you trust it, {way}" in str(caught.value)
 
 
 def test_a_lambda_would_run_without_the_search(tmp_path, loot, monkeypatch):
@@ -172,6 +215,60 @@ def test_all_that_is_refused_is_named_once(tmp_path, loot):
     with pytest.raises(ValueError, match="is not opened") as caught:
         load(tmp_path / "hostile.keras")
     assert [str(caught.value).count(name) for name in ("'one'", "'two'", "'Popen'")] == [1, 1, 1]
+
+
+def in_another_file(group, name, how):
+    """Replace an array in an HDF5 file by one that is stored in another file."""
+    array = group[name][()]
+    folder = Path(group.file.filename).parent
+    array.tofile(folder / "secret.bin")
+    with h5py.File(folder / "secret.h5", "w") as secret:
+        secret["array"] = array
+    del group[name]
+    if how == "external link":
+        group[name] = h5py.ExternalLink(folder / "secret.h5", "array")
+    elif how == "soft link":
+        group[name] = h5py.SoftLink("/elsewhere")
+    elif how == "external data":
+        group.create_dataset(name, array.shape, array.dtype, external=[(folder / "secret.bin", 0, array.nbytes)])
+    else:
+        layout = h5py.VirtualLayout(array.shape, array.dtype)
+        layout[:] = h5py.VirtualSource(folder / "secret.h5", "array", array.shape)
+        group.create_virtual_dataset(name, layout)
+
+
+@pytest.mark.parametrize("how", ["external link", "soft link", "external data", "virtual data"])
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+@pytest.mark.parametrize("library", ["keras", "tf_keras"])
+def test_weights_in_another_file_are_not_read(tmp_path, library, suffix, how):
+    library = pytest.importorskip(library)
+    path = tmp_path / f"hostile{suffix}"
+    library.Sequential([library.Input((2,)), library.layers.Dense(2)]).save(path)
+    weights = path
+    if suffix == ".keras":
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(tmp_path / "content")
+        weights = tmp_path / "content" / "model.weights.h5"
+    with h5py.File(weights, "r+") as file:
+        arrays = []
+        file.visititems(lambda name, node: arrays.append(node) if isinstance(node, h5py.Dataset) else None)
+        in_another_file(arrays[0].parent, arrays[0].name.rpartition("/")[2], how)
+    if suffix == ".keras":
+        with zipfile.ZipFile(path, "w") as archive:
+            for each in (tmp_path / "content").iterdir():
+                archive.write(each, each.name)
+    what = "links other than hard ones are not followed" if "link" in how else "data in another file are not read"
+    with pytest.raises(ValueError, match=rf"hostile{suffix} is not a Keras file that can be opened: {what}$"):
+        load(path)
+
+
+def test_an_archive_that_would_fill_the_memory_is_refused(tmp_path):
+    path = tmp_path / "bomb.keras"
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]).save(path)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("assets/zeros.bin", bytes(2**23))
+    with pytest.raises(ValueError, match=r"bomb\.keras .*: its content is more than 64 times as large as the file"):
+        load(path)
 
 
 def test_a_configuration_that_is_nested_without_end_is_refused(tmp_path):
@@ -269,6 +366,17 @@ def test_a_function_that_only_pretends_to_restore_a_checkpoint_is_searched(tmp_p
 
     module = Module(tf.function(__inference__traced_restore_1))
     tf.saved_model.save(module, str(tmp_path / "hostile"), signatures=module.scores)
+    with pytest.raises(ValueError, match="its operation WriteFile"):
+        load(tmp_path / "hostile")
+
+
+def test_a_function_does_not_take_the_place_of_an_operation_of_its_name(tmp_path, loot):
+    module = Module(evil_operations(loot)["WriteFile"])
+    tf.saved_model.save(module, str(tmp_path / "hostile"), signatures=module.scores)
+    path = tmp_path / "hostile" / "saved_model.pb"
+    content = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    content.meta_graphs[0].graph_def.library.function.add().signature.name = "WriteFile"
+    path.write_bytes(content.SerializeToString())
     with pytest.raises(ValueError, match="its operation WriteFile"):
         load(tmp_path / "hostile")
 

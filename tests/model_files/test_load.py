@@ -249,12 +249,28 @@ def test_weights_alone_say_that_the_network_is_missing(tmp_path, build, name):
         load(path)
 
 
+def test_the_prefix_of_a_checkpoint_is_weights_alone(tmp_path):
+    (tmp_path / "ckpt.index").touch()
+    with pytest.raises(ValueError, match=r"ckpt holds weights alone"):
+        load(tmp_path / "ckpt")
+    with pytest.raises(
+        FileNotFoundError, match=r"no run directory, \.keras or \.h5 file, or SavedModel folder at .*no$"
+    ):
+        load(tmp_path / "no")
+
+
+def test_a_folder_of_something_else_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"is not a run directory: .*, and no saved_model\.pb of a SavedModel$"):
+        load(tmp_path)
+
+
 def test_what_is_no_model_is_named_with_what_is_accepted(tmp_path):
     accepted = r"Accepted: a run directory, a \.keras or \.h5 file, or a SavedModel folder$"
     for name, content, reason in (
         ("a.tflite", b"\x00\x00\x00\x00TFL3", "it is a TFLite file, which is what an export makes"),
         ("a.txt", b"", "it is empty"),
         ("a.onnx", b"something", "it is of an unknown format, or damaged"),
+        ("a.json", b'{"class_name": "Functional"}', "it is JSON, which holds no weights; build .*, and pass the model"),
     ):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ValueError, match=rf"{name} is not a Keras file that can be opened: {reason}\. {accepted}"):
@@ -368,6 +384,9 @@ def test_a_python_file_that_cannot_be_run_is_named(tmp_path, build):
     (tmp_path / "broken.py").write_text("import no_such_module\n")
     with pytest.raises(ValueError, match=r"broken\.py cannot be run: ModuleNotFoundError: No module named"):
         load(tmp_path / "own.keras", tmp_path / "broken.py")
+    (tmp_path / "script.py").write_text("raise SystemExit('usage: script.py DATA')\n")
+    with pytest.raises(ValueError, match=r"script\.py cannot be run: SystemExit: usage: script\.py DATA"):
+        load(tmp_path / "own.keras", tmp_path / "script.py")
     with pytest.raises(ValueError, match=r"`custom_objects` must be a Python file, FILE\.py\. Received: .*own\.keras"):
         load(tmp_path / "own.keras", tmp_path / "own.keras")
     with pytest.raises(FileNotFoundError, match=r"nowhere\.py, which does not exist"):

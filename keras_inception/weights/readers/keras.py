@@ -45,12 +45,21 @@ def read_description(path: str | os.PathLike) -> tuple[str | None, list[str]]:
     """Return the model configuration in a .h5 file (JSON, or None), and the layer names that a file without one lists.
 
     Raises:
-        ValueError: The file is damaged.
+        ValueError: The file is damaged, or has links or arrays in other files.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        job = {"path": os.path.abspath(path), "folder": folder, "describe": True}
-        answer = isolation.ask(CHILD, job, os.path.getsize(path))
+    answer = _asked(path, "describe")
     return answer["config"], answer["layers"]
+
+
+def check_hdf5(path: str | os.PathLike) -> None:
+    """Raise ValueError if an HDF5 file is damaged, or has links or arrays in other files."""
+    _asked(path, "check")
+
+
+def _asked(path: str | os.PathLike, task: str) -> dict:
+    with tempfile.TemporaryDirectory() as folder:
+        job = {"path": os.path.abspath(path), "folder": folder, task: True}
+        return isolation.ask(CHILD, job, os.path.getsize(path))
 
 
 def lacks_layer_names(names: Iterable[str]) -> bool:

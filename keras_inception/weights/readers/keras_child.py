@@ -1,8 +1,8 @@
 """Read the HDF5 of Keras' weights files with h5py, in a child process; see `isolation`.
 
 The job has ``path`` (HDF5 file) and ``folder`` (for the answer). With ``describe``, the answer has the model's
-``config`` and the names of its ``layers`` instead of weights. ``config`` is the path of the configuration that a .keras
-file stores next to its weights.
+``config`` and the names of its ``layers`` instead of weights; with ``check``, it is empty. Both check that the file
+needs no other file. ``config`` is the path of the configuration that a .keras file stores next to its weights.
 """
 
 import itertools
@@ -23,6 +23,8 @@ MAX_DEPTH = 16
 # Maximum compression ratio of a dataset. Pruned and clustered weights compress about 20-fold; anything far beyond that
 # is a decompression bomb.
 MAX_RATIO = 64
+LINKS = "links other than hard ones are not followed"
+OUTSIDE = "data in another file are not read"
 # Groups of Keras 3 that hold no weights.
 STATE = ("optimizer", "seed_generator")
 # Name of the group of layers in TensorFlow 2.12.
@@ -46,11 +48,28 @@ def main(job: dict) -> None:
 
 def _answer(job: dict) -> dict:
     with h5py.File(job["path"], "r") as file:
-        if not job.get("describe"):
+        if not job.get("describe") and not job.get("check"):
             return isolation.saved(job["folder"], _weights(file, job.get("config")))
+        check_self_contained(file)
+        if job.get("check"):
+            return {}
         config = texts(file, "model_config")
         layers = [name for _, group in _groups(file) for name in texts(group, "name") or ()]
         return {"config": config[0] if config else None, "layers": layers}
+
+
+def check_self_contained(file: h5py.File) -> None:
+    """Raise ValueError if a file has links other than hard ones, or arrays that are stored in another file."""
+
+    def of_link(_: str, link: object) -> str | None:
+        return None if isinstance(link, h5py.HardLink) else LINKS
+
+    def of_object(_: str, node: h5py.Group | h5py.Dataset) -> str | None:
+        return OUTSIDE if isinstance(node, h5py.Dataset) and (node.external or node.is_virtual) else None
+
+    # An exception in a visitor ends in h5py's own; visits stop at the first value that is not None.
+    if problem := file.visititems_links(of_link) or file.visititems(of_object):
+        raise ValueError(problem)
 
 
 def member(group: h5py.Group, path: str) -> h5py.Group | h5py.Dataset:
@@ -64,7 +83,7 @@ def member(group: h5py.Group, path: str) -> h5py.Group | h5py.Dataset:
         if not isinstance(node, h5py.Group) or not name or name not in node:
             raise ValueError(f"it has no {path:.200}")
         if not isinstance(node.get(name, getlink=True), h5py.HardLink):
-            raise ValueError("links other than hard ones are not followed")
+            raise ValueError(LINKS)
         node = node[name]
     return node
 
@@ -97,7 +116,7 @@ class Datasets:
         if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
             raise ValueError("an object in it is not an array")
         if dataset.external or dataset.is_virtual:
-            raise ValueError("data in another file are not read")
+            raise ValueError(OUTSIDE)
         dtype = dataset.dtype
         is_bfloat16 = dtype.kind == "V" and dtype.itemsize == 2  # as h5py stores it
         if not (dtype.kind in "fiu" or is_bfloat16) or dataset.ndim > MAX_AXES:
