@@ -95,13 +95,17 @@ def export(
 
 
 def compress(
-    source: Annotated[Path | None, Argument(metavar="RUN|FILE.keras", help="A run directory or a .keras file.")] = None,
+    source: Annotated[Path | None, Argument(metavar="RUN|MODEL", help="A run directory, .keras or .h5 file.")] = None,
     output: Annotated[Path, Option("--output", "-o", help="Run directory to create.")] = Path("compressed"),
     resume: console.Resume = False,
-    data: Annotated[str | None, Option(help=f"Images for a .keras file. {console.DATA}")] = None,
+    data: Annotated[str | None, Option(help=f"Images for a model file. {console.DATA}")] = None,
     labels: Annotated[Path | None, Option(help="File with one class name per line. Default: sorted folders.")] = None,
-    preprocessing: Annotated[str | None, Option(help="Name or JSON file. Default: found in a .keras file.")] = None,
+    preprocessing: Annotated[str | None, Option(help="Name or JSON file. Default: found in the model.")] = None,
     validation: Annotated[float, Option(help="Share of --data to hold out if it has no validation split.")] = 0.15,
+    size: Annotated[
+        str | None, Option(metavar="HEIGHTxWIDTH", help="Size of the images. Default: the network's.")
+    ] = None,
+    output_name: Annotated[str | None, Option(help="Output to keep. Default: the only one, or predictions.")] = None,
     macs: Annotated[float | None, Option(help=BUDGET.format("multiply-adds"))] = None,
     latency: Annotated[float | None, Option(help=BUDGET.format("milliseconds of the int8 file"))] = None,
     mb: Annotated[float | None, Option(help=BUDGET.format("megabytes of the int8 file"))] = None,
@@ -120,13 +124,13 @@ def compress(
 ) -> None:
     """Make a trained network smaller and faster by pruning, clustering and quantization.
 
-    The network is that of a run, or any functional classifier in a .keras file, with its images as --data. The result
+    The network is that of a run, or any functional classifier in a model file, with its images as --data. The result
     is a run directory. A table shows what each step costs and saves.
     """
     if resume and (source or settings or macs or latency or mb or prune or cluster or quantize or data):
         raise ValueError(f"--resume takes the run and the steps from {output}: give neither")
     if not resume and source is None:
-        raise ValueError("RUN is missing: give a run directory or a .keras file to compress, or --resume")
+        raise ValueError("RUN is missing: give a run directory or a model file to compress, or --resume")
     from keras_inception.compression.job import Job, check_compression
     from keras_inception.compression.own import OwnModel
     from keras_inception.model_files import check_custom_objects
@@ -138,11 +142,12 @@ def compress(
     changes = console.assignments(settings)
     options: dict[str, Any] = {"settings": changes, "distillation": distillation, "resume": resume}
     check_custom_objects(custom_objects)
-    check_compression(source, output, job, OwnModel.given(data, labels, preprocessing, validation), **options)
+    own = {"labels": labels, "preprocessing": preprocessing, "size": _size(size), "output_name": output_name}
+    check_compression(source, output, job, OwnModel.given(data, validation, **own), **options)
     console.import_tensorflow()
     from keras_inception.compression import compress as compression
 
-    options |= {"data": data, "labels": labels, "preprocessing": preprocessing, "validation": validation}
+    options |= {"data": data, "validation": validation, **own}
     options |= {"custom_objects": custom_objects, "on_step": _steps(json), "on_progress": bars()}
     report = compression.compress(source, output, job, **options)
     console.show(report, json)

@@ -111,6 +111,8 @@ def compress(
     labels: str | os.PathLike | Sequence[str] | None = None,
     preprocessing: str | os.PathLike | Preprocessing | None = None,
     validation: float = 0.15,
+    size: tuple[int, int] | None = None,
+    output_name: str | None = None,
     settings: Mapping[str, str] | None = None,
     distillation: float = 0.5,
     resume: bool = False,
@@ -146,6 +148,8 @@ def compress(
         preprocessing: what the input of that model expects: a `Preprocessing`, the name of one or its JSON file.
             Default: raw pixels if the model begins by normalizing them or takes uint8.
         validation: fraction of the images in `data` to hold out if it has no validation split.
+        size: (height, width) of the images, for a model that takes any size.
+        output_name: name of that model's output to keep if it has several.
         settings: recipe fields that override those of `recipe_of` in each step, as in `Recipe.override`; None when
             resuming.
         distillation: weight of the source network's predictions in the training targets, in [0, 1]; the labels get the
@@ -173,7 +177,9 @@ def compress(
         if job is not None:
             raise ValueError(f"give either `job` or its attributes. Received: both, {', '.join(options)}")
         job = Job(**options)
-    own = OwnModel.given(data, labels, preprocessing, validation)
+    own = OwnModel.given(
+        data, validation, labels=labels, preprocessing=preprocessing, size=size, output_name=output_name
+    )
     check_compression(source, output, job, own, settings=settings, distillation=distillation, resume=resume)
     check_custom_objects(custom_objects)
     with given(custom_objects):
@@ -184,7 +190,7 @@ def compress(
                 rows = _Compression(output, on_step or (lambda line: None), verbose, on_progress or silent).run()
             except ValueError:
                 trained = [path for path in (output / STEPS).glob("*") if path.is_dir() and path.name != OWN_SOURCE]
-                if not trained:
+                if not trained and not resume:
                     shutil.rmtree(output)
                 raise
     return CompressionReport(output, tuple(CompressionStep(**row) for row in rows))
@@ -242,6 +248,10 @@ def _checked(source: Run, job: Job, settings: dict) -> Recipe:
         recipe_of(recipe, step).override(settings)
     if job.macs:  # fail before hours of training
         filter_pruning.choose(filter_pruning.DependencyGraph(model), filter_pruning.l1(model), job.macs)
+    if job.steps[1:]:
+        from keras_inception.compression.finetuning import check_network
+
+        check_network(model, job.quantize)
     prunable = {layer.name for layer in model.layers if isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense))}
     for name in job.prune_layers or ():
         if name not in prunable:
@@ -398,8 +408,11 @@ def _filters(before: keras.Model, after: keras.Model) -> dict[str, int]:
 
 def _preserved(network: keras.Model) -> str | None:
     """Return what training for int8 must preserve in a network's kernels: "clusters", "sparsity" or None."""
-    kernels = [layer.kernel.numpy() for layer in network.layers if hasattr(layer, "kernel")]
-    if all(len(np.unique(kernel)) <= 256 for kernel in kernels if kernel.size > 2560):  # 8 bits
+    changed = (keras.layers.Conv2D, keras.layers.Dense)  # by pruning and clustering; not a depthwise convolution
+    kernels = [layer.kernel.numpy() for layer in network.layers if type(layer) in changed]
+    weights = [kernel[kernel != 0] for kernel in kernels]
+    distinct = [len(np.unique(each)) for each in weights]
+    count = sum(each.size for each in weights)
+    if max(distinct, default=0) <= 256 and sum(distinct) < count / 2:  # 8 bits; small kernels may be all distinct
         return "clusters"
-    zeros = sum(int((kernel == 0).sum()) for kernel in kernels)
-    return "sparsity" if zeros >= sum(kernel.size for kernel in kernels) / 4 else None
+    return "sparsity" if count < sum(kernel.size for kernel in kernels) * 3 / 4 else None

@@ -24,6 +24,13 @@ from keras_inception.training.schedules import Phase, Plan, learning_rate, once_
 PRUNABLE = (tf_keras.layers.Conv2D, tf_keras.layers.Dense)
 
 
+def check_network(network: keras.Model, quantize: bool) -> None:
+    """Raise ValueError if a layer, which the message names, cannot be trained in tf_keras, or not for int8."""
+    model = bridge.to_tf_keras(rewrite(network) if quantize else network)
+    for layer in model.layers if quantize else ():
+        quantization.annotated_layer(layer)
+
+
 class Finetuning(Continued):
     """Train an existing network in tf_keras, in float32.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from keras_inception.compression.own import OwnModel
+from keras_inception.model_files import is_saved_model
 from keras_inception.runs import Run
 from keras_inception.utils.checks import check_one_of
 
@@ -121,6 +122,8 @@ def check_compression(
     is_path = isinstance(source, (str, os.PathLike))
     if is_path and Path(source).suffix == ".tflite":
         raise ValueError(f"{source} is an exported file: compress the run directory that it came from")
+    if is_path and is_saved_model(source):
+        raise ValueError(f"{source} is a SavedModel, which has no layers: compress the .keras file that it came from")
     if is_path and not Path(source).is_file():
         Run(Path(source)).check_trained()
         if own is not None:

@@ -32,26 +32,24 @@ class OwnModel:
             names of the folders.
         preprocessing: what the model's input expects, its name or its JSON file; None: found in the model.
         validation: fraction of the images to hold out if `data` has no validation split.
+        size: (height, width) of the images; None: that of the model's input.
+        output_name: name of the output if there are several (`models.inference.without_heads`).
     """
 
     data: str | os.PathLike
     labels: str | os.PathLike | Sequence[str] | None = None
     preprocessing: str | os.PathLike | Preprocessing | None = None
     validation: float = 0.15
+    size: tuple[int, int] | None = None
+    output_name: str | None = None
 
     @classmethod
-    def given(
-        cls,
-        data: str | os.PathLike | None,
-        labels: str | os.PathLike | Sequence[str] | None,
-        preprocessing: str | os.PathLike | Preprocessing | None,
-        validation: float,
-    ) -> "OwnModel | None":
+    def given(cls, data: str | os.PathLike | None, validation: float, **others: Any) -> "OwnModel | None":
         """Return these attributes, or None without `data`; ValueError if others are given without `data`."""
         if data is not None:
-            return cls(data, labels, preprocessing, validation)
-        if labels is not None or preprocessing is not None:
-            raise ValueError("`labels` and `preprocessing` require `data`. Received: data=None")
+            return cls(data, validation=validation, **others)
+        if names := [f"`{name}`" for name, value in others.items() if value is not None]:
+            raise ValueError(f"{', '.join(names)} must be given with `data`, the images. Received: data=None")
         return None
 
     def check(self) -> None:
@@ -112,8 +110,6 @@ def write_run(source: "str | os.PathLike | keras.Model", own: OwnModel, folder: 
         ValueError: the model is not a classifier of these classes, does not say what its input expects, or cannot be
             written and opened again with the same outputs.
     """
-    import keras
-
     from keras_inception import datasets
     from keras_inception.evaluation.classifiers import check_input
     from keras_inception.exporting.expected_input import (
@@ -123,40 +119,29 @@ def write_run(source: "str | os.PathLike | keras.Model", own: OwnModel, folder: 
         unknown,
         with_channels,
     )
-    from keras_inception.models.flat import precision
-    from keras_inception.models.flat_copy import flat_copy
-    from keras_inception.models.inference import inference_model, without_heads
-    from keras_inception.models.scores import ending
+    from keras_inception.model_files import is_one_layer
+    from keras_inception.models.inference import without_heads
 
     given_model = load(source) if isinstance(source, (str, os.PathLike)) else source
-    model = without_heads(given_model)
+    model = without_heads(given_model, own.output_name)
+    if is_one_layer(model):
+        raise ValueError(f"{source} cannot be compressed: Keras 3 cannot open it layer by layer")
     check_takes_images(model)
-    size = image_size(model, own.preprocessing)
+    size = own.size or image_size(model, own.preprocessing)
     preprocessing = stated_preprocessing(own.preprocessing, given_model, model, size)
     if preprocessing is None:
         raise unknown(model)
     preprocessing = with_channels(preprocessing, model.inputs[0].shape[-1])
     check_input(model, preprocessing)
     splits, data = own.splits()
-    network = inference_model(flat_copy(model, simple=True, size=preprocessing.size))
     few = splits.train.select(np.linspace(0, len(splits.train) - 1, min(IMAGES, len(splits.train))).astype(int))
     images = np.concatenate([x for x, _ in datasets.evaluation_batches(few, preprocessing, IMAGES)])
-    given = np.concatenate([np.asarray(model(x[None].astype(model.inputs[0].dtype), training=False)) for x in images])
-    flattened = np.asarray(network(images, training=False))
-    _check_same(model.name, given, flattened, TOLERANCE if precision(model) == "float32" else HALF_TOLERANCE)
-    found = ending(network, images)
-    if found.kind == "independent":
-        raise ValueError(
-            f"`model` must give one class for each image, to be trained. Received: independent scores of {found.layer}"
-        )
-    network = found.scoring(network)
+    network = _scoring(model, preprocessing.size, images)
     if len(splits.labels) != network.outputs[0].shape[-1]:
         raise ValueError(
             f"`data` must have {network.outputs[0].shape[-1]} classes, one for each score of {model.name}. "
             f"Received: {len(splits.labels)}: {', '.join(splits.labels):.200}"
         )
-    for layer in network.layers:
-        layer.trainable = layer.trainable or not isinstance(layer, keras.layers.BatchNormalization)
     folder.mkdir(parents=True)
     files.write_labels(folder / LABELS, splits.labels)
     preprocessing.save(folder / PREPROCESSING)
@@ -164,9 +149,53 @@ def write_run(source: "str | os.PathLike | keras.Model", own: OwnModel, folder: 
     files.write_json(folder / DATA, {**data, "command": "compress"})
     network.save(folder / MODEL)
     run = Run(folder)
-    expected, again = (np.asarray(each(images, training=False)) for each in (network, run.model()))
+    try:
+        saved = run.model()
+    except ValueError as error:
+        reason = str(error).removeprefix(f"{folder / MODEL} is not opened: ")
+        raise ValueError(f"{model.name} cannot be opened again when it has been saved: {reason}") from None
+    expected, again = (np.asarray(each(images, training=False)) for each in (network, saved))
     _check_same(model.name, expected, again, TOLERANCE)
     return run
+
+
+def _scoring(model: "keras.Model", size: tuple[int, int], images: np.ndarray) -> "keras.Model":
+    """Return a flat copy of a model in float32 that outputs a score for each class, to be trained.
+
+    Args:
+        model: a model with one output.
+        size: (height, width) of the images.
+        images: inputs on which the copy must agree with the model, (n, *size, channels).
+
+    Raises:
+        ValueError: the copy does not agree, or the model is not a classifier with one class for each image.
+    """
+    import keras
+    import tensorflow as tf
+
+    from keras_inception.models.flat import precision
+    from keras_inception.models.flat_copy import flat_copy
+    from keras_inception.models.inference import inference_model
+    from keras_inception.models.scores import ending
+
+    network = inference_model(flat_copy(model, simple=True, size=size))
+    given = np.concatenate([np.asarray(model(x[None].astype(model.inputs[0].dtype), training=False)) for x in images])
+    try:
+        flattened = np.asarray(network(images, training=False))
+    except tf.errors.InvalidArgumentError:  # such as of a reshape to one image
+        flattened = np.empty(0)
+    if flattened.shape != given.shape:
+        raise ValueError(f"`model` must work with batches of any size, to be trained. Received: {model.name}")
+    _check_same(model.name, given, flattened, TOLERANCE if precision(model) == "float32" else HALF_TOLERANCE)
+    found = ending(network, images)
+    if found.kind == "independent":
+        raise ValueError(
+            f"`model` must give one class for each image, to be trained. Received: independent scores of {found.layer}"
+        )
+    network = found.scoring(network)
+    for layer in network.layers:
+        layer.trainable = layer.trainable or not isinstance(layer, keras.layers.BatchNormalization)
+    return network
 
 
 def _check_same(name: str, expected: np.ndarray, received: np.ndarray, tolerance: float) -> None:

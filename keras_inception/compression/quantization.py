@@ -42,25 +42,9 @@ def quantize_aware(
     Raises:
         ValueError: a layer, which the message names, cannot be quantized.
     """
-    supported = qat.default_8bit.Default8BitQuantizeRegistry()
-
-    def annotated(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
-        if isinstance(layer, tf_keras.layers.InputLayer):
-            return layer
-        config = None
-        # Average pooling that was rewritten as a convolution is not trained: its equal weights are exact in 8 bits.
-        averages = isinstance(layer, tf_keras.layers.DepthwiseConv2D) and not layer.trainable
-        if isinstance(layer, bridge.KerasLayer) and isinstance(layer.wrapped(), MOVING):
-            config = configs.NoOpQuantizeConfig()
-        elif averages or _is_alone(layer) or (not layer.weights and not _is_supported(layer, supported)):
-            config = configs.Default8BitOutputQuantizeConfig()
-        elif not isinstance(layer, tf_keras.layers.BatchNormalization) and not supported.supports(layer):
-            raise ValueError(f"{layer.name} cannot be quantized: tfmot does not support {type(layer).__name__}")
-        return qat.quantize_annotate_layer(layer, config)
-
     transformer = qat.graph_transformations.model_transformer.ModelTransformer
     with qat.quantize_scope({"KerasLayer": bridge.KerasLayer}):
-        copy = tf_keras.models.clone_model(model, clone_function=annotated)  # shares the layers and their weights
+        copy = tf_keras.models.clone_model(model, clone_function=annotated_layer)  # shares the layers and their weights
         with mock.patch.object(transformer, "_get_layers", _in_order_of_names):
             quantized = qat.quantize_apply(copy, SCHEMES[preserve]())
     _set_ranges(quantized, model, batches)
@@ -87,6 +71,24 @@ def quantized(model: tf_keras.Model, input_range: tuple[float, float]) -> keras.
             step = np.where(step > 0, step, 1)
             layer.set_weights([(np.round(kernel / step) * step).astype(np.float32), *bias])
     return folded
+
+
+def annotated_layer(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
+    """Mark a layer for tfmot with the way to quantize it; ValueError, which names it, if it cannot be quantized."""
+    if isinstance(layer, tf_keras.layers.InputLayer):
+        return layer
+    if layer.weights and len(layer.inbound_nodes) > 1:
+        raise ValueError(f"{layer.name} cannot be quantized: it is called more than once")
+    config, supported = None, qat.default_8bit.Default8BitQuantizeRegistry()
+    # Average pooling that was rewritten as a convolution is not trained: its equal weights are exact in 8 bits.
+    averages = isinstance(layer, tf_keras.layers.DepthwiseConv2D) and not layer.trainable
+    if isinstance(layer, bridge.KerasLayer) and isinstance(layer.wrapped(), MOVING):
+        config = configs.NoOpQuantizeConfig()
+    elif averages or _is_alone(layer) or (not layer.weights and not _is_supported(layer, supported)):
+        config = configs.Default8BitOutputQuantizeConfig()
+    elif not isinstance(layer, tf_keras.layers.BatchNormalization) and not supported.supports(layer):
+        raise ValueError(f"{layer.name} cannot be quantized: tfmot does not support {type(layer).__name__}")
+    return qat.quantize_annotate_layer(layer, config)
 
 
 def _is_alone(layer: tf_keras.layers.Layer) -> bool:

@@ -35,6 +35,7 @@ LEFT_OUT = {
     "lora_rank",
     "lora_alpha",
     "quantization_config",
+    *("query_shape", "key_shape", "value_shape"),  # of multi-head attention, which is built when it is called
 }
 
 
@@ -219,8 +220,12 @@ def _layer_of_tf_keras(layer: keras.Operation) -> Callable:
         )
     if kind is None or not is_same:
         return _wrapped(layer, None, layer.dtype_policy.name)
-    arguments = _arguments(layer, kind, RENAMED.get(kind.__name__, {}))
-    return kind(**arguments, name=layer.name, dtype=layer.dtype_policy.name)
+    try:
+        return _made(layer, kind, RENAMED.get(name, {}), "tf_keras")
+    except ValueError:
+        if layer.variables:
+            raise
+        return _wrapped(layer, None, layer.dtype_policy.name)
 
 
 def _wrapped_operation(operation: keras.Operation, args: tuple, kwargs: dict):
@@ -256,7 +261,16 @@ def counterpart(layer: tf_keras.layers.Layer, **changes) -> keras.Layer:
     if kind is None:
         raise ValueError(f"{layer.name} cannot be converted to Keras 3, which has no {type(layer).__name__}")
     renamed = {theirs: ours for ours, theirs in RENAMED.get(kind.__name__, {}).items()}
-    return kind(**(_arguments(layer, kind, renamed) | changes), name=layer.name, dtype=layer.dtype_policy.name)
+    return _made(layer, kind, renamed, "Keras 3", **changes)
+
+
+def _made(layer, kind: type, renamed: dict[str, str], library: str, **changes):
+    """Return a layer of the class `kind` with the arguments of `layer`; ValueError if it does not take them."""
+    try:
+        return kind(**(_arguments(layer, kind, renamed) | changes), name=layer.name, dtype=layer.dtype_policy.name)
+    except (TypeError, ValueError) as error:
+        reason, name = " ".join(str(error).split()), type(layer).__name__
+        raise ValueError(f"{layer.name}, a {name}, cannot be converted to {library}: {reason:.200}") from None
 
 
 def _namesake(layer, own: ModuleType, other: ModuleType) -> type | None:
@@ -280,10 +294,7 @@ def _arguments(layer, kind: type, renamed: dict[str, str]) -> dict[str, Any]:
         if (known := renamed.get(name, name)) in accepted:
             arguments[known] = value
         elif value is not None and value is not False and value != getattr(defaults.get(name), "default", None):
-            raise ValueError(
-                f"{layer.name} cannot be converted: the other {kind.__name__} has no `{name}`. "
-                f"Received: {name}={value!r}"
-            )
+            raise ValueError(f"the other {kind.__name__} has no `{name}`. Received: {name}={value!r}")
     return arguments
 
 

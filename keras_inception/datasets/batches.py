@@ -85,7 +85,7 @@ def evaluation_batches(examples: Examples, preprocessing: "Preprocessing", batch
     """Return the images in order, preprocessed exactly as for prediction and on a phone.
 
     Returns:
-        Batches of x, float32 (batch, height, width, 3), and y, int32 (batch,). The last batch may be smaller.
+        Batches of x, float32 (batch, height, width, channels), and y, int32 (batch,). The last batch may be smaller.
 
     Raises:
         ValueError: there are no images, or `batch_size` is below 1.
@@ -94,12 +94,14 @@ def evaluation_batches(examples: Examples, preprocessing: "Preprocessing", batch
 
     _check(examples, batch_size)
 
+    shape = (*preprocessing.size, preprocessing.mixing.shape[1])
+
     @tf.autograph.experimental.do_not_convert
     def example(index, label):
         x = tf.numpy_function(
             lambda number: preprocessing(examples.read(int(number))), [index], tf.float32, stateful=False
         )
-        return tf.ensure_shape(x, (*preprocessing.size, 3)), label
+        return tf.ensure_shape(x, shape), label
 
     numbered = tf.data.Dataset.from_tensor_slices((np.arange(len(examples)), examples.labels))
     prepared = numbered.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)

@@ -11,7 +11,8 @@ from keras_inception.graph import check_functional
 from keras_inception.models.flat import DROPOUT, is_augmentation
 
 FUSED = ("linear", "relu", "sigmoid", "softmax", "tanh")  # activations that training for int8 knows inside of layers
-CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)
+# Layers that apply their activation last.
+ACTIVATED = (layers.Conv2D, layers.Conv2DTranspose, layers.DepthwiseConv2D, layers.SeparableConv2D, layers.Dense)
 
 
 def flat_copy(model: keras.Model, *, simple: bool = False, size: tuple[int, int] | None = None) -> keras.Model:
@@ -118,19 +119,32 @@ class _Copier:
             return self._rescaling(operation, model)
         if self._simple and type(operation) is layers.SeparableConv2D:
             return self._two_convolutions(operation, model)
+        kind = type(operation)
         try:
-            copy = type(operation).from_config({**operation.get_config(), "name": self._name(operation.name, model)})
+            config = {**operation.get_config(), "name": self._name(operation.name, model)}
+            if activation := _activation(operation):
+                config["activation"] = activation
+            after = self._later_activation(operation, model) if isinstance(operation, ACTIVATED) else None
+            copy = kind.from_config({**config, "activation": "linear"} if after else config)
         except Exception as error:  # layers of strangers raise anything
             reason = " ".join(str(error).split())
-            raise ValueError(f"{operation.name}, a {type(operation).__name__}, cannot be copied: {reason}") from None
+            if isinstance(operation, layers.Lambda):  # Keras names arguments that do not help here
+                reason = "write it as a layer of a class of your own"
+            raise ValueError(f"{operation.name}, a {kind.__name__}, cannot be copied: {reason:.300}") from None
         if getattr(operation, "weights", ()):
             self._weights.append((copy, operation.get_weights(), operation.name))
-        name = getattr(getattr(operation, "activation", None), "__name__", "linear")
-        if not self._simple or name in FUSED or not isinstance(operation, CONVOLUTIONS):
-            return copy
-        copy.activation = keras.activations.linear
-        after = layers.Activation(operation.activation, name=self._name(f"{operation.name}_{name}", model))
-        return lambda x: after(copy(x))
+        return (lambda *args, **kwargs: after(copy(*args, **kwargs))) if after else copy
+
+    def _later_activation(self, layer: keras.Layer, model: keras.Model) -> keras.Layer | None:
+        """Return a layer for an activation that is not to stay inside of its layer; None if it is, or there is none."""
+        activation = _activation(layer)
+        if not self._simple or activation is None:
+            return None
+        if isinstance(activation, keras.Layer):
+            name = self._name(f"{layer.name}_{activation.name}", model)
+            return type(activation).from_config({**activation.get_config(), "name": name})
+        kind = getattr(activation, "__name__", "linear")
+        return None if kind in FUSED else layers.Activation(activation, name=self._name(f"{layer.name}_{kind}", model))
 
     def _rescaling(self, layer: layers.Normalization, model: keras.Model) -> layers.Rescaling:
         mean, std = np.asarray(layer.mean), np.maximum(np.sqrt(np.asarray(layer.variance)), keras.config.epsilon())
@@ -156,13 +170,15 @@ class _Copier:
             layer.filters,
             1,
             use_bias=layer.use_bias,
-            activation=layer.activation,
             name=self._name(layer.name, model),
             **shared,
         )
+        after = self._later_activation(layer, model)
+        if after is None:
+            pointwise.activation = _activation(layer)
         first, *rest = layer.get_weights()
         self._weights += [(depthwise, [first], layer.name), (pointwise, rest, layer.name)]
-        return lambda x: pointwise(depthwise(x))
+        return lambda x: after(pointwise(depthwise(x))) if after else pointwise(depthwise(x))
 
     def _name(self, name: str, model: keras.Model) -> str:
         """Return a name that no layer has yet, and take it."""
@@ -170,3 +186,13 @@ class _Copier:
         chosen = next(each for each in candidates if each not in self._names)
         self._names.add(chosen)
         return chosen
+
+
+def _activation(operation: keras.Operation) -> Callable | None:
+    """Return the activation of a layer, that of Keras in place of TensorFlow's, such as ``tf.nn.softmax``."""
+    activation = getattr(operation, "activation", None)
+    if not isinstance(operation, (*ACTIVATED, layers.Activation)) or not callable(activation):
+        return None
+    name = getattr(activation, "__name__", "").removesuffix("_v2")  # tf.nn.softmax is called softmax_v2
+    is_of_tensorflow = getattr(activation, "__module__", "").partition(".")[0] == "tensorflow"
+    return getattr(keras.activations, name, activation) if is_of_tensorflow else activation

@@ -285,3 +285,19 @@ def test_steps_are_gentler_than_the_original_training():
     filters, quantize = (recipe_of(recipe, step) for step in ("slim", "quantize"))
     assert (filters.epochs, filters.minutes, filters.learning_rate) == (30, 30, 5e-4)
     assert (quantize.epochs, quantize.ema, quantize.precision, quantize.freeze_epochs) == (6, 0, "float32", 0)
+
+
+@pytest.mark.parametrize(
+    ("values", "preserved"), [(None, None), (8, "clusters"), (0, "sparsity")], ids=["plain", "clustered", "pruned"]
+)
+def test_training_for_int8_preserves_what_was_made_before(values, preserved):
+    chance = np.random.default_rng(0)
+    image = x = keras.Input((8, 8, 3))
+    depthwise = keras.layers.DepthwiseConv2D(3)  # is neither pruned nor clustered
+    for layer in (keras.layers.Conv2D(320, 1), depthwise, keras.layers.Conv2D(2, 1), keras.layers.Dense(2)):
+        x = layer(x)
+        kernel = chance.normal(size=layer.kernel.shape).astype(np.float32)
+        if layer is not depthwise and values is not None:
+            kernel = np.round(kernel * 2).clip(-3, 4) / 2 if values else np.where(np.abs(kernel) < 0.6, 0, kernel)
+        layer.kernel.assign(kernel)
+    assert compression._preserved(keras.Model(image, x)) == preserved

@@ -6,8 +6,10 @@ import pytest
 from colours import LABELS
 from keras import layers
 from networks import transfer_model
+from PIL import Image
 
 import keras_inception
+from keras_inception.compression import compress as compression
 from keras_inception.compression.compress import compress
 from keras_inception.compression.own import OwnModel, write_run
 from keras_inception.preprocessing import DEFAULT
@@ -33,6 +35,16 @@ def pruned(own, pictures, tmp_path_factory) -> Run:
     return Run(folder / "small")
 
 
+def gray_pictures(folder):
+    """Save images of two classes, black and white, and return the folder."""
+    for name, value in (("black", 0), ("white", 255)):
+        (folder / name).mkdir(parents=True)
+        for number in range(4):
+            image = np.full((20, 24), abs(value - 10 * number), np.uint8)
+            Image.fromarray(image).save(folder / name / f"{number}.png")
+    return folder
+
+
 def classifier(*ends, shape=(SIDE, SIDE, 3), **options) -> keras.Model:
     image = x = keras.Input(shape, **options)
     for layer in ends:
@@ -42,6 +54,22 @@ def classifier(*ends, shape=(SIDE, SIDE, 3), **options) -> keras.Model:
 
 def ending(*ends) -> keras.Model:
     return classifier(layers.Rescaling(1 / 255), layers.GlobalAveragePooling2D(), *ends)
+
+
+class OneImage(layers.Layer):
+    def call(self, inputs):
+        return keras.ops.reshape(inputs, (1, 3))
+
+
+class Unregistered(layers.Layer):
+    def call(self, inputs):
+        return inputs * 2
+
+
+def several_outputs(shape=(SIDE, SIDE, 3)) -> keras.Model:
+    image = keras.Input(shape)
+    x = layers.GlobalAveragePooling2D()(layers.Rescaling(1 / 255)(image))
+    return keras.Model(image, {"class": layers.Dense(3)(x), "box": layers.Dense(4)(x)}, name="mine")
 
 
 def pixels(count: int = 4) -> np.ndarray:
@@ -144,6 +172,15 @@ def test_outputs_become_probabilities(end, classes, pictures, tmp_path):
             {},
             r"`data` must have 4 classes, one for each score of mine. .* 3: blau.*, green",
         ),
+        (
+            classifier(layers.Rescaling(1 / 255), layers.Conv2D(3, SIDE), OneImage(), batch_size=1),
+            {},
+            "`model` must work with batches of any size, to be trained. Received: mine",
+        ),
+        (ending(Unregistered(), layers.Dense(3)), {}, "mine cannot be opened again .* of class 'Unregistered'"),
+        (ending(layers.Lambda(lambda x: x * 2, name="own"), layers.Dense(3)), {}, "own, a Lambda, .* a class of your"),
+        (classifier(layers.Rescaling(1 / 255), shape=(None, None, 3)), {}, "`size` must be given .* takes any size"),
+        (several_outputs(), {}, "`output_name` must name one of the outputs of mine, class, box"),
         (ending(layers.Dense(3, activation="sigmoid")), {}, "must give one class .* independent scores of dense"),
         (classifier(layers.Rescaling(1 / 255), layers.Conv2D(3, 1)), {}, r"must give \(batch, classes\)"),
         (ending(layers.Dense(3)), {"labels": (BLUE, GREEN, "yellow")}, r"`labels` must be the classes of .*yellow"),
@@ -155,7 +192,20 @@ def test_outputs_become_probabilities(end, classes, pictures, tmp_path):
         (ending(layers.Dense(3)), {"preprocessing": DEFAULT}, r"`model` must take images, \(batch, 224, 224, 3\)"),
         (classifier(layers.Dense(3), shape=(4,)), {}, r"must take images, \(batch, height, width, channels\)"),
     ],
-    ids=["classes", "several labels", "a map", "labels", "preprocessing", "size", "no image"],
+    ids=[
+        "classes",
+        "batch",
+        "class",
+        "lambda",
+        "any size",
+        "outputs",
+        "several labels",
+        "a map",
+        "labels",
+        "preprocessing",
+        "size",
+        "no image",
+    ],
 )
 def test_models_that_cannot_be_compressed_leave_nothing_behind(model, options, message, pictures, tmp_path):
     with pytest.raises(ValueError, match=message):
@@ -166,8 +216,12 @@ def test_models_that_cannot_be_compressed_leave_nothing_behind(model, options, m
 def test_what_is_missing_is_named(own, tmp_path):
     with pytest.raises(ValueError, match="`data` must be given for a model: a folder of images"):
         compress(own, tmp_path / "small", prune=0.5)
-    with pytest.raises(ValueError, match="`labels` and `preprocessing` require `data`"):
-        compress(own, tmp_path / "small", prune=0.5, preprocessing="unit")
+    with pytest.raises(ValueError, match="`preprocessing`, `size` must be given with `data`"):
+        compress(own, tmp_path / "small", prune=0.5, preprocessing="unit", size=(8, 8))
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "saved_model.pb").touch()
+    with pytest.raises(ValueError, match=r"saved is a SavedModel, which has no layers: compress the .keras file"):
+        compress(tmp_path / "saved", tmp_path / "small", prune=0.5, data=tmp_path)
     with pytest.raises(ValueError, match="nowhere does not exist"):
         compress(own, tmp_path / "small", prune=0.5, data=tmp_path / "nowhere")
 
@@ -188,6 +242,51 @@ class Forgetful(layers.Layer):
 def test_a_layer_whose_configuration_forgets_an_argument_is_refused(pictures, tmp_path):
     with pytest.raises(ValueError, match=r"mine cannot be compressed: its layers, made again .* give other outputs"):
         write_run(ending(Forgetful(3.0), layers.Dense(3)), OwnModel(pictures), tmp_path / "run")
+
+
+def test_the_size_and_the_output_of_a_model_are_chosen(pictures, tmp_path):
+    run = write_run(
+        several_outputs((None, None, 3)), OwnModel(pictures, size=(8, 12), output_name="class"), tmp_path / "run"
+    )
+    assert run.model().input_shape == (None, 8, 12, 3)
+    assert run.preprocessing.size == (8, 12)
+    assert run.model().output_shape == (None, 3)
+
+
+def test_gray_networks_are_pruned_and_evaluated(tmp_path):
+    ends = [layers.Conv2D(8, 3, activation="relu"), layers.Flatten(), layers.Dense(2)]
+    gray = classifier(layers.Rescaling(1 / 255), *ends, shape=(SIDE, SIDE, 1))
+    data = gray_pictures(tmp_path / "gray")
+    compress(gray, tmp_path / "small", data=data, prune=0.5, settings={"epochs": "1"}, validation=0.25, verbose=0)
+    run = Run(tmp_path / "small")
+    assert run.model().input_shape == (None, SIDE, SIDE, 1)
+    assert run.preprocessing.channels == "gray"
+    assert [float((run.model().get_layer(each.name).kernel.numpy() == 0).mean()) for each in ends[::2]] == [0.5, 0.5]
+    assert 0 <= keras_inception.evaluate(run.path, data).top1 <= 1
+
+
+def test_what_cannot_be_trained_is_refused_before_the_first_step(own, pictures, tmp_path):
+    shared = layers.Conv2D(16, 3, padding="same", name="shared")
+    image = keras.Input((SIDE, SIDE, 3))
+    x = layers.GlobalAveragePooling2D()(shared(shared(layers.Conv2D(16, 3)(layers.Rescaling(1 / 255)(image)))))
+    model = keras.Model(image, layers.Dense(3)(x))
+    with pytest.raises(ValueError, match="shared cannot be quantized: it is called more than once"):
+        compress(model, tmp_path / "small", data=pictures, prune=0.5, quantize=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_resume_loses_nothing(own, pictures, tmp_path, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context:
+        context.setattr(compression, "train", stop)
+        with pytest.raises(KeyboardInterrupt):
+            compress(own, tmp_path / "small", data=pictures, prune=0.5)
+    (tmp_path / "small" / "steps" / "1_prune_start.keras").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"1_prune_start.keras"):
+        compress(None, tmp_path / "small", resume=True)
+    assert Run(tmp_path / "small" / "steps" / "0_source").model().output_shape == (None, 3)
 
 
 @pytest.mark.full

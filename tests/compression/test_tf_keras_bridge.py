@@ -87,9 +87,12 @@ class Scaled(keras.layers.Layer):
         (Scaled(name="own"), "own cannot be converted to tf_keras, which has no Scaled"),
         (layers.Lambda(lambda x: x * 2, name="own"), "own cannot be converted to tf_keras: it is a Lambda"),
         (layers.Conv2D(2, 1, activation="hard_sigmoid", name="own"), "own cannot .* no such activation: use a layer"),
-        (layers.RandomCrop(2, 2, name="own"), "own cannot be converted: the other RandomCrop|which has no RandomCrop"),
+        (
+            layers.TimeDistributed(layers.Dense(2), name="own"),
+            "own, a TimeDistributed, cannot be converted to tf_keras",
+        ),
     ],
-    ids=["own weights", "lambda", "another activation", "random crop"],
+    ids=["own weights", "lambda", "another activation", "a layer inside"],
 )
 def test_layers_that_cannot_be_converted_are_named(end, message):
     image = keras.Input((4, 4, 3))
@@ -166,6 +169,14 @@ def test_activations_that_differ_are_those_of_keras():
     there = bridge.to_tf_keras(model)
     np.testing.assert_allclose(there(x), model(x), atol=1e-6)
     np.testing.assert_allclose(bridge.to_keras(there)(x), model(x), atol=1e-6)
+
+
+def test_attention_and_layers_without_weights_are_converted():
+    image = keras.Input((8, 8, 3))
+    x = layers.Resizing(6, 6)(image)  # takes other arguments in tf_keras
+    x = layers.LayerNormalization()(layers.Reshape((36, 3))(x))
+    x = layers.MultiHeadAttention(2, 4)(x, x)
+    check(with_drawn_weights(keras.Model(image, x)))
 
 
 def test_normalization_keeps_its_mean_and_variance():

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 from networks import transfer_model, with_drawn_weights
 
@@ -60,6 +61,21 @@ def test_layers_of_the_same_name_are_told_apart():
         x = inner(x)
     copy = check(keras.Model(image, x))
     assert of(copy, layers.Conv2D) == ["conv", "block1_conv", "block2_conv"]
+
+
+def test_activations_become_layers_that_can_be_trained():
+    image = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, activation=layers.LeakyReLU(0.3, name="leaky"), name="conv")(image)
+    x = layers.SeparableConv2D(4, 3, activation="hard_silu", name="separable")(x)
+    x = layers.Activation(tf.nn.relu, name="relu")(x)
+    x = layers.Dense(3, activation=tf.nn.softmax, name="last")(x)
+    model = keras.Model(image, x)
+    copy = flat_copy(with_drawn_weights(model), simple=True)
+    np.testing.assert_allclose(copy(pixels(model)), model(pixels(model)), atol=1e-5)
+    assert [layer.name for layer in copy.layers][1:] == [
+        *("conv", "conv_leaky", "separable_depthwise", "separable", "separable_hard_silu", "relu", "last")
+    ]
+    assert keras.Model.from_config(copy.get_config()).get_layer("last").activation is keras.activations.softmax
 
 
 def test_models_that_are_called_twice_share_their_weights():
