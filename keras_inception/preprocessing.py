@@ -203,6 +203,12 @@ class Preprocessing:
         """Return a copy with the named fields changed."""
         return dataclasses.replace(self, **changes)
 
+    def with_channels(self, channels: int | None) -> "Preprocessing":
+        """Return a copy for a network whose input has this number of channels: gray for 1, else RGB or BGR."""
+        if (channels == 1) == (self.channels == GRAY):
+            return self
+        return self.replace(channels=GRAY if channels == 1 else "RGB")
+
     def without_normalization(self) -> "Preprocessing":
         """Return a copy with the same crop and resize that outputs plain RGB pixels, 0 to 255."""
         return self.replace(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), channels="RGB")

@@ -47,9 +47,11 @@ class Run:
         if not self.path.is_dir():
             reason = "it is a file" if self.path.exists() else "it does not exist"
             raise ValueError(f"{self.path} is not a run directory: {reason}")
-        missing = [name for name in (LABELS, PREPROCESSING, RECIPE, DATA) if not (self.path / name).is_file()]
+        needed = (LABELS, PREPROCESSING, RECIPE, DATA)
+        missing = [name for name in needed if not (self.path / name).is_file()]
         if missing:
-            raise ValueError(f"{self.path} is not a run directory: it has no {', '.join(missing)}")
+            other = ", and no saved_model.pb of a SavedModel" if len(missing) == len(needed) else ""
+            raise ValueError(f"{self.path} is not a run directory: it has no {', '.join(missing)}{other}")
 
     def __str__(self) -> str:
         network = files.read_json(self.path / RECIPE).get("network", "googlenet") or "a network of one's own"

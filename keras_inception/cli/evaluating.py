@@ -10,11 +10,11 @@ from keras_inception.cli import console
 from keras_inception.utils import files
 from keras_inception.utils.progress import bars
 
-Source = Annotated[Path, Argument(metavar="RUN|FILE.tflite", help="A run directory or a .tflite file.")]
+Source = Annotated[Path, Argument(metavar="RUN|FILE", help="A run directory, a .tflite file, or your own model.")]
 Preprocessing = Annotated[
-    str | None, Option(help="Name or JSON file, for a .tflite file. Required if it does not say how it normalizes.")
+    str | None, Option(help="Name or JSON file, for a model and for a file that does not say how it normalizes.")
 ]
-Labels = Annotated[Path | None, Option(help="File with one class name per line, for a .tflite file without them.")]
+Labels = Annotated[Path | None, Option(help="File with one class name per line, for a model or file without them.")]
 
 
 def evaluate(
@@ -63,7 +63,7 @@ def predict(
     json: console.Json = False,
 ) -> None:
     """Print the most probable classes of images."""
-    from keras_inception.evaluation import prediction
+    from keras_inception.evaluation import classifiers, prediction
 
     options: dict[str, Any] = {
         "preprocessing": preprocessing,
@@ -71,6 +71,6 @@ def predict(
         "custom_objects": custom_objects,
     }
     prediction.check_prediction(source, images, **options)
-    if source.is_dir():
+    if classifiers.needs_keras(source):
         console.import_tensorflow()
     console.show(prediction.predict(source, images, top=top, **options), json)

@@ -65,9 +65,7 @@ class OwnModel:
 
     def class_names(self) -> tuple[str, ...] | None:
         """Return the names of the classes, if they are given."""
-        if isinstance(self.labels, (str, os.PathLike)):
-            return files.read_labels(self.labels)
-        return None if self.labels is None else tuple(self.labels)
+        return None if self.labels is None else files.given_labels(self.labels)
 
     def splits(self) -> "tuple[Splits, dict]":
         """Open the images.

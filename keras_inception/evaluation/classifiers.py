@@ -1,4 +1,4 @@
-"""A common interface for classifiers: a run directory, an exported file or a Keras model."""
+"""A common interface for classifiers: a run directory, an exported file or a model of one's own."""
 
 import os
 from collections.abc import Sequence
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from keras_inception.preprocessing import Preprocessing
-from keras_inception.runs import Run
+from keras_inception import model_files
+from keras_inception.preprocessing import NAMED, Preprocessing
+from keras_inception.runs import Run, is_run, load
 from keras_inception.utils import files
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class KerasClassifier:
 
     Attributes:
         ending: what the output of the model means.
+        has_labels: whether `labels` are names, and not missing or numbers.
 
     Raises:
         ValueError: the model is not a classifier of images of this preprocessing.
@@ -62,6 +64,7 @@ class KerasClassifier:
         from keras_inception.models.scores import ending
 
         self.labels = labels
+        self.has_labels = bool(labels)
         self.preprocessing = preprocessing
         self.network = without_heads(model, output_name)
         check_input(self.network, preprocessing)
@@ -95,7 +98,7 @@ def check_input(model: "keras.Model", preprocessing: Preprocessing) -> None:
 
 
 def located(source: Source) -> Run | Path | Classifier:
-    """Return the run or the file at a path; a `Run` or a `Classifier` is returned as it is. Nothing heavy is loaded.
+    """Return the run, file or SavedModel at a path, and a `Run` or `Classifier` as it is. Nothing heavy is loaded.
 
     Raises:
         FileNotFoundError: the path does not exist.
@@ -104,8 +107,8 @@ def located(source: Source) -> Run | Path | Classifier:
     if isinstance(source, (str, os.PathLike)):
         source = Path(source)
         if not source.exists():
-            raise FileNotFoundError(f"there is no run directory or .tflite file at {source}")
-        source = Run(source) if source.is_dir() else source
+            raise FileNotFoundError(f"there is no run directory, .tflite file or model at {source}")
+        source = Run(Path(source)) if is_run(source) else source
     if isinstance(source, Run):
         source.check_trained()
     return source
@@ -117,29 +120,63 @@ def open_classifier(
     labels: Labels | None = None,
     custom_objects: str | os.PathLike | None = None,
 ) -> Classifier:
-    """Open the classifier of a run or of a ``.tflite`` file.
+    """Open the classifier of a run, of a ``.tflite`` file or of a model file.
 
     Args:
-        source: a run directory, a `Run` or a ``.tflite`` file. A `Classifier` is returned as it is.
-        preprocessing: preprocessing of a ``.tflite`` file: a `Preprocessing`, the name of one, or its JSON file. It
-            takes precedence over the file's metadata.
-        labels: class names of a ``.tflite`` file, or a text file with one per line. They take precedence, too.
-        custom_objects: as for `keras_inception.load`, for a run.
+        source: a run directory, a `Run`, a ``.tflite`` file or a model file (`keras_inception.load`). A `Classifier` is
+            returned as it is.
+        preprocessing: preprocessing of a file: a `Preprocessing`, the name of one, or its JSON file. It takes
+            precedence over the metadata of a ``.tflite`` file, and is required for a model file.
+        labels: class names of a file, or a text file with one per line. They take precedence, too.
+        custom_objects: as for `keras_inception.load`, for a run or a model file.
 
     Raises:
         FileNotFoundError: the path does not exist.
-        ValueError: the path is neither a run directory nor a TFLite classifier; or `preprocessing` or `labels` is
-            invalid, or given for anything but a ``.tflite`` file.
+        ValueError: the path is neither a run directory nor a classifier; or `preprocessing` or `labels` is invalid,
+            missing, or given for anything but a file.
     """
     found = located(source)
     described = _description(found, preprocessing, labels)
     if isinstance(found, Run):
         return KerasClassifier(found.model(custom_objects), found.labels, found.preprocessing)
     if isinstance(found, Path):
+        if model_files.is_model_file(found):
+            return _open_model(found, *described, custom_objects)
         from keras_inception.tflite.classifier import TFLiteClassifier
 
         return TFLiteClassifier(found, preprocessing=described[0], labels=described[1])
     return found
+
+
+def needs_keras(source: Source) -> bool:
+    """Return True for a run or a model file, which Keras runs, and False for a .tflite file."""
+    found = located(source)
+    return isinstance(found, Run) or (isinstance(found, Path) and model_files.is_model_file(found))
+
+
+def _open_model(
+    path: Path,
+    preprocessing: Preprocessing | None,
+    labels: tuple[str, ...] | None,
+    custom_objects: str | os.PathLike | None,
+) -> KerasClassifier:
+    """Open a model file, whose input gives the size and the channels of the images."""
+    from keras_inception.tflite.classifier import numbered
+
+    assert preprocessing is not None  # checked by `_description`
+    model = load(path, custom_objects)
+    _, height, width, channels = (*model.inputs[0].shape, None, None, None, None)[:4]
+    if height and width:
+        preprocessing = preprocessing.replace(size=(height, width))
+    preprocessing = preprocessing.with_channels(channels)
+    opened = KerasClassifier(model, labels or (), preprocessing)
+    (scores,) = opened.predict(np.zeros((1, *preprocessing.size, 3), np.uint8))
+    if labels is None:
+        opened.labels = numbered(len(scores))
+    elif len(labels) != len(scores):
+        received = f"{len(labels)}: {', '.join(labels):.200}"
+        raise ValueError(f"`labels` must be {len(scores)}, one for each class of {path}. Received: {received}")
+    return opened
 
 
 def check_description(
@@ -152,10 +189,16 @@ def check_description(
 def _description(
     found: Run | Path | Classifier, preprocessing: str | os.PathLike | Preprocessing | None, labels: Labels | None
 ) -> tuple[Preprocessing | None, tuple[str, ...] | None]:
-    """Return the given preprocessing and class names of a ``.tflite`` file."""
+    """Return the given preprocessing and class names of a file."""
     for argument, value in {"preprocessing": preprocessing, "labels": labels}.items():
         if value is not None and not isinstance(found, Path):
-            raise ValueError(f"`{argument}` is only for a .tflite file. Received: {name_of(found)}, which has its own")
+            raise ValueError(f"`{argument}` is only for a file. Received: {name_of(found)}, which has its own")
+    if preprocessing is None and isinstance(found, Path) and model_files.is_model_file(found):
+        model_files.check_source(found)
+        raise ValueError(
+            f"`preprocessing` (--preprocessing) must say what {found} expects: raw if it normalizes pixels itself, "
+            f"another of {', '.join(NAMED)}, or a JSON file. Received: none"
+        )
     if isinstance(preprocessing, (str, os.PathLike)):
         preprocessing = Preprocessing.named(str(preprocessing))
     return preprocessing, None if labels is None else files.given_labels(labels)

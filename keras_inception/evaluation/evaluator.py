@@ -40,24 +40,25 @@ def evaluate(
     out are logged as warnings.
 
     Args:
-        source: a run directory, a `Run`, a ``.tflite`` file, or a `Classifier` such as
-            ``KerasClassifier(model, class_names, preprocessing)``.
+        source: a run directory, a `Run`, a ``.tflite`` file, a model file (`keras_inception.load`), or a `Classifier`
+            such as ``KerasClassifier(model, class_names, preprocessing)``.
         images: labeled images of the network's classes, as for `keras_inception.datasets.open_data`. If there are
             splits, the test split is preferred. None uses the held-out images of a run.
         crops: views of each image to average over: 1, 10, 12 or 144 (`keras_inception.evaluation.crops`).
         ensemble: more networks with the same classes, whose probabilities are averaged with those of `source`.
-        preprocessing: preprocessing of a ``.tflite`` file: a `Preprocessing`, the name of one, or its JSON file. It is
-            required if the file does not say how its input is normalized, and otherwise takes precedence.
-        labels: class names of a ``.tflite`` file, or a text file with one per line. Default: the file's own.
+        preprocessing: preprocessing of a file: a `Preprocessing`, the name of one, or its JSON file. It is required for
+            a model file, and for a ``.tflite`` file that does not say how its input is normalized; otherwise, it takes
+            precedence.
+        labels: class names of a file, or a text file with one per line. Default: those in a ``.tflite`` file.
         strict: raise an error if an image cannot be read.
-        custom_objects: Python file with the classes and functions of a run's network, which is run
+        custom_objects: Python file with the classes and functions of a run's network or a model file, which is run
             (`keras_inception.load`).
         on_progress: called with (description, number done, total), for a progress bar.
 
     Raises:
         FileNotFoundError: a source does not exist.
         ValueError: a source is not a classifier; the classes differ or have no names; there are no labeled images; or
-            `preprocessing` or `labels` is invalid, or given for anything but a ``.tflite`` file.
+            `preprocessing` or `labels` is invalid, missing, or given for anything but a file.
     """
     described: dict[str, Any] = {"preprocessing": preprocessing, "labels": labels}
     check_evaluation(source, images, crops=crops, ensemble=ensemble, custom_objects=custom_objects, **described)

@@ -60,19 +60,20 @@ def predict(
     ``Guess(label="cat", probability=0.97)``.
 
     Args:
-        source: a run directory, a `Run`, a ``.tflite`` file, or a `Classifier`.
+        source: a run directory, a `Run`, a ``.tflite`` file, a model file (`keras_inception.load`), or a `Classifier`.
         images: path of an image, or a sequence of paths.
         top: number of classes to return per image.
-        preprocessing: preprocessing of a ``.tflite`` file: a `Preprocessing`, the name of one, or its JSON file. It is
-            required if the file does not say how its input is normalized, and otherwise takes precedence.
-        labels: class names of a ``.tflite`` file, or a text file with one per line. Default: the file's own.
-        custom_objects: Python file with the classes and functions of a run's network, which is run
+        preprocessing: preprocessing of a file: a `Preprocessing`, the name of one, or its JSON file. It is required for
+            a model file, and for a ``.tflite`` file that does not say how its input is normalized; otherwise, it takes
+            precedence.
+        labels: class names of a file, or a text file with one per line. Default: those in a ``.tflite`` file.
+        custom_objects: Python file with the classes and functions of a run's network or a model file, which is run
             (`keras_inception.load`).
 
     Raises:
         FileNotFoundError: an image or the source does not exist.
         ValueError: an image cannot be read; the source is not a classifier; `top` is below 1; or `preprocessing` or
-            `labels` is invalid, or given for anything but a ``.tflite`` file.
+            `labels` is invalid, missing, or given for anything but a file.
     """
     options: dict[str, Any] = {"preprocessing": preprocessing, "labels": labels, "custom_objects": custom_objects}
     check_prediction(source, images, **options)

@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_inception.evaluation.classifiers import KerasClassifier
 from keras_inception.evaluation.metrics import wilson
-from keras_inception.preprocessing import GRAY, NAMED, Preprocessing
+from keras_inception.preprocessing import NAMED, Preprocessing
 from keras_inception.registry import NETWORKS
 
 if TYPE_CHECKING:
@@ -188,9 +188,7 @@ def with_channels(preprocessing: Preprocessing, channels: int | None) -> Preproc
     """
     if channels not in (1, 3, None):
         raise ValueError(f"`model` must take images of 3 channels, or of 1 for gray. Received: {channels} channels")
-    if (channels == 1) == (preprocessing.channels == GRAY):
-        return preprocessing
-    return preprocessing.replace(channels=GRAY if channels == 1 else "RGB")
+    return preprocessing.with_channels(channels)
 
 
 def without_normalization(model: "keras.Model", preprocessing: Preprocessing) -> "tuple[keras.Model, Preprocessing]":

@@ -81,7 +81,7 @@ class ExportOptions:
         elif isinstance(source, (str, os.PathLike)):
             model_files.check_exists(source)
         if isinstance(self.labels, (str, os.PathLike)):
-            files.read_labels(self.labels)
+            files.given_labels(self.labels)
         if isinstance(self.preprocessing, (str, os.PathLike)):
             Preprocessing.named(str(self.preprocessing))
         if self.calibration is not None:

@@ -159,7 +159,10 @@ def open_source(
     class_names, outputs = _class_names(options.labels, run), network.outputs[0].shape[-1]
     classes = 2 if outputs == 1 else outputs
     if class_names and len(class_names) != classes:
-        raise ValueError(f"`labels` must be {classes}, one for each class. Received: {len(class_names)} labels")
+        raise ValueError(
+            f"`labels` must be {classes}, one for each class. "
+            f"Received: {len(class_names)}: {', '.join(class_names):.200}"
+        )
     provisional = preprocessing or Preprocessing.named("unit", size)
     resized = provisional.replace(size=options.target.size or size)
     pool, held_out, labeled = _images(run, options, class_names, resized, say)

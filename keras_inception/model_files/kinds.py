@@ -18,10 +18,24 @@ def is_saved_model(path: object) -> bool:
     return isinstance(path, (str, os.PathLike)) and Path(path, SAVED_MODEL_FILE).is_file()
 
 
+def is_model_file(path: Path) -> bool:
+    """Return True if an existing path is a Keras file, by its content, or a SavedModel folder."""
+    return kind_of(path) in (KERAS_3, HDF5, SAVED_MODEL)
+
+
 def check_exists(path: str | os.PathLike) -> None:
-    """Raise FileNotFoundError, which says what is accepted, if there is nothing at `path`."""
-    if not Path(path).exists():
-        raise FileNotFoundError(f"there is no {ACCEPTED.removeprefix('a ')} at {path}")
+    """Raise an error if there is nothing at `path`.
+
+    Raises:
+        FileNotFoundError: there is nothing. The message says what is accepted.
+        ValueError: `path` is the prefix of a TensorFlow checkpoint's files.
+    """
+    path = Path(path)
+    if path.exists():
+        return
+    if path.with_name(f"{path.name}.index").is_file():
+        raise weights_alone(path)
+    raise FileNotFoundError(f"there is no {ACCEPTED.removeprefix('a ').replace(' a ', ' ')} at {path}")
 
 
 def kind_of(path: Path) -> str:
@@ -83,6 +97,8 @@ def _reason(path: Path) -> str:
         return f"it is a folder without {SAVED_MODEL_FILE}"
     with open(path, "rb") as file:
         head = file.read(8)
+    if head.lstrip()[:1] == b"{":
+        return "it is JSON, which holds no weights; build the network in Python, load its weights, and pass the model"
     if head[4:] == b"TFL3":
         return "it is a TFLite file, which is what an export makes"
     models = [name for name in _entries(path) if name.endswith((".keras", ".h5", SAVED_MODEL_FILE))]

@@ -35,13 +35,16 @@ def open_saved_model(path: Path) -> keras.Model:
         loaded = tf.saved_model.load(str(path))
         function = loaded.signatures[signature]
     except Exception as error:  # a damaged SavedModel can make TensorFlow raise anything
-        raise ValueError(f"{path} cannot be opened by TensorFlow: {' '.join(str(error).split())}") from None
-    inputs = {name: _input(path, name, spec) for name, spec in function.structured_input_signature[1].items()}
+        reason = " ".join(str(error).split()).partition(" You may be trying to load on a different device")[0]
+        raise ValueError(f"{path} cannot be opened by TensorFlow: {reason}") from None
+    specs = function.structured_input_signature[1]
+    inputs = {name: _input(path, name, spec) for name, spec in specs.items()}
     if not inputs:
         raise ValueError(f"{path} cannot be opened: its signature {signature!r} takes no tensor")
 
     def call(tensors):
-        outputs = function(**tensors)
+        # An export feeds float32 pixels to networks of any type.
+        outputs = function(**{name: tf.cast(x, specs[name].dtype) for name, x in tensors.items()})
         return next(iter(outputs.values())) if len(outputs) == 1 else outputs
 
     name = re.sub(r"[^\w.-]", "_", path.resolve().name)

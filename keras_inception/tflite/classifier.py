@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_inception.preprocessing import DEFAULT, NAMED, Preprocessing
+from keras_inception.preprocessing import DEFAULT, GRAY, NAMED, Preprocessing
 from keras_inception.runs import LABELS, PREPROCESSING
 from keras_inception.tflite import metadata
 from keras_inception.utils.quiet import silenced
@@ -33,7 +33,8 @@ class TFLiteClassifier:
 
     A uint8 input takes raw pixels, as in all clients, unless `preprocessing` is given. Any other input is normalized,
     and an int8 input then quantized by the tensor's scale and zero point. If another's file ends in a convolution or
-    dense layer, its outputs are logits, and their softmax is returned.
+    dense layer, its outputs are logits, and their softmax is returned. For an input of one channel, RGB images are
+    made gray.
 
     Args:
         path: the .tflite file.
@@ -53,10 +54,10 @@ class TFLiteClassifier:
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: the file is not a runnable TFLite model; does not have exactly one float or 8-bit input
-            (1, height, width, 3) and one output (1, classes); does not have one label for each class; does not say how
-            its input is normalized, and `preprocessing` is not given; its input cannot hold pixels that are normalized
-            so; or its metadata or archive is damaged.
+        ValueError: the file is not a runnable TFLite model; does not have exactly one float or 8-bit input (1, height,
+            width, 3 or 1) and one output (1, classes); does not have one label for each class; does not say how its
+            input is normalized, and `preprocessing` is not given; its input cannot hold pixels that are normalized so;
+            or its metadata or archive is damaged.
     """
 
     def __init__(
@@ -85,18 +86,18 @@ class TFLiteClassifier:
         if len(self.labels) != self.classes:
             raise ValueError(f"{self.path} must hold {self.classes} labels. Received: {len(self.labels)}")
         expected = self._expected(packed) if preprocessing is None else preprocessing
-        self.preprocessing = expected.replace(size=self.size)
-        plain = self.preprocessing == self.preprocessing.without_normalization()
+        plain = expected == expected.without_normalization()
+        self.preprocessing = expected.replace(size=self.size).with_channels(self._input["shape"][3])
         by_default = preprocessing is None and self.input_type is np.uint8
         self._takes_pixels = self.takes_bytes and (plain or by_default)
         self._check_range()
 
     def _checked_size(self) -> tuple[int, int]:
-        """Return (height, width) of the input; raise ValueError if it does not take one RGB image of a fixed size."""
+        """Return (height, width) of the input; raise ValueError if it does not take one image of a fixed size."""
         shape, kind = self._input["shape"].tolist(), self._input["dtype"].__name__
         signature = self._input["shape_signature"].tolist()
-        if len(shape) != 4 or shape[0] != 1 or shape[3] != 3 or -1 in signature[1:] or kind not in KINDS:
-            allowed = f"{', '.join(KINDS[:-1])} or {KINDS[-1]} [1, height, width, 3]"
+        if len(shape) != 4 or shape[0] != 1 or shape[3] not in (1, 3) or -1 in signature[1:] or kind not in KINDS:
+            allowed = f"{', '.join(KINDS[:-1])} or {KINDS[-1]} [1, height, width, 3 or 1]"
             raise ValueError(f"{self.path} must take {allowed}. Received: {kind} {signature or shape}")
         return shape[1], shape[2]
 
@@ -212,8 +213,10 @@ class TFLiteClassifier:
         return 1000 * statistics.median(times[5:])
 
     def as_input(self, images: np.ndarray) -> np.ndarray:
-        """Convert images, as `predict` takes them, to the type and range of the input, (n, height, width, 3)."""
+        """Convert images, as `predict` takes them, to the type, range and channels of the input, (n, h, w, 3 or 1)."""
         if self._takes_pixels:
+            if self.preprocessing.channels == GRAY:
+                images = images.astype(np.float32) @ self.preprocessing.mixing
             return raw_pixels(np.rint(images).astype(np.uint8), self.input_type)
         values = self.preprocessing.normalize(images.astype(np.float32))
         if not self.takes_bytes:

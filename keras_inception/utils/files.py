@@ -147,11 +147,16 @@ def read_labels(path: str | os.PathLike) -> tuple[str, ...]:
 def given_labels(labels: str | os.PathLike | Sequence[str]) -> tuple[str, ...]:
     """Return the names of classes that an argument `labels` gives: a labels file, or the names themselves.
 
+    Teachable Machine's files number the names, "0 cat", "1 dog". Such numbers are left out.
+
     Raises:
         ValueError: The file is not a list of labels, or a name is blank or has several lines.
     """
     if isinstance(labels, (str, os.PathLike)):
-        return read_labels(labels)
+        found = read_labels(labels)
+        if _is_json("\n".join(found)):
+            raise ValueError(f"{labels} must hold one label per line. Received: JSON")
+        return _without_numbers(found)
     class_names = tuple(map(clean_label, labels))
     if any(len(name.splitlines()) != 1 for name in class_names):
         raise ValueError(f"each of `labels` must be a line of text. Received: {labels!r:.200}")
@@ -184,9 +189,25 @@ def parse_labels(content: bytes, where: str) -> tuple[str, ...]:
     return tuple(labels)
 
 
+def _without_numbers(labels: tuple[str, ...]) -> tuple[str, ...]:
+    """Return labels without a number in front, if each of them begins with its own, from 0."""
+    parts = [label.split(maxsplit=1) for label in labels]
+    if len(labels) > 1 and all(part[0] == str(index) and part[1:] for index, part in enumerate(parts)):
+        return tuple(name for _, name in parts)
+    return labels
+
+
 def clean_label(label: str) -> str:
     """Return a label without a byte order mark in front of it and without blanks after it."""
     return label.lstrip(BYTE_ORDER_MARK).rstrip()
+
+
+def _is_json(text: str) -> bool:
+    """Return True for a JSON object or list."""
+    try:
+        return text[:1] in ("{", "[") and isinstance(json.loads(text), (dict, list))
+    except (ValueError, RecursionError):
+        return False
 
 
 def _decoded(content: bytes, where: str) -> str:

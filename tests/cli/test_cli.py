@@ -128,7 +128,7 @@ def test_wrong_usage_has_exit_code_2(capsys):
         (["export", "{tmp}", "--quantize", "float16", "--layer-errors"], "`layer_errors` requires int8"),
         (["export", "{tmp}/text.tflite"], "is of an unknown format, or damaged. Accepted: a run directory, a .keras"),
         (["export", "{tmp}/there.keras"], "there.keras is not a Keras file that can be opened: it is empty"),
-        (["export", "no.h5"], "there is no run directory, a .keras or .h5 file, or a SavedModel folder at no.h5"),
+        (["export", "no.h5"], "there is no run directory, .keras or .h5 file, or SavedModel folder at no.h5"),
         (["export", "{tmp}/weights.pth"], "holds weights alone, and the network is missing"),
         (["export", "{tmp}", "--custom-objects", "text.txt"], "`custom_objects` must be a Python file, FILE.py"),
         (["export", "--model", "GoogLeNet", "--custom-objects", "{tmp}/own.py"], "requires a model file as the source"),
@@ -140,7 +140,7 @@ def test_wrong_usage_has_exit_code_2(capsys):
         (["cost", "googlenut"], "Did you mean GoogLeNet?"),
         (
             ["cost", "no/such/run"],
-            "there is no run directory, a .keras or .h5 file, or a SavedModel folder at no/such/run",
+            "there is no run directory, .keras or .h5 file, or SavedModel folder at no/such/run",
         ),
         (["cost", "no-such.keras"], "no-such.keras"),
         (["cost", "{tmp}"], "is not a run directory"),

@@ -119,9 +119,57 @@ def test_a_file_without_metadata_takes_preprocessing_and_labels(bare, pictures, 
         predict(bare, image, preprocessing="units")
 
 
+def own_model(classes=3, channels=3):
+    """A network of raw pixels that classifies images of `pictures` by their mean color; one sigmoid is for red."""
+    import keras
+
+    image = keras.Input((8, 8, channels))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 32)(image))
+    model = keras.Model(image, keras.layers.Dense(classes, activation="softmax" if classes > 1 else "sigmoid")(x))
+    weights = np.eye(3)[::-1] if classes == 3 else np.array([[1], [-1], [-1]])
+    model.set_weights([weights[:channels], np.zeros(classes)])
+    return model
+
+
+@pytest.mark.parametrize("name", ["own.keras", "own.h5", "exported"])
+def test_ones_own_model_takes_preprocessing_and_labels(pictures, tmp_path, name):
+    path, model = tmp_path / name, own_model()
+    model.export(path, verbose=False) if name == "exported" else model.save(path)
+    (tmp_path / "labels.txt").write_text("blue\ngreen\nred\n")
+    description = {"preprocessing": "raw", "labels": tmp_path / "labels.txt"}
+    result = evaluate(path, pictures / "test", **description)
+    assert (result.top1, result.models) == (1, (str(path),))
+    image = pictures / "test" / "red" / "0.png"
+    assert predict(path, image, **description)[0].top[0].label == "red"
+    assert predict(path, image, preprocessing="raw")[0].top[0].label == "class 2"
+    with pytest.raises(ValueError, match=rf"must say what .*{name} expects: raw if it normalizes pixels itself, "):
+        predict(path, image)
+    with pytest.raises(ValueError, match=rf"{name} does not name its classes: give `labels` \(--labels\)"):
+        evaluate(path, pictures / "test", preprocessing="raw")
+    with pytest.raises(ValueError, match=rf"must be 3, one for each class of .*{name}\. Received: 2: a, b"):
+        predict(path, image, preprocessing="raw", labels=["a", "b"])
+
+
+def test_ones_own_model_of_two_classes_or_of_gray_images(pictures, tmp_path):
+    own_model(1).save(tmp_path / "binary.keras")
+    image = pictures / "test" / "red" / "0.png"
+    guesses = predict(tmp_path / "binary.keras", image, preprocessing="raw", labels=["other", "red"])[0].top
+    assert guesses[0].label == "red"
+    assert sum(guess.probability for guess in guesses) == pytest.approx(1)
+    own_model(channels=1).save(tmp_path / "gray.keras")
+    assert open_classifier(tmp_path / "gray.keras", "raw").preprocessing.channels == "gray"
+    assert predict(tmp_path / "gray.keras", image, preprocessing="raw")[0].top
+
+
+def test_weights_alone_are_named(pictures, tmp_path):
+    own_model().save_weights(tmp_path / "own.weights.h5")
+    with pytest.raises(ValueError, match=r"own\.weights\.h5 holds weights alone"):
+        evaluate(tmp_path / "own.weights.h5", pictures / "test", preprocessing="raw", labels=["a", "b", "c"])
+
+
 @pytest.mark.parametrize("argument", [{"preprocessing": "unit"}, {"labels": ["a", "b", "c"]}])
 def test_only_a_file_takes_preprocessing_and_labels(pictures, argument):
-    message = f"`{next(iter(argument))}` is only for a .tflite file. Received: by color, which has its own"
+    message = f"`{next(iter(argument))}` is only for a file. Received: by color, which has its own"
     with pytest.raises(ValueError, match=message):
         evaluate(ByColor(), pictures / "test", **argument)
     with pytest.raises(ValueError, match=message):

@@ -415,7 +415,7 @@ def test_a_run_is_not_exported_into_itself(run):
         ({"int8_output": "int8", "litert_sample": True}, "`int8_output` must be float32 with `litert_sample`"),
         ({"clients": "mediapipe"}, "`clients` must be a list of some of task-library, mediapipe, litert-web."),
         ({"clients": ["media-pipe"]}, r"Did you mean mediapipe\? Received: clients=\['media-pipe'\]"),
-        ({"labels": ["one"]}, "`labels` must be 3, one for each class. Received: 1 labels"),
+        ({"labels": ["one"]}, "`labels` must be 3, one for each class. Received: 1: one"),
         ({"labels": ["a", "b\nc", "d"]}, "each of `labels` must be a line of text"),
         ({"preprocessing": "resnet"}, "`preprocessing` must be one of"),
         ({"preprocessing": DEFAULT}, r"must take images, \(batch, 224, 224, 3\)"),

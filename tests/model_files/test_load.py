@@ -193,6 +193,7 @@ def test_a_saved_model_of_tensorflow_with_several_outputs(tmp_path, images, batc
     pixels = images.astype(np.uint8)[:1]
     for name, want in module.scores(pixels).items():
         equal(loaded(pixels)[name], want)
+        equal(loaded.layers[-1]({"image": pixels.astype(np.float32)})[name], want)  # as an export feeds it
 
 
 def test_the_signature_of_a_saved_model_must_be_told(tmp_path):

@@ -78,8 +78,8 @@ def mean(x):
     return tf.nn.softmax(tf.reduce_mean(x, axis=[1, 2]))
 
 
-def quantized(path, preprocessing, kind):
-    """Convert `mean` to int8 with the input and output of a given type."""
+def quantized(path, preprocessing, kind, function=mean, channels=3):
+    """Convert a function to int8 with the input and output of a given type."""
     import tensorflow as tf
 
     def samples():
@@ -88,7 +88,7 @@ def quantized(path, preprocessing, kind):
 
     options = {"optimizations": [tf.lite.Optimize.DEFAULT], "representative_dataset": samples}
     types = dict.fromkeys(["inference_input_type", "inference_output_type"], tf.dtypes.as_dtype(kind))
-    return other_file(path, mean, (1, 8, 8, 3), **options, **types)
+    return other_file(path, function, (1, 8, 8, channels), **options, **types)
 
 
 def pixels(seed):
@@ -126,6 +126,30 @@ def test_any_type_of_input_and_output(tmp_path, kind, name):
     assert classifier.input_type.__name__ == classifier.output_type.__name__ == kind
     expected = mean(NAMED[name].normalize(pixels(99).astype(np.float32)))
     np.testing.assert_allclose(classifier.predict(pixels(99)), expected, atol=0.02)
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int8", "float32"])
+@pytest.mark.parametrize("name", ["zero_to_one", "raw"])
+def test_files_of_one_channel_take_gray_images(tmp_path, kind, name):
+    import tensorflow as tf
+
+    def function(x):
+        return tf.nn.softmax(tf.reduce_mean(x, axis=[1, 2]) @ tf.constant([[1.0, 2.0]]))
+
+    gray = NAMED[name].replace(size=(8, 8), channels="gray")
+    path = quantized(tmp_path / f"{kind}.tflite", NAMED["zero_to_one"].replace(channels="gray"), kind, function, 1)
+    if kind == "float32":
+        path = other_file(path, lambda x: function(x / gray.std[0] if name == "raw" else x), (1, 8, 8, 1))
+    classifier = TFLiteClassifier(path, preprocessing=NAMED[name])
+    assert classifier.preprocessing == gray
+    image = np.random.default_rng(0).integers(0, 256, (30, 20, 3), np.uint8)
+    fitted = classifier.preprocessing.fit(image)
+    assert (fitted == fitted[..., :1]).all()
+    assert classifier.as_input(fitted[None]).shape == (1, 8, 8, 1)
+    expected = function(fitted[None, ..., :1] / np.float32(1 if name == "raw" and kind == "float32" else 255))
+    np.testing.assert_allclose(classifier.predict(fitted[None]), expected, atol=0.02)
+    with pytest.raises(ValueError, match="must be one number each for gray images"):
+        TFLiteClassifier(path, preprocessing=NAMED["torchvision"])
 
 
 def test_without_normalization_8_bit_inputs_take_raw_pixels(tmp_path):
@@ -205,9 +229,9 @@ def test_other_files_are_refused(tmp_path):
     two = other_file(tmp_path / "two.tflite", lambda x, y: mean(x + y), (1, 4, 4, 3), (1, 4, 4, 3))
     with pytest.raises(ValueError, match=r"one input and one output\. Received: 2 and 1"):
         TFLiteClassifier(two)
-    grey = other_file(tmp_path / "grey.tflite", mean, (1, 4, 4, 1))
-    with pytest.raises(ValueError, match=r"must take float32, .* or int8 \[1, height, width, 3\].*\[1, 4, 4, 1\]"):
-        TFLiteClassifier(grey)
+    four = other_file(tmp_path / "four.tflite", mean, (1, 4, 4, 4))
+    with pytest.raises(ValueError, match=r"must take float32, .* or int8 \[1, height, width, 3 or 1\].*\[1, 4, 4, 4\]"):
+        TFLiteClassifier(four)
     free = other_file(tmp_path / "free.tflite", mean, (1, None, None, 3))
     with pytest.raises(ValueError, match=r"must take .* Received: float32 \[1, -1, -1, 3\]"):
         TFLiteClassifier(free)

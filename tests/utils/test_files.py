@@ -1,3 +1,4 @@
+import json
 import os
 import stat
 
@@ -146,6 +147,29 @@ def test_labels_are_those_that_a_person_reads(tmp_path, content):
 def test_labels_are_written_without_marks_and_blanks(tmp_path):
     files.write_labels(tmp_path / "labels.txt", ["\ufeffcat ", "  dog\t"])
     assert (tmp_path / "labels.txt").read_bytes() == b"cat\n  dog\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "labels"),
+    [
+        ("0 Class 1\n1 big dog\n", ("Class 1", "big dog")),  # of Teachable Machine
+        ("0 cat\n2 dog\n", ("0 cat", "2 dog")),
+        ("0\n1\n", ("0", "1")),
+        ("0 cat\n", ("0 cat",)),
+    ],
+)
+def test_given_labels_lose_the_numbers_in_front(tmp_path, content, labels):
+    (tmp_path / "labels.txt").write_text(content)
+    assert files.given_labels(tmp_path / "labels.txt") == labels
+    assert files.read_labels(tmp_path / "labels.txt") == tuple(content.splitlines())  # of a run, as they are
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("value", [{"cat": 0, "dog": 1}, ["cat", "dog"]])
+def test_labels_in_json_are_refused(tmp_path, value, indent):
+    (tmp_path / "labels.json").write_text(json.dumps(value, indent=indent))
+    with pytest.raises(ValueError, match=r"labels\.json must hold one label per line\. Received: JSON"):
+        files.given_labels(tmp_path / "labels.json")
 
 
 def test_labels_are_given_by_a_file_or_as_names(tmp_path):
