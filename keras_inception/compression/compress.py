@@ -138,7 +138,7 @@ def compress(
     A compression can be killed at any moment: ``resume=True`` continues after the last finished epoch.
 
     Args:
-        source: run directory, ``.keras`` file or model to compress; None when resuming.
+        source: run directory, ``.keras`` or ``.h5`` file, or model to compress; None when resuming.
         output: run directory to write. Its ``steps`` folder keeps the run and the int8 file of each step.
         job: what to do, as an alternative to `options`; None when resuming.
         data: images of a model of one's own: a folder with a subfolder for each class, or another source that

@@ -100,7 +100,7 @@ def write_run(source: "str | os.PathLike | keras.Model", own: OwnModel, folder: 
     """Write a classifier as a run directory: its flat form in float32, class names, preprocessing, recipe and data.
 
     Args:
-        source: a ``.keras`` file or a model.
+        source: a ``.keras`` or ``.h5`` file, or a model.
         own: its images, class names and preprocessing.
         folder: the folder to create.
 
@@ -123,7 +123,7 @@ def write_run(source: "str | os.PathLike | keras.Model", own: OwnModel, folder: 
     given_model = load(source) if isinstance(source, (str, os.PathLike)) else source
     model = without_heads(given_model, own.output_name)
     if is_one_layer(model):
-        raise ValueError(f"{source} cannot be compressed: Keras 3 cannot open it layer by layer")
+        raise ValueError(f"{model.name} cannot be compressed: Keras 3 cannot open it layer by layer")
     check_takes_images(model)
     size = own.size or image_size(model, own.preprocessing)
     preprocessing = stated_preprocessing(own.preprocessing, given_model, model, size)
