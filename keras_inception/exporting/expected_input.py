@@ -94,9 +94,10 @@ def stated_preprocessing(
     if stated is not None:
         if not isinstance(stated, Preprocessing):
             stated = Preprocessing.named(str(stated), size)
-        if "int" in model.inputs[0].dtype and (any(stated.mean) or {*stated.std} != {1}):
+        dtype = model.inputs[0].dtype
+        if "int" in dtype and (any(stated.mean) or {*stated.std} != {1}):
             raise ValueError(
-                f"`preprocessing` must be raw for {model.name}, whose input is {model.inputs[0].dtype}. Received: "
+                f"`preprocessing` must be raw pixels for {model.name}, whose input is {dtype}. Received: "
                 f"mean {stated.mean}, std {stated.std}"
             )
         return stated.replace(size=size)

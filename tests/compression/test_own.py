@@ -180,7 +180,7 @@ def test_outputs_become_probabilities(end, classes, pictures, tmp_path):
         (ending(Unregistered(), layers.Dense(3)), {}, "mine cannot be opened again .* of class 'Unregistered'"),
         (ending(layers.Lambda(lambda x: x * 2, name="own"), layers.Dense(3)), {}, "own, a Lambda, .* a class of your"),
         (classifier(layers.Rescaling(1 / 255), shape=(None, None, 3)), {}, "`size` must be given .* takes any size"),
-        (several_outputs(), {}, "`output_name` must name one of the outputs of mine, class, box"),
+        (several_outputs(), {}, "`output_name` must name one of the outputs of mine, box, class"),
         (ending(layers.Dense(3, activation="sigmoid")), {}, "must give one class .* independent scores of dense"),
         (classifier(layers.Rescaling(1 / 255), layers.Conv2D(3, 1)), {}, r"must give \(batch, classes\)"),
         (ending(layers.Dense(3)), {"labels": (BLUE, GREEN, "yellow")}, r"`labels` must be the classes of .*yellow"),

@@ -178,7 +178,7 @@ def test_integer_inputs_take_raw_pixels_only():
     assert opened(model, preprocessing="raw", quantize=["float32"])[0].preprocessing == NAMED["raw"].replace(
         size=SHAPE[:2]
     )
-    with pytest.raises(ValueError, match=r"`preprocessing` must be raw for .*, whose input is uint8\. Received: mean"):
+    with pytest.raises(ValueError, match=r"`preprocessing` must be raw pixels for .*, whose input is uint8"):
         opened(model, preprocessing="unit", quantize=["float32"])
 
 
