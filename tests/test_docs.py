@@ -59,7 +59,9 @@ MODELS = {
         "softmax, or nonnegative values that sum to 1": "test_scores_follow_from_the_last_layer",
         "logits: a last layer without activation": "test_scores_follow_from_the_last_layer",
         "one sigmoid, p": "test_one_sigmoid_becomes_two_scores",
-        "several sigmoids (multi-label), averaged or concatenated ones too": "test_sigmoids_that_are_joined_stay_independent",
+        "several sigmoids (multi-label), averaged or concatenated ones too": (
+            "test_sigmoids_that_are_joined_stay_independent"
+        ),
         "of a `Lambda` or another layer that does not tell": "test_scores_follow_from_the_last_layer",
         "(batch, 1, 1, classes), or with a `Reshape` behind the classifier": "test_scores_follow_from_the_last_layer",
         "several outputs": "test_an_output_is_chosen_by_name",
