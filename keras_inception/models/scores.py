@@ -15,6 +15,9 @@ KEEPING = {
     *("Squeeze", "Average", "AveragePooling2D", "Concatenate", "GlobalAveragePooling2D", "GlobalMaxPooling2D"),
     *("Maximum", "MaxPooling2D", "Mean", "Stack"),
 }
+# The same in TensorFlow's graphs, and its calls of functions.
+PASSING = ("Cast", "Identity", "Reshape", "Squeeze", "StopGradient")
+CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 RECTIFIERS = {"ELU", "Elu", "Gelu", "LeakyReLU", "LeakyRelu", "PReLU", "ReLU", "Relu", "Relu6", "Tanh"}
 
 
@@ -56,7 +59,7 @@ def ending(model: keras.Model, x: np.ndarray) -> Ending:
 
     Nonnegative outputs that sum to 1 are probabilities, whichever layers computed them. Else the last layer that
     computes something decides: a sigmoid, or no activation, which means logits. If it does not tell, such as a `Lambda`
-    or a TensorFlow function, outputs that are all from 0 to 1 count as sigmoids.
+    or a TensorFlow function, its last operation does, and outputs that are all from 0 to 1 count as sigmoids.
 
     Args:
         model: a functional or sequential model with one output.
@@ -79,6 +82,8 @@ def ending(model: keras.Model, x: np.ndarray) -> Ending:
         raise ValueError("`model` gives NaN or infinity on an image of noise: its weights are broken")
     activations = {_activation(step) for step in steps}
     activation = activations.pop() if len(activations) == 1 else None
+    if activation is None and keras.backend.backend() == "tensorflow" and _last_operation(model, x[:1]) == "Sigmoid":
+        activation = "sigmoid"
     if shape[-1] == 1 and activation != "sigmoid":
         raise ValueError(
             f"`model` must end in a sigmoid if it has one output: a single value of {layer} may be the logit of two "
@@ -95,6 +100,28 @@ def ending(model: keras.Model, x: np.ndarray) -> Ending:
     if activation is None and ((outputs >= 0) & (outputs <= 1)).all():
         return Ending("independent", layer)
     return Ending("logits", layer)
+
+
+def _last_operation(model: keras.Model, x: np.ndarray) -> str | None:
+    """Return the kind of the last TensorFlow operation of a model that computes something, None if there is none."""
+    import tensorflow as tf
+
+    x = tf.convert_to_tensor(x, model.inputs[0].dtype)
+    graph = tf.function(lambda x: model(x, training=False), autograph=False).get_concrete_function(x).graph
+    definition = graph.as_graph_def()
+    functions = {function.signature.name: function for function in definition.library.function}
+    nodes, tensor = {node.name: node for node in definition.node}, graph.outputs[0].name
+    while node := nodes.get(tensor.partition(":")[0]):
+        if node.op in CALLS:
+            function = functions[node.attr["f"].func.name]
+            number = int(tensor.rpartition(":")[2]) if ":" in tensor else 0
+            nodes = {node.name: node for node in function.node_def}
+            tensor = function.ret[function.signature.output_arg[number].name]
+        elif node.op in PASSING:
+            tensor = node.input[0]
+        else:
+            return node.op
+    return None
 
 
 def outputs_of(model: keras.Model, x: np.ndarray, batch: int | None) -> np.ndarray:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+import keras_inception
 from keras_inception.models.scores import ending
 
 X = np.random.default_rng(0).normal(size=(4, 4, 4, 3)).astype(np.float32)
@@ -34,6 +35,8 @@ def model_of(*after, units=3, activation=None):
         (model_of(layers.Lambda(keras.ops.sigmoid)), "independent"),
         (model_of(layers.Lambda(keras.ops.softmax)), "probabilities"),
         (model_of(layers.Lambda(lambda x: x)), "logits"),
+        (model_of(layers.Lambda(keras.ops.sigmoid), layers.Reshape((1, 1, 1)), units=1), "binary"),
+        (model_of(layers.Lambda(keras.ops.hard_sigmoid)), "independent"),
         (model_of(lambda x: x / 2), "logits"),
         (model_of(layers.Reshape((1, 1, 3)), layers.GlobalAveragePooling2D()), "logits"),
     ],
@@ -96,7 +99,7 @@ def test_a_fixed_batch_is_kept():
     [
         (model_of(units=1), "must end in a sigmoid if it has one output: a single value of last"),
         (model_of(activation="softmax", units=1), "a single value of last"),
-        (model_of(layers.Lambda(keras.ops.sigmoid, name="end"), units=1), "a single value of end"),
+        (model_of(layers.Lambda(keras.ops.hard_sigmoid, name="end"), units=1), "a single value of end"),
         (model_of(activation=layers.LeakyReLU()), "Received: last, which ends in LeakyReLU"),
         (model_of(activation="relu"), r"must end in softmax, sigmoid or logits\. Received: last, which ends in relu"),
         (model_of(layers.ReLU(name="end")), "Received: end, which ends in ReLU"),
@@ -116,3 +119,9 @@ def test_broken_weights_are_refused():
     model.get_layer("last").bias.assign([np.nan, 0, 0])
     with pytest.raises(ValueError, match="NaN or infinity"):
         ending(model, X)
+
+
+@pytest.mark.parametrize(("units", "kind"), [(1, "binary"), (3, "independent")])
+def test_the_last_operation_of_a_saved_model_tells(units, kind, tmp_path):
+    model_of(layers.Reshape((units,)), units=units, activation="sigmoid").export(tmp_path / "saved", verbose=False)
+    assert ending(keras_inception.load(tmp_path / "saved"), X).kind == kind
