@@ -1,5 +1,6 @@
 """What the output of a classifier means, and the score of each class that follows from it."""
 
+import itertools
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
@@ -7,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_inception.graph import Step, walk
+from keras_inception.layers import FakeQuantization
 
 # Layers and operations that only arrange values, or do nothing in inference.
 ARRANGING = {"ActivityRegularization", "Cast", "Dropout", "ExpandDims", "Flatten", "Identity", "Reshape", "Squeeze"}
@@ -35,14 +37,19 @@ class Ending(NamedTuple):
 
     def scoring(self, model: keras.Model) -> keras.Model:
         """Return a functional `model` with the layers added that compute the scores, (batch, classes)."""
-        x = model.outputs[0]
+        x, taken = model.outputs[0], {operation.name for operation in model.operations}
+
+        def name(wanted: str) -> str:
+            others = (f"{wanted}_{number}" for number in itertools.count(1))
+            return next(each for each in itertools.chain([wanted], others) if each not in taken)
+
         if len(x.shape) > 2:
-            x = keras.layers.Flatten(name="flat_scores")(x)
+            x = keras.layers.Flatten(name=name("flat_scores"))(x)
         if self.kind == "logits":
-            x = keras.layers.Softmax(name="scores")(x)
+            x = keras.layers.Softmax(name=name("scores"))(x)
         elif self.kind == "binary":
-            others = keras.layers.Rescaling(-1.0, 1.0, name="score_of_the_first_class")(x)
-            x = keras.layers.Concatenate(name="scores")([others, x])
+            others = keras.layers.Rescaling(-1.0, 1.0, name=name("score_of_the_first_class"))(x)
+            x = keras.layers.Concatenate(name=name("scores"))([others, x])
         return model if x is model.outputs[0] else keras.Model(model.inputs[0], x, name=model.name)
 
 
@@ -73,7 +80,9 @@ def ending(model: keras.Model, x: np.ndarray) -> Ending:
             f"`model` must end in a sigmoid if it has one output: a single value of {layer} may be the logit of two "
             "classes or something else. Add the sigmoid to it, or use two outputs"
         )
-    if shape[-1] > 1 and (outputs >= 0).all() and np.allclose(outputs.sum(axis=-1), 1, atol=1e-3):
+    # After training for int8, each score has 8 bits.
+    rounding = 0.02 if any(isinstance(each, FakeQuantization) for each in model.operations) else 1e-3
+    if shape[-1] > 1 and (outputs >= 0).all() and np.allclose(outputs.sum(axis=-1), 1, atol=rounding):
         return Ending("probabilities", layer)
     if activation == "sigmoid":
         return Ending("binary" if shape[-1] == 1 else "independent", layer)
