@@ -120,7 +120,7 @@ def test_wrong_usage_has_exit_code_2(capsys):
         (["compress", "{tmp}", "--resume", "--quantize"], "give neither"),
         (["compress", "--resume", "--output", "{tmp}", "--data", "{tmp}"], "give neither"),
         (["compress", "{tmp}/there.keras", "--quantize"], "`data` must be given for a model"),
-        (["compress", "{tmp}/there.keras", "--quantize", "--labels", "nowhere.txt"], "require `data`"),
+        (["compress", "{tmp}/there.keras", "--quantize", "--labels", "nowhere.txt"], "must be given with `data`"),
         (["compress", "--resume", "--output", "{tmp}"], "was not made by `compress`"),
         (["benchmark", "no-such.tflite", "--no-peak"], "no-such.tflite"),
         (["benchmark", "{tmp}/text.tflite", "--no-peak"], "text.tflite"),

@@ -6,6 +6,7 @@ import pytest
 from keras import layers
 
 import keras_inception
+from keras_inception.layers import FakeQuantization
 from keras_inception.models.scores import ending
 
 X = np.random.default_rng(0).normal(size=(4, 4, 4, 3)).astype(np.float32)
@@ -125,3 +126,13 @@ def test_broken_weights_are_refused():
 def test_the_last_operation_of_a_saved_model_tells(units, kind, tmp_path):
     model_of(layers.Reshape((units,)), units=units, activation="sigmoid").export(tmp_path / "saved", verbose=False)
     assert ending(keras_inception.load(tmp_path / "saved"), X).kind == kind
+
+
+def test_scores_in_8_bits_are_probabilities_and_names_are_not_taken_twice():
+    image = keras.Input((4, 4, 3))
+    p = layers.Dense(1, activation="sigmoid", name="scores")(layers.Flatten()(image))
+    binary = ending(keras.Model(image, p), X).scoring(keras.Model(image, p))
+    assert binary.layers[-1].name == "scores_1"
+    rounded = FakeQuantization(0.0, 0.995)(binary.output)  # as after training for int8
+    assert not np.allclose(keras.ops.sum(keras.Model(image, rounded)(X), axis=1), 1, atol=1e-3)
+    assert ending(keras.Model(image, rounded), X).kind == "probabilities"
