@@ -62,7 +62,7 @@ MODELS = {
         "several sigmoids (multi-label), averaged or concatenated ones too": (
             "test_sigmoids_that_are_joined_stay_independent"
         ),
-        "of a `Lambda` or another layer that does not tell": "test_scores_follow_from_the_last_layer",
+        "of a `Lambda` or a SavedModel": "test_scores_follow_from_the_last_layer",
         "(batch, 1, 1, classes), or with a `Reshape` behind the classifier": "test_scores_follow_from_the_last_layer",
         "several outputs": "test_an_output_is_chosen_by_name",
         "one unit without a sigmoid, another activation, or another shape": (

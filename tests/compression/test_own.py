@@ -253,6 +253,7 @@ def test_the_size_and_the_output_of_a_model_are_chosen(pictures, tmp_path):
     assert run.model().output_shape == (None, 3)
 
 
+@pytest.mark.full
 def test_gray_networks_are_pruned_and_evaluated(tmp_path):
     ends = [layers.Conv2D(8, 3, activation="relu"), layers.Flatten(), layers.Dense(2)]
     gray = classifier(layers.Rescaling(1 / 255), *ends, shape=(SIDE, SIDE, 1))

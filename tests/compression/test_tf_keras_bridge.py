@@ -122,7 +122,8 @@ def draw_statistics(model):
             with_drawn_weights(keras.Sequential([layer]))
 
 
-@pytest.mark.parametrize("name", in_full_but({"MobileNetV3Small"}, APPLICATIONS))
+@pytest.mark.full
+@pytest.mark.parametrize("name", APPLICATIONS)
 def test_transfer_models_are_converted_there_and_back(name):
     side = 72 if name == "Xception" else 32
     body = getattr(keras.applications, name)(input_shape=(side, side, 3), weights=None, include_top=False)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from colours import LABELS, SIDE
 from keras import layers
-from networks import in_full_but, with_drawn_weights
+from networks import with_drawn_weights
 from PIL import Image
 
 import keras_inception
@@ -37,7 +37,7 @@ def images_of(pictures):
 @pytest.mark.parametrize(
     ("prepare", "quantization"),
     [
-        (keras.applications.mobilenet_v2.preprocess_input, (1 / 127.5, 127.5)),
+        pytest.param(keras.applications.mobilenet_v2.preprocess_input, (1 / 127.5, 127.5), marks=pytest.mark.full),
         (keras.applications.resnet50.preprocess_input, (1.0, 0)),
     ],
     ids=["unit", "caffe"],
@@ -181,7 +181,8 @@ APPLICATIONS = {
 }
 
 
-@pytest.mark.parametrize("name", in_full_but({"MobileNetV2"}, APPLICATIONS))
+@pytest.mark.full
+@pytest.mark.parametrize("name", APPLICATIONS)
 def test_networks_of_keras_applications(name, pictures, tmp_path):
     """Save a network as the tutorials build it, and export it in every variant."""
     side = APPLICATIONS[name]

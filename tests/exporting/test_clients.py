@@ -170,6 +170,7 @@ def test_the_card_shows_differences_and_what_was_not_accepted(exported):
     assert "mediapipe" not in card.split("## Use")[0]
 
 
+@pytest.mark.full
 def test_what_a_client_does_not_accept_is_reported_after_the_variant(run, tmp_path, put):
     put(task_library=Fake(reason="ValueError: no such operation"))
     said: list[str] = []

@@ -248,9 +248,10 @@ def of_types(run, tmp_path_factory):
     ("given", "taken"),
     [
         ("int8", "int8"),
-        ("uint8", "float32"),
-        ("float32", "uint8"),
-        *(pytest.param(*pair, marks=pytest.mark.full) for pair in [("uint8", "int8"), ("float32", "float32")]),
+        *(
+            pytest.param(*pair, marks=pytest.mark.full)
+            for pair in [("uint8", "float32"), ("uint8", "int8"), ("float32", "uint8"), ("float32", "float32")]
+        ),
     ],
 )
 def test_int8_files_take_and_give_the_types_that_were_asked_for(of_types, tiny_model, given, taken):
@@ -289,6 +290,7 @@ def test_clients_that_do_not_accept_int8_say_so(of_types):
     assert "got INT8" in row["clients"]["task-library"]["reason"]
 
 
+@pytest.mark.full
 def test_float_output_is_computed_in_float(of_types):
     path, row = of_types("uint8", "float32")
     assert row["outside_delegate"] == ["QUANTIZE"]

@@ -169,6 +169,7 @@ def test_convolutions_of_keras_applications_vgg_take_any_size(keras_vgg16, keras
     assert_close(both["block5_pool"], np.ravel(small(x)))
 
 
+@pytest.mark.full
 def test_weights_of_keras_applications_for_another_size_are_refused_with_both_shapes(keras_file):
     match = r"fc1/kernel \(3072, 4096\) for fc1/kernel \(25088, 4096\)"
     with pytest.raises(ValueError, match=match):

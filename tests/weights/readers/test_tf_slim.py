@@ -96,6 +96,7 @@ def test_several_files_of_data_are_read(tmp_path):
     assert_equal(read_tensors(tmp_path / "model.ckpt"), TENSORS)
 
 
+@pytest.mark.full
 def test_a_table_of_many_blocks_is_read(version, tmp_path):
     tensors = {f"{'scope/' * 20}layer_{index}/weights": np.full(3, index, np.float32) for index in range(2000)}
     save = {"tensor_names": list(tensors), "shape_and_slices": [""] * len(tensors)} if version == 2 else None
