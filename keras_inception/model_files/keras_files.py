@@ -49,6 +49,8 @@ def open_keras_file(path: Path, is_archive: bool, custom: CustomObjects | None) 
 
     config, version = _read_archive(path) if is_archive else _read_hdf5(path)
     check_configuration(path, config, custom)
+    if is_archive:
+        _check_weights(path)
     lambdas = dict(_lambdas(path, config, custom)) if custom else {}
     objects = {**(custom.objects if custom else {}), **lambdas}
     suffix = ".keras" if is_archive else ".h5"
@@ -129,14 +131,22 @@ def _agree(model: Any, rebuilt: keras.Model) -> bool:
 def _read_archive(path: Path) -> tuple[dict, str]:
     """Return the configuration in a .keras file, and the version of Keras that wrote it."""
     try:
-        with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
+        with zipfile.ZipFile(path) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > MAX_RATIO * path.stat().st_size:
                 raise ValueError(f"its content is more than {MAX_RATIO} times as large as the file")
-            if WEIGHTS in archive.namelist():  # Keras 3 looks for this, tf_keras does not
-                check_hdf5(archive.extract(WEIGHTS, folder))
             config = json.loads(archive.read(CONFIG))
             metadata = json.loads(archive.read(METADATA)) if METADATA in archive.namelist() else {}
         return config, str(metadata.get("keras_version", ""))
+    except Exception as error:  # of a damaged archive
+        raise ValueError(f"{path} is not a Keras file that can be opened: {' '.join(str(error).split())}") from None
+
+
+def _check_weights(path: Path) -> None:
+    """Raise ValueError if the weights in a .keras file are damaged, or refer to other files."""
+    try:
+        with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
+            if WEIGHTS in archive.namelist():  # Keras 3 looks for this, tf_keras does not
+                check_hdf5(archive.extract(WEIGHTS, folder))
     except Exception as error:  # of a damaged archive
         raise ValueError(f"{path} is not a Keras file that can be opened: {' '.join(str(error).split())}") from None
 
