@@ -1,4 +1,5 @@
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 
 import keras
@@ -6,6 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 from PIL import Image
+
+from keras_inception.exporting import convert
 
 # No deadline, since the machine may be busy. `make soak` draws different examples in every run.
 settings.register_profile("random", deadline=None)
@@ -19,6 +22,16 @@ COLORS = {"blue": (30, 40, 220), "green": (30, 200, 40), "red": (220, 30, 40)}
 def _seeded():
     """Draw the same weights in every run, so that tolerances hold in all of them."""
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _conversions_without_coverage(request):
+    """Measure the coverage of conversions in one module alone, since it makes them half as slow again."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.module.__name__ != "test_convert":
+            quick = functools.partial(convert.run_module, environment={"COVERAGE_PROCESS_CONFIG": ""})
+            patch.setattr(convert, "run_module", quick)
+        yield
 
 
 @pytest.fixture

@@ -76,6 +76,7 @@ def pixels(count: int = 4) -> np.ndarray:
     return np.random.default_rng(0).uniform(0, 255, (count, SIDE, SIDE, 3)).astype(np.float32)
 
 
+@pytest.mark.full
 def test_half_of_the_weights_of_a_transfer_model_are_zero(pruned, own):
     model = pruned.model()
     kernels = [layer.kernel for layer in model.layers if type(layer) in (layers.Conv2D, layers.Dense)]
@@ -88,6 +89,7 @@ def test_half_of_the_weights_of_a_transfer_model_are_zero(pruned, own):
     assert not np.array_equal(model.get_layer("depthwise").kernel, body.get_layer("depthwise").kernel), "is trained"
 
 
+@pytest.mark.full
 def test_the_source_is_the_given_model(pruned, own):
     source = Run(pruned.path / "steps" / "0_source")
     np.testing.assert_allclose(source.model()(pixels()), own(pixels(), training=False), atol=1e-5)
@@ -98,6 +100,7 @@ def test_the_source_is_the_given_model(pruned, own):
     assert "a network of one's own, 3 classes" in str(pruned)
 
 
+@pytest.mark.full
 def test_the_result_is_a_run_like_any_other(pruned, pictures, tmp_path):
     for images in (None, pictures):
         assert 0 <= keras_inception.evaluate(pruned.path, images).top1 <= 1

@@ -80,6 +80,7 @@ def test_independent_scores_stay_as_they_are(pictures, tmp_path):
     assert np.abs(files["int8"].predict(pixels) - expected).max() < 0.05
 
 
+@pytest.mark.full
 def test_decisions_on_each_class_are_compared_if_scores_are_independent(pictures, tmp_path):
     image = keras.Input((SIDE, SIDE, 3))
     x = layers.Dense(3, activation="sigmoid", name="tags")(convolved(image))
@@ -92,6 +93,7 @@ def test_decisions_on_each_class_are_compared_if_scores_are_independent(pictures
     assert (row["agreement"], row["ties"]) == (1, 0)
 
 
+@pytest.mark.full
 def test_a_model_may_need_its_batch_of_one_and_compute_in_float64(pictures, tmp_path):
     image = keras.Input(batch_shape=(1, SIDE, SIDE, 3))
     halves = keras.ops.reshape(image, (1, SIDE, SIDE // 2, 6))

@@ -99,6 +99,7 @@ def test_a_networks_own_preprocessing_is_used():
     assert opened(model, quantize=["float32"])[0].preprocessing == NAMED["torchvision"].replace(size=(32, 32))
 
 
+@pytest.mark.full
 def test_a_saved_network_of_ours_is_known_by_its_layers(tmp_path):
     keras_inception.GoogLeNet(input_shape=(32, 32, 3), classes=3, normalization="batch_norm").save(
         tmp_path / "own.keras"

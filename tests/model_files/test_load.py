@@ -36,6 +36,7 @@ def test_a_run(tmp_path, build, predicts):
     equal(predicts(load(tmp_path)), predicts(model))
 
 
+@pytest.mark.full
 def test_a_model_in_memory_is_taken_as_it_is(tmp_path, build, pictures):
     model = build()
     raw = Preprocessing(size=(16, 16), mean=(0, 0, 0), std=(1, 1, 1))
