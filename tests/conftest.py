@@ -26,9 +26,9 @@ def _seeded():
 
 @pytest.fixture(autouse=True, scope="module")
 def _conversions_without_coverage(request):
-    """Measure the coverage of conversions in one module alone, since it makes them half as slow again."""
+    """Measure the coverage of conversions in two modules alone, since it makes them half as slow again."""
     with pytest.MonkeyPatch.context() as patch:
-        if request.module.__name__ != "test_convert":
+        if request.module.__name__ not in ("test_convert", "test_layer_errors"):
             quick = functools.partial(convert.run_module, environment={"COVERAGE_PROCESS_CONFIG": ""})
             patch.setattr(convert, "run_module", quick)
         yield
