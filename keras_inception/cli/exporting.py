@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from keras_inception.exporting.report import ExportReport
 
 BUDGET = "Prune filters down to this many {}, or to this share if at most 1."
+Size = Annotated[str | None, Option(metavar="HEIGHTxWIDTH", help="Size of the images. Default: the network's.")]
 
 
 def export(
@@ -34,9 +35,7 @@ def export(
     classes: Annotated[int, Option(help="Number of classes of --model.")] = 1000,
     labels: Annotated[Path | None, Option(help="File with one class name per line. Default: the run's.")] = None,
     preprocessing: Annotated[str | None, Option(help="Name or JSON file. Default: the run's.")] = None,
-    size: Annotated[
-        str | None, Option(metavar="HEIGHTxWIDTH", help="Size of the images. Default: the network's.")
-    ] = None,
+    size: Size = None,
     output_name: Annotated[str | None, Option(help="Output to export. Default: the only one, or predictions.")] = None,
     calibration: Annotated[
         Path | None, Option(help="Folder or .npy file of images for int8. Default: the run's training images.")
@@ -102,9 +101,7 @@ def compress(
     labels: Annotated[Path | None, Option(help="File with one class name per line. Default: sorted folders.")] = None,
     preprocessing: Annotated[str | None, Option(help="Name or JSON file. Default: found in the model.")] = None,
     validation: Annotated[float, Option(help="Share of --data to hold out if it has no validation split.")] = 0.15,
-    size: Annotated[
-        str | None, Option(metavar="HEIGHTxWIDTH", help="Size of the images. Default: the network's.")
-    ] = None,
+    size: Size = None,
     output_name: Annotated[str | None, Option(help="Output to keep. Default: the only one, or predictions.")] = None,
     macs: Annotated[float | None, Option(help=BUDGET.format("multiply-adds"))] = None,
     latency: Annotated[float | None, Option(help=BUDGET.format("milliseconds of the int8 file"))] = None,

@@ -1,7 +1,7 @@
 """Quantization-aware training (1712.05877) with tensorflow-model-optimization, and conversion of its result."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 from unittest import mock
 
@@ -79,7 +79,7 @@ def annotated_layer(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
         return layer
     if layer.weights and len(layer.inbound_nodes) > 1:
         raise ValueError(f"{layer.name} cannot be quantized: it is called more than once")
-    config, supported = None, qat.default_8bit.Default8BitQuantizeRegistry()
+    config, supported = None, _registry()
     # Average pooling that was rewritten as a convolution is not trained: its equal weights are exact in 8 bits.
     averages = isinstance(layer, tf_keras.layers.DepthwiseConv2D) and not layer.trainable
     if isinstance(layer, bridge.KerasLayer) and isinstance(layer.wrapped(), MOVING):
@@ -97,6 +97,12 @@ def _is_alone(layer: tf_keras.layers.Layer) -> bool:
         return False
     (before,) = layer.inbound_nodes[0].parent_nodes
     return not isinstance(before.layer, FOLDING) or before.layer.activation is not tf_keras.activations.linear
+
+
+@cache
+def _registry() -> Any:
+    """Return the layers that tfmot knows how to quantize."""
+    return qat.default_8bit.Default8BitQuantizeRegistry()
 
 
 def _is_supported(layer: tf_keras.layers.Layer, supported: Any) -> bool:

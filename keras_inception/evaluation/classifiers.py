@@ -77,6 +77,11 @@ class KerasClassifier:
         """Return scores, (n, classes), for RGB images, (n, height, width, 3), from `preprocessing.fit`."""
         return self.ending.scores(self._predict(self._inputs(pictures)))
 
+    @property
+    def classes(self) -> int:
+        """The number of classes, each of which has a score."""
+        return 2 if self.ending.kind == "binary" else self.network.outputs[0].shape[-1]
+
     def __str__(self) -> str:
         return self.network.name
 
@@ -170,12 +175,11 @@ def _open_model(
         preprocessing = preprocessing.replace(size=(height, width))
     preprocessing = preprocessing.with_channels(channels)
     opened = KerasClassifier(model, labels or (), preprocessing)
-    (scores,) = opened.predict(np.zeros((1, *preprocessing.size, 3), np.uint8))
     if labels is None:
-        opened.labels = numbered(len(scores))
-    elif len(labels) != len(scores):
+        opened.labels = numbered(opened.classes)
+    elif len(labels) != opened.classes:
         received = f"{len(labels)}: {', '.join(labels):.200}"
-        raise ValueError(f"`labels` must be {len(scores)}, one for each class of {path}. Received: {received}")
+        raise ValueError(f"`labels` must be {opened.classes}, one for each class of {path}. Received: {received}")
     return opened
 
 

@@ -63,10 +63,8 @@ def image_size(model: "keras.Model", stated: Stated) -> tuple[int, int]:
     """Return the (height, width) of a network's images: that of a preprocessing or its file, else of the input.
 
     Raises:
-        ValueError: the network takes images of any size, and nobody says which, or it has several inputs.
+        ValueError: the network takes images of any size, and nobody says which.
     """
-    if len(model.inputs) > 1:
-        raise ValueError(f"`model` must have one input. Received: {model.name}, which has {len(model.inputs)}")
     if isinstance(stated, Preprocessing):
         return stated.size
     if stated is not None and str(stated) not in NAMED:

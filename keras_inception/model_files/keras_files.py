@@ -64,7 +64,7 @@ def open_keras_file(path: Path, is_archive: bool, custom: CustomObjects | None) 
         except Exception as error:  # a damaged file can make Keras raise anything
             reason = cause(error)
         if is_archive and not version.startswith("2."):
-            raise ValueError(f"{path} is not a Keras file that can be opened: {reason}")
+            raise _not_opened(path, reason)
         copied = Path(folder) / f"tf_keras{suffix}"
         _copy(path, copied, _of_tf_keras(_prepared(config)))
         return _by_tf_keras(path, copied, objects, reason)
@@ -76,22 +76,24 @@ def cause(error: Exception) -> str:
     return " ".join(NOT_THE_CAUSE.sub("", text).split()).rstrip(".") or type(error).__name__
 
 
+def _not_opened(path: Path, reason: object) -> ValueError:
+    return ValueError(f"{path} is not a Keras file that can be opened: {reason}")
+
+
 def _by_tf_keras(path: Path, copied: Path, objects: dict[str, Any], reason: str) -> keras.Model:
     """Open a file with tf_keras and carry the model over to Keras 3."""
     try:
         with silenced():
             import tf_keras
     except ImportError:
-        raise ValueError(
-            f"{path} is not a Keras file that can be opened: {reason}. If it was made by Keras 2, install tf_keras, "
-            'which can open it: pip install "keras-inception[mobile]"'
-        ) from None
+        hint = 'If it was made by Keras 2, install tf_keras, which can open it: pip install "keras-inception[mobile]"'
+        raise _not_opened(path, f"{reason}. {hint}") from None
     try:
         model = tf_keras.models.load_model(copied, custom_objects=objects, compile=False)
     except Exception as error:
         other = cause(error)
         by_both = f"{reason}; by tf_keras: {other}" if other != reason else reason
-        raise ValueError(f"{path} is not a Keras file that can be opened: {by_both}") from None
+        raise _not_opened(path, by_both) from None
     return _carried_over(model)
 
 
@@ -138,7 +140,7 @@ def _read_archive(path: Path) -> tuple[dict, str]:
             metadata = json.loads(archive.read(METADATA)) if METADATA in archive.namelist() else {}
         return config, str(metadata.get("keras_version", ""))
     except Exception as error:  # of a damaged archive
-        raise ValueError(f"{path} is not a Keras file that can be opened: {' '.join(str(error).split())}") from None
+        raise _not_opened(path, " ".join(str(error).split())) from None
 
 
 def _check_weights(path: Path) -> None:
@@ -148,7 +150,7 @@ def _check_weights(path: Path) -> None:
             if WEIGHTS in archive.namelist():  # Keras 3 looks for this, tf_keras does not
                 check_hdf5(archive.extract(WEIGHTS, folder))
     except Exception as error:  # of a damaged archive
-        raise ValueError(f"{path} is not a Keras file that can be opened: {' '.join(str(error).split())}") from None
+        raise _not_opened(path, " ".join(str(error).split())) from None
 
 
 def _read_hdf5(path: Path) -> tuple[dict, str]:
@@ -156,13 +158,13 @@ def _read_hdf5(path: Path) -> tuple[dict, str]:
     try:
         text, _ = read_description(path)
     except ValueError as error:
-        raise ValueError(f"{path} is not a Keras file that can be opened: {error}") from None
+        raise _not_opened(path, error) from None
     if text is None:
         raise weights_alone(path)
     try:
         return json.loads(text), ""
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not a Keras file that can be opened: {error}") from None
+        raise _not_opened(path, error) from None
 
 
 def _copy(path: Path, target: Path, config: dict) -> None:
