@@ -3,6 +3,7 @@
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
+from keras_inception.preprocessing import Preprocessing
 from keras_inception.tflite.classifier import TFLiteClassifier, interpreter
 
 if TYPE_CHECKING:
@@ -67,9 +68,14 @@ def undelegated(file: str | os.PathLike | bytes, *, keep: bool = False) -> "Inte
     return interpreter(file, experimental_preserve_all_tensors=keep, **_no_delegates())
 
 
-def without_delegates(path: str | os.PathLike) -> TFLiteClassifier:
-    """Open a classifier that runs in LiteRT's own kernels instead of XNNPACK's."""
-    return TFLiteClassifier(path, os.cpu_count() or 1, **_no_delegates())
+def without_delegates(path: str | os.PathLike, preprocessing: Preprocessing | None = None) -> TFLiteClassifier:
+    """Open a classifier that runs in LiteRT's own kernels instead of XNNPACK's.
+
+    Args:
+        path: the .tflite file.
+        preprocessing: how the file's input is normalized; None takes what the file's metadata say.
+    """
+    return TFLiteClassifier(path, os.cpu_count() or 1, preprocessing=preprocessing, **_no_delegates())
 
 
 def _no_delegates() -> dict:
