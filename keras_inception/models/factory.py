@@ -11,6 +11,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any, Concatenate, ParamSpec, Protocol, TypedDict, overload
 
 import keras
+import numpy as np
 from keras import KerasTensor, layers
 
 from keras_inception.models.blocks import ConvBlock, classifier, conv
@@ -183,7 +184,7 @@ class Builder:
 
     def __post_init__(self) -> None:
         self.row = NETWORKS[self.key]
-        self.name = self.name or self.key
+        self.name = self._name = self.name or self.key
         self._filters = self.filters or {}
         self._check()
         self._filters = {bare(layer): count for layer, count in self._filters.items()}
@@ -263,7 +264,7 @@ class Builder:
             because = "`auxiliary=True`" if self.auxiliary else "the classifier"
             raise ValueError(f"{because} needs an `input_shape` with known height and width. Received: {shape}")
         if self.input_tensor is None:
-            self._start = keras.Input(shape, name=prefixed(self.name, "image"))
+            self._start = keras.Input(shape, name=prefixed(self._name, "image"))
         else:
             self._start = self.input_tensor
         return self._start
@@ -304,7 +305,7 @@ class Builder:
         self._check_filters({layer.name: layer.filters for layer in own if isinstance(layer, layers.Conv2D)})
         for layer in own:
             if self.name != self.key or layer.name in UNNAMED:
-                _rename(layer, prefixed(self.name, layer.name))
+                _rename(layer, prefixed(self._name, layer.name))
         inputs = keras.utils.get_source_inputs(self._start)
         model = keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=self.name)
         if self.checkpoint:
@@ -349,7 +350,7 @@ def _checked_shape(shape) -> Shape:
     """Return `input_shape` as a tuple. Raise ValueError unless it is (height, width, channels)."""
     sides = tuple(shape) if isinstance(shape, Iterable) else ()
     known = [side for side in sides if side is not None]
-    whole = all(isinstance(side, numbers.Integral) and side > 0 for side in known)
+    whole = all(isinstance(side, (int, np.integer)) and side > 0 for side in known)
     if len(sides) != 3 or sides[2] is None or not whole:
         raise ValueError(f"`input_shape` must be (height, width, channels). Received: {shape}")
     return sides
