@@ -30,7 +30,7 @@ def networks():
         ("conv3_4", (28, 28, 128)),
         ("conv4_6", (14, 14, 256)),
         ("conv5_3", (7, 7, 512)),
-        ("global_pool", (512,)),
+        ("resnet34-global_pool", (512,)),
         ("predictions", (1000,)),
     ],
 )
