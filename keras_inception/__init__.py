@@ -51,3 +51,5 @@ _HOMES = {
 
 __all__ = ["__version__", *_HOMES]  # noqa: PLE0604
 __getattr__, __dir__ = lazy.attach(__name__, _HOMES)
+# Keras looks for the layers in a saved model only among those that are registered.
+lazy.import_after("keras", f"{__name__}.layers")

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import keras
 import pytest
 
 import keras_inception
@@ -32,3 +33,16 @@ def test_every_public_name_can_be_imported(name):
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="module 'keras_inception' has no attribute 'LeNet'"):
         keras_inception.LeNet  # noqa: B018
+
+
+@pytest.mark.parametrize("order", ["import keras_inception; import keras", "import keras; import keras_inception"])
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_keras_finds_the_layers_of_a_saved_network(order, suffix, tmp_path):
+    path = str(tmp_path / f"model{suffix}")
+    image = keras.Input((4, 4, 3))
+    keras.Model(image, keras_inception.LocalResponseNormalization()(image)).save(path)
+    assert "LocalResponseNormalization" in python(f"{order}; print(keras.models.load_model({path!r}).layers)")
+
+
+def test_the_layers_alone_can_be_imported_first():
+    assert python("from keras_inception.layers import SpaceToDepth; print(SpaceToDepth(2).size)").split() == ["2"]

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from keras_inception.analysis.costs import Amounts, Cost, aligned, cost
 from keras_inception.figures import sides
+from keras_inception.utils.names import bare
 
 K, M = 1024, 1e6
 TOLERANCE = 0.03  # a little more than rounding
@@ -130,7 +131,7 @@ def table1() -> Table1:
     from keras_inception.models import GoogLeNet
 
     whole = cost(GoogLeNet())
-    modules = {module.name: module for module in whole.modules}
+    modules = {bare(module.name): module for module in whole.modules}
     rows, depth = [], 0
     for published in TABLE_1:
         module = modules[published.name]

@@ -26,6 +26,7 @@ from keras_inception.tflite.operations import gzip_mb, sparsity
 from keras_inception.training import Recipe, building, train
 from keras_inception.training.methods import Continued
 from keras_inception.utils import files, tables
+from keras_inception.utils.names import by_any_name
 from keras_inception.utils.progress import Progress, counted, silent
 from keras_inception.utils.results import Result
 from keras_inception.utils.suggestions import did_you_mean
@@ -252,7 +253,8 @@ def _checked(source: Run, job: Job, settings: dict) -> Recipe:
         from keras_inception.compression.finetuning import check_network
 
         check_network(model, job.quantize)
-    prunable = {layer.name for layer in model.layers if isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense))}
+    weighted = [layer for layer in model.layers if isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense))]
+    prunable = by_any_name(layer.name for layer in weighted)
     for name in job.prune_layers or ():
         if name not in prunable:
             hint = did_you_mean(name, prunable)

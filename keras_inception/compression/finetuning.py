@@ -20,6 +20,7 @@ from keras_inception.training.fused import adam_terms, apply_adam
 from keras_inception.training.methods import Continued
 from keras_inception.training.recipe import Recipe
 from keras_inception.training.schedules import Phase, Plan, learning_rate, once_per_graph
+from keras_inception.utils.names import bare
 
 PRUNABLE = (tf_keras.layers.Conv2D, tf_keras.layers.Dense)
 
@@ -113,7 +114,8 @@ class Pruning(Finetuning):
 
     def layer(self, layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
         """Wrap a layer if its weights are to be pruned."""
-        if type(layer) not in PRUNABLE or not (self.layers is None or layer.name in self.layers):
+        named = self.layers is None or {layer.name, bare(layer.name)} & {*self.layers}
+        if type(layer) not in PRUNABLE or not named:
             return layer
         if self.pattern and layer.kernel.shape[-2] % 4:
             return layer

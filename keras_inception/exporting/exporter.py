@@ -346,7 +346,7 @@ def _prepared(opened: Source, options: ExportOptions, folder: Path) -> Iterator[
     Raises:
         ValueError: calibration images are missing, or `keep_float` does not apply to this network.
     """
-    variants = opened.variants(options)
+    variants, keep_float = opened.variants(options), opened.kept_in_float(options)
     models = for_variants(opened.model, variants, options.rewrites)
     for model in {id(model): model for model in (opened.model, *models.values())}.values():
         opened.check(model)
@@ -363,7 +363,7 @@ def _prepared(opened: Source, options: ExportOptions, folder: Path) -> Iterator[
             with recorded_scopes(model) as scopes:
                 save(deployed(model, preprocessing, expected), path)
             saved[model, expected] = path, scopes
-        path, kept = folder / variant.name / "model.tflite", options.keep_float if variant.calibrated else ()
+        path, kept = folder / variant.name / "model.tflite", keep_float if variant.calibrated else ()
         path.parent.mkdir()
         yield _Conversion(variant, opened, options, model, expected, *saved[model, expected], calibration, kept, path)
 

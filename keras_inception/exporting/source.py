@@ -30,6 +30,7 @@ from keras_inception.preprocessing import NAMED, Preprocessing
 from keras_inception.runs import Run, is_run, load
 from keras_inception.tflite.classifier import numbered
 from keras_inception.utils import files
+from keras_inception.utils.names import by_any_name
 from keras_inception.utils.progress import Progress, counted
 from keras_inception.utils.suggestions import did_you_mean
 
@@ -78,7 +79,7 @@ class Source:
         if options.keep_float and self.trained_for_int8:
             received = list(options.keep_float)
             raise ValueError(f"`keep_float` does not apply to a network trained for int8. Received: {received}")
-        known = [layer.name for layer in self.model.layers]
+        known = by_any_name(layer.name for layer in self.model.layers)
         for layer in options.keep_float:
             if layer not in known:
                 raise ValueError(
@@ -95,6 +96,11 @@ class Source:
                     "array or an iterable). Received: none"
                 )
         return [options.target.adapt(variant) for variant in chosen]
+
+    def kept_in_float(self, options: ExportOptions) -> tuple[str, ...]:
+        """Return the layers of `model` that `keep_float` names, with or without the name of their network."""
+        known = by_any_name(layer.name for layer in self.model.layers)
+        return tuple(known[layer] for layer in options.keep_float)
 
     def check(self, model: "keras.Model") -> None:
         """Check that a model made of the given one gives the same scores on held-out images.

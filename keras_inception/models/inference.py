@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import keras
 
 from keras_inception.graph import check_functional, is_functional
+from keras_inception.utils.names import by_any_name
 from keras_inception.utils.suggestions import did_you_mean
 
 
@@ -87,14 +88,15 @@ def features(model: keras.Model, stages: Sequence[str]) -> keras.Model:
 
     Args:
         model: a functional Keras model.
-        stages: names of layers. The name of a convolution selects the output of its batch norm and ReLU. Layers that no
-            stage needs, such as the classifier, are dropped.
+        stages: names of layers, with or without that of the network. The name of a convolution selects the output of
+            its batch norm and ReLU. Layers that no stage needs, such as the classifier, are dropped.
 
     Raises:
         ValueError: `model` is not functional, or has no such layer.
     """
     inputs = _inputs(model)
-    known = {layer.name: layer for layer in model.layers}
+    layers = {layer.name: layer for layer in model.layers}
+    known = {name: layers[full] for name, full in by_any_name(layers).items()}
     if not stages:
         raise ValueError("`stages` must name at least one layer. Received: none")
     for stage in stages:

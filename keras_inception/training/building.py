@@ -18,6 +18,7 @@ from keras_inception.training.distribution import ALONE, Distribution
 from keras_inception.training.fused import FusedAdamW, fuse
 from keras_inception.training.recipe import Recipe
 from keras_inception.training.schedules import Phase, Plan, learning_rate
+from keras_inception.utils.names import bare
 from keras_inception.utils.suggestions import did_you_mean
 
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
@@ -131,7 +132,7 @@ def compile_for(
 ) -> None:
     """Compile a network for a phase of `steps` steps per epoch, with a new optimizer."""
     for layer in model.layers if recipe.network else ():  # another's network keeps its frozen batch norms
-        layer.trainable = not phase.frozen or layer.name.startswith(("predictions", "aux"))
+        layer.trainable = not phase.frozen or bare(layer.name).startswith(("predictions", "aux"))
     chosen = optimizer(recipe, phase, plan, steps, distribution)
     compile_with(keras, model, recipe, chosen, jit_compile=_xla(recipe.xla))
     if ON_TENSORFLOW and not distribution.is_replicated:  # otherwise Keras creates them

@@ -1,8 +1,12 @@
 """Lazy imports: load the public names of a package on first use."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from types import ModuleType
 
 
 def attach(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
@@ -26,3 +30,36 @@ def attach(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], obje
         return sorted({*vars(sys.modules[package]), *homes})
 
     return __getattr__, __dir__
+
+
+def import_after(first: str, module: str) -> None:
+    """Import `module` as soon as `first`, a slow package that it completes, has been imported: now, if it has been."""
+    if first in sys.modules:
+        import_module(module)
+    elif not any(isinstance(finder, _After) and finder.module == module for finder in sys.meta_path):
+        sys.meta_path.insert(0, _After(first, module))
+
+
+class _After(MetaPathFinder):
+    """Waits for the import of `first`, which other finders find, and then removes itself."""
+
+    def __init__(self, first: str, module: str):
+        self.first = first
+        self.module = module
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != self.first or self not in sys.meta_path:
+            return None
+        sys.meta_path.remove(self)
+        spec = find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def exec_module(module: ModuleType) -> None:
+                execute(module)
+                import_module(self.module)
+
+            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec

@@ -4,15 +4,19 @@ import dataclasses
 import json
 import logging
 import os
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from keras_inception.preprocessing import Preprocessing
+from keras_inception.utils.names import bare
 from keras_inception.weights.download import fetch
 from keras_inception.weights.layouts import Description, WeightsFile, description_of_model, differences
-from keras_inception.weights.publishers import find, is_published, name_maps, publisher_of
+from keras_inception.weights.publishers import find, is_published, name_maps, publisher_of, without_prefix
 from keras_inception.weights.publishers.namemap import OWN, OWN_NAME, NameMap, listed
 from keras_inception.weights.readers.keras import lacks_layer_names, layer_paths
 
@@ -25,6 +29,18 @@ Tensors = dict[str, np.ndarray]
 
 # Name prefixes of the layers in auxiliary classifiers and tops, which a network may be built without.
 CLASSIFIERS = ("aux", "fc", "predictions")
+TOPS = CLASSIFIERS[1:]
+# A variable of ours in a network of another name, ``left-conv1/kernel``.
+PREFIXED = re.compile(r"[^/]+-[^/-]+/\w+")
+WAYS_OUT = (
+    " Pass skip_mismatch=True to load those that fit, or include_top=False if only the classifier is another one."
+)
+# The files of a run that training writes.
+MODEL, PREPROCESSING = "model.keras", "preprocessing.json"
+
+
+class LayoutError(ValueError):
+    """The network in a file has another layout than the one that its weights are loaded into."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +56,7 @@ class Checkpoint:
         preprocessing: the preprocessing that the network was trained with.
         own_names: whether the tensors have our names, regardless of the publisher.
         description: the network in the file, if it is a Keras file with our names.
+        is_run: whether `preprocessing` is that of the run that trained the network, whatever the publisher.
     """
 
     path: str | os.PathLike
@@ -49,6 +66,7 @@ class Checkpoint:
     preprocessing: Preprocessing
     own_names: bool = False
     description: Description | None = None
+    is_run: bool = False
 
     @property
     def names(self) -> NameMap:
@@ -72,21 +90,39 @@ class Checkpoint:
                 f"Received: {argument}={value!r}"
             )
 
-    def load_into(self, model: "keras.Model", *, skip_mismatch: bool = False) -> None:
+    def in_other_layouts(self) -> Iterator["Checkpoint"]:
+        """Yield the checkpoint in the layout of each other publisher, if the network in the file has our names."""
+        for publisher, name_map in name_maps(self.family).items() if self.own_names else ():
+            if publisher != self.publisher:
+                preprocessing = self.preprocessing if self.is_run else name_map.preprocessing
+                yield dataclasses.replace(self, publisher=publisher, preprocessing=preprocessing)
+
+    def load_into(
+        self,
+        model: "keras.Model",
+        *,
+        layers: Sequence["keras.layers.Layer"] | None = None,
+        skip_mismatch: bool = False,
+    ) -> None:
         """Load the weights into every variable of `model`, or into none.
 
-        Tensors of auxiliary classifiers or of a top that `model` does not have are skipped and logged.
+        Tensors of auxiliary classifiers or of a top that `model` does not have are skipped and logged. If it has no
+        top, so are tensors of a classifier with a name of its own. The kernel for three channels is summed over them
+        for a network of one channel, which then sees a gray image as the other one sees its three equal channels.
 
         Args:
             model: one of our networks.
+            layers: the layers of `model` that are the network's; all by default.
             skip_mismatch: load the tensors that fit and log the others, instead of raising an error.
 
         Raises:
-            ValueError: a variable has no tensor, a tensor has no variable, or their shapes differ; or the network in
-                the file has another layout than `model`.
+            LayoutError: the network in the file has another layout than `model`.
+            ValueError: a variable has no tensor, a tensor has no variable, or their shapes differ.
         """
-        variables = {f"{layer.name}/{weight.name}": weight for layer in model.layers for weight in layer.weights}
-        maps = _flattened_maps(model)
+        self._check_layout(model)
+        layers = model.layers if layers is None else layers
+        variables = {f"{bare(layer.name)}/{weight.name}": weight for layer in layers for weight in layer.weights}
+        maps = _flattened_maps(layers)
         name_map = self.names
         tensors, nameless = self.tensors, lacks_layer_names(self.tensors)
         if nameless:
@@ -96,7 +132,7 @@ class Checkpoint:
             key = name_map.ours(name)
             if key in variables and key not in values:
                 shape = tuple(variables[key].shape)
-                value = name_map.in_keras_layout(tensor, shape, maps.get(key))
+                value = _for_one_channel(name_map.in_keras_layout(tensor, shape, maps.get(key)), shape)
                 if value.shape == shape:
                     values[key] = value
                 else:
@@ -107,11 +143,14 @@ class Checkpoint:
                 left_over.append(name)
         taken = {name_map.ours(name) for name in tensors}
         missing = [key for key in variables if key not in taken]
+        if not any(key.startswith(TOPS) for key in variables):
+            roots = {_root(name) for name in tensors if name_map.ours(name) in variables}
+            skipped += [name for name in left_over if _root(name) not in roots]
+            left_over = [name for name in left_over if _root(name) in roots]
         problems = {"missing": missing, "left over": left_over, "of another shape": misfits}
         found = "; ".join(f"{problem}: {listed(names)}" for problem, names in problems.items() if names)
         if found and (nameless or not skip_mismatch):
-            raise ValueError(f"{self.path} does not fit the network. Tensors {found}")
-        self._check_layout(model)
+            raise ValueError(f"{self.path} does not fit the network.{'' if nameless else WAYS_OUT} Tensors {found}")
         if found:
             text = "%s does not fully fit the network and was loaded in part. Tensors %s"
             logger.warning(text, self.path, found)
@@ -121,12 +160,12 @@ class Checkpoint:
             variables[key].assign(value)
 
     def _check_layout(self, model: "keras.Model") -> None:
-        """Raise ValueError if layers in the file differ from `model`'s in settings or connections."""
+        """Raise LayoutError if layers in the file differ from `model`'s in settings or connections."""
         if self.description is None:
             return
         if layers := differences(self.description, description_of_model(model), ignored=CLASSIFIERS):
-            raise ValueError(
-                f"{self.path} holds {model.name} in another layout, with which its outputs differ: it "
+            raise LayoutError(
+                f"{self.path} holds {self.family} in another layout, with which its outputs differ: it "
                 f"differs in {listed(layers)}. Open it with keras_inception.load, or convert it with keras-inception "
                 "convert-weights to a .safetensors file, which records the layout"
             )
@@ -150,16 +189,28 @@ def _named_by_order(path: str | os.PathLike, tensors: Tensors, model: "keras.Mod
             "heads, or save the weights as .keras"
         )
     split = ((name.rpartition("/"), tensor) for name, tensor in tensors.items())
-    return {f"{paths[place]}/{variable}": tensor for (place, _, variable), tensor in split}
+    return {f"{bare(paths[place])}/{variable}": tensor for (place, _, variable), tensor in split}
 
 
-def _flattened_maps(model: "keras.Model") -> dict[str, tuple[int, ...]]:
+def _for_one_channel(kernel: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the sum of a kernel for three channels if the variable of this shape is for one; else the kernel."""
+    if kernel.ndim == 4 and kernel.shape[2] == 3 and shape == (*kernel.shape[:2], 1, kernel.shape[3]):
+        return kernel.sum(axis=2, keepdims=True)
+    return kernel
+
+
+def _root(name: str) -> str:
+    """Return the first part of a tensor's name, of the module or layer that it is in."""
+    return re.split(r"[./]", name, maxsplit=1)[0]
+
+
+def _flattened_maps(network: Sequence["keras.layers.Layer"]) -> dict[str, tuple[int, ...]]:
     """Return the (height, width, channels) of each flattened map, by the dense kernel that reads it."""
     from keras import layers
 
-    maps = {id(layer.output): layer.input.shape[1:] for layer in model.layers if isinstance(layer, layers.Flatten)}
-    dense = [layer for layer in model.layers if isinstance(layer, layers.Dense)]
-    return {f"{layer.name}/kernel": maps[id(layer.input)] for layer in dense if id(layer.input) in maps}
+    maps = {id(layer.output): layer.input.shape[1:] for layer in network if isinstance(layer, layers.Flatten)}
+    dense = [layer for layer in network if isinstance(layer, layers.Dense)]
+    return {f"{bare(layer.name)}/kernel": maps[id(layer.input)] for layer in dense if id(layer.input) in maps}
 
 
 def read_weights(weights: str | os.PathLike | Checkpoint, family: str, *, transform_input: bool = False) -> Checkpoint:
@@ -168,7 +219,8 @@ def read_weights(weights: str | os.PathLike | Checkpoint, family: str, *, transf
     Args:
         weights: the path of a file in any format that `read_tensors` supports; ``"imagenet"`` for the network's
             published weights, or ``"imagenet:PUBLISHER"`` for those of a specific publisher, which are downloaded once;
-            or a checkpoint, which is returned as is.
+            a run directory or its model.keras, whose preprocessing is the checkpoint's; or a checkpoint, which is
+            returned as is.
         family: the network that the weights are for, a key of `keras_inception.registry.NETWORKS`.
         transform_input: torchvision's argument of that name, with which its networks convert ImageNet's normalization
             back to (x - 0.5) / 0.5. The checkpoint's preprocessing then includes this conversion. Published weights do
@@ -181,15 +233,36 @@ def read_weights(weights: str | os.PathLike | Checkpoint, family: str, *, transf
     """
     if isinstance(weights, Checkpoint):
         return weights
-    entry = find(weights, family) if is_published(weights) else None
-    file = WeightsFile(fetch(entry) if entry else weights)
-    checkpoint = checkpoint_of(file, family, transform_input=transform_input)
-    return dataclasses.replace(checkpoint, preprocessing=entry.preprocessing) if entry else checkpoint
+    if is_published(weights):
+        entry = find(weights, family)
+        checkpoint = checkpoint_of(WeightsFile(fetch(entry)), family, transform_input=transform_input)
+        return dataclasses.replace(checkpoint, preprocessing=entry.preprocessing)
+    run = _run_of(weights)
+    checkpoint = checkpoint_of(WeightsFile(run / MODEL if run else weights), family, transform_input=transform_input)
+    if run is None:
+        return checkpoint
+    preprocessing = Preprocessing.named(str(run / PREPROCESSING))
+    return dataclasses.replace(checkpoint, preprocessing=preprocessing, is_run=True)
+
+
+def _run_of(weights: str | os.PathLike) -> Path | None:
+    """Return the run directory that `weights`, or the directory of a model.keras, is; None for any other file.
+
+    Raises:
+        ValueError: `weights` is a directory, but not that of a run that has finished an epoch.
+    """
+    path = Path(weights)
+    if path.is_dir():
+        for name in (PREPROCESSING, MODEL):
+            if not (path / name).is_file():
+                raise ValueError(f"`weights` must be a file or a run directory. Received: {path}, which has no {name}")
+        return path
+    return path.parent if path.name == MODEL and (path.parent / PREPROCESSING).is_file() else None
 
 
 def checkpoint_of(file: WeightsFile, family: str, *, transform_input: bool = False) -> Checkpoint:
     """Return the checkpoint of a weights file. See `read_weights` for arguments and errors."""
-    path, tensors = file.path, file.tensors
+    path, tensors = file.path, _renamed(file.tensors, family)
     try:
         publisher = OWN_NAME if lacks_layer_names(tensors) else publisher_of(tensors, family)
     except ValueError as error:
@@ -212,3 +285,15 @@ def checkpoint_of(file: WeightsFile, family: str, *, transform_input: bool = Fal
     if publisher != OWN_NAME:
         description = None
     return Checkpoint(path, family, publisher, tensors, preprocessing, own_names, description)
+
+
+def _renamed(tensors: Tensors, family: str) -> Tensors:
+    """Return the tensors without the prefix of a network with a name of its own, or of a module around it."""
+    names = {name: name for name in tensors}
+    if all(map(PREFIXED.fullmatch, tensors)):
+        names = {name: bare(name) for name in tensors}
+    elif not lacks_layer_names(tensors):
+        names = without_prefix(tensors, family)
+    if len({*names.values()}) < len(tensors):  # two networks
+        return tensors
+    return {names[name]: tensor for name, tensor in tensors.items()}

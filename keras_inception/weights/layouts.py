@@ -18,6 +18,7 @@ import numpy as np
 import safetensors
 
 from keras_inception.preprocessing import Preprocessing
+from keras_inception.utils.names import bare
 from keras_inception.weights.readers import keras as keras_files
 from keras_inception.weights.readers import read_tensors
 from keras_inception.weights.readers.archives import Archive
@@ -53,7 +54,7 @@ class Description(NamedTuple):
     """A network as a Keras file describes it.
 
     Attributes:
-        layers: the layers by name; None for a layer of which only the name is known.
+        layers: the layers by name, without that of the network; None for a layer of which only the name is known.
         name: name of the network; None if only the names of its layers are known.
         input_shape: (height, width, channels) of an image; None if only the names of its layers are known.
     """
@@ -180,7 +181,7 @@ def _matters(layer: Layer | None) -> bool:
 def _of_hdf5(config: str | None, names: Iterable[str]) -> Description | None:
     if config is not None:
         return _of_config(json.loads(config))
-    layers: dict[str, Layer | None] = dict.fromkeys(names)
+    layers: dict[str, Layer | None] = dict.fromkeys(map(bare, names))
     return Description(layers) if layers else None  # Keras 2's weights alone do not name layers without weights
 
 
@@ -201,7 +202,7 @@ def _layers(rows: list) -> Iterator[tuple[str, Layer]]:
         settings = {key: config[key] for key in SETTINGS if key in config}
         inputs = frozenset(_sources(row["inbound_nodes"]))
         kind = str(row["class_name"]).rpartition(">")[2]  # an .h5 names our layers ``keras_inception>Class``
-        yield str(config["name"]), Layer(kind, settings, inputs)
+        yield bare(str(config["name"])), Layer(kind, settings, inputs)
 
 
 def _rounding_alike(layers: Mapping[str, Layer]) -> Iterator[tuple[str, Layer]]:
@@ -222,7 +223,7 @@ def _sources(value) -> Iterator[str]:
     """Yield the names of the layers whose tensors are anywhere in a layer's ``inbound_nodes``."""
     if isinstance(value, dict):
         if "keras_history" in value:
-            yield value["keras_history"][0]
+            yield bare(str(value["keras_history"][0]))
         for item in value.values():
             yield from _sources(item)
     elif isinstance(value, list):

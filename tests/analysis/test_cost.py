@@ -190,7 +190,7 @@ def googlenet():
 def test_googlenet_by_module_and_stage(googlenet):
     stem = ["conv1", "pool1", "conv2", "pool2", "inception_3a", "inception_3b", "pool3"]
     fours = [f"inception_{key}" for key in MODULES if key[0] == "4"]
-    tail = ["pool4", "inception_5a", "inception_5b", "global_pool", "predictions"]
+    tail = ["pool4", "inception_5a", "inception_5b", "googlenet-global_pool", "predictions"]
     assert [module.name for module in googlenet.modules] == [*stem, *fours, *tail, "aux_4a", "aux_4d"]
     assert {stage.name: len(stage.modules) for stage in googlenet.stages} == {
         "112×112": 1, "56×56": 2, "28×28": 3, "14×14": 6, "7×7": 3, "head": 2, "aux_4a": 1, "aux_4d": 1,

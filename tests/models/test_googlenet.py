@@ -63,7 +63,7 @@ def test_parameters_with_both_heads(paper):
         ("pool4", (7, 7, 832)),
         ("inception_5a", (7, 7, 832)),
         ("inception_5b", (7, 7, 1024)),
-        ("global_pool", (1024,)),
+        ("googlenet-global_pool", (1024,)),
         ("predictions", (1000,)),
         ("aux_4a_pool", (4, 4, 512)),
         ("aux_4a_conv", (4, 4, 128)),

@@ -27,7 +27,7 @@ STAGES = {
     "mixed_7a": (8, 8, 1280),
     "mixed_7b": (8, 8, 2048),
     "mixed_7c": (8, 8, 2048),
-    "global_pool": (2048,),
+    "inception_v3-global_pool": (2048,),
     "predictions": (1000,),
     "aux_pool": (5, 5, 768),
     "aux_1x1": (5, 5, 128),

@@ -144,6 +144,13 @@ def test_without_a_top_it_takes_any_size(name, case):
         assert np.isfinite(output).all()
 
 
+@pytest.mark.parametrize("channels", [1, 4, 6])
+def test_it_takes_any_number_of_channels(name, case, channels):
+    model = shapes_only(name, input_shape=(case.side, case.side, channels), classes=5, **case.options)
+    assert model.input_shape[-1] == channels
+    assert model.output_shape == (None, 5)
+
+
 def test_it_builds_under_mixed_precision(name, case, outputs, mixed_bfloat16):
     options = {**case.options, "classes": 5, "auxiliary": len(outputs) > 1}
     model = keras_inception.create(name, input_shape=(case.side, case.side, 3), **options)
@@ -191,7 +198,7 @@ def test_a_training_step_changes_nearly_every_weight(case, small, outputs):
         ({"pooling": "avg"}, "`pooling` is for `include_top=False`"),
         ({"pooling": "sum", "include_top": False}, "`pooling` must be one of None, 'avg', 'max'. Received"),
         ({"input_shape": (7, 7, 3)}, r"`input_shape` must be at least \d+ on each side. Received: \(7, 7, 3\)"),
-        ({"input_shape": (224, 224, 4)}, r"`input_shape` must be \(height, width, 3\). Received"),
+        ({"input_shape": (224, 224)}, r"`input_shape` must be \(height, width, channels\). Received"),
         ({"weights": "no/such/file.pth"}, "no/such/file.pth"),
         ({"filters": {"conv1": 0}}, r"`filters` must be positive integers. Received: filters={'conv1': 0}"),
     ],

@@ -223,3 +223,69 @@ def test_the_format_of_a_file_is_recognized_by_its_content(tmp_path, tensors):
     (tmp_path / "text.safetensors").write_text(json.dumps({"not": "weights"}))
     with pytest.raises(ValueError, match=r"text\.safetensors is not a supported weights file"):
         read_weights(tmp_path / "text.safetensors", "googlenet")
+
+
+HINT = r"Pass skip_mismatch=True to load those that fit, or include_top=False if only the classifier is another one"
+
+
+def renamed(tensors, name):
+    return {key.replace("loss3/classifier", name): tensor for key, tensor in tensors.items()}
+
+
+@pytest.mark.parametrize("name", ["categories_loss3/classifier", "loss3/mine", "head"])
+def test_a_classifier_of_another_name_is_refused_with_both_ways_out(name, checkpoint, tensors):
+    refused(checkpoint, small_model(), renamed(tensors, name), HINT)
+    whole, model, trunk = small_model(), small_model(), keras.Model(*trunk_of(small_model()))
+    checkpoint(tensors).load_into(whole)
+    checkpoint(renamed(tensors, name)).load_into(model, skip_mismatch=True)
+    checkpoint(renamed(tensors, name)).load_into(trunk)
+    for one in (model, trunk):
+        for got, want in zip(one.get_layer("conv1").get_weights(), whole.get_layer("conv1").get_weights(), strict=True):
+            np.testing.assert_array_equal(got, want)
+
+
+def trunk_of(model):
+    return model.input, model.get_layer("conv1").output
+
+
+def test_without_a_top_a_tensor_in_the_network_is_still_left_over(checkpoint, tensors):
+    tensors = renamed(tensors, "conv1/gate")
+    refused(checkpoint, keras.Model(*trunk_of(small_model())), tensors, "left over: conv1/gate/0, conv1/gate/1$")
+
+
+def test_another_number_of_classes_is_refused_with_both_ways_out(checkpoint, tensors):
+    refused(checkpoint, small_model(classes=7), tensors, HINT)
+
+
+def test_only_the_networks_own_layers_are_looked_at(checkpoint, tensors):
+    model = small_model()
+    before = keras.Input((4, 6, 5))
+    rgb = layers.Conv2D(3, 1, name="to_rgb")(before)
+    whole = keras.Model(before, model(rgb))
+    checkpoint(tensors).load_into(whole, layers=model.layers)
+    plain = small_model()
+    checkpoint(tensors).load_into(plain)
+    x = np.random.default_rng(1).normal(size=(1, 4, 6, 5)).astype(np.float32)
+    np.testing.assert_allclose(whole(x), plain(whole.get_layer("to_rgb")(x)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("prefix", ["features.", "net.cnn."])
+def test_names_in_any_module_are_found_by_the_publishers_names(prefix, golden, tmp_path):
+    weights = golden("tv_googlenet").weights
+    save_file({f"{prefix}{name}": tensor for name, tensor in weights.items()}, tmp_path / "inside.safetensors")
+    found = read_weights(tmp_path / "inside.safetensors", "googlenet")
+    assert found.publisher == "torchvision"
+    assert sorted(found.tensors) == sorted(weights)
+
+
+@pytest.mark.parametrize("publisher", ["tv_googlenet", "caffe_googlenet", "slim_inception_v1"])
+def test_a_run_from_published_weights_keeps_their_layout(publisher, weight_file, pixels, tmp_path):
+    """What is trained from published weights has their layout, and begins the next run in it."""
+    first = GoogLeNet(False, weight_file(publisher), input_shape=(64, 64, 3))
+    first.save(tmp_path / "model.keras")
+    own = first.preprocessing.replace(crop=0.5)
+    own.save(tmp_path / "preprocessing.json")
+    x = pixels(64, 64)
+    second = GoogLeNet(False, tmp_path, input_shape=(64, 64, 3))
+    np.testing.assert_allclose(second(x), first(x), rtol=1e-5)
+    assert second.preprocessing == own

@@ -30,7 +30,7 @@ STAGES = {
         "bn1": "conv1_bn",
         "maxpool": "pool1",
         **{f"layer{i}.{j}": f"conv{i + 1}_{j + 1}" for i, last in ((1, 2), (2, 3), (3, 5), (4, 2)) for j in (0, last)},
-        "avgpool": "global_pool",
+        "avgpool": "resnet34-global_pool",
     },
     "tv_vgg19": {
         **{f"features.{i}": f"block{n}_pool" for n, i in enumerate((4, 9, 18, 27, 36), 1)},

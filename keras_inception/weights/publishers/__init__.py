@@ -7,6 +7,8 @@ name suffixes and kernel layouts in which torch, Caffe, Keras and TF-slim differ
 import errno
 import os
 import pkgutil
+import re
+from collections import Counter
 from collections.abc import Iterable
 from importlib import import_module
 from typing import TypeGuard
@@ -24,11 +26,37 @@ PUBLISHERS: dict[str, dict[str, NameMap]] = {
 PUBLISHED: tuple[Published, ...] = tuple(entry for family in FAMILIES for entry in family.PUBLISHED)
 
 IMAGENET = "imagenet"
+DOT = re.compile(r"\.")
 
 
 def name_maps(network: str) -> dict[str, NameMap]:
     """Return the name maps of a network by publisher. Ours comes last because some of our names are also Keras'."""
     return {**PUBLISHERS.get(network, {}), OWN_NAME: OWN}
+
+
+def without_prefix(names: Iterable[str], network: str) -> dict[str, str]:
+    """Return each name without the dotted prefix under which most of the names are those of a network's publisher.
+
+    A network inside of another module has such a prefix, such as ``features.`` or ``branch.cnn.``. Names outside of it
+    stay as they are, and so do all names if a publisher knows most of them or if there is no such prefix.
+    """
+    names = list(names)
+    best, prefix = _known(names, network), ""
+    if 2 * best <= len(names):
+        counts = Counter(name[: dot.end()] for name in names for dot in DOT.finditer(name))
+        for candidate in (each for each, count in counts.items() if 3 * count > len(names)):
+            inside = [name.removeprefix(candidate) for name in names if name.startswith(candidate)]
+            if 2 * (known := _known(inside, network)) > len(inside) and known > best:
+                best, prefix = known, candidate
+    found = {name: name.removeprefix(prefix) for name in names}
+    taken = Counter(found.values())
+    return {name: short if taken[short] == 1 else name for name, short in found.items()}
+
+
+def _known(names: list[str], network: str) -> int:
+    """Return how many of the names the publisher that knows most of them knows, without counting ours."""
+    maps = (name_map.for_file(names) for name_map in PUBLISHERS.get(network, {}).values())
+    return max((sum(name_map.ours(name) is not None for name in names) for name_map in maps), default=0)
 
 
 def publisher_of(names: Iterable[str], network: str) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from keras_inception.weights.publishers.namemap import listed
 from keras_inception.weights.readers import caffe, keras, safetensors, tf_slim, torch
 from keras_inception.weights.readers.archives import Archive
+from keras_inception.weights.readers.wrappers import unwrapped
 
 Reader = Callable[[str | os.PathLike], Iterator[tuple[str, np.ndarray]]]
 
@@ -25,10 +26,11 @@ DAMAGE = (IndexError, OverflowError, UnicodeDecodeError, struct.error)
 def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Read a weights file into float32 arrays by name. The format is detected from the content.
 
-    Names are the publisher's: torch's, without the ``module.`` of a parallel model; Caffe's ``layer/0`` and
-    ``layer/1``; Keras' ``layer/kernel``; TF-slim's. A .weights.h5 from Keras 3.5 or earlier has no layer names, so its
-    tensors are named by class and order, such as ``layers/conv2d_1/kernel``. torch's counters and training state are
-    left out.
+    Names are the publisher's: torch's; Caffe's ``layer/0`` and ``layer/1``; Keras' ``layer/kernel``; TF-slim's. They
+    lack the prefixes ``module.``, ``model.``, ``backbone.``, ``encoder.`` and ``_orig_mod.`` of whatever the network
+    was wrapped in for training. A .weights.h5 from Keras 3.5 or earlier has no layer names, so its tensors are named by
+    class and order, such as ``layers/conv2d_1/kernel``. torch's counters and training state are left out: of a
+    checkpoint, the network's state dict is read, or its moving average (EMA), which is logged.
 
     No code that a file names is run. A file cannot crash this process, hang it or exhaust its memory: Keras' HDF5 and
     TensorFlow's checkpoints are read in a child process with time and memory limits.
@@ -46,7 +48,7 @@ def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
     wrong = []
     try:
         for name, tensor in reader(path):
-            if name.endswith(COUNTER):
+            if name.endswith(COUNTER) or (tensor.dtype.kind in "iu" and not tensor.ndim):  # such as n_averaged
                 continue
             if name in weights or len(weights) == MAX_TENSORS:
                 raise ValueError(f"it has {name:.200} twice, or more than {MAX_TENSORS} tensors")
@@ -61,7 +63,8 @@ def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
         raise ValueError(f"{path} cannot be read as a {kind} file: {error}") from None
     if wrong:
         raise ValueError(f"{path} holds weights that are not finite floating-point numbers: {listed(wrong)}")
-    return weights
+    names = unwrapped(weights)
+    return {names[name]: tensor for name, tensor in weights.items()}
 
 
 def _kind(path: str | os.PathLike) -> tuple[str, Reader]:

@@ -1,5 +1,7 @@
 """Read torch.save files without torch: a pickled state dict, with the numbers stored separately.
 
+`state_dicts` finds the state dict in the checkpoint of a training script. Whatever else is in there is skipped.
+
 There are two formats: the zip file of torch 1.6 and later, and the earlier stream of pickles, which torchvision's first
 files use.
 """
@@ -16,7 +18,8 @@ import numpy as np
 
 from keras_inception.weights.readers.archives import Archive
 from keras_inception.weights.readers.arrays import MAX_AXES, distinct
-from keras_inception.weights.readers.pickles import load, ordered_dict
+from keras_inception.weights.readers.pickles import Opaque, load, ordered_dict
+from keras_inception.weights.readers.state_dicts import state_dict
 
 STREAM_MAGIC = 0x1950A86A20F9469CFC6C
 STREAM_PROTOCOL = 1001
@@ -28,9 +31,6 @@ STORAGES = {
         **{"Long": "<i8", "Int": "<i4", "Short": "<i2", "Char": "i1", "Byte": "u1", "Bool": "?"},
     }.items()
 }
-# Keys under which training scripts save the state dict, next to the optimizer and counters.
-WRAPPERS = ("state_dict", "model")
-PARALLEL = "module."
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,10 @@ class Tensor:
     strides: tuple[int, ...]
 
 
-def _tensor(*arguments: object) -> Tensor:
+def _tensor(*arguments: object) -> Tensor | Opaque:
     match arguments:
+        case [Opaque() as storage, *_]:
+            return storage
         case [Storage() as storage, int() as offset, tuple() as shape, tuple() as strides, *_] if (
             all(isinstance(number, int) and number >= 0 for number in (offset, *shape, *strides))
             and len(shape) == len(strides) <= MAX_AXES
@@ -62,8 +64,8 @@ def _tensor(*arguments: object) -> Tensor:
     raise ValueError("a tensor in it is not made of a storage, an offset, a shape and strides")
 
 
-def _parameter(*arguments: object) -> Tensor:
-    if not arguments or not isinstance(arguments[0], Tensor):
+def _parameter(*arguments: object) -> Tensor | Opaque:
+    if not arguments or not isinstance(arguments[0], Tensor | Opaque):
         raise ValueError("a parameter in it is not made of a tensor")
     return arguments[0]
 
@@ -74,6 +76,7 @@ NAMES = {
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_parameter": _parameter,
+    "torch._utils._rebuild_parameter_with_state": _parameter,
 }
 
 
@@ -86,12 +89,13 @@ def read_zip(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
         folder = pickles[0].removesuffix("data.pkl")
         big_endian = f"{folder}byteorder" in archive and archive.content(f"{folder}byteorder") == b"big"
         storages: dict[str, Storage] = {}
-        content = load(BytesIO(archive.content(pickles[0])), NAMES, _remembering(storages))
+        content = load(BytesIO(archive.content(pickles[0])), NAMES, _remembering(storages), Opaque)
+        tensors = state_dict(content, Tensor, path)
         arrays = {
-            key: _array(memoryview(archive.content(f"{folder}data/{key}")), storage, big_endian)
-            for key, storage in storages.items()
+            key: _array(memoryview(archive.content(f"{folder}data/{key}")), storages[key], big_endian)
+            for key in {tensor.storage.key for tensor in tensors.values()}
         }
-    yield from distinct(_tensors(content, arrays), path)
+    yield from distinct(_views(tensors, arrays), path)
 
 
 def read_stream(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
@@ -101,7 +105,9 @@ def read_stream(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
     storages: dict[str, Storage] = {}
     if load(file, NAMES, _remembering(storages)) != STREAM_MAGIC:
         raise ValueError("it is a pickle, but not one of torch.save")
-    protocol, system, content, keys = (load(file, NAMES, _remembering(storages)) for _ in range(4))
+    protocol, system = (load(file, NAMES, _remembering(storages)) for _ in range(2))
+    content = load(file, NAMES, _remembering(storages), Opaque)
+    keys = load(file, NAMES, _remembering(storages))
     if protocol != STREAM_PROTOCOL or not isinstance(system, dict):
         raise ValueError(f"its protocol must be {STREAM_PROTOCOL}. Received: {protocol!s:.20}")
     if not isinstance(keys, list) or not all(isinstance(key, str) and key in storages for key in keys):
@@ -114,14 +120,19 @@ def read_stream(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
             raise ValueError(f"the storage {key:.200} must have {storage.count} numbers")
         arrays[key] = _array(rest[8:size], storage, not system.get("little_endian", True))
         rest = rest[size:]
-    yield from distinct(_tensors(content, arrays), path)
+    yield from distinct(_views(state_dict(content, Tensor, path), arrays), path)
 
 
-def _remembering(storages: dict[str, Storage]) -> Callable[[object], Storage]:
-    """Return a function that turns persistent IDs into storages and collects them in `storages`."""
+def _remembering(storages: dict[str, Storage]) -> Callable[[object], Storage | Opaque]:
+    """Return a function that turns persistent IDs into storages and collects them in `storages`.
 
-    def storage(persistent_id: object) -> Storage:
+    Storages of other types than `STORAGES` are opaque.
+    """
+
+    def storage(persistent_id: object) -> Storage | Opaque:
         match persistent_id:
+            case ("storage", Opaque() as dtype, *_):
+                return dtype
             case ("storage", np.dtype() as dtype, str() as key, _, int() as count, *view) if view in ([], [None]):
                 found = Storage(dtype, key, count)
                 if storages.setdefault(key, found) == found:
@@ -139,19 +150,9 @@ def _array(data: memoryview, storage: Storage, big_endian: bool) -> np.ndarray:
     return np.frombuffer(data, storage.dtype)
 
 
-def _tensors(content: object, arrays: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
-    state = content
-    if isinstance(content, dict):
-        state = next((content[key] for key in WRAPPERS if isinstance(content.get(key), dict)), content)
-    if not isinstance(state, dict):
-        raise ValueError(f"it must hold a state dict. Received: a {type(state).__name__}")
-    parallel = all(isinstance(name, str) and name.startswith(PARALLEL) for name in state)
-    for name, tensor in state.items():
-        if not isinstance(name, str) or not isinstance(tensor, Tensor):
-            raise ValueError(
-                f"a state dict must hold tensors by name. Received: {name!s:.200} with a {type(tensor).__name__}"
-            )
-        yield name.removeprefix(PARALLEL) if parallel else name, _view(tensor, arrays)
+def _views(tensors: dict[str, Tensor], arrays: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
+    for name, tensor in tensors.items():
+        yield name, _view(tensor, arrays)
 
 
 def _view(tensor: Tensor, arrays: dict[str, np.ndarray]) -> np.ndarray:

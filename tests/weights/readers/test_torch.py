@@ -1,5 +1,7 @@
 """Files of torch.save. torch itself wrote those in files/, `writers` the others."""
 
+import argparse
+import logging
 import pickle
 import zipfile
 import zlib
@@ -106,9 +108,85 @@ def test_a_state_dict_is_found_in_a_training_checkpoint(read, form, wrapper):
     assert_equal(read(form({"ema": {"x": values(1)}, wrapper: {"b": values(2)}})), {"b": values(2)})
 
 
-def test_the_prefix_of_a_parallel_model_is_removed_if_all_have_it(read, form):
+STATE = {"conv.weight": values(3, 2, 1, 1), "conv.bias": values(3)}
+ADAM = {"state": {"0": {"exp_avg": values(3), "exp_avg_sq": values(3)}, "1": {"exp_avg": values(2)}}}
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ("model_state_dict",),
+        ("net",),
+        ("state_dict",),
+        ("my_cnn",),
+        ("checkpoint", "network"),
+        ("model", "state_dict"),
+    ],
+    ids=".".join,
+)
+def test_a_state_dict_is_found_at_any_key(read, form, keys):
+    content = STATE
+    for key in reversed(keys):
+        content = {key: content}
+    assert_equal(read(form({"optimizer_state_dict": ADAM, **content, "rng": values(6)})), STATE)
+
+
+def test_what_is_no_tensor_is_skipped_and_nothing_is_made_of_it(read):
+    """As in timm's checkpoints; torch.save pickles by protocol 2."""
+    extras = {
+        "args": argparse.Namespace(lr=0.1, betas={0.9, 0.99}, where=FILES, sizes=frozenset({224})),
+        "metric": np.float64(71.2),
+        "epoch": 3,
+        "milestones": {(1, 2): None, None: b"x"},
+    }
+    for protocol in (2, 3, 4):
+        whole = pickle.dumps(extras, protocol)
+        body = whole[2 + 9 * (protocol == 4) :]  # without the protocol and the frame
+        state = pickled(STATE)[0][2:-1]
+        content = b"\x80" + bytes([protocol]) + b"}" + text("state_dict") + state + b"s" + text("extras") + b""
+        nested = content + body[:-1] + b"s."
+        storages = {f"data_{key}": array.tobytes() for key, array in pickled(STATE)[1].items()}
+        buffer = BytesIO()
+        with zipfile.ZipFile(buffer, "w") as file:
+            file.writestr("archive/data.pkl", nested)
+            for name, data in storages.items():
+                file.writestr("archive/" + name.replace("_", "/"), data)
+        assert_equal(read(buffer.getvalue()), STATE)
+
+
+AVERAGED = {name: array + 1 for name, array in STATE.items()}
+
+
+@pytest.mark.parametrize("key", ["state_dict_ema", "model_ema", "ema"])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_the_moving_average_is_read_and_logged(read, form, key, prefix, caplog):
+    averaged = {f"{prefix}{name}": array for name, array in AVERAGED.items()}
+    content = {"state_dict": STATE, key: {"n_averaged": np.array(7), **averaged}}
+    with caplog.at_level(logging.WARNING, logger="keras_inception"):
+        assert_equal(read(form(content)), AVERAGED)
+    assert f"holds state_dict and {key}: loaded {key}, the averaged weights" in caplog.text
+
+
+def test_of_several_networks_none_is_chosen(read, form):
+    message = r"it holds several state dicts, (student, teacher|teacher, student): save the network's alone"
+    with pytest.raises(ValueError, match=message):
+        read(form({"student": STATE, "teacher": AVERAGED}))
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    ["_orig_mod.", "module.", "model.", "backbone.", "encoder.", "module._orig_mod.model.", "model.backbone."],
+)
+def test_the_prefixes_of_wrappers_are_removed(read, form, prefix):
+    assert_equal(read(form({f"{prefix}{name}": array for name, array in STATE.items()})), STATE)
+
+
+def test_the_prefix_of_some_names_is_removed_unless_two_become_the_same(read, form):
     assert list(read(form({"module.a": values(2), "module.b": values(2)}))) == ["a", "b"]
-    assert list(read(form({"module.a": values(2), "b": values(2)}))) == ["module.a", "b"]
+    assert list(read(form({"backbone.a": values(2), "head.b": values(2)}))) == ["a", "head.b"]
+    assert list(read(form({"backbone.a": values(2), "a": values(2)}))) == ["backbone.a", "a"]
+    assert list(read(form({"layer._orig_mod.a": values(2)}))) == ["layer.a"]
+    assert list(read(form({"layer.module.a": values(2)}))) == ["layer.module.a"]
 
 
 def test_pickles_of_python_2_are_read(read):
