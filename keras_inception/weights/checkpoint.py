@@ -5,13 +5,15 @@ import json
 import logging
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from keras_inception.preprocessing import Preprocessing
+from keras_inception.utils import files
 from keras_inception.weights.download import fetch
-from keras_inception.weights.layouts import Description, WeightsFile, description_of_model, differences
+from keras_inception.weights.layouts import Description, Record, WeightsFile, description_of_model, differences
 from keras_inception.weights.publishers import find, is_published, name_maps, publisher_of
 from keras_inception.weights.publishers.namemap import OWN, OWN_NAME, NameMap, listed
 from keras_inception.weights.readers.keras import lacks_layer_names, layer_paths
@@ -59,6 +61,14 @@ class Checkpoint:
     def is_own(self) -> bool:
         """Whether the weights are for this project's own layout."""
         return self.publisher == OWN_NAME
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the tensors unchanged to a ``.safetensors`` file, with a record of their layout and preprocessing."""
+        from safetensors.numpy import save_file
+
+        record = Record(self.family, self.publisher, self.preprocessing)
+        tensors = {name: np.ascontiguousarray(tensor) for name, tensor in self.tensors.items()}
+        save_file(tensors, path, metadata=record.metadata())
 
     def has(self, variable: str) -> bool:
         """Return whether there is a tensor for one of our variables, such as ``"conv1_bn/beta"``."""
@@ -168,7 +178,8 @@ def read_weights(weights: str | os.PathLike | Checkpoint, family: str, *, transf
     Args:
         weights: the path of a file in any format that `read_tensors` supports; ``"imagenet"`` for the network's
             published weights, or ``"imagenet:PUBLISHER"`` for those of a specific publisher, which are downloaded once;
-            or a checkpoint, which is returned as is.
+            a run directory or its ``model.keras``, whose preprocessing comes along; or a checkpoint, which is returned
+            as is.
         family: the network that the weights are for, a key of `keras_inception.registry.NETWORKS`.
         transform_input: torchvision's argument of that name, with which its networks convert ImageNet's normalization
             back to (x - 0.5) / 0.5. The checkpoint's preprocessing then includes this conversion. Published weights do
@@ -182,9 +193,22 @@ def read_weights(weights: str | os.PathLike | Checkpoint, family: str, *, transf
     if isinstance(weights, Checkpoint):
         return weights
     entry = find(weights, family) if is_published(weights) else None
-    file = WeightsFile(fetch(entry) if entry else weights)
-    checkpoint = checkpoint_of(file, family, transform_input=transform_input)
-    return dataclasses.replace(checkpoint, preprocessing=entry.preprocessing) if entry else checkpoint
+    path, preprocessing = (fetch(entry), entry.preprocessing) if entry else _of_run(weights)
+    checkpoint = checkpoint_of(WeightsFile(path), family, transform_input=transform_input)
+    return dataclasses.replace(checkpoint, preprocessing=preprocessing) if preprocessing else checkpoint
+
+
+def _of_run(weights: str | os.PathLike) -> tuple[str | os.PathLike, Preprocessing | None]:
+    """Return the weights file of a run directory or any other file, and the preprocessing beside a run's network."""
+    path = Path(weights)
+    if path.is_dir():
+        path /= files.MODEL
+        if not path.is_file():
+            raise ValueError(f"`weights` must be a file or a run directory. Received: {weights}, without {path.name}")
+    elif path.name != files.MODEL:
+        return weights, None
+    beside = path.with_name(files.PREPROCESSING)
+    return path, Preprocessing.named(str(beside)) if beside.is_file() else None
 
 
 def checkpoint_of(file: WeightsFile, family: str, *, transform_input: bool = False) -> Checkpoint:
