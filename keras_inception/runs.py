@@ -173,6 +173,8 @@ def load(path: str | os.PathLike, custom_objects: str | os.PathLike | None = Non
             run.
         FileNotFoundError: `path` or `custom_objects` does not exist.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise ValueError(f"`path` must be a run directory or a model file. Received: {type(path).__name__}")
     if is_run(path):
         return Run(Path(path)).model(custom_objects)
     return model_files.load(path, custom_objects)
