@@ -236,7 +236,7 @@ def test_padding_keeps_the_whole_image_in_the_middle(height, width, rows, column
 
 def test_padding_crops_nothing():
     with pytest.raises(
-        ValueError, match=r"`crop` must be 1 for fitting 'pad', which cuts off nothing\. Received: 0\.9"
+        ValueError, match=r"`crop` must be 1 for fitting 'pad', which cuts nothing off\. Received: crop=0\.9"
     ):
         Preprocessing(fitting="pad", crop=0.9)
 
