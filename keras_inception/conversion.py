@@ -7,13 +7,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from keras_inception import registry, runs
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.utils import files
 from keras_inception.weights.checkpoint import Checkpoint, checkpoint_of, read_weights
-from keras_inception.weights.layouts import Record, WeightsFile
+from keras_inception.weights.layouts import WeightsFile
 from keras_inception.weights.publishers import PUBLISHERS, check_weights, is_published, name_maps
 from keras_inception.weights.publishers.namemap import OWN, OWN_NAME, listed
 from keras_inception.weights.readers.keras import lacks_layer_names
@@ -82,12 +80,8 @@ def convert(
         if target.suffix == ".keras":
             _network(checkpoint).save(beside)
         else:
-            from safetensors.numpy import save_file
-
             checkpoint = _in_its_layout(checkpoint)
-            record = Record(checkpoint.family, checkpoint.publisher, preprocessing or checkpoint.preprocessing)
-            tensors = {name: np.ascontiguousarray(tensor) for name, tensor in checkpoint.tensors.items()}
-            save_file(tensors, beside, metadata=record.metadata())
+            dataclasses.replace(checkpoint, preprocessing=preprocessing or checkpoint.preprocessing).save(beside)
     found = (checkpoint.family, checkpoint.publisher, _classes(checkpoint), len(checkpoint.tensors))
     return Converted(target, *found, preprocessing or checkpoint.preprocessing)
 

@@ -67,8 +67,8 @@ def preprocess_input(x, model: "str | keras.Model" = "googlenet", weights: str =
     """Normalize RGB pixels for a network: (..., height, width, 3), 0 to 255, to float32 of the same shape.
 
     Args:
-        x: uint8 or float32 array, or float32 tensor of any backend, already resized to the network's input.
-            `Preprocessing.__call__` also crops and resizes.
+        x: array, or tensor of any backend, of integers or floats, already resized to the network's input, also inside
+            ``tf.data.Dataset.map``. `Preprocessing.__call__` also crops and resizes.
         model: a network's name, or a network of this package, which has a `preprocessing` attribute.
         weights: the published weights to preprocess for, ``"imagenet"`` or ``"imagenet:PUBLISHER"``; only used if
             `model` is a name.
@@ -85,7 +85,20 @@ def preprocess_input(x, model: "str | keras.Model" = "googlenet", weights: str =
             "`model` must be a network's name, or a network of this package, which has a `preprocessing` attribute. "
             f"Received: {model!r}"
         )
-    if not hasattr(x, "shape") or len(x.shape) < 3 or x.shape[-1] != 3:
-        received = tuple(x.shape) if hasattr(x, "shape") else type(x).__name__
+    received = _shape(x)
+    if isinstance(received, str) or len(received) < 3 or received[-1] != 3:
         raise ValueError(f"`x` must be an array of RGB pixels, (..., height, width, 3). Received: {received}")
+    dtype = getattr(x.dtype, "name", str(x.dtype))
+    if "int" not in dtype and "float" not in dtype:
+        raise ValueError(f"`x` must be integers or floats, 0 to 255. Received: dtype {dtype}")
     return preprocessing.normalize(x)
+
+
+def _shape(x) -> tuple | str:
+    """Return the shape of an array or tensor, or what `x` is instead."""
+    shape = getattr(x, "shape", None)
+    if shape is None:
+        return type(x).__name__
+    if getattr(shape, "rank", 0) is None:  # as `tf.image.decode_image` returns it
+        return "a tensor of unknown shape, to which tf.ensure_shape(x, (None, None, 3)) gives one"
+    return tuple(shape)

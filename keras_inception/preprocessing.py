@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 RESIZED_FIRST = ("shorter", "stretch")
+PADDING = 128  # gray, which most networks see as about zero
 LARGEST = 2**23  # pixels of an intermediate image; a larger one is cropped before it is resized
 # Descriptions of how an image is fitted to the input. `Preprocessing` documents the exact rules.
 FITTINGS = {
@@ -26,6 +27,7 @@ FITTINGS = {
     "shorter": "resized to just cover {height}×{width}, keeping the aspect ratio, then center-cropped to the input",
     "stretch": "resized to {height}×{width} whatever the aspect ratio, then center-cropped to the input",
     "central_crop": "the central {crop:.4g} of each side, resized to the input whatever the aspect ratio",
+    "pad": "the whole image, resized to just fit into the input, keeping the aspect ratio, on a gray ground",
 }
 Box = tuple[float, float, float, float]  # left, upper, right, lower
 GRAY = "gray"
@@ -51,6 +53,9 @@ class Preprocessing:
       side · c) / 2) pixels off both ends of each side, and resize the rest to `size`, ignoring the aspect ratio. Pixel
       i of n is sampled at i · rest / n; all other resizes here sample it at (i + ½) · rest / n - ½. Requires bilinear
       interpolation without antialiasing.
+    - ``"pad"``, for images of which nothing may be cut off: resize the image, keeping its aspect ratio, so that it just
+      fits into `size`, with the shorter side rounded down but at least 1. Put it into the middle, starting at
+      round((size - resized) / 2), and fill the rest with pixels of 128. Requires c = 1.
 
     Attributes:
         size: (height, width) of the network's input.
@@ -62,7 +67,7 @@ class Preprocessing:
         crop: fraction of the image to keep, in (0, 1], or in [0.1, 1] for shorter and stretch. 0.875 is torchvision's
             224 out of 256.
         interpolation: nearest, bilinear, bicubic or lanczos.
-        fitting: box, shorter, stretch or central_crop.
+        fitting: box, shorter, stretch, central_crop or pad.
         antialias: antialias when downsampling, as Pillow does. False interpolates between the four nearest pixels, as
             OpenCV and TensorFlow do, and requires bilinear or nearest interpolation (for nearest, it makes no
             difference).
@@ -104,6 +109,10 @@ class Preprocessing:
         check_one_of("fitting", self.fitting, FITTINGS)
         if self.fitting in RESIZED_FIRST and self.crop < 0.1:
             raise ValueError(f"`crop` must be in [0.1, 1] for fitting {self.fitting!r}. Received: crop={self.crop!r}")
+        if self.fitting == "pad" and self.crop != 1:
+            raise ValueError(
+                f"`crop` must be 1 for fitting 'pad', which cuts nothing off. Received: crop={self.crop!r}"
+            )
         if not isinstance(self.antialias, bool):
             raise ValueError(f"`antialias` must be True or False. Received: antialias={self.antialias!r}")
         if not self.antialias and self.interpolation not in ("nearest", "bilinear"):
@@ -118,17 +127,18 @@ class Preprocessing:
         """Return the network input for RGB pixels.
 
         Args:
-            pixels: (..., 3), 0 to 255, already resized to the network's input. A NumPy array, uint8 or float32, or a
-                float32 tensor of any backend.
+            pixels: (..., 3), 0 to 255, already resized to the network's input. A NumPy array, or a tensor of any
+                backend, of integers or floats.
 
         Returns:
             float32, (..., 3), in the order of `channels`, or (..., 1) if they are gray.
         """
+        pixels = _as_float32(pixels)
         if self.channels == GRAY:
             red, green, blue = (pixels[..., i : i + 1] * share for i, share in enumerate(self.mixing[:, 0]))
             return (red + green + blue - np.float32(self.mean[0])) / np.float32(self.std[0])
         pixels = pixels[..., ::-1] if self.channels == "BGR" else pixels
-        row = (*pixels.shape[-2:-1], 1)  # TensorFlow broadcasts a row three times as fast as three numbers
+        row = (pixels.shape[-2] or 1, 1)  # TensorFlow broadcasts a row three times as fast as three numbers
         return (pixels - np.tile(np.float32(self.mean), row)) / np.tile(np.float32(self.std), row)
 
     @property
@@ -147,6 +157,8 @@ class Preprocessing:
             return self.resize(image, self.size, box_in(image, self.size, self.crop))
         if self.fitting == "central_crop":
             return _central_crop(np.asarray(image), self.size, self.crop)
+        if self.fitting == "pad":
+            return self._padded(image)
         whole = self._covering(image.width, image.height) if self.fitting == "shorter" else self._before_crop()
         upper, left = (round((outer - inner) / 2) for outer, inner in zip(whole, self.size, strict=True))
         if whole[0] * whole[1] > LARGEST:
@@ -178,6 +190,13 @@ class Preprocessing:
         columns = left + (np.arange(width) + 0.5) * ((right - left) / width) - 0.5
         return _bilinear(np.asarray(image), rows, columns)
 
+    def _padded(self, image: "Image.Image") -> np.ndarray:
+        inner = inside(self.size, image.width, image.height)
+        upper, left = (round((outer - inner) / 2) for outer, inner in zip(self.size, inner, strict=True))
+        fitted = np.full((*self.size, 3), PADDING, np.uint8)
+        fitted[upper : upper + inner[0], left : left + inner[1]] = self.resize(image, inner)
+        return fitted
+
     def _before_crop(self) -> tuple[int, int]:
         """Return the (height, width) from which the center is cropped."""
         return round(self.size[0] / self.crop), round(self.size[1] / self.crop)
@@ -204,10 +223,15 @@ class Preprocessing:
         return dataclasses.replace(self, **changes)
 
     def with_channels(self, channels: int | None) -> "Preprocessing":
-        """Return a copy for a network whose input has this number of channels: gray for 1, else RGB or BGR."""
+        """Return a copy for a network whose input has this number of channels: gray for 1, else RGB or BGR.
+
+        Means and deviations of three channels are averaged for gray.
+        """
         if (channels == 1) == (self.channels == GRAY):
             return self
-        return self.replace(channels=GRAY if channels == 1 else "RGB")
+        if channels != 1:
+            return self.replace(channels="RGB")
+        return self.replace(channels=GRAY, mean=sum(self.mean) / 3, std=sum(self.std) / 3)
 
     def without_normalization(self) -> "Preprocessing":
         """Return a copy with the same crop and resize that outputs plain RGB pixels, 0 to 255."""
@@ -292,6 +316,25 @@ def box_in(image: "Image.Image", size: tuple[int, int], share: float = 1.0, plac
     across = max(0.0, image.width - width * scale)  # rounding can make it slightly negative
     down = max(0.0, image.height - height * scale)
     return across * place, down * place, image.width - across * (1 - place), image.height - down * (1 - place)
+
+
+def inside(size: tuple[int, int], width: int, height: int) -> tuple[int, int]:
+    """Return the (height, width) at which an image just fits into `size`, keeping its aspect ratio."""
+    if width * size[0] <= height * size[1]:
+        return size[0], max(1, width * size[0] // height)
+    return max(1, height * size[1] // width), size[1]
+
+
+def _as_float32(pixels):
+    """Cast pixels: TensorFlow would turn the mean into the type of integer pixels, not the pixels into floats."""
+    if hasattr(pixels, "astype"):  # NumPy and JAX
+        return pixels.astype(np.float32, copy=False)
+    tensorflow = sys.modules.get("tensorflow")  # also the elements of a tf.data pipeline, whatever Keras' backend is
+    if tensorflow is not None and tensorflow.is_tensor(pixels):
+        return tensorflow.cast(pixels, "float32")
+    import keras
+
+    return keras.ops.cast(pixels, "float32")
 
 
 def _rgb(picture: "Image.Image | np.ndarray") -> "Image.Image":

@@ -69,8 +69,8 @@ def resolve(name: str) -> str:
         ValueError: there is no such network.
     """
     known = {_plain(key): key for key in NETWORKS}
-    if _plain(name) not in known:
-        hint = did_you_mean(name, [network.function for network in NETWORKS.values()])
+    if not isinstance(name, str) or _plain(name) not in known:
+        hint = did_you_mean(str(name), [network.function for network in NETWORKS.values()])
         raise ValueError(f"`model` must be one of {', '.join(NETWORKS)}.{hint} Received: {name!r}")
     return known[_plain(name)]
 

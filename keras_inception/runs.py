@@ -1,7 +1,8 @@
 """The run directory, which training writes and everything else reads.
 
 It holds ``model.keras`` (the best weights), ``labels.txt``, ``preprocessing.json``, ``recipe.json``, ``data.json``
-(where the images are and how they were split), ``metrics.csv`` and ``checkpoints/``; also ``left_out.csv`` (path,
+(where the images are and how they were split), ``metrics.csv`` and ``checkpoints/``, which also hold the weights that
+the training began with, if not random ones; also ``left_out.csv`` (path,
 reason) if some files could not be used, and TensorBoard's ``logs/`` if the recipe asks for them.
 """
 
@@ -21,8 +22,9 @@ from keras_inception.utils import files
 if TYPE_CHECKING:
     import keras
 
-MODEL, LABELS, PREPROCESSING = "model.keras", "labels.txt", "preprocessing.json"
+MODEL, LABELS, PREPROCESSING = files.MODEL, "labels.txt", files.PREPROCESSING
 RECIPE, DATA, METRICS, CHECKPOINTS = "recipe.json", "data.json", "metrics.csv", "checkpoints"
+INITIAL = f"{CHECKPOINTS}/initial.safetensors"  # the weights that the training began with
 LEFT_OUT, LOGS, LOCK = "left_out.csv", "logs", ".lock"
 
 
@@ -171,6 +173,8 @@ def load(path: str | os.PathLike, custom_objects: str | os.PathLike | None = Non
             run.
         FileNotFoundError: `path` or `custom_objects` does not exist.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise ValueError(f"`path` must be a run directory or a model file. Received: {type(path).__name__}")
     if is_run(path):
         return Run(Path(path)).model(custom_objects)
     return model_files.load(path, custom_objects)

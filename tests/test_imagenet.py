@@ -7,6 +7,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_inception import GoogLeNet, Preprocessing, decode_predictions, imagenet, preprocess_input
 from keras_inception.preprocessing import DEFAULT
@@ -113,6 +114,31 @@ def test_a_tensor_stays_a_tensor():
     np.testing.assert_allclose(x, 1)
 
 
+@pytest.mark.parametrize(("network", "weights"), [("inception_v3", "imagenet:keras"), ("vgg16", "imagenet:keras")])
+@pytest.mark.parametrize("kind", ["uint8", "int32", "float32"])
+def test_a_pipeline_gives_the_numbers_of_arrays(network, weights, kind):
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 5, 4, 3), np.uint8)
+    data = tf.data.Dataset.from_generator(
+        lambda: iter(pixels.astype(kind)), output_signature=tf.TensorSpec((None, None, 3), kind)
+    )
+    mapped = np.stack(list(data.map(lambda x: preprocess_input(x, network, weights)).as_numpy_iterator()))
+    assert mapped.dtype == np.float32
+    np.testing.assert_allclose(mapped, preprocess_input(pixels, network, weights), atol=1e-4)
+
+
+def test_symbolic_bytes_are_normalized_in_a_model():
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 5, 4, 3), np.uint8)
+    image = keras.Input((None, None, 3), dtype="uint8")
+    model = keras.Model(image, preprocess_input(image, "vgg16", "imagenet:keras"))
+    np.testing.assert_allclose(model(pixels), preprocess_input(pixels, "vgg16", "imagenet:keras"), atol=1e-4)
+
+
+def test_a_tensor_of_unknown_shape_is_refused():
+    image = tf.data.Dataset.from_tensors(b"").map(lambda content: tf.numpy_function(lambda _: 0, [content], tf.uint8))
+    with pytest.raises(ValueError, match=r"a tensor of unknown shape, to which tf\.ensure_shape"):
+        image.map(preprocess_input)
+
+
 def test_a_network_built_with_weights_carries_its_preprocessing():
     pixels = np.full((32, 32, 3), 200, np.uint8)
     network = GoogLeNet(False, input_shape=(32, 32, 3))
@@ -133,6 +159,8 @@ def test_a_network_built_with_weights_carries_its_preprocessing():
         (np.zeros((4, 4)), "vgg16", r"Received: \(4, 4\)"),
         (np.zeros((1, 3, 4, 4)), "vgg16", r"`x` must be an array of RGB pixels.* Received: \(1, 3, 4, 4\)"),
         ("cat.jpg", "vgg16", "Received: str"),
+        (np.zeros((4, 4, 3), bool), "vgg16", "`x` must be integers or floats, 0 to 255. Received: dtype bool"),
+        (np.full((4, 4, 3), "cat"), "vgg16", "`x` must be integers or floats"),
     ],
 )
 def test_input_that_cannot_be_preprocessed_is_refused(x, model, says):

@@ -12,7 +12,7 @@ from PIL import Image
 from resizes import RESIZES
 
 from keras_inception import Preprocessing
-from keras_inception.preprocessing import NAMED
+from keras_inception.preprocessing import NAMED, PADDING
 
 GOLDEN = Path(__file__).parent / "golden"
 sys.path.insert(0, str(GOLDEN))
@@ -22,7 +22,7 @@ sides = st.integers(1, 600)
 figures = st.floats(-1e6, 1e6)
 scales = st.floats(1e-3, 1e6)
 preprocessings = st.builds(
-    lambda resize, **fields: Preprocessing(**fields, **resize),
+    lambda resize, crop, **fields: Preprocessing(crop=1.0 if resize["fitting"] == "pad" else crop, **fields, **resize),
     resize=st.sampled_from(RESIZES),
     size=st.tuples(sides, sides),
     mean=st.tuples(figures, figures, figures),
@@ -67,7 +67,7 @@ def test_it_comes_back_from_a_file_with_its_own_size(tmp_path):
             "shortest",
             r"`fitting` must be one of 'box', .* Did you mean shorter\? Received: fitting='shortest'",
         ),
-        ("fitting", ["box"], r"`fitting` must be one of 'box', 'shorter', 'stretch', 'central_crop'\."),
+        ("fitting", ["box"], r"`fitting` must be one of 'box', 'shorter', 'stretch', 'central_crop', 'pad'\."),
         ("fitting", "central_crop", r"'central_crop' requires .* antialias=False\. Received: bilinear, antialias=True"),
         ("antialias", 0, r"`antialias` must be True or False\. Received: antialias=0"),
     ],
@@ -193,10 +193,18 @@ def test_normalization_is_the_publishers(name, formula, pixels):
 def test_normalization_of_a_tensor_is_that_of_the_array(pixels):
     import tensorflow as tf
 
-    for preprocessing in NAMED.values():
-        got = preprocessing.normalize(tf.constant(pixels, tf.float32))
-        assert got.dtype == tf.float32
-        np.testing.assert_allclose(got, preprocessing.normalize(pixels), rtol=1e-6, atol=1e-6)
+    for preprocessing in (*NAMED.values(), Preprocessing(channels="gray")):
+        for kind in (tf.float32, tf.uint8, tf.int32, tf.int64, tf.float64):
+            got = preprocessing.normalize(tf.cast(pixels, kind))
+            assert got.dtype == tf.float32
+            np.testing.assert_allclose(got, preprocessing.normalize(pixels), rtol=1e-6, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int64", "float64", "float16"])
+def test_arrays_of_any_numbers_become_float32(pixels, kind):
+    got = NAMED["caffe"].normalize(pixels.astype(kind))
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, NAMED["caffe"].normalize(pixels), atol=1e-4)
 
 
 def test_without_normalization_pixels_are_unchanged(pixels):
@@ -208,10 +216,29 @@ def test_without_normalization_pixels_are_unchanged(pixels):
 @given(preprocessings, sides, sides)
 @settings(max_examples=60)
 def test_an_image_of_any_size_fits(preprocessing, height, width):
-    fitted = preprocessing.fit(Image.new("RGB", (width, height), (10, 20, 30)))
+    color = (PADDING,) * 3 if preprocessing.fitting == "pad" else (10, 20, 30)
+    fitted = preprocessing.fit(Image.new("RGB", (width, height), color))
     assert fitted.dtype == np.uint8
     assert fitted.shape == (*preprocessing.size, 3)
-    np.testing.assert_array_equal(fitted, np.broadcast_to(np.uint8([10, 20, 30]), fitted.shape))
+    np.testing.assert_array_equal(fitted, np.broadcast_to(np.uint8(color), fitted.shape))
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "rows", "columns"),
+    [(40, 80, slice(2, 6), slice(0, 8)), (80, 40, slice(0, 8), slice(2, 6)), (1000, 1, slice(0, 8), slice(4, 5))],
+)
+def test_padding_keeps_the_whole_image_in_the_middle(height, width, rows, columns):
+    fitted = Preprocessing(size=(8, 8), fitting="pad").fit(np.full((height, width, 3), 200, np.uint8))
+    expected = np.full((8, 8, 3), PADDING)
+    expected[rows, columns] = 200
+    np.testing.assert_array_equal(fitted, expected)
+
+
+def test_padding_crops_nothing():
+    with pytest.raises(
+        ValueError, match=r"`crop` must be 1 for fitting 'pad', which cuts nothing off\. Received: crop=0\.9"
+    ):
+        Preprocessing(fitting="pad", crop=0.9)
 
 
 def test_an_image_of_the_networks_size_is_unchanged(pixels):

@@ -20,3 +20,9 @@ def test_networks_of_one_file_are_a_family():
 def test_public_names_are_relative_to_the_package():
     assert registry.public("keras_inception")["VGG19"] == "models.vgg"
     assert registry.public("keras_inception.models")["VGG19"] == "vgg"
+
+
+@pytest.mark.parametrize("name", [None, 5, ["vgg16"]])
+def test_a_name_that_is_no_text_is_refused(name):
+    with pytest.raises(ValueError, match=r"`model` must be one of .* Received: "):
+        registry.resolve(name)

@@ -20,12 +20,18 @@ def train(
     resume: console.Resume = False,
     recipe: Annotated[str | None, Option(help="Name (see `keras-inception recipes`) or JSON file.")] = None,
     settings: console.Settings = None,
-    network: Annotated[str | None, Option(help="Name of a network (see `keras-inception list`).")] = None,
-    size: Annotated[int | None, Option(help="Side of the input in pixels.")] = None,
-    epochs: Annotated[int | None, Option(help="Passes over the training images.")] = None,
+    network: Annotated[
+        str | None, Option("--network", "--model", help="Name of a network (see `keras-inception list`).")
+    ] = None,
+    weights: Annotated[str | None, Option(help="Initial weights: a file, a run directory, or imagenet.")] = None,
+    size: Annotated[str | None, Option(metavar="SIDE|HEIGHTxWIDTH", help="Input size in pixels.")] = None,
+    fitting: Annotated[str | None, Option(help="How images are fitted to it: crop, stretch or pad.")] = None,
+    epochs: Annotated[int | None, Option(help="Passes over the training images. With --resume, in all.")] = None,
     minutes: Annotated[float | None, Option(help="Time limit; training stops early if needed.")] = None,
     batch_size: Annotated[int | None, Option(help="Images per step.")] = None,
-    learning_rate: Annotated[float | None, Option(help="Peak learning rate of the schedule.")] = None,
+    learning_rate: Annotated[
+        float | None, Option("--learning-rate", "--lr", help="Peak learning rate of the schedule.")
+    ] = None,
     auxiliary: Annotated[bool | None, Option(help="Train with the auxiliary heads.")] = None,
     precision: Annotated[str | None, Option(help="auto, float32, mixed_bfloat16 or mixed_float16.")] = None,
     tensorboard: Annotated[bool | None, Option("--tensorboard", help="Write TensorBoard logs.")] = None,
@@ -36,17 +42,23 @@ def train(
     validation: Annotated[float | None, Option(help="Share of train/ to hold out. Default: 0.15.")] = None,
     strict: console.Strict = False,
 ) -> None:
-    """Train an image classifier, GoogLeNet by default."""
+    """Train an image classifier, GoogLeNet by default.
+
+    With --resume, go on with a run that was interrupted; with --resume --epochs N also with one that is complete.
+    """
     from keras_inception import datasets
     from keras_inception import training as trainer
     from keras_inception.datasets.splits import check_share
     from keras_inception.runs import RECIPE, Run
     from keras_inception.training.distribution import open_distribution, prepare
+    from keras_inception.training.recipe import size_from
     from keras_inception.weights.publishers import check_weights
 
     changes = console.fields_of(trainer.Recipe, context)
-    if resume and (images or changes or settings or recipe or validation is not None):
-        raise ValueError(f"--resume takes the images and the recipe from {output}: give neither")
+    if size is not None:
+        changes["size"] = size_from(size)
+    if resume and (images or changes.keys() - {"epochs"} or settings or recipe or validation is not None):
+        raise ValueError(f"--resume takes the images and the recipe from {output}: give neither, only --epochs")
     if not resume and images is None:
         raise ValueError("IMAGES is missing: give a folder of class folders, or --resume to resume a run")
     if not resume and not distribute and output.exists():  # another worker may have created it already
@@ -72,6 +84,7 @@ def train(
             strict=strict,
             distribution=distribution,
             on_scan=console.progress("Scanning images"),
+            **(changes if resume else {}),
         )
     typer.echo(f"Run: {run.path}")
 

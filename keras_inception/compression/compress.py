@@ -205,6 +205,7 @@ def recipe_of(recipe: Recipe, step: str) -> Recipe:
     """
     epochs, rate = SHARES[step]
     plain = {"schedule": "cosine", "milestones": (), "warmup_epochs": 0.0, "freeze_epochs": 0, "early_stopping": 0}
+    plain |= {"extended_at": 0}
     simulated = {"training_size": 0, "accumulate": 1, "ema": 0.0, "precision": "float32"}
     return recipe.replace(
         epochs=max(1, round(epochs * recipe.epochs)),

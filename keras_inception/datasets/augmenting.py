@@ -8,9 +8,10 @@ import keras
 import tensorflow as tf
 
 from keras_inception.datasets.augmentation import Augmentation
-from keras_inception.preprocessing import Preprocessing
+from keras_inception.preprocessing import PADDING, Preprocessing
 
 CENTER = 127.5
+FINENESS = 8  # pixels of a canvas per pixel of the input; TensorFlow counts a canvas' pixels in 32 bits
 MIXED = ("bilinear", "area", "nearest", "bicubic")
 # Standard deviations of ImageNet's colors along their principal axes, and these axes as columns. The method follows
 # Krizhevsky et al. 2012, section 4.1. The numbers come from fb.resnet.torch.
@@ -36,8 +37,58 @@ def box(
         augmentation: how to crop.
         shape: shape of the image, int32 (3,).
         seed: integers, (2,); the same as for `apply`.
-        preprocessing: provides the aspect ratio of the crop, and its position if there is no random crop.
+        preprocessing: provides the aspect ratio of the crop, and its position if there is no random crop. If images are
+            stretched, so is the crop.
     """
+    if preprocessing.fitting != "stretch":
+        return _box(augmentation, shape, seed, preprocessing)
+    canvas = _canvas(preprocessing)
+    begin, extent = _box(augmentation, canvas, seed, preprocessing)
+    sides = shape[:2]
+    ratio = tf.cast(sides, tf.float32) / tf.cast(canvas[:2], tf.float32)
+    return _whole_pixels(tf.cast(begin[:2], tf.float32) * ratio, tf.cast(extent[:2], tf.float32) * ratio, sides)
+
+
+def padded_box(
+    augmentation: Augmentation, shape: tf.Tensor, seed: tf.Tensor, preprocessing: Preprocessing
+) -> tuple[tuple[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """Choose a crop of an image on a ground of the input's aspect ratio. The arguments are those of `box`.
+
+    Returns:
+        Begin and size of the crop's part that shows the image, as for `box`; and begin and size of this part in the
+        input, in pixels, int32 (2,) each.
+    """
+    canvas, size = _canvas(preprocessing), tf.constant(preprocessing.size, tf.float32)
+    begin, extent = (tf.cast(each[:2], tf.float32) for each in _box(augmentation, canvas, seed, preprocessing))
+    whole, sides = tf.cast(canvas[:2], tf.float32), tf.cast(shape[:2], tf.float32)
+    ratio = tf.reduce_max(sides / whole)  # pixels of the image per pixel of the canvas
+    around = (whole - sides / ratio) / 2
+    first = tf.maximum(begin, around)
+    length = tf.minimum(begin + extent, whole - around) - first
+    seen = _whole_pixels((first - around) * ratio, length * ratio, shape[:2])
+    place = tf.clip_by_value(
+        tf.cast(tf.round((first - begin) / extent * size), tf.int32), 0, [side - 1 for side in preprocessing.size]
+    )
+    inner = tf.cast(tf.round(length / extent * size), tf.int32)
+    return seen, (place, tf.clip_by_value(inner, 1, preprocessing.size - place))
+
+
+def _canvas(preprocessing: Preprocessing) -> tf.Tensor:
+    """Return the shape of an imagined image of the input's aspect ratio, on which a crop can be chosen."""
+    return tf.constant([*(FINENESS * side for side in preprocessing.size), 3], tf.int32)
+
+
+def _whole_pixels(begin: tf.Tensor, extent: tf.Tensor, sides: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return begin and size of a crop as for `tf.slice`, at least one pixel within an image of these sides."""
+    first = tf.clip_by_value(tf.cast(tf.floor(begin), tf.int32), 0, sides - 1)
+    length = tf.clip_by_value(tf.cast(tf.round(extent), tf.int32), 1, sides - first)
+    return tf.concat([first, [0]], 0), tf.concat([length, [3]], 0)
+
+
+def _box(
+    augmentation: Augmentation, shape: tf.Tensor, seed: tf.Tensor, preprocessing: Preprocessing
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Choose a crop of about the input's aspect ratio."""
     size, sides = preprocessing.size, shape[:2]
     own = tf.random.split(seed, 6)[0]
     largest = tf.reduce_min(tf.cast(sides, tf.float32) / size)
@@ -64,7 +115,13 @@ def box(
     return tf.concat([begin, [0]], 0), tf.concat([extent, [3]], 0)
 
 
-def apply(augmentation: Augmentation, image: tf.Tensor, seed: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+def apply(
+    augmentation: Augmentation,
+    image: tf.Tensor,
+    seed: tf.Tensor,
+    size: tuple[int, int],
+    place: tuple[tf.Tensor, tf.Tensor] | None = None,
+) -> tf.Tensor:
     """Augment one image; the result is not yet normalized.
 
     Args:
@@ -72,13 +129,20 @@ def apply(augmentation: Augmentation, image: tf.Tensor, seed: tf.Tensor, size: t
         image: uint8 RGB (height, width, 3) of any size, cropped to `box`.
         seed: integers, (2,); the same seed gives the same result.
         size: (height, width) of the result.
+        place: begin and size of the image in the result (`padded_box`); None fills it.
 
     Returns:
         float32 (*size, 3), 0 to 255.
     """
     _, flip_seed, *color_seeds = tf.unstack(tf.random.split(seed, 6))
     mixed = augmentation.interpolation == "mixed"
-    image = _resize_by_chance(image, size, tf.random.fold_in(seed, 6)) if mixed else _resize(image, size)
+    inner = place[1] if place else size
+    image = _resize_by_chance(image, inner, tf.random.fold_in(seed, 6)) if mixed else _resize(image, inner)
+    if place:
+        before, after = place[0], size - place[0] - place[1]
+        image = tf.pad(
+            image, [*zip(tf.unstack(before), tf.unstack(after), strict=True), (0, 0)], constant_values=PADDING
+        )
     if augmentation.flip:
         image = tf.image.stateless_random_flip_left_right(image, flip_seed)
     if any(getattr(augmentation, field) for field in ("brightness", "contrast", "saturation", "hue", "lighting")):

@@ -72,8 +72,14 @@ def training_batches(
         epoch_seed = tf.stack([seed, position // epoch_length])
         index = tf.random.experimental.index_shuffle(position % epoch_length, epoch_seed, len(examples) - 1)
         picture_seed = tf.random.fold_in(epoch_seed, index)
-        image = decode(index, lambda shape: augmenting.box(augmentation, shape, picture_seed, preprocessing))
-        x = augmenting.apply(augmentation, image, picture_seed, preprocessing.size)
+        if preprocessing.fitting == "pad":
+            image = decode(index, lambda shape: (tf.zeros_like(shape), shape))
+            seen, place = augmenting.padded_box(augmentation, tf.shape(image), picture_seed, preprocessing)
+            image = tf.slice(image, *seen)
+        else:
+            image = decode(index, lambda shape: augmenting.box(augmentation, shape, picture_seed, preprocessing))
+            place = None
+        x = augmenting.apply(augmentation, image, picture_seed, preprocessing.size, place)
         return preprocessing.normalize(tf.ensure_shape(x, (*preprocessing.size, 3))), labels[index]
 
     positions = tf.data.Dataset.range(first_epoch * epoch_length + first, epochs * epoch_length, workers)

@@ -3,18 +3,19 @@
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 from keras_inception.datasets.examples import Files
+from keras_inception.datasets.listing import contents, files_below
 from keras_inception.datasets.reading import examine
-from keras_inception.datasets.splits import SPLIT_NAMES, Found, Progress, Skipped, class_numbers, such_as, unknown_class
+from keras_inception.datasets.split_folders import split_folders
+from keras_inception.datasets.splits import Found, Progress, Skipped, class_numbers, such_as, unknown_class
 from keras_inception.utils.files import clean_label
 
-HIDDEN_NAMES = {"thumbs.db", "desktop.ini", "__macosx"}
 # Unreadable files are reported if they have the suffix of an image; others, such as notes and tables, are ignored.
 IMAGE_SUFFIX = re.compile(
     r".*\.(jpe?g|jpe|jfif|mpo|jp2|j2k|jpx|jxl|a?png|webp|gif|bmp|dib|tiff?|p[bgpn]m|avif|hei[cf]|svg|psd|ico|tga|dng|cr2|nef)",
@@ -39,10 +40,11 @@ def find_folder(
         ValueError: there are no class folders with files in them, or as for `open_folder`.
     """
     existing_folder(root)
-    folders = _split_folders(root) or {prefer[0] if prefer else "train": root}
+    folders, beside = split_folders(root, labels)
+    folders = folders or {prefer[0] if prefer else "train": root}
     if not prefer and "train" not in folders:
-        raise ValueError(f"{root} has {', '.join(folders)}, but no train folder")
-    if chosen := next((split for split in prefer if split in folders), None):
+        raise ValueError(f"{root} has {', '.join(sorted(folders))}, but no train folder")
+    if chosen := _preferred(folders, prefer):
         root, folders = folders[chosen], {chosen: folders[chosen]}
     class_names = tuple(labels) if labels is not None else _class_names(folders["train"])
     classes = [(split, *found) for split, folder in folders.items() for found in _class_folders(folder, class_names)]
@@ -51,6 +53,7 @@ def find_folder(
         first = next(iter(folders.values()))
         raise ValueError(f"{first} has no class folders with files in them{_hint(first)}")
     readable, skipped = _examine(files, progress)
+    skipped += beside
     skipped += [file for folder in folders.values() for file in _loose_images(folder)]
     skipped += [Skipped(str(path), "no images") for _, path, _, inside in classes if readable.keys().isdisjoint(inside)]
     skipped.sort()
@@ -64,6 +67,15 @@ def find_folder(
     return Found(str(root), class_names, splits, tuple(skipped))
 
 
+def _preferred(folders: Mapping[str, Path], prefer: Sequence[str]) -> str | None:
+    """Return the first split in `prefer` that exists, or instead of one without class folders the next held-out one."""
+    present = [split for split in prefer if split in folders]
+    if not present or contents(folders[present[0]])[0]:
+        return present[0] if present else None
+    held_out = [split for split in present if split != "train" and contents(folders[split])[0]]
+    return (held_out or present)[0]
+
+
 def list_pictures(path: str | os.PathLike) -> tuple[Files, tuple[Skipped, ...]]:
     """Return all readable images below a folder, sorted by path, and what was skipped.
 
@@ -73,7 +85,7 @@ def list_pictures(path: str | os.PathLike) -> tuple[Files, tuple[Skipped, ...]]:
         ValueError: `path` is not a folder, or has no images.
     """
     root = existing_folder(path)
-    readable, skipped = _examine([str(file) for file in _files_below(root)], None)
+    readable, skipped = _examine([str(file) for file in files_below(root)], None)
     if not readable:
         raise ValueError(f"{root} has no images{such_as(skipped)}")
     numbers: dict[str, int] = {}
@@ -89,23 +101,8 @@ def existing_folder(path: str | os.PathLike) -> Path:
     return root
 
 
-def _split_folders(root: Path) -> dict[str, Path]:
-    """Return the split folders in `root`; none if it has class folders, one of which may be named ``train``."""
-    folders, _ = _contents(root)
-    named = [folder for folder in folders if folder.name.casefold() in SPLIT_NAMES]
-    if len(named) < len(folders) and not any(_contents(folder)[0] for folder in named):
-        return {}
-    splits: dict[str, Path] = {}
-    for folder in named:
-        split = SPLIT_NAMES[folder.name.casefold()]
-        if split in splits:
-            raise ValueError(f"{root} has two {split} folders: {splits[split].name} and {folder.name}")
-        splits[split] = folder
-    return splits
-
-
 def _class_names(folder: Path) -> tuple[str, ...]:
-    folders, _ = _contents(folder)
+    folders, _ = contents(folder)
     names = tuple(sorted({unicodedata.normalize("NFC", clean_label(each.name)) for each in folders}))
     for name in names:
         if not name.strip() or len(name.splitlines()) != 1 or name.encode(errors="ignore").decode() != name:
@@ -113,7 +110,9 @@ def _class_names(folder: Path) -> tuple[str, ...]:
     if not names:
         raise ValueError(f"{folder} has no class folders{_hint(folder)}")
     if len(names) == 1:
-        raise ValueError(f"{folder} must have two or more class folders. Received: only {names[0]}")
+        inner = contents(folder / folders[0].name)[0]
+        hint = f"; give {folders[0]} if the classes are {', '.join(each.name for each in inner[:3])}" * (len(inner) > 1)
+        raise ValueError(f"{folder} must have two or more class folders. Received: only {names[0]}{hint}")
     return names
 
 
@@ -128,7 +127,7 @@ def _files(base: Path, rows: list[tuple[int, str]], plain: dict[str, bool]) -> F
 
 
 def _loose_images(folder: Path) -> list[Skipped]:
-    _, files = _contents(folder)
+    _, files = contents(folder)
     return [Skipped(str(file), "is not in a class folder") for file in files if IMAGE_SUFFIX.fullmatch(file.name)]
 
 
@@ -139,11 +138,11 @@ def _hint(folder: Path) -> str:
 
 def _class_folders(folder: Path, class_names: tuple[str, ...]) -> Iterator[tuple[Path, int, list[str]]]:
     """Yield (path, label, files) for each class folder in a folder."""
-    paths, _ = _contents(folder)
+    paths, _ = contents(folder)
     for path, label in zip(paths, class_numbers([path.name for path in paths], class_names), strict=True):
         if label is None:
             raise unknown_class(str(path), path.name, class_names)
-        yield path, label, [str(file) for file in _files_below(path, (folder,))]
+        yield path, label, [str(file) for file in files_below(path, (folder,))]
 
 
 def _examine(files: list[str], progress: Progress | None) -> tuple[dict[str, bool], list[Skipped]]:
@@ -159,27 +158,3 @@ def _examine(files: list[str], progress: Progress | None) -> tuple[dict[str, boo
             if progress:
                 progress(done, len(files))
     return readable, skipped
-
-
-def _files_below(folder: Path, above: Iterable[Path] = ()) -> Iterator[Path]:
-    """Yield the files below a folder that was reached through the folders `above`."""
-    above = (*above, folder)
-    folders, files = _contents(folder, above)
-    yield from files
-    for each in folders:
-        yield from _files_below(each, above)
-
-
-def _contents(folder: Path, above: Iterable[Path] = ()) -> tuple[list[Path], list[Path]]:
-    """Return the sorted folders and files in a folder, except hidden ones and links back to an enclosing folder."""
-    reached = [each.resolve() for each in (*above, folder)]
-    folders: list[Path] = []
-    files: list[Path] = []
-    for entry in sorted(folder.iterdir()):
-        if entry.name.startswith(".") or entry.name.casefold() in HIDDEN_NAMES:
-            continue
-        if not entry.is_dir():
-            files.append(entry)
-        elif not any(each.is_relative_to(entry.resolve()) for each in reached):
-            folders.append(entry)
-    return folders, files

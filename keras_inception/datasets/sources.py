@@ -123,6 +123,12 @@ def located(source: Source) -> str:
 
 def _kind(source: Source) -> tuple[str, str]:
     """Return the kind of a named source and the rest of the name, or two empty strings for a path."""
+    if not isinstance(source, (str, os.PathLike)):
+        kind = f"{type(source).__module__.partition('.')[0]}.{type(source).__name__.lstrip('_')}"
+        raise ValueError(
+            f"images must be {KINDS}: save those in memory or in a tf.data.Dataset as files in class folders. "
+            f"Received: {kind}"
+        )
     if os.path.exists(source):
         return "", ""
     kind, _, rest = os.fspath(source).partition(":")

@@ -133,7 +133,7 @@ def make_splits(found: Found, *, validation: float, seed: int, all_classes: bool
 
 def check_share(validation: float) -> None:
     """Raise ValueError unless `validation` is in [0, 1)."""
-    if not 0 <= validation < 1:
+    if not isinstance(validation, (int, float)) or not 0 <= validation < 1:
         raise ValueError(f"`validation` must be in [0, 1). Received: validation={validation!r}")
 
 

@@ -107,7 +107,8 @@ def located(source: Source) -> Run | Path | Classifier:
 
     Raises:
         FileNotFoundError: the path does not exist.
-        ValueError: the path is a directory but not a run directory, or the run has no finished epoch.
+        ValueError: the path is a directory but not a run directory, the run has no finished epoch, or `source` is of
+            another kind.
     """
     if isinstance(source, (str, os.PathLike)):
         source = Path(source)
@@ -116,6 +117,12 @@ def located(source: Source) -> Run | Path | Classifier:
         source = Run(Path(source)) if is_run(source) else source
     if isinstance(source, Run):
         source.check_trained()
+    elif not isinstance(source, Path) and not all(hasattr(source, part) for part in ("predict", "labels")):
+        wrapped = "; a Keras model becomes one as KerasClassifier(model, class_names, preprocessing)"
+        raise ValueError(
+            "the network must be a run directory, a .tflite file, a model file or a Classifier"
+            f"{wrapped * hasattr(source, 'layers')}. Received: {type(source).__name__}"
+        )
     return source
 
 

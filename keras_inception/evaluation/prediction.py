@@ -1,7 +1,7 @@
 """Classify image files with runs and exported files."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -104,4 +104,7 @@ def check_prediction(
 
 
 def _paths(images: str | os.PathLike | Sequence[str | os.PathLike]) -> list[str]:
-    return [str(images)] if isinstance(images, (str, os.PathLike)) else list(map(str, images))
+    paths = [images] if isinstance(images, (str, os.PathLike)) else images
+    if not isinstance(paths, Iterable) or not all(isinstance(path, (str, os.PathLike)) for path in paths):
+        raise ValueError(f"`images` must be the path of an image, or several. Received: {type(images).__name__}")
+    return list(map(str, paths))

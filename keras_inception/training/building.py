@@ -1,5 +1,6 @@
 """Build and compile the network that a recipe trains."""
 
+import dataclasses
 import inspect
 from collections.abc import Callable
 from functools import partial
@@ -13,14 +14,19 @@ import tensorflow as tf
 
 from keras_inception import registry
 from keras_inception.graph import walk
-from keras_inception.preprocessing import DEFAULT, Preprocessing
+from keras_inception.preprocessing import DEFAULT, GRAY, Preprocessing
 from keras_inception.training.distribution import ALONE, Distribution
 from keras_inception.training.fused import FusedAdamW, fuse
-from keras_inception.training.recipe import Recipe
+from keras_inception.training.recipe import Recipe, Size, sides
 from keras_inception.training.schedules import Phase, Plan, learning_rate
 from keras_inception.utils.names import bare
 from keras_inception.utils.suggestions import did_you_mean
+from keras_inception.weights import Checkpoint, read_weights
+from keras_inception.weights.publishers import name_maps
+from keras_inception.weights.publishers.namemap import OWN_NAME
 
+CROP = 0.875  # share of the image's sides to keep, if neither the recipe nor the weights say
+CHANNELS = {"RGB": 3, GRAY: 1}
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 # Arguments of the networks that recipe fields set or that training does not use.
 RESERVED = {
@@ -51,15 +57,59 @@ def resolved(recipe: Recipe) -> Recipe:
 
 
 def preprocessing(recipe: Recipe, network: keras.Model) -> Preprocessing:
-    """Return the input preprocessing: that of the recipe's pretrained weights, or else a range of [-1, 1]."""
-    size = (recipe.size, recipe.size)
-    if recipe.weights is None:
-        return DEFAULT.replace(size=size, crop=recipe.crop)
-    return network.preprocessing.replace(size=size)
+    """Return the input preprocessing: that of the initial weights, or a range of [-1, 1], with what the recipe sets."""
+    weighted = recipe.weights is not None
+    own = network.preprocessing if weighted else DEFAULT.replace(crop=CROP)
+    changes: dict[str, Any] = {"size": sides(recipe.size)}
+    if recipe.fitting and recipe.fitting != _fitting(own):
+        cropped = recipe.fitting == "crop"
+        changes |= {"fitting": "box" if cropped else recipe.fitting, "crop": CROP if cropped else 1.0}
+    if recipe.crop is not None:
+        changes["crop"] = recipe.crop
+    return own.replace(**changes).with_channels(network.input_shape[3])
 
 
-def build(recipe: Recipe, classes: int, size: int, precision: str) -> keras.Model:
-    """Build the recipe's network for `size` × `size` inputs, under the dtype policy `precision`.
+def _fitting(own: Preprocessing) -> str:
+    """Return what a recipe calls the fitting of a preprocessing."""
+    return own.fitting if own.fitting in ("stretch", "pad") else "crop"
+
+
+def initial_weights(recipe: Recipe, classes: int) -> Checkpoint | None:
+    """Read the recipe's weights, in the layout of the network in the file, with its preprocessing; None without any.
+
+    Raises:
+        ValueError: the file is damaged, or its network has a layout that the recipe's network cannot be built in.
+        OSError: the file cannot be read or downloaded.
+    """
+    if recipe.weights is None or recipe.network is None:
+        return None
+    transformed = {key: value for key, value in recipe.options.items() if key == "transform_input"}
+    checkpoint = read_weights(recipe.weights, recipe.network, **transformed)
+    if checkpoint.description is None:
+        return checkpoint
+    # Our own names are the same in all layouts.
+    height, width = checkpoint.description.input_shape[:2] if checkpoint.description.input_shape else (None, None)
+    size = (height, width) if height and width else sides(recipe.size)
+    reasons = []
+    for publisher in {OWN_NAME: None, **name_maps(recipe.network)}:
+        candidate = dataclasses.replace(checkpoint, publisher=publisher)
+        try:
+            build(recipe, classes, size, "float32", candidate)
+            return dataclasses.replace(candidate, description=None)
+        except ValueError as error:
+            reasons.append(error)
+    raise reasons[0]
+
+
+def build(recipe: Recipe, classes: int, size: Size, precision: str, weights: Checkpoint | None = None) -> keras.Model:
+    """Build the recipe's network for inputs of `size`, under the dtype policy `precision`.
+
+    Args:
+        recipe: the recipe.
+        classes: number of classes.
+        size: side of the input, or (height, width).
+        precision: Keras' dtype policy.
+        weights: the initial weights. None: those that the recipe names, which are read.
 
     Raises:
         ValueError: the recipe names no network.
@@ -67,7 +117,7 @@ def build(recipe: Recipe, classes: int, size: int, precision: str) -> keras.Mode
     if recipe.network is None:
         raise ValueError("`network` must be named to train one. Received: network=None")
     arguments = {
-        "input_shape": (size, size, 3),
+        "input_shape": (*sides(size), CHANNELS[recipe.channels]),
         "classes": classes,
         "auxiliary": recipe.auxiliary and bool(registry.NETWORKS[recipe.network].heads),
         **recipe.options,
@@ -75,7 +125,7 @@ def build(recipe: Recipe, classes: int, size: int, precision: str) -> keras.Mode
     if recipe.dropout is not None:
         arguments["dropout"] = recipe.dropout
     if recipe.weights is not None:
-        arguments |= {"weights": recipe.weights, "skip_mismatch": True}
+        arguments |= {"weights": weights or recipe.weights, "skip_mismatch": True}
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:
@@ -84,9 +134,12 @@ def build(recipe: Recipe, classes: int, size: int, precision: str) -> keras.Mode
         keras.config.set_dtype_policy(before)
 
 
-def trainee(recipe: Recipe, classes: int, distribution: Distribution = ALONE) -> keras.Model:
+def trainee(
+    recipe: Recipe, classes: int, distribution: Distribution = ALONE, weights: Checkpoint | None = None
+) -> keras.Model:
     """Build the network to train: at the recipe's training size and with the fastest kernels."""
-    return _fast(build(recipe, classes, recipe.training_size or recipe.size, recipe.precision), distribution)
+    size = recipe.training_size or recipe.size
+    return _fast(build(recipe, classes, size, recipe.precision, weights), distribution)
 
 
 def trainee_of(network: keras.Model, recipe: Recipe, distribution: Distribution = ALONE) -> keras.Model:
@@ -104,10 +157,10 @@ def trainee_of(network: keras.Model, recipe: Recipe, distribution: Distribution 
     return _fast(copy, distribution)
 
 
-def resized(network: keras.Model, size: int | None, copied: Callable | None = None) -> keras.Model:
-    """Clone a functional network, but not its weights, for `size` × `size` inputs, or its own if it is None."""
-    _, *sides, channels = network.input_shape
-    image = keras.Input((*((size, size) if size else sides), channels), name=network.inputs[0].name)
+def resized(network: keras.Model, size: Size | None, copied: Callable | None = None) -> keras.Model:
+    """Clone a functional network, but not its weights, for inputs of `size`, or its own if it is None."""
+    _, *own, channels = network.input_shape
+    image = keras.Input((*(sides(size) if size else own), channels), name=network.inputs[0].name)
     return keras.models.clone_model(network, input_tensors=image, clone_function=copied)
 
 
@@ -122,9 +175,14 @@ def copy_weights(source: keras.Model, target: keras.Model) -> None:
     if shapes[0] != shapes[1]:
         raise ValueError(
             "`training_size` must give the auxiliary heads feature maps of the same size as `size` does. "
-            f"Received: training_size={target.input_shape[1]}, size={source.input_shape[1]}"
+            f"Received: training_size={_shown(target)}, size={_shown(source)}"
         )
     target.set_weights(source.get_weights())
+
+
+def _shown(model: keras.Model) -> Size:
+    height, width = model.input_shape[1:3]
+    return height if height == width else (height, width)
 
 
 def compile_for(

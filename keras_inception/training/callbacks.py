@@ -83,7 +83,7 @@ def reduce_rate_on_plateau(recipe: Recipe, highest: float, rows: Sequence[dict])
     """
 
     def rate(epoch: int, before: float) -> float:
-        return float(highest * recipe.decay ** plateaus(_accuracies(rows), recipe.decay_epochs))
+        return float(highest * recipe.decay ** plateaus(_accuracies(rows, recipe.extended_at), recipe.decay_epochs))
 
     return keras.callbacks.LearningRateScheduler(rate)
 
@@ -117,8 +117,10 @@ class RunCheckpoint(keras.callbacks.Callback):
     @property
     def is_complete(self) -> bool:
         """True once training has ended, as planned or by early stopping."""
-        patience = self.plan.recipe.early_stopping
-        return len(self.rows) >= self.plan.epochs or bool(patience and plateaus(_accuracies(self.rows), patience))
+        recipe = self.plan.recipe
+        since = _accuracies(self.rows, recipe.extended_at)
+        stalled = recipe.early_stopping and plateaus(since, recipe.early_stopping)
+        return len(self.rows) >= self.plan.epochs or bool(stalled)
 
     def on_epoch_begin(self, epoch, logs=None):
         self.began = time.monotonic()
@@ -174,6 +176,6 @@ def read_rows(path: Path, epochs: int) -> list[dict]:
     return rows
 
 
-def _accuracies(rows: Sequence[dict]) -> list[tuple[int, float]]:
-    """Return (epoch, validation accuracy) for each validated epoch."""
-    return [(int(row["epoch"]), float(row[MONITOR])) for row in rows if row.get(MONITOR, "") != ""]
+def _accuracies(rows: Sequence[dict], after: int = 0) -> list[tuple[int, float]]:
+    """Return (epoch, validation accuracy) for each validated epoch after the first `after` ones."""
+    return [(int(row["epoch"]), float(row[MONITOR])) for row in rows[after:] if row.get(MONITOR, "") != ""]

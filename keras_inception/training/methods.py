@@ -12,10 +12,14 @@ from keras_inception.training.callbacks import averaged_weights
 from keras_inception.training.distribution import Distribution
 from keras_inception.training.recipe import Recipe
 from keras_inception.training.schedules import Phase, Plan
+from keras_inception.weights import Checkpoint
 
 
 class Method:
     """Train the recipe's network directly, with the fastest kernels, and keep its averaged weights.
+
+    Args:
+        weights: the initial weights. None: those that the recipe names, if any.
 
     Attributes:
         command: the CLI command that starts and resumes runs of this method.
@@ -23,9 +27,12 @@ class Method:
 
     command = "train"
 
+    def __init__(self, weights: Checkpoint | None = None):
+        self.weights = weights
+
     def network(self, recipe: Recipe, classes: int) -> keras.Model:
         """Return the float32 network that the run saves, with its initial weights."""
-        return building.build(recipe, classes, recipe.size, "float32")
+        return building.build(recipe, classes, recipe.size, "float32", self.weights)
 
     def preprocessing(self, recipe: Recipe, network: keras.Model) -> Preprocessing:
         """Return the preprocessing of the network's input."""
@@ -33,7 +40,7 @@ class Method:
 
     def trainee(self, network: keras.Model, recipe: Recipe, classes: int, distribution: Distribution) -> Any:
         """Return the model to train, with the weights of `network`."""
-        trainee = building.trainee(recipe, classes, distribution)
+        trainee = building.trainee(recipe, classes, distribution, self.weights)
         building.copy_weights(network, trainee)
         return trainee
 
@@ -80,6 +87,7 @@ class Continued(Method):
         teacher: keras.Model | None = None,
         distillation: float = 0.5,
     ):
+        super().__init__()
         self._network = network
         self._preprocessing = preprocessing
         self._teacher = teacher

@@ -5,16 +5,19 @@ import dataclasses
 import importlib.util
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import UnionType
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
 
 from keras_inception.datasets import Augmentation
 from keras_inception.registry import family, resolve
 from keras_inception.utils import files
 from keras_inception.utils.checks import check_one_of
 from keras_inception.utils.suggestions import did_you_mean
+
+Size: TypeAlias = int | tuple[int, int]  # a side in pixels, or (height, width)
 
 
 @dataclass(frozen=True)
@@ -32,15 +35,24 @@ class Recipe:
             further, by `keras_inception.compress`.
         options: the network's own arguments, such as ``{"stem_stride": 4}`` for GoogLeNet. ``normalization`` defaults
             to ``"batch_norm"`` for networks that accept it.
-        weights: the initial weights: ``"imagenet"`` or a file, as for the networks. None: random initialization.
-        size: side of the network's input in pixels.
-        training_size: side of the training images in pixels; 0 means `size`. Random crops make objects look larger
-            than at test time, so training on somewhat smaller images is both faster and better (1906.06423).
+        weights: the initial weights: ``"imagenet"`` or a file, as for the networks; or a run directory or its
+            ``model.keras``. The preprocessing of the weights comes along. None: random initialization.
+        size: side of the network's input in pixels, or (height, width).
+        training_size: side, or (height, width), of the training images in pixels; 0 means `size`. Random crops make
+            objects look larger than at test time, so training on somewhat smaller images is both faster and better
+            (1906.06423).
         auxiliary: train with the auxiliary heads, if the network has any.
         auxiliary_weight: loss weight of each auxiliary head (0.3 in 1409.4842).
         dropout: dropout rate before the classifier. None: the network's default.
-        crop: center crop fraction outside of training, as in `Preprocessing`.
+        channels: ``"RGB"``, or ``"gray"`` for a network of one channel, for which images are converted to gray.
+        fitting: how images of another aspect ratio are fitted to the input: ``"crop"`` takes the center of the input's
+            aspect ratio, ``"stretch"`` ignores the aspect ratio, and ``"pad"`` keeps the whole image on a gray ground.
+            None: as the weights were trained; ``"crop"`` without weights.
+        crop: center crop fraction outside of training, as in `Preprocessing`. None: that of the weights; without
+            weights 0.875, or 1 with ``fitting="stretch"`` or ``"pad"``.
         epochs: passes over the training images, or their maximum if `minutes` is given.
+        extended_at: finished epochs when `epochs` was last changed by resuming; the schedule is laid anew over the
+            rest. Set by `train`.
         minutes: wall-clock time budget. The schedule then ends after as many epochs as fit.
         batch_size: images per step, over all devices.
         accumulate: steps whose gradients are averaged into one weight update.
@@ -83,13 +95,16 @@ class Recipe:
     network: str | None = "googlenet"
     options: Mapping[str, Any] = field(default_factory=dict)
     weights: str | None = None
-    size: Annotated[int, (8, 4096)] = 224
-    training_size: Annotated[int, (0, 4096)] = 0
+    size: Annotated[Size, (8, 4096)] = 224
+    training_size: Annotated[Size, (0, 4096)] = 0
     auxiliary: bool = True
     auxiliary_weight: Annotated[float, (0, 10)] = 0.3
     dropout: Annotated[float | None, (0, 0.99)] = None
-    crop: Annotated[float, (0.01, 1)] = 0.875
+    channels: Literal["RGB", "gray"] = "RGB"
+    fitting: Literal["crop", "stretch", "pad", None] = None
+    crop: Annotated[float | None, (0.01, 1)] = None
     epochs: Annotated[int, (1, 100_000)] = 60
+    extended_at: int = 0
     minutes: Annotated[float | None, (0.01, 10**6)] = None
     batch_size: Annotated[int, (1, 65_536)] = 32
     accumulate: Annotated[int, (1, 65_536)] = 1
@@ -123,8 +138,14 @@ class Recipe:
         for each in dataclasses.fields(self):
             _check(each.name, each.type, getattr(self, each.name))
         _check_range("freeze_epochs", self.freeze_epochs, 0, self.epochs)
-        if 0 < self.training_size < 8:
+        _check_range("extended_at", self.extended_at, 0, self.epochs - 1)
+        for name in ("size", "training_size"):  # square sizes are recorded as one number
+            height, width = sides(getattr(self, name))
+            object.__setattr__(self, name, height if height == width else (height, width))
+        if self.training_size and min(sides(self.training_size)) < 8:
             raise ValueError(f"`training_size` must be 0, or at least 8. Received: {self.training_size}")
+        if self.fitting == "pad" and self.crop not in (None, 1):
+            raise ValueError(f"`crop` must be 1 with fitting 'pad', which cuts off nothing. Received: {self.crop}")
         milestones = self.milestones if isinstance(self.milestones, (list, tuple)) else [None]
         are_numbers = all(isinstance(each, (int, float)) and each > 0 for each in milestones)
         if not are_numbers or list(milestones) != sorted(set(milestones)):
@@ -145,12 +166,19 @@ class Recipe:
     def replace(self, **changes) -> "Recipe":
         """Return a copy with new values for the named fields.
 
-        A `network` of another family resets `options`, and another `size` resets `training_size`.
+        A `network` of another family resets `options`, another `size` resets `training_size`, and other `weights` reset
+        `fitting` and `crop`, since weights bring their own. With fewer `epochs`, `freeze_epochs` keep their share.
         """
+        _check_known(changes)
         if _family(changes.get("network", self.network)) != _family(self.network):
             changes = {"options": {}, **changes}
         if changes.get("size", self.size) != self.size:
             changes = {"training_size": 0, **changes}
+        if changes.get("weights", self.weights) != self.weights:
+            changes = {"fitting": None, "crop": None, **changes}
+        epochs = changes.get("epochs", self.epochs)
+        if self.freeze_epochs and isinstance(epochs, int) and epochs < self.epochs:
+            changes = {"freeze_epochs": max(1, round(self.freeze_epochs * epochs / self.epochs)), **changes}
         return dataclasses.replace(self, **changes)
 
     def override(self, assignments: Mapping[str, str]) -> "Recipe":
@@ -216,7 +244,46 @@ class Recipe:
             raise ValueError(f"{path} is not a recipe: {error}") from None
 
 
+def sides(size: Size) -> tuple[int, int]:
+    """Return (height, width) of a size in a recipe."""
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+
+def size_from(text: str) -> Size:
+    """Parse a size from the command line: a side, or ``HEIGHTxWIDTH``.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    match = re.fullmatch(r"(\d{1,9})(?:\s*[xX×]\s*(\d{1,9}))?", text.strip())
+    if not match:
+        raise ValueError(f"`size` must be a side in pixels, such as 96, or HEIGHTxWIDTH: 64x192. Received: {text!r}")
+    return (int(match[1]), int(match[2])) if match[2] else int(match[1])
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, (tuple, list)) and len(value) == 2
+
+
 FIELDS = tuple(each.name for each in dataclasses.fields(Recipe))
+# Names of other tools for our fields.
+OTHER_NAMES = {
+    **dict.fromkeys(("lr", "lr0", "base_lr", "initial_lr"), "learning_rate"),
+    **dict.fromkeys(("model", "arch", "architecture", "backbone", "model_name"), "network"),
+    **dict.fromkeys(("img_size", "image_size", "imgsz", "input_size", "input_shape", "resolution"), "size"),
+    **dict.fromkeys(("batch", "bs"), "batch_size"),
+    **dict.fromkeys(("pretrained", "checkpoint", "resume_from"), "weights"),
+    **dict.fromkeys(("num_epochs", "n_epochs", "nb_epochs", "max_epochs"), "epochs"),
+    **dict.fromkeys(("patience", "early_stop"), "early_stopping"),
+    **dict.fromkeys(("wd", "decay_rate"), "weight_decay"),
+    **dict.fromkeys(("freeze", "frozen_epochs"), "freeze_epochs"),
+    **dict.fromkeys(("scheduler", "lr_schedule"), "schedule"),
+    **dict.fromkeys(("resize", "resize_mode"), "fitting"),
+    **dict.fromkeys(("optim", "opt"), "optimizer"),
+    "random_seed": "seed",
+    "augment": "augmentation",
+    "dropout_rate": "dropout",
+}
 # By field type: its description in error messages, and the accepted classes.
 KINDS: dict[Any, tuple[str, tuple[type, ...]]] = {
     str: ("text", (str,)),
@@ -237,11 +304,16 @@ def _check(name: str, annotation: Any, value: Any) -> None:
     kind = get_origin(annotation) or annotation
     if kind is Literal:
         check_one_of(name, value, get_args(annotation))
+    elif annotation == Size:
+        if not all(type(side) is int for side in (value if _is_pair(value) else [value])):
+            expected = "a whole number of pixels, or the two of (height, width)"
+            raise ValueError(f"`{name}` must be {expected}. Received: {name}={value!r}")
     elif kind is Annotated:
         inner, limits = get_args(annotation)
         _check(name, inner, value)
-        if value is not None:
-            _check_range(name, value, *limits)
+        for each in value if _is_pair(value) else [value]:
+            if each is not None:
+                _check_range(name, each, *limits)
     elif kind is UnionType:
         if value is not None:
             _check(name, get_args(annotation)[0], value)
@@ -259,7 +331,8 @@ def _check_range(name: str, value: float, low: float, high: float) -> None:
 def _check_known(names) -> None:
     for name in names:
         if name not in FIELDS:
-            hint = did_you_mean(str(name), FIELDS)
+            other = OTHER_NAMES.get(str(name).lower().replace("-", "_"))
+            hint = f" Did you mean {other}?" if other else did_you_mean(str(name), FIELDS)
             raise ValueError(f"a recipe has no field {name!r}.{hint} Its fields are {', '.join(FIELDS)}")
 
 
@@ -267,6 +340,8 @@ def _value(text: str, name: str = ""):
     """Parse a value from the command line: JSON, comma-separated numbers, or else the text itself."""
     if text.lower() == "none":
         return None
+    if name in ("size", "training_size") and re.fullmatch(r"\d+\s*[xX×]\s*\d+", text.strip()):
+        return size_from(text)
     if name == "milestones":
         text = f"[{text}]"
     for candidate in (text, f"[{text}]" if "," in text else text, text.lower()):

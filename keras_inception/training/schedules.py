@@ -79,12 +79,20 @@ class Plan:
 
 
 def phases(recipe: Recipe) -> list[Phase]:
-    """Return the phases of a training: one, or two if the recipe freezes the body first."""
+    """Return the phases of a training: one, or two if the recipe freezes the body first.
+
+    Where an extended run went on, another phase begins, with a schedule of its own.
+    """
     if not recipe.freeze_epochs:
-        return [Phase(0, recipe.epochs, recipe.learning_rate)]
-    frozen = Phase(0, recipe.freeze_epochs, recipe.learning_rate, frozen=True)
-    thawed = Phase(frozen.last, recipe.epochs, recipe.thaw_learning_rate or recipe.learning_rate / 10)
-    return [frozen, thawed] if thawed.first < thawed.last else [frozen]
+        planned = [Phase(0, recipe.epochs, recipe.learning_rate)]
+    else:
+        frozen = Phase(0, recipe.freeze_epochs, recipe.learning_rate, frozen=True)
+        thawed = Phase(frozen.last, recipe.epochs, recipe.thaw_learning_rate or recipe.learning_rate / 10)
+        planned = [frozen, thawed]
+    at = recipe.extended_at
+    before = [phase._replace(last=min(phase.last, at)) for phase in planned]
+    after = [phase._replace(first=max(phase.first, at)) for phase in planned]
+    return [phase for phase in (*before, *after) if phase.first < phase.last]
 
 
 def once_per_graph(function: Callable[..., T]) -> Callable[..., T]:
@@ -133,7 +141,9 @@ def _learning_rate(recipe: Recipe, phase: Phase, plan: Plan, steps: int) -> Rate
     schedules = keras.optimizers.schedules
     highest = float(phase.learning_rate)  # given an integer, Keras would compute in integers
     if recipe.schedule == "cosine":
-        warmup = int(max(0.0, min(recipe.warmup_epochs, recipe.epochs / 2) - phase.first) * steps)
+        began = recipe.extended_at if phase.first >= recipe.extended_at else 0
+        warmup = min(recipe.warmup_epochs, (recipe.epochs - began) / 2) + began - phase.first  # epochs
+        warmup = int(max(0.0, warmup) * steps)
         end = plan.steps(phase, steps, after=warmup)
         if not warmup:
             return schedules.CosineDecay(highest, end)

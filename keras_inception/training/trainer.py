@@ -1,5 +1,6 @@
 """Train a network on labeled images with `model.fit` and keep everything in a run directory."""
 
+import dataclasses
 import functools
 import logging
 import os
@@ -20,13 +21,28 @@ from keras_inception.datasets.augmenting import apply_to_batch, batch_stages
 from keras_inception.datasets.splits import left_out
 from keras_inception.evaluation import metrics as evaluation
 from keras_inception.preprocessing import Preprocessing
-from keras_inception.runs import CHECKPOINTS, DATA, LABELS, LEFT_OUT, LOGS, METRICS, PREPROCESSING, RECIPE, Run, locked
+from keras_inception.runs import (
+    CHECKPOINTS,
+    DATA,
+    INITIAL,
+    LABELS,
+    LEFT_OUT,
+    LOGS,
+    METRICS,
+    PREPROCESSING,
+    RECIPE,
+    Run,
+    locked,
+)
 from keras_inception.training import building, callbacks, epoch_checkpoints
 from keras_inception.training.distribution import ALONE, Distribution
 from keras_inception.training.methods import DIRECT, Method
+from keras_inception.training.presets import RECIPES, named_recipe
 from keras_inception.training.recipe import Recipe
 from keras_inception.training.schedules import Phase, Plan, phases
 from keras_inception.utils import files
+from keras_inception.weights import Checkpoint, read_weights
+from keras_inception.weights.publishers import is_published
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +65,9 @@ def _deterministic() -> Iterator[None]:
 @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds and there is no control flow to convert
 def train(
     pictures: str | os.PathLike | None,
-    output: str | os.PathLike,
+    output: str | os.PathLike = "run",
     *,
-    recipe: Recipe | None = None,
+    recipe: Recipe | str | os.PathLike | None = None,
     resume: bool = False,
     validation: float = 0.15,
     split_seed: int | None = None,
@@ -61,6 +77,7 @@ def train(
     method: Method = DIRECT,
     verbose: int | str = "auto",
     on_scan: Callable[[int, int], None] | None = None,
+    **changes: Any,
 ) -> Run:
     """Train a network on labeled images and keep everything in a run directory.
 
@@ -70,7 +87,7 @@ def train(
 
     Example::
 
-        run = keras_inception.train("flowers", "run", recipe=Recipe(epochs=20))
+        run = keras_inception.train("flowers", "run", recipe="small", epochs=20)
         print(run)
         model = run.model()
 
@@ -78,8 +95,9 @@ def train(
         pictures: a folder with one subfolder of images per class, or any other source that
             `keras_inception.datasets.open_data` accepts. None when resuming: the run records it.
         output: the run directory to create, or with ``resume=True`` the one to continue.
-        recipe: how to train. Default: ``Recipe()``. None when resuming: the run records it.
-        resume: continue an interrupted run. A complete run is left unchanged.
+        recipe: how to train: a `Recipe`, the name of one (`keras_inception.training.RECIPES`) or a JSON file. Default:
+            ``Recipe()``. None when resuming: the run records it.
+        resume: continue an interrupted run. A complete run is left unchanged, unless `epochs` is given.
         validation: fraction of the training images to hold out if the source has no validation split.
         split_seed: seed of that split. Default: the recipe's seed.
         labels: names of the classes in the order of the network's outputs. Default: as for `open_data`.
@@ -88,6 +106,8 @@ def train(
         method: the training method. When resuming, the method that the run began with.
         verbose: as in `model.fit`. "auto" shows a progress bar on a terminal and one line per epoch elsewhere.
         on_scan: called with (images checked so far, total images), for a progress bar.
+        **changes: fields of the recipe to change, such as ``epochs=20``. When resuming, only ``epochs``, the number in
+            all: the learning rate schedule is laid anew over the epochs that are left, without the limit of `minutes`.
 
     Returns:
         The `keras_inception.runs.Run`. Its ``model()`` is the network with the best averaged weights.
@@ -99,20 +119,18 @@ def train(
             TensorFlow stopped with an error, such as an image that has become unreadable.
         FloatingPointError: the loss or a weight is not finite.
     """
-    path = Path(output)
+    path = _path(output)
     if resume:
-        if pictures is not None or recipe is not None:
-            raise ValueError(f"{output} records its images and its recipe: give neither when resuming")
+        if pictures is not None or recipe is not None or changes.keys() - {"epochs"}:
+            raise ValueError(f"{output} records its images and its recipe: give neither when resuming, except `epochs`")
         run = Run(path)
-        if run.command != method.command:
-            raise ValueError(f"{output} was made by `{run.command}`: continue it with `{run.command} --resume`")
-        recipe, data = Recipe.load(path / RECIPE), run.data
+        recipe, data = _resumed(run, method, distribution, **changes), run.data
     else:
         if distribution.is_chief and os.path.lexists(path):
             raise FileExistsError(f"{output} exists. Resume it, or choose another folder")
         if pictures is None:
             raise ValueError("`pictures` must be given unless a run is resumed. Received: None")
-        recipe = Recipe.from_dict(distribution.broadcast(building.resolved(recipe or Recipe()).to_dict()))
+        recipe = _begun(_recipe(recipe, changes), distribution)
         seed = recipe.seed if split_seed is None else split_seed
         data = {"source": datasets.located(pictures), "validation": validation, "seed": seed}
         data |= {} if labels is None else {"labels": list(labels)}
@@ -123,15 +141,79 @@ def train(
         _check_unchanged(run, splits)
     elif not len(splits.validation):
         raise ValueError(f"{pictures} leaves no images for validation. Received: validation={validation}")
+    direct = method is DIRECT
+    if direct:
+        method = Method(_initial_weights(path, recipe, len(splits.labels)))
     training = _Training(recipe, splits, method, distribution)
     if not resume:
         run = training.begin(path, data)
-    if method is DIRECT:  # compression reuses the images of a run that has already reported them
+    if direct:  # compression reuses the images of a run that has already reported them
         for line in left_out(splits.skipped, path / LEFT_OUT):
             log.warning("%s", line)
     with distribution.on_chief(lambda: locked(run.path)) or nullcontext():
+        if changes and resume:
+            distribution.on_chief(lambda: recipe.save(path / RECIPE))
         training.fit(run, verbose)
     return run
+
+
+def _path(output: str | os.PathLike) -> Path:
+    if not isinstance(output, (str, os.PathLike)):
+        raise ValueError(f"`output` must be the path of a run directory. Received: {output!r:.100}")
+    return Path(output)
+
+
+def _begun(recipe: Recipe, distribution: Distribution) -> Recipe:
+    """Return the recipe that a new run records, the same for all workers and in any working directory."""
+    if recipe.weights is not None and not is_published(recipe.weights):
+        recipe = dataclasses.replace(recipe, weights=os.path.abspath(recipe.weights))
+    return Recipe.from_dict(distribution.broadcast(building.resolved(recipe).to_dict()))
+
+
+def _resumed(run: Run, method: Method, distribution: Distribution, epochs: int | None = None) -> Recipe:
+    """Return the recipe of a run to resume, extended to this number of epochs in all.
+
+    Raises:
+        ValueError: another method began the run, or as for `extended`.
+    """
+    if run.command != method.command:
+        raise ValueError(f"{run.path} was made by `{run.command}`: continue it with `{run.command} --resume`")
+    recipe = Recipe.load(run.path / RECIPE)
+    if epochs is None:
+        return recipe
+    done = max(epoch_checkpoints.epochs(run.path), default=0)
+    return Recipe.from_dict(distribution.broadcast(extended(recipe, epochs, done).to_dict()))
+
+
+def _initial_weights(path: Path, recipe: Recipe, classes: int) -> Checkpoint | None:
+    """Return the weights that a run began with: those in its folder, once it has begun, or else the recipe's."""
+    if (path / INITIAL).is_file():
+        return read_weights(path / INITIAL, str(recipe.network))
+    return building.initial_weights(recipe, classes)
+
+
+def _recipe(recipe: Recipe | str | os.PathLike | None, changes: dict[str, Any]) -> Recipe:
+    """Return the recipe that `train` was given, with its fields changed."""
+    if isinstance(recipe, (str, os.PathLike)):
+        recipe = named_recipe(os.fspath(recipe))
+    if not isinstance(recipe, Recipe | None):
+        allowed = f"a Recipe, one of {', '.join(RECIPES)}, or a JSON file"
+        raise ValueError(f"`recipe` must be {allowed}. Received: {recipe!r:.100}")
+    return (recipe or Recipe()).replace(**changes)
+
+
+def extended(recipe: Recipe, epochs: int, done: int) -> Recipe:
+    """Return a run's recipe for another number of epochs in all, of which `done` are finished.
+
+    Raises:
+        ValueError: so many epochs are finished already, or `epochs` is not a number of epochs.
+    """
+    if epochs == recipe.epochs and recipe.minutes is None:
+        return recipe
+    longer = recipe.replace(epochs=epochs, freeze_epochs=0, extended_at=0)  # checks `epochs`
+    if epochs <= done:
+        raise ValueError(f"`epochs` must be more than the {done} that the run has finished. Received: epochs={epochs}")
+    return dataclasses.replace(longer, freeze_epochs=min(recipe.freeze_epochs, epochs), extended_at=done, minutes=None)
 
 
 def _check_unchanged(run: Run, splits: datasets.Splits) -> None:
@@ -190,6 +272,8 @@ class _Training:
             files.write_labels(new / LABELS, self.splits.labels)
             self.method.preprocessing(self.recipe, self.network).save(new / PREPROCESSING)
             self.recipe.save(new / RECIPE)
+            if self.method.weights:
+                self.method.weights.save(new / INITIAL)
             files.write_json(new / DATA, recorded)
             if self.splits.skipped:
                 files.write_csv(new / LEFT_OUT, [skipped._asdict() for skipped in self.splits.skipped])
@@ -205,7 +289,7 @@ class _Training:
         validate = self._validator(run.preprocessing)
         checkpoint = callbacks.RunCheckpoint(run.path, kept, validate, plan, rows, writes=is_chief)
         if checkpoint.is_complete:
-            log.info("%s is complete: %d epochs", run.path, len(rows))
+            log.info("%s is complete: %d epochs. More epochs in all go on with it", run.path, len(rows))
         for phase in phases(recipe):
             if checkpoint.is_complete or len(rows) >= phase.last:
                 continue

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+MODEL, PREPROCESSING = "model.keras", "preprocessing.json"  # of a run directory, whose network can be initial weights
 WRITING = ".writing-"  # prefix of the names of unfinished files and folders
 BYTE_ORDER_MARK = "\ufeff"  # some editors put it at the start of a text file
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_inception.preprocessing import Preprocessing
+from keras_inception.utils import files
 from keras_inception.utils.names import bare
 from keras_inception.weights.download import fetch
-from keras_inception.weights.layouts import Description, WeightsFile, description_of_model, differences
+from keras_inception.weights.layouts import Description, Record, WeightsFile, description_of_model, differences
 from keras_inception.weights.publishers import find, is_published, name_maps, publisher_of, without_prefix
 from keras_inception.weights.publishers.namemap import OWN, OWN_NAME, NameMap, listed
 from keras_inception.weights.readers.keras import lacks_layer_names, layer_paths
@@ -35,8 +36,6 @@ PREFIXED = re.compile(r"[^/]+-[^/-]+/\w+")
 WAYS_OUT = (
     " Pass skip_mismatch=True to load those that fit, or include_top=False if only the classifier is another one."
 )
-# The files of a run that training writes.
-MODEL, PREPROCESSING = "model.keras", "preprocessing.json"
 
 
 class LayoutError(ValueError):
@@ -77,6 +76,14 @@ class Checkpoint:
     def is_own(self) -> bool:
         """Whether the weights are for this project's own layout."""
         return self.publisher == OWN_NAME
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the tensors unchanged to a ``.safetensors`` file, with a record of their layout and preprocessing."""
+        from safetensors.numpy import save_file
+
+        record = Record(self.family, self.publisher, self.preprocessing)
+        tensors = {name: np.ascontiguousarray(tensor) for name, tensor in self.tensors.items()}
+        save_file(tensors, path, metadata=record.metadata())
 
     def has(self, variable: str) -> bool:
         """Return whether there is a tensor for one of our variables, such as ``"conv1_bn/beta"``."""
@@ -238,10 +245,10 @@ def read_weights(weights: str | os.PathLike | Checkpoint, family: str, *, transf
         checkpoint = checkpoint_of(WeightsFile(fetch(entry)), family, transform_input=transform_input)
         return dataclasses.replace(checkpoint, preprocessing=entry.preprocessing)
     run = _run_of(weights)
-    checkpoint = checkpoint_of(WeightsFile(run / MODEL if run else weights), family, transform_input=transform_input)
+    checkpoint = checkpoint_of(WeightsFile(run / files.MODEL if run else weights), family, transform_input=transform_input)
     if run is None:
         return checkpoint
-    preprocessing = Preprocessing.named(str(run / PREPROCESSING))
+    preprocessing = Preprocessing.named(str(run / files.PREPROCESSING))
     return dataclasses.replace(checkpoint, preprocessing=preprocessing, is_run=True)
 
 
@@ -253,11 +260,11 @@ def _run_of(weights: str | os.PathLike) -> Path | None:
     """
     path = Path(weights)
     if path.is_dir():
-        for name in (PREPROCESSING, MODEL):
+        for name in (files.PREPROCESSING, files.MODEL):
             if not (path / name).is_file():
                 raise ValueError(f"`weights` must be a file or a run directory. Received: {path}, which has no {name}")
         return path
-    return path.parent if path.name == MODEL and (path.parent / PREPROCESSING).is_file() else None
+    return path.parent if path.name == files.MODEL and (path.parent / files.PREPROCESSING).is_file() else None
 
 
 def checkpoint_of(file: WeightsFile, family: str, *, transform_input: bool = False) -> Checkpoint:

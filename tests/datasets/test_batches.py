@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from images import photograph
+from PIL import Image
 
 from keras_inception.datasets import (
     Augmentation,
@@ -175,3 +176,26 @@ def test_workers_must_share_a_batch_evenly(pictures):
     says = r"^`batch_size`.* must be a multiple of the 3 workers\. Received: batch_size=4, 11 images"
     with pytest.raises(ValueError, match=says):
         batches(pictures, part=(0, 3))
+
+
+@pytest.mark.parametrize("fitting", ["stretch", "pad"])
+@pytest.mark.parametrize("shape", [(40, 20), (20, 40), (31, 31), (400, 3)])
+def test_unaugmented_images_are_fitted_as_for_evaluation(tmp_path, fitting, shape):
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    smooth = np.stack([rows * (255 // shape[0]), columns * (255 // shape[1]), rows * 0], axis=-1).astype(np.uint8)
+    Image.fromarray(smooth).save(tmp_path / "1.png")
+    preprocessing = Preprocessing(size=(16, 24), fitting=fitting).without_normalization()
+    how = {"batch_size": 1, "seed": 0, "first_epoch": 0, "epochs": 1, "augmentation": Augmentation.none()}
+    ((x, _),) = training_batches(files(tmp_path, "1.png", plain=True), preprocessing, **how)
+    assert np.abs(x[0] - preprocessing(smooth)).mean() < 2
+
+
+@pytest.mark.parametrize("fitting", ["stretch", "pad"])
+def test_crops_at_random_have_the_shape_of_the_fitting(tmp_path, fitting):
+    Image.new("RGB", (200, 20), (255, 0, 0)).save(tmp_path / "1.png")
+    preprocessing = Preprocessing(size=(32, 32), fitting=fitting).without_normalization()
+    augmentation = Augmentation.none().replace(area=(0.5, 1.0))
+    how = {"batch_size": 1, "seed": 0, "first_epoch": 0, "epochs": 20, "augmentation": augmentation}
+    for x, _ in training_batches(files(tmp_path, "1.png", plain=True), preprocessing, **how):
+        red = np.mean(np.all(np.abs(x[0] - [255, 0, 0]) < 1, axis=-1))
+        assert red == 1 if fitting == "stretch" else 0.05 < red < 0.25

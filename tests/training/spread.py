@@ -25,13 +25,17 @@ def tiny(input_shape, classes, auxiliary=False, dropout=0.0, weights=None, skip_
 
     x = inputs = layers.Input(input_shape)
     for filters in (8, 16):
-        x = layers.Conv2D(filters, 3, strides=2, padding="same", use_bias=False)(x)
-        x = layers.ReLU()(layers.BatchNormalization(momentum=0.8)(x))
+        x = layers.Conv2D(filters, 3, strides=2, padding="same", use_bias=False, name=f"conv_{filters}")(x)
+        x = layers.ReLU()(layers.BatchNormalization(momentum=0.8, name=f"conv_{filters}_bn")(x))
     x = layers.Dropout(dropout)(layers.GlobalAveragePooling2D()(x))
     model = Model(inputs, layers.Dense(classes, "softmax", name="predictions")(x), name="tiny")
     model.preprocessing = DEFAULT
     if weights:
-        model.load_weights(weights, skip_mismatch=skip_mismatch)
+        from keras_inception.weights import read_weights
+
+        checkpoint = read_weights(weights, "tiny")
+        checkpoint.load_into(model, skip_mismatch=skip_mismatch)
+        model.preprocessing = checkpoint.preprocessing
     return model
 
 

@@ -100,7 +100,7 @@ def test_a_frozen_body_changes_only_after_it_is_thawed(pictures, tiny, tmp_path)
     body.save_weights(tmp_path / "body.weights.h5")
     recipe = tiny.replace(ema=0.0, epochs=3)
     recipe = recipe.replace(weights=str(tmp_path / "body.weights.h5"), freeze_epochs=2, thaw_learning_rate=1e-3)
-    frozen = train(pictures, tmp_path / "run", recipe=recipe.replace(epochs=2), verbose=0)
+    frozen = train(pictures, tmp_path / "run", recipe=recipe.replace(epochs=2, freeze_epochs=2), verbose=0)
     *before, _, _ = body.get_weights()
     *after, kernel, _ = frozen.model().get_weights()
     assert kernel.shape == (16, 3), "the new classifier should have three classes"

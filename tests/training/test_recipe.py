@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from keras_inception.datasets import Augmentation
 from keras_inception.training.presets import RECIPES, named_recipe
-from keras_inception.training.recipe import FIELDS, Recipe
+from keras_inception.training.recipe import FIELDS, Recipe, size_from
 
 
 @given(
@@ -183,3 +183,46 @@ def test_any_recipe_can_be_shortened_to_one_epoch(name):
 def test_every_field_is_described():
     described = inspect.getdoc(Recipe).split("Raises:")[0]
     assert [name for name in FIELDS if f"    {name}:" not in described and f"`{name}`" not in described] == []
+
+
+def test_sizes_that_are_not_square():
+    recipe = RECIPES["small"].override({"size": "64x192"})
+    assert (recipe.size, recipe.training_size) == ((64, 192), 0)
+    assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+    assert Recipe(size=[96, 96]).size == 96
+    assert Recipe().override({"size": "64,192"}).size == (64, 192)
+    assert size_from("96") == 96
+    assert size_from("64 × 192") == (64, 192)
+    for size, says in (((64,), "of pixels, or the two of"), ((64, 7), "from 8 to 4096"), ("64x", "a whole number of")):
+        with pytest.raises(ValueError, match=says):
+            Recipe(size=size)
+    with pytest.raises(ValueError, match=r"or HEIGHTxWIDTH: 64x192\. Received: '64x'"):
+        size_from("64x")
+
+
+def test_padding_crops_nothing():
+    assert Recipe(fitting="pad").crop is None
+    with pytest.raises(ValueError, match=r"`crop` must be 1 with fitting 'pad'"):
+        Recipe(fitting="pad", crop=0.5)
+
+
+def test_other_weights_reset_fitting_and_crop():
+    recipe = Recipe(crop=1.0, fitting="stretch")
+    assert (recipe.replace(weights="run").crop, recipe.replace(weights="run").fitting) == (None, None)
+    assert recipe.override({"weights": "run", "crop": "0.9"}).crop == 0.9
+
+
+def test_fewer_epochs_keep_the_share_of_the_frozen_ones():
+    recipe = RECIPES["finetune"]
+    assert [recipe.replace(epochs=epochs).freeze_epochs for epochs in (1, 2, 5, 10, 40)] == [1, 1, 1, 2, 4]
+    assert recipe.replace(epochs=2, freeze_epochs=2).freeze_epochs == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "field"), [("lr", "learning_rate"), ("model", "network"), ("image_size", "size"), ("bs", "batch_size")]
+)
+def test_the_names_of_other_tools_are_understood_in_errors(name, field):
+    with pytest.raises(ValueError, match=rf"a recipe has no field '{name}'\. Did you mean {field}\?"):
+        Recipe().override({name: "1"})
+    with pytest.raises(ValueError, match=rf"Did you mean {field}\?"):
+        Recipe().replace(**{name: 1})

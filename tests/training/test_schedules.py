@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_inception.training.recipe import Recipe
-from keras_inception.training.schedules import Plan, learning_rate, phases, plateaus
+from keras_inception.training.schedules import Phase, Plan, learning_rate, phases, plateaus
+from keras_inception.training.trainer import extended
 
 STEPS = 4
 
@@ -131,3 +132,31 @@ def test_a_graph_has_the_operations_of_a_schedule_once():
 )
 def test_plateaus_are_counted(accuracies, patience, count):
     assert plateaus(list(enumerate(accuracies, start=1)), patience) == count
+
+
+def test_an_extended_run_has_a_schedule_of_its_own_for_the_rest():
+    recipe = extended(Recipe(epochs=4, warmup_epochs=1.0, learning_rate=1.0, minutes=5), 10, done=4)
+    assert (recipe.epochs, recipe.extended_at, recipe.minutes) == (10, 4, None)
+    assert phases(recipe)[1] == Phase(4, 10, 1.0)
+    course = rates(recipe, index=1)
+    assert course[0] == pytest.approx(0.25), "an epoch of warmup"
+    assert course[STEPS] == pytest.approx(1.0)
+    assert course[STEPS:] == sorted(course[STEPS:], reverse=True)
+    assert course[-1] < 0.02
+
+
+def test_an_extended_run_stays_thawed():
+    recipe = extended(Recipe(epochs=4, freeze_epochs=2), 8, done=4)
+    assert [(phase.first, phase.last, phase.frozen) for phase in phases(recipe)] == [
+        (0, 2, True),
+        (2, 4, False),
+        (4, 8, False),
+    ]
+    frozen = extended(Recipe(epochs=4, freeze_epochs=4), 8, done=4)
+    assert [phase.frozen for phase in phases(frozen)] == [True, False]
+
+
+def test_a_run_is_not_extended_to_fewer_epochs():
+    assert extended(Recipe(epochs=4), 4, done=4) == Recipe(epochs=4)
+    with pytest.raises(ValueError, match=r"`epochs` must be more than the 4 that .* finished\. Received: epochs=3"):
+        extended(Recipe(epochs=4), 3, done=4)

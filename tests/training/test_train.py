@@ -7,9 +7,11 @@ import shutil
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from tensorflow.python.framework import config
 
 import keras_inception
+from keras_inception import registry
 from keras_inception.datasets import Augmentation
 from keras_inception.runs import Run
 from keras_inception.training import Recipe, building, train
@@ -136,3 +138,75 @@ def test_a_network_trained_in_mixed_precision_exports_as_float32(pictures, tmp_p
     assert keras.config.dtype_policy().name == "float32", "the global policy should be unchanged"
     exported = keras_inception.inference_model(model)
     assert {layer.compute_dtype for layer in exported.layers} == {"float32"}
+
+
+def test_a_finished_run_goes_on_with_more_epochs(pictures, tmp_path, tiny, rows):
+    run = train(pictures, tmp_path / "run", recipe=tiny, epochs=2, minutes=5, verbose=0)
+    shutil.copytree(run.path, tmp_path / "killed")
+    train(None, run.path, resume=True, epochs=5, verbose=0)
+    assert [row["epoch"] for row in rows(run)] == ["1", "2", "3", "4", "5"]
+    assert [float(row["learning_rate"]) for row in rows(run)][-1] < float(rows(run)[2]["learning_rate"])
+    assert Recipe.load(run.path / "recipe.json").extended_at == 2
+    shutil.copyfile(run.path / "recipe.json", tmp_path / "killed" / "recipe.json")
+    again = train(None, tmp_path / "killed", resume=True, verbose=0)
+    assert [row["loss"] for row in rows(again)] == [row["loss"] for row in rows(run)], "killed, it should end the same"
+    with pytest.raises(ValueError, match=r"`epochs` must be more than the 5 that the run has finished"):
+        train(None, run.path, resume=True, epochs=3)
+
+
+def test_a_run_needs_the_file_of_its_first_weights_only_to_begin(pictures, tmp_path, tiny, rows, monkeypatch):
+    registry.create("tiny", classes=5, input_shape=(16, 16, 3)).save_weights(tmp_path / "first.weights.h5")
+    monkeypatch.chdir(tmp_path)
+    whole = train(pictures, "run", recipe=tiny, weights="first.weights.h5", verbose=0)
+    assert Recipe.load("run/recipe.json").weights == str(tmp_path / "first.weights.h5")
+    shutil.copytree("run", "moved")
+    (tmp_path / "first.weights.h5").unlink()
+    for name in ("epoch-3.weights.h5", "epoch-4.weights.h5"):
+        (tmp_path / "moved" / "checkpoints" / name).unlink()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    resumed = train(None, "../moved", resume=True, verbose=0)
+    assert [row["loss"] for row in rows(resumed)] == [row["loss"] for row in rows(Run(tmp_path / "run"))]
+    assert whole.labels == resumed.labels
+
+
+@pytest.mark.parametrize("weights", ["first", "first/model.keras"])
+def test_a_run_from_another_runs_weights_feeds_the_network_what_that_run_did(pictures, tmp_path, tiny, weights):
+    first = train(pictures, tmp_path / "first", recipe=tiny, epochs=1, crop=0.9, fitting="stretch", verbose=0)
+    second = train(pictures, tmp_path / "second", recipe=tiny, epochs=1, weights=str(tmp_path / weights), verbose=0)
+    assert second.preprocessing == first.preprocessing
+    third = train(
+        pictures, tmp_path / "third", recipe=tiny, epochs=1, weights=str(tmp_path / weights), crop=0.8, verbose=0
+    )
+    assert third.preprocessing == first.preprocessing.replace(crop=0.8)
+
+
+@pytest.mark.parametrize("fitting", ["crop", "stretch", "pad"])
+def test_a_network_of_another_shape_than_square(pictures, tmp_path, tiny, fitting):
+    run = train(pictures, tmp_path / "run", recipe=tiny, epochs=1, size=(16, 24), fitting=fitting, crop=None, verbose=0)
+    assert run.model().input_shape == (None, 16, 24, 3)
+    assert (run.preprocessing.size, run.preprocessing.fitting) == ((16, 24), "box" if fitting == "crop" else fitting)
+    assert run.preprocessing.crop == (0.875 if fitting == "crop" else 1)
+    assert 0 <= keras_inception.evaluate(run).top1 <= 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "says"),
+    [
+        ((tf.data.Dataset.range(3),), {}, r"images must be a folder of images .* Received: tensorflow\.RangeDataset"),
+        ((np.zeros((2, 8, 8, 3)),), {}, r"images must be a folder .* Received: numpy\.ndarray"),
+        (("{pictures}", 5), {}, "`output` must be the path of a run directory. Received: 5"),
+        (("{pictures}",), {"recipe": 5}, "`recipe` must be a Recipe, one of default, small"),
+        (("{pictures}",), {"recipe": "smal"}, r"Did you mean small\?"),
+        (("{pictures}",), {"lr": 0.1}, r"no field 'lr'\. Did you mean learning_rate\?"),
+        (("{pictures}",), {"epochs": "3"}, "`epochs` must be a whole number"),
+        (("{pictures}",), {"validation": "0.2"}, r"`validation` must be in \[0, 1\)"),
+        (("no/such/folder",), {}, "no/such/folder does not exist"),
+    ],
+)
+def test_wrong_arguments_are_named(pictures, tmp_path, monkeypatch, arguments, options, says):
+    monkeypatch.chdir(tmp_path)
+    arguments = [pictures if isinstance(each, str) and each == "{pictures}" else each for each in arguments]
+    with pytest.raises(ValueError, match=says):
+        train(*arguments, **options)
+    assert not list(tmp_path.iterdir())

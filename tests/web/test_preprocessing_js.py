@@ -97,7 +97,7 @@ def test_images_are_fitted_and_normalized_to_the_byte(tmp_path, seed):
                 mean=tuple(chance.uniform(0, 255) for _ in range(3)),
                 std=tuple(chance.uniform(1e-3, 255) for _ in range(3)),
                 channels=chance.choice(["RGB", "BGR"]),
-                crop=chance.choice([1.0, 0.875, 0.5, chance.uniform(0.1, 1)]),
+                crop=1.0 if resize["fitting"] == "pad" else chance.choice([1.0, 0.875, 0.5, chance.uniform(0.1, 1)]),
                 **resize,
             )
             cases.append((drawn(shape, generator), preprocessing))

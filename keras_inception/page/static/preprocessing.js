@@ -11,10 +11,11 @@ import { bilinear, cut, resize, roundHalfEven } from "./resample.js";
  * @property {"RGB" | "BGR"} channels
  * @property {number} crop
  * @property {"nearest" | "bilinear" | "bicubic" | "lanczos"} interpolation
- * @property {"box" | "shorter" | "stretch" | "central_crop" | "slim"} fitting slim is the old name of central_crop
+ * @property {"box" | "shorter" | "stretch" | "central_crop" | "pad" | "slim"} fitting slim is the old name of central_crop
  * @property {boolean} antialias
  */
 
+const PADDING = 128; // gray
 const LARGEST = 2 ** 23; // pixels; beyond this, only the part that survives the crop is resized
 
 /**
@@ -54,6 +55,9 @@ function fitted(picture, preprocessing) {
   if (fitting === "central_crop" || fitting === "slim") {
     return centralCrop(picture, size, crop);
   }
+  if (fitting === "pad") {
+    return padded(picture, preprocessing);
+  }
   const least = size.map((side) => roundHalfEven(side / crop));
   const whole = fitting === "shorter" ? covering(picture, least) : least;
   const [upper, left] = whole.map((outer, i) => roundHalfEven((outer - size[i]) / 2));
@@ -90,6 +94,23 @@ function covering({ width, height }, [leastHeight, leastWidth]) {
     return [Math.floor((height * leastWidth) / width), leastWidth];
   }
   return [leastHeight, Math.floor((width * leastHeight) / height)];
+}
+
+/** Resize an image so that it just fits into `size`, in the middle of a gray ground. */
+function padded(picture, preprocessing) {
+  const [height, width] = preprocessing.size;
+  const inner =
+    picture.width * height <= picture.height * width
+      ? [height, Math.max(1, Math.floor((picture.width * height) / picture.height))]
+      : [Math.max(1, Math.floor((picture.height * width) / picture.width)), width];
+  const [upper, left] = inner.map((side, i) => roundHalfEven((preprocessing.size[i] - side) / 2));
+  const { data } = resized(picture, inner, preprocessing, null);
+  const filled = { width, height, data: new Uint8Array(3 * height * width).fill(PADDING) };
+  for (let row = 0; row < inner[0]; row++) {
+    const pixels = data.subarray(3 * row * inner[1], 3 * (row + 1) * inner[1]);
+    filled.data.set(pixels, 3 * ((upper + row) * width + left));
+  }
+  return filled;
 }
 
 function centralCrop(picture, size, crop) {
