@@ -21,7 +21,7 @@ from keras_inception.datasets.splits import left_out
 from keras_inception.evaluation import metrics as evaluation
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.runs import CHECKPOINTS, DATA, LABELS, LEFT_OUT, LOGS, METRICS, PREPROCESSING, RECIPE, Run, locked
-from keras_inception.training import building, callbacks, epoch_checkpoints
+from keras_inception.training import batch_norm, building, callbacks, epoch_checkpoints
 from keras_inception.training.distribution import ALONE, Distribution
 from keras_inception.training.methods import DIRECT, Method
 from keras_inception.training.recipe import Recipe
@@ -201,8 +201,7 @@ class _Training:
             verbose = 1 if sys.stdout.isatty() else 2
         with self.distribution.scope():
             rows, plan, compiled = self._restore(run)
-        kept = functools.partial(self.method.kept, network=self.network)
-        validate = self._validator(run.preprocessing)
+        kept, validate = self._keeper(run.preprocessing), self._validator(run.preprocessing)
         checkpoint = callbacks.RunCheckpoint(run.path, kept, validate, plan, rows, writes=is_chief)
         if checkpoint.is_complete:
             log.info("%s is complete: %d epochs", run.path, len(rows))
@@ -253,6 +252,23 @@ class _Training:
         if epochs:
             self.method.begin_again(self.trainee, self.network)
         return [], Plan(self.recipe), None
+
+    def _keeper(self, preprocessing: Preprocessing) -> Callable[[Any, bool], keras.Model]:
+        """Return a function from the trainee, and whether training ends, to the network that is evaluated and saved.
+
+        Its batch norms have statistics that fit its weights.
+        """
+        recipe = self.recipe
+        recalibrate = batch_norm.Recalibration(self.splits.train, preprocessing, recipe.seed)
+        trained = self.steps * recipe.batch_size * recipe.validate_every  # images between two validations
+        few = max(batch_norm.MIN_IMAGES, int(batch_norm.SHARE * trained))
+
+        def kept(trainee: Any, is_last: bool) -> keras.Model:
+            network = self.method.kept(trainee, self.network)
+            recalibrate(network, self.method.recalibrated(trainee), batch_norm.MAX_IMAGES if is_last else few)
+            return network
+
+        return kept
 
     def _validator(self, preprocessing: Preprocessing) -> Callable[[keras.Model], dict[str, float]]:
         """Return a function that evaluates a network on the validation images, with the same result on every worker."""
