@@ -20,7 +20,8 @@ def train(
     resume: console.Resume = False,
     recipe: Annotated[str | None, Option(help="Name (see `keras-inception recipes`) or JSON file.")] = None,
     settings: console.Settings = None,
-    network: Annotated[str | None, Option(help="Name of a network (see `keras-inception list`).")] = None,
+    from_scratch: Annotated[bool, Option("--from-scratch", help="Begin with random weights.")] = False,
+    network: Annotated[str | None, Option(help="See `keras-inception list`; or keras:EfficientNetV2B0, ….")] = None,
     size: Annotated[int | None, Option(help="Side of the input in pixels.")] = None,
     epochs: Annotated[int | None, Option(help="Passes over the training images.")] = None,
     minutes: Annotated[float | None, Option(help="Time limit; training stops early if needed.")] = None,
@@ -36,16 +37,17 @@ def train(
     validation: Annotated[float | None, Option(help="Share of train/ to hold out. Default: 0.15.")] = None,
     strict: console.Strict = False,
 ) -> None:
-    """Train an image classifier, GoogLeNet by default."""
+    """Train an image classifier. Without --recipe, fine-tune the published weights of GoogLeNet or of --network."""
     from keras_inception import datasets
     from keras_inception import training as trainer
     from keras_inception.datasets.splits import check_share
     from keras_inception.runs import RECIPE, Run
     from keras_inception.training.distribution import open_distribution, prepare
+    from keras_inception.training.initial_weights import unnamed_recipe
     from keras_inception.weights.publishers import check_weights
 
     changes = console.fields_of(trainer.Recipe, context)
-    if resume and (images or changes or settings or recipe or validation is not None):
+    if resume and (images or changes or settings or recipe or from_scratch or validation is not None):
         raise ValueError(f"--resume takes the images and the recipe from {output}: give neither")
     if not resume and images is None:
         raise ValueError("IMAGES is missing: give a folder of class folders, or --resume to resume a run")
@@ -54,7 +56,13 @@ def train(
     datasets.located(Run(output).data["source"] if images is None else images)
     chosen = None
     if not resume:
-        chosen = trainer.named_recipe(recipe or "default").replace(**changes).override(console.assignments(settings))
+        given = console.assignments(settings)
+        if from_scratch and given.get("weights", "none") != "none":
+            raise ValueError(f"--from-scratch sets no weights: give one of both. Received: weights={given['weights']}")
+        from_scratch = from_scratch or given.get("weights") == "none"
+        named = trainer.named_recipe(recipe) if recipe else None
+        named = named or unnamed_recipe(given.get("network", network), from_scratch=from_scratch)
+        chosen = (named.from_scratch() if from_scratch else named).replace(**changes).override(given)
     (chosen or trainer.Recipe.load(output / RECIPE)).check_installed()
     if chosen and chosen.weights is not None:
         check_weights(chosen.weights)

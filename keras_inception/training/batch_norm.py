@@ -21,9 +21,9 @@ SHARE, MIN_IMAGES = 1 / 16, 256
 
 
 def trained_norms(model: keras.Model) -> list[str]:
-    """Return the names of a model's batch norms that are not frozen."""
+    """Return the names of a model's batch norms that are not frozen, and that it calls once."""
     norms = (layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization))
-    return [norm.name for norm in norms if norm.trainable]
+    return [norm.name for norm in norms if norm.trainable and len(norm._inbound_nodes) == 1]
 
 
 class Recalibration:

@@ -50,8 +50,10 @@ def resolved(recipe: Recipe) -> Recipe:
 
 
 def preprocessing(recipe: Recipe, network: keras.Model) -> Preprocessing:
-    """Return the input preprocessing: that of the recipe's pretrained weights, or else a range of [-1, 1]."""
+    """Return the input preprocessing: that of the recipe's pretrained weights or of keras.applications, or [-1, 1]."""
     size = (recipe.size, recipe.size)
+    if recipe.network and registry.is_of_keras(recipe.network):
+        return network.preprocessing.replace(size=size, crop=recipe.crop)
     if recipe.weights is None:
         return DEFAULT.replace(size=size, crop=recipe.crop)
     return network.preprocessing.replace(size=size)
@@ -68,7 +70,7 @@ def build(recipe: Recipe, classes: int, size: int, precision: str) -> keras.Mode
     arguments = {
         "input_shape": (size, size, 3),
         "classes": classes,
-        "auxiliary": recipe.auxiliary and bool(registry.NETWORKS[recipe.network].heads),
+        "auxiliary": recipe.auxiliary and bool(registry.heads(recipe.network)),
         **recipe.options,
     }
     if recipe.dropout is not None:
@@ -131,11 +133,19 @@ def compile_for(
 ) -> None:
     """Compile a network for a phase of `steps` steps per epoch, with a new optimizer."""
     for layer in model.layers if recipe.network else ():  # another's network keeps its frozen batch norms
-        layer.trainable = not phase.frozen or layer.name.startswith(("predictions", "aux"))
+        layer.trainable = _is_trained(layer, recipe, phase)
     chosen = optimizer(recipe, phase, plan, steps, distribution)
     compile_with(keras, model, recipe, chosen, jit_compile=_xla(recipe.xla))
     if ON_TENSORFLOW and not distribution.is_replicated:  # otherwise Keras creates them
         make_variables(model)
+
+
+def _is_trained(layer: keras.Layer, recipe: Recipe, phase: Phase) -> bool:
+    """Return whether a layer is trained in a phase: the classifiers always, the rest unless it is frozen."""
+    if layer.name.startswith(("predictions", "aux")):
+        return True
+    is_frozen_norm = recipe.freeze_batch_norm and isinstance(layer, keras.layers.BatchNormalization)
+    return not phase.frozen and not is_frozen_norm
 
 
 def compile_with(library: ModuleType, model: Any, recipe: Recipe, optimizer: Any, **options) -> None:

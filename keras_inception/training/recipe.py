@@ -28,8 +28,8 @@ class Recipe:
 
     Attributes:
         about: the results of the recipe, and the time and command that they take.
-        network: a name that `keras_inception.create` accepts. None: a network of one's own, which is only trained
-            further, by `keras_inception.compress`.
+        network: a name that `keras_inception.create` accepts, such as ``"googlenet"`` or ``"keras:EfficientNetV2B0"``.
+            None: a network of one's own, which is only trained further, by `keras_inception.compress`.
         options: the network's own arguments, such as ``{"stem_stride": 4}`` for GoogLeNet. ``normalization`` defaults
             to ``"batch_norm"`` for networks that accept it.
         weights: the initial weights: ``"imagenet"`` or a file, as for the networks. None: random initialization.
@@ -66,6 +66,8 @@ class Recipe:
         class_weights: weight images by the inverse frequency of their class.
         freeze_epochs: initial epochs that train only the classifier and the auxiliary heads, at `learning_rate`. The
             remaining epochs train the whole network at `thaw_learning_rate`.
+        freeze_batch_norm: never train the batch norms, except those of the classifiers: they keep the scales and the
+            statistics of `weights`.
         thaw_learning_rate: the peak learning rate after `freeze_epochs`; 0 means a tenth of `learning_rate`.
         early_stopping: epochs without a better validation top-1 after which training stops; 0 means never.
         validate_every: epochs between validations; the last epoch is always validated.
@@ -110,6 +112,7 @@ class Recipe:
     label_smoothing: Annotated[float, (0, 0.99)] = 0.1
     class_weights: bool = False
     freeze_epochs: int = 0
+    freeze_batch_norm: bool = False
     thaw_learning_rate: Annotated[float, (0, 100)] = 0.0
     early_stopping: Annotated[int, (0, 100_000)] = 0
     validate_every: Annotated[int, (1, 100_000)] = 1
@@ -145,13 +148,21 @@ class Recipe:
     def replace(self, **changes) -> "Recipe":
         """Return a copy with new values for the named fields.
 
-        A `network` of another family resets `options`, and another `size` resets `training_size`.
+        A `network` of another family resets `options`, another `size` resets `training_size`, and fewer `epochs` than
+        `freeze_epochs` shorten these.
         """
         if _family(changes.get("network", self.network)) != _family(self.network):
             changes = {"options": {}, **changes}
         if changes.get("size", self.size) != self.size:
             changes = {"training_size": 0, **changes}
+        epochs = changes.get("epochs", self.epochs)
+        if isinstance(epochs, int) and 0 < epochs < self.freeze_epochs:
+            changes = {"freeze_epochs": max(1, epochs * self.freeze_epochs // self.epochs), **changes}
         return dataclasses.replace(self, **changes)
+
+    def from_scratch(self) -> "Recipe":
+        """Return a copy that begins with random weights, with nothing frozen."""
+        return self.replace(weights=None, freeze_epochs=0, freeze_batch_norm=False)
 
     def override(self, assignments: Mapping[str, str]) -> "Recipe":
         """Return a copy with fields set from text, as on a command line.

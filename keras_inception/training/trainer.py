@@ -23,6 +23,7 @@ from keras_inception.preprocessing import Preprocessing
 from keras_inception.runs import CHECKPOINTS, DATA, LABELS, LEFT_OUT, LOGS, METRICS, PREPROCESSING, RECIPE, Run, locked
 from keras_inception.training import batch_norm, building, callbacks, epoch_checkpoints
 from keras_inception.training.distribution import ALONE, Distribution
+from keras_inception.training.initial_weights import unnamed_recipe, ways_out
 from keras_inception.training.methods import DIRECT, Method
 from keras_inception.training.recipe import Recipe
 from keras_inception.training.schedules import Phase, Plan, phases
@@ -78,7 +79,8 @@ def train(
         pictures: a folder with one subfolder of images per class, or any other source that
             `keras_inception.datasets.open_data` accepts. None when resuming: the run records it.
         output: the run directory to create, or with ``resume=True`` the one to continue.
-        recipe: how to train. Default: ``Recipe()``. None when resuming: the run records it.
+        recipe: how to train. Default: fine-tune GoogLeNet's published weights, which are downloaded once
+            (``RECIPES["finetune"]``); ``Recipe()`` begins with random weights. None when resuming: the run records it.
         resume: continue an interrupted run. A complete run is left unchanged.
         validation: fraction of the training images to hold out if the source has no validation split.
         split_seed: seed of that split. Default: the recipe's seed.
@@ -98,6 +100,7 @@ def train(
         ValueError: the images, the recipe or the run directory are invalid or have changed since the run began, or
             TensorFlow stopped with an error, such as an image that has become unreadable.
         FloatingPointError: the loss or a weight is not finite.
+        ConnectionError: published weights cannot be downloaded, or another worker was lost.
     """
     path = Path(output)
     if resume:
@@ -112,7 +115,7 @@ def train(
             raise FileExistsError(f"{output} exists. Resume it, or choose another folder")
         if pictures is None:
             raise ValueError("`pictures` must be given unless a run is resumed. Received: None")
-        recipe = Recipe.from_dict(distribution.broadcast(building.resolved(recipe or Recipe()).to_dict()))
+        recipe = Recipe.from_dict(distribution.broadcast(building.resolved(recipe or unnamed_recipe()).to_dict()))
         seed = recipe.seed if split_seed is None else split_seed
         data = {"source": datasets.located(pictures), "validation": validation, "seed": seed}
         data |= {} if labels is None else {"labels": list(labels)}
@@ -169,7 +172,8 @@ class _Training:
         self.steps = datasets.steps_per_epoch(splits.train, recipe.batch_size)
         self.classes = len(splits.labels)
         keras.utils.set_random_seed(recipe.seed)
-        self.network = method.network(recipe, self.classes)
+        with ways_out():
+            self.network = method.network(recipe, self.classes)
         with distribution.scope():
             self.trainee: Any = method.trainee(self.network, recipe, self.classes, distribution)
 

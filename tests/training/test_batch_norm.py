@@ -61,6 +61,7 @@ def test_statistics_are_those_of_all_images(count):
 
 def test_statistics_depend_only_on_the_weights_and_the_seed():
     model, other = network(), network(dropout=0.9)
+    other.set_weights(model.get_weights())
     recalibrate = Recalibration(noise(40), PREPROCESSING, seed=0)
     recalibrate(model, NORMS)
     recalibrate(model, NORMS)
@@ -118,12 +119,15 @@ def test_the_kept_network_knows_what_the_training_knew(count, tmp_path, quick, r
             np.testing.assert_array_equal(mine, theirs)
 
 
-def test_frozen_layers_keep_their_statistics_to_the_bit(pictures, tmp_path, tiny):
+@pytest.mark.parametrize("frozen", [{"freeze_epochs": 2}, {"freeze_batch_norm": True}], ids=["body", "batch norms"])
+def test_frozen_layers_keep_their_statistics_to_the_bit(frozen, pictures, tmp_path, tiny):
     first = train(pictures, tmp_path / "first", recipe=tiny.replace(epochs=1), verbose=0)
     model = first.model()
     model.save_weights(tmp_path / "tiny.weights.h5")
-    recipe = tiny.replace(epochs=2, freeze_epochs=2, weights=str(tmp_path / "tiny.weights.h5"))
+    recipe = tiny.replace(epochs=2, **frozen, weights=str(tmp_path / "tiny.weights.h5"))
     tuned = train(pictures, tmp_path / "tuned", recipe=recipe, verbose=0).model()
-    old, new = (values(each, "moving_mean", "moving_variance").values() for each in (model, tuned))
+    old, new = (values(each, "moving_mean", "moving_variance", "gamma").values() for each in (model, tuned))
     assert all(np.array_equal(mine, theirs) for mine, theirs in zip(old, new, strict=True))
     assert not np.array_equal(tuned.get_layer("predictions").kernel, model.get_layer("predictions").kernel)
+    kernels = [each.layers[1].kernel for each in (model, tuned)]
+    assert np.array_equal(*kernels) == ("freeze_epochs" in frozen)
