@@ -64,7 +64,7 @@ SETTINGS = {
     ),
 }
 COLUMNS = {
-    **tables.columns("about"),
+    "about": tables.COLUMNS["about"]._replace(title="training"),
     "images": tables.Column("images per class"),
     **tables.columns("epochs"),
     "top1_interval": tables.Column("test top-1 (95 % interval)"),
@@ -175,13 +175,13 @@ def _interval(name: str, values: Sequence[float] | np.ndarray) -> dict:
 def table(done: dict[Cell, dict]) -> str:
     """Return the table as Markdown, followed by a list of the settings that lack results."""
     shown = list(rows(done))
-    lacking = [
-        f"{setting.about}, {count or 'all'} images per class"
-        for count in (FEW, 0)
+    measured = {(row["about"], row["images"]) for row in shown}
+    lacking = {
+        setting.about: [str(count) for count in (FEW, "all") if (setting.about, count) not in measured]
         for setting in SETTINGS.values()
-        if not any(row["about"] == setting.about and row["images"] == (count or "all") for row in shown)
-    ]
-    return tables.markdown(COLUMNS, shown) + not_measured(lacking)
+    }
+    named = [f"{about} ({', '.join(counts)})" for about, counts in lacking.items() if counts]
+    return tables.markdown(COLUMNS, shown) + not_measured(named)
 
 
 def main(arguments: list[str]) -> None:

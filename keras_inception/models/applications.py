@@ -13,8 +13,11 @@ from keras import layers
 from keras_inception.models.blocks import classifier
 from keras_inception.preprocessing import Preprocessing
 
-# Arguments of keras.applications that `factory` sets itself.
-SET = ("include_top", "weights", "input_tensor", "input_shape", "pooling", "classes", "classifier_activation", "name")
+# Arguments of keras.applications that are set here, or that belong to the classifiers that are not used.
+SET = (
+    *("include_top", "weights", "input_tensor", "input_shape", "pooling", "classes", "classifier_activation", "name"),
+    *("include_preprocessing", "dropout", "dropout_rate"),
+)
 PIXELS = np.array([[0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255]], np.float32)  # black, red, green, blue
 
 
