@@ -17,7 +17,7 @@ from keras_inception.preprocessing import Preprocessing
 
 MAX_IMAGES, BATCH = 5000, 32
 # Before the last epoch, a share of the images trained on since the last validation, so that training is hardly slower.
-SHARE, MIN_IMAGES = 1 / 16, 256
+SHARE, MIN_IMAGES = 1 / 32, 128
 
 
 def trained_norms(model: keras.Model) -> list[str]:
