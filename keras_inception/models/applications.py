@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -29,7 +30,7 @@ def factory(name: str) -> Callable[..., keras.Model]:
 
     Returns:
         A function like the factories of `keras_inception.models`. It takes `input_shape`, `classes`, `weights`
-        (``"imagenet"`` or None) and `dropout` before the classifier, and the network's own options. The network's
+        (``"imagenet"``, an .h5 file of Keras' weights without the classifier, or None) and `dropout` before the classifier, and the network's own options. The network's
         layers are not nested, and its classifier is called ``predictions``.
     """
     body = getattr(keras.applications, name)
@@ -71,8 +72,9 @@ def _build(
     **options: Any,
 ) -> keras.Model:
     name = getattr(body, "__name__", "")
-    if weights not in (None, "imagenet"):
-        raise ValueError(f"`weights` of keras:{name} must be imagenet or None. Received: weights={weights!r}")
+    if weights not in (None, "imagenet") and not os.path.isfile(str(weights)):
+        expected = "imagenet, an .h5 file of Keras' weights without the classifier, or None"
+        raise ValueError(f"`weights` of keras:{name} must be {expected}. Received: weights={weights!r}")
     if auxiliary:
         raise ValueError(f"`auxiliary` must be False: keras:{name} has no auxiliary classifiers. Received: True")
     try:
