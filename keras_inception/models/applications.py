@@ -30,8 +30,9 @@ def factory(name: str) -> Callable[..., keras.Model]:
 
     Returns:
         A function like the factories of `keras_inception.models`. It takes `input_shape`, `classes`, `weights`
-        (``"imagenet"``, an .h5 file of Keras' weights without the classifier, or None) and `dropout` before the classifier, and the network's own options. The network's
-        layers are not nested, and its classifier is called ``predictions``.
+        (``"imagenet"``, an .h5 file of Keras' weights without the classifier, or None), `dropout` before the
+        classifier, and the network's own options. The network's layers are not nested, and its classifier is called
+        ``predictions``.
     """
     body = getattr(keras.applications, name)
     build = functools.partial(_build, body)

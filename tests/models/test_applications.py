@@ -42,7 +42,10 @@ def test_options_are_those_of_keras():
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"weights": "no.h5"}, r"`weights` of keras:MobileNet must be imagenet, an .h5 file .*Received: weights='no.h5'"),
+        (
+            {"weights": "no.h5"},
+            r"`weights` of keras:MobileNet must be imagenet, an .h5 file .*Received: weights='no.h5'",
+        ),
         ({"auxiliary": True}, r"keras:MobileNet has no auxiliary classifiers"),
     ],
 )
