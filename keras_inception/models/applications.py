@@ -74,8 +74,8 @@ def _build(
 ) -> keras.Model:
     name = getattr(body, "__name__", "")
     if weights not in (None, "imagenet") and not os.path.isfile(str(weights)):
-        expected = "imagenet, an .h5 file of Keras' weights without the classifier, or None"
-        raise ValueError(f"`weights` of keras:{name} must be {expected}. Received: weights={weights!r}")
+        allowed = "imagenet, an .h5 file of Keras' weights without the classifier, or None"
+        raise ValueError(f"`weights` of keras:{name} must be {allowed}. Received: weights={weights!r}")
     if auxiliary:
         raise ValueError(f"`auxiliary` must be False: keras:{name} has no auxiliary classifiers. Received: True")
     try:
