@@ -76,7 +76,7 @@ class Finetuning(Continued):
         """Adapt Keras 3 callbacks to tf_keras."""
         return [CallbackAdapter(callback) for callback in callbacks]
 
-    def recalibrated(self, trainee: tf_keras.Model) -> Collection[str]:
+    def recalibrated(self, trainee: tf_keras.Model, network: keras.Model) -> Collection[str]:
         """Return no batch norms: their averages are short, and training for int8 has folded them."""
         return ()
 

@@ -20,10 +20,17 @@ MAX_IMAGES, BATCH = 5000, 32
 SHARE, MIN_IMAGES = 1 / 32, 128
 
 
-def trained_norms(model: keras.Model) -> list[str]:
-    """Return the names of a model's batch norms that are not frozen, and that it calls once."""
-    norms = (layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization))
-    return [norm.name for norm in norms if norm.trainable and len(norm._inbound_nodes) == 1]
+def trained_norms(trainee: keras.Model, network: keras.Model) -> list[str]:
+    """Return the names of a network's batch norms that its copy `trainee` trains, and that it calls once.
+
+    The layers of the two have the same order. Their names can differ, where Keras made them up.
+    """
+    pairs = zip(_norms(trainee), _norms(network), strict=True)
+    return [norm.name for copy, norm in pairs if copy.trainable and len(norm._inbound_nodes) == 1]
+
+
+def _norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    return [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
 
 
 class Recalibration:

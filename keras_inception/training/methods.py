@@ -56,9 +56,9 @@ class Method:
         network.set_weights(averaged_weights(trainee))
         return network
 
-    def recalibrated(self, trainee) -> Collection[str]:
-        """Return the names of the batch norms whose statistics are recomputed for the network to save."""
-        return batch_norm.trained_norms(trainee)
+    def recalibrated(self, trainee, network: keras.Model) -> Collection[str]:
+        """Return the names of the batch norms of the network to save whose statistics are recomputed."""
+        return batch_norm.trained_norms(trainee, network)
 
     def targets(self, x: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """Return the targets of a batch, (batch, classes), from its inputs and its one-hot or mixed labels."""

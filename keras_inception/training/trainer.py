@@ -269,7 +269,7 @@ class _Training:
 
         def kept(trainee: Any, is_last: bool) -> keras.Model:
             network = self.method.kept(trainee, self.network)
-            recalibrate(network, self.method.recalibrated(trainee), batch_norm.MAX_IMAGES if is_last else few)
+            recalibrate(network, self.method.recalibrated(trainee, network), batch_norm.MAX_IMAGES if is_last else few)
             return network
 
         return kept

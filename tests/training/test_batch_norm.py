@@ -112,7 +112,7 @@ def test_the_kept_network_knows_what_the_training_knew(count, tmp_path, quick, r
     learned = float(rows(run)[-1]["predictions_top1"])
     assert top1 >= min(0.9, learned - 0.1), (top1, learned)
     before = model.get_weights()
-    trained = batch_norm.trained_norms(model)
+    trained = batch_norm.trained_norms(model, model)
     if rows(run)[-1]["val_top1"] == max(row["val_top1"] for row in rows(run)):  # the last epoch is the one kept
         Recalibration(open_data(**run.data).train, run.preprocessing, recipe.seed)(model, trained)
         for mine, theirs in zip(model.get_weights(), before, strict=True):
