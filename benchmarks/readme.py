@@ -11,8 +11,9 @@ RESULTS = Path(__file__).with_name("results")
 
 def keep(name: str, result: dict) -> None:
     """Write the result file of that name."""
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    path = RESULTS / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 def kept(name: str) -> dict:

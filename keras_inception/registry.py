@@ -56,6 +56,20 @@ NETWORKS = {
     "vgg19": Network(".models.vgg:VGG19", 224, 143_667_240, 19_632_062_464),
 }
 
+# Networks of keras.applications, which are called ``keras:NAME``. They are listed so that Keras need not be imported.
+OF_KERAS = "keras:"
+APPLICATIONS = (
+    *("ConvNeXtBase", "ConvNeXtLarge", "ConvNeXtSmall", "ConvNeXtTiny", "ConvNeXtXLarge"),
+    *("DenseNet121", "DenseNet169", "DenseNet201"),
+    *("EfficientNetB0", "EfficientNetB1", "EfficientNetB2", "EfficientNetB3"),
+    *("EfficientNetB4", "EfficientNetB5", "EfficientNetB6", "EfficientNetB7"),
+    *("EfficientNetV2B0", "EfficientNetV2B1", "EfficientNetV2B2", "EfficientNetV2B3"),
+    *("EfficientNetV2L", "EfficientNetV2M", "EfficientNetV2S"),
+    *("InceptionResNetV2", "InceptionV3", "MobileNet", "MobileNetV2", "MobileNetV3Large", "MobileNetV3Small"),
+    *("NASNetLarge", "NASNetMobile", "ResNet50", "ResNet50V2", "ResNet101", "ResNet101V2", "ResNet152", "ResNet152V2"),
+    *("VGG16", "VGG19", "Xception"),
+)
+
 
 def list_models() -> list[str]:
     """Return the names that `create` accepts."""
@@ -63,11 +77,13 @@ def list_models() -> list[str]:
 
 
 def resolve(name: str) -> str:
-    """Return the key in `NETWORKS` for a name, ignoring case, ``_`` and ``-``.
+    """Return the key in `NETWORKS` for a name, ignoring case, ``_`` and ``-``; or ``keras:NAME`` for one of Keras.
 
     Raises:
         ValueError: there is no such network.
     """
+    if is_of_keras(name):
+        return OF_KERAS + _application(name[len(OF_KERAS) :])
     known = {_plain(key): key for key in NETWORKS}
     if not isinstance(name, str) or _plain(name) not in known:
         hint = did_you_mean(str(name), [network.function for network in NETWORKS.values()])
@@ -75,9 +91,30 @@ def resolve(name: str) -> str:
     return known[_plain(name)]
 
 
+def is_of_keras(name: str) -> bool:
+    """Return whether a name is that of a network of keras.applications, ``keras:NAME``."""
+    return name.lower().startswith(OF_KERAS)
+
+
+def _application(name: str) -> str:
+    known = {_plain(each): each for each in APPLICATIONS}
+    if _plain(name) not in known:
+        hint = did_you_mean(name, APPLICATIONS)
+        raise ValueError(
+            f"`model` must be keras: and a network of keras.applications, one of {', '.join(APPLICATIONS)}.{hint} "
+            f"Received: {name!r}"
+        )
+    return known[_plain(name)]
+
+
 def family(name: str) -> str:
-    """Return the module that defines a network. Networks of one family share a module."""
-    return NETWORKS[name].module
+    """Return the module that defines a network. Networks of one family share a module, and options."""
+    return name if is_of_keras(name) else NETWORKS[name].module
+
+
+def heads(name: str) -> tuple[str, ...]:
+    """Return the names of a network's auxiliary classifiers."""
+    return () if is_of_keras(name) else NETWORKS[name].heads
 
 
 def factory(name: str) -> "Callable[..., keras.Model]":
@@ -86,7 +123,10 @@ def factory(name: str) -> "Callable[..., keras.Model]":
     Raises:
         ValueError: there is no such network.
     """
-    network = NETWORKS[resolve(name)]
+    key = resolve(name)
+    if is_of_keras(key):
+        return import_module(".models.applications", __package__).factory(key[len(OF_KERAS) :])
+    network = NETWORKS[key]
     return getattr(import_module(network.module, __package__), network.function)
 
 
@@ -94,7 +134,8 @@ def create(name: str, **options) -> "keras.Model":
     """Build a network by name: ``create("inception_v3", classes=10)`` is ``InceptionV3(classes=10)``.
 
     Args:
-        name: one of `list_models`, in any spelling: case, ``_`` and ``-`` are ignored.
+        name: one of `list_models`, in any spelling: case, ``_`` and ``-`` are ignored. Or ``keras:NAME`` for a network
+            of keras.applications, with a classifier of its own (`keras_inception.models.applications`).
         options: arguments of the network's factory.
 
     Raises:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MODEL, LABELS, PREPROCESSING = files.MODEL, "labels.txt", files.PREPROCESSING
 RECIPE, DATA, METRICS, CHECKPOINTS = "recipe.json", "data.json", "metrics.csv", "checkpoints"
-INITIAL = f"{CHECKPOINTS}/initial.safetensors"  # the weights that the training began with
+INITIAL = f"{CHECKPOINTS}/initial"  # the weights that the training began with; .safetensors, or as Keras reads them
 LEFT_OUT, LOGS, LOCK = "left_out.csv", "logs", ".lock"
 
 

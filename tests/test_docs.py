@@ -107,6 +107,31 @@ def test_the_tables_of_trained_networks(script):
             assert row["command"].startswith("python benchmarks/train_table.py")
 
 
+def test_the_table_of_fine_tunings(script):
+    tuned = script("finetune_table")
+    done = tuned.results()
+    assert stands("finetune", tuned.table(done)), "python benchmarks/finetune_table.py --readme has not been run"
+    files = {path.stem for path in (RESULTS / "finetune").glob("*.json")}
+    assert files == set(map(str, done))
+
+
+def test_fine_tunings_are_compared_with_the_same_seed_from_random_weights(script):
+    tuned = script("finetune_table")
+    top1 = {"scratch": (0.5, 0.6, 0.7), "tuned": (0.6, 0.7, 0.8)}
+    done = {
+        tuned.Cell(name, 20, seed): {"top1": value, "epochs": 20}
+        for name, values in top1.items()
+        for seed, value in enumerate(values)
+    }
+    scratch, row = tuned.rows(done)
+    assert (row["images"], row["epochs"]) == (20, 20)
+    assert row["top1"] == pytest.approx(0.7)
+    assert row["top1_interval"] == pytest.approx((0.7 - 0.2484, 0.7 + 0.2484), abs=1e-4)
+    assert row["gain_interval"] == pytest.approx((0.1, 0.1))
+    assert "gain" not in scratch
+    assert "Not measured yet: from random weights: recipe `small` (all); " in tuned.table(done)
+
+
 def test_the_tables_of_compressions(script):
     compressed = script("compress_table")
     results = {name: script("readme").kept(name) for name in compressed.TABLES}  # empty if not started
@@ -136,7 +161,7 @@ def test_every_marked_place_is_filled_by_a_script(script):
     names = re.findall(r"^<!-- (\w+) -->$", DOCS, re.MULTILINE)
     trained, compressed = script("train_table"), script("compress_table")
     speeds = {"training_step", "input_pipeline", "latency", "arm64", "startup", "tensorflows"}
-    made = {"demo", "compress_networks", "engines", "networks", "weights", *speeds}
+    made = {"demo", "finetune", "compress_networks", "engines", "networks", "weights", *speeds}
     assert set(names) == made | set(trained.TABLES) | set(compressed.TABLES)
 
 
@@ -178,7 +203,7 @@ def test_trainings_can_begin(arguments, monkeypatch, tmp_path):
     recipes = []
 
     def train(pictures, output, *, recipe, **others):
-        recipes.append(building.resolved(recipe))
+        recipes.append(building.resolved(recipe.replace(weights=None)))  # published weights are not downloaded
         return SimpleNamespace(path=output)
 
     monkeypatch.chdir(tmp_path)

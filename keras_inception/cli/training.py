@@ -2,7 +2,7 @@
 
 import json as jsonlib
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Argument, Option
@@ -12,6 +12,9 @@ from keras_inception.cli.exporting import show_report
 from keras_inception.utils.progress import bars
 from keras_inception.utils.tables import columns, number, text
 
+if TYPE_CHECKING:
+    from keras_inception.training import Recipe
+
 
 def train(
     context: typer.Context,
@@ -20,8 +23,10 @@ def train(
     resume: console.Resume = False,
     recipe: Annotated[str | None, Option(help="Name (see `keras-inception recipes`) or JSON file.")] = None,
     settings: console.Settings = None,
+    from_scratch: Annotated[bool, Option("--from-scratch", help="Begin with random weights.")] = False,
     network: Annotated[
-        str | None, Option("--network", "--model", help="Name of a network (see `keras-inception list`).")
+        str | None,
+        Option("--network", "--model", help="See `keras-inception list`; or keras:EfficientNetV2B0, …."),
     ] = None,
     weights: Annotated[str | None, Option(help="Initial weights: a file, a run directory, or imagenet.")] = None,
     size: Annotated[str | None, Option(metavar="SIDE|HEIGHTxWIDTH", help="Input size in pixels.")] = None,
@@ -42,7 +47,7 @@ def train(
     validation: Annotated[float | None, Option(help="Share of train/ to hold out. Default: 0.15.")] = None,
     strict: console.Strict = False,
 ) -> None:
-    """Train an image classifier, GoogLeNet by default.
+    """Train an image classifier. Without --recipe, fine-tune the published weights of GoogLeNet or of --network.
 
     With --resume, go on with a run that was interrupted; with --resume --epochs N also with one that is complete.
     """
@@ -54,19 +59,18 @@ def train(
     from keras_inception.training.recipe import size_from
     from keras_inception.weights.publishers import check_weights
 
-    changes = console.fields_of(trainer.Recipe, context)
+    changes, given = console.fields_of(trainer.Recipe, context), console.assignments(settings)
     if size is not None:
         changes["size"] = size_from(size)
-    if resume and (images or changes.keys() - {"epochs"} or settings or recipe or validation is not None):
+    others = images or changes.keys() - {"epochs"} or given or recipe or from_scratch or validation is not None
+    if resume and others:
         raise ValueError(f"--resume takes the images and the recipe from {output}: give neither, only --epochs")
     if not resume and images is None:
         raise ValueError("IMAGES is missing: give a folder of class folders, or --resume to resume a run")
     if not resume and not distribute and output.exists():  # another worker may have created it already
         raise FileExistsError(f"{output} exists: resume it with --resume, or choose another --output")
     datasets.located(Run(output).data["source"] if images is None else images)
-    chosen = None
-    if not resume:
-        chosen = trainer.named_recipe(recipe or "default").replace(**changes).override(console.assignments(settings))
+    chosen = None if resume else _recipe(recipe, changes, given, from_scratch=from_scratch)
     (chosen or trainer.Recipe.load(output / RECIPE)).check_installed()
     if chosen and chosen.weights is not None:
         check_weights(chosen.weights)
@@ -87,6 +91,23 @@ def train(
             **(changes if resume else {}),
         )
     typer.echo(f"Run: {run.path}")
+
+
+def _recipe(name: str | None, changes: dict[str, Any], given: dict[str, str], *, from_scratch: bool) -> "Recipe":
+    """Return the recipe of that name, or the one to use without a name, with the fields that the options change."""
+    from keras_inception.training import named_recipe
+    from keras_inception.training.initial_weights import unnamed_recipe
+    from keras_inception.weights.publishers import IMAGENET
+
+    asked = {**changes, **given}
+    weights = asked.get("weights", IMAGENET)
+    if from_scratch and weights != "none" and "weights" in asked:
+        raise ValueError(f"--from-scratch sets no weights: give one of both. Received: weights={weights}")
+    if from_scratch or weights == "none":
+        chosen = (named_recipe(name) if name else unnamed_recipe(asked.get("network"), None)).from_scratch()
+        return chosen.replace(**{**changes, "weights": None}).override(given)
+    chosen = named_recipe(name) if name else unnamed_recipe(asked.get("network"), weights)
+    return chosen.replace(**changes).override(given)
 
 
 def recipes(name: Annotated[str | None, Argument(metavar="NAME", help="Recipe to print as JSON.")] = None) -> None:

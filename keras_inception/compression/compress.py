@@ -33,7 +33,7 @@ from keras_inception.utils.suggestions import did_you_mean
 
 STEPS, REPORT = "steps", "compression_report.json"
 OWN_SOURCE = "0_source"  # the run directory in `STEPS` of a model of one's own
-RANKING_IMAGES, RECALIBRATION_IMAGES, RANGE_IMAGES, BATCH = 512, 256, 64, 32
+RANKING_IMAGES, RANGE_IMAGES, BATCH = 512, 64, 32
 # Epochs and learning rate of each step, as shares of the original training's.
 SHARES = {FILTER_PRUNING: (0.5, 0.5), "prune": (0.3, 0.25), "cluster": (0.1, 0.05), "quantize": (0.1, 0.05)}
 TITLES = {
@@ -263,25 +263,6 @@ def _checked(source: Run, job: Job, settings: dict) -> Recipe:
     return recipe
 
 
-class FilterPruning(Continued):
-    """Train a network whose filters have been pruned.
-
-    Args:
-        *continued: arguments of `Continued`.
-        images: batches of inputs for recomputing the batch norm statistics after training.
-    """
-
-    def __init__(self, *continued, images: Sequence[np.ndarray]):
-        super().__init__(*continued)
-        self._images = images
-
-    def kept(self, trainee, network: keras.Model) -> keras.Model:
-        """Return the trained network with recalibrated batch norms."""
-        network = super().kept(trainee, network)
-        filter_pruning.recalibrate_batch_norm(network, self._images)
-        return network
-
-
 class _Compression:
     """A compression whose job has been written to a folder."""
 
@@ -345,8 +326,7 @@ class _Compression:
             teacher.set_weights(source.get_weights())
         continued = (network, before.preprocessing, teacher, distillation)
         if step == FILTER_PRUNING:
-            images = [x for x, _ in self._batches(before.preprocessing, RECALIBRATION_IMAGES)]
-            return FilterPruning(*continued, images=images)
+            return Continued(*continued)
         from keras_inception.compression.finetuning import Clustering, Pruning, Quantization
 
         if job.prune and step == "prune":

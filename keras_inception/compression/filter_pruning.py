@@ -344,18 +344,3 @@ def prune(graph: DependencyGraph, kept: Mapping[str, np.ndarray]) -> keras.Model
             arrays = [a[outputs] if a.ndim == 1 else a[..., inputs, :][..., last] for a in arrays]
         copy.get_layer(step.name).set_weights(arrays)
     return copy
-
-
-def recalibrate_batch_norm(model: keras.Model, batches: Iterable[np.ndarray]) -> None:
-    """Recompute the moving statistics of all batch norms that are not frozen as the mean over these inputs.
-
-    The moving averages lag hundreds of steps behind, and a freshly pruned network changes fast.
-    """
-    norms = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization) and layer.trainable]
-    momenta = [norm.momentum for norm in norms]
-    for number, x in enumerate(batches if norms else ()):
-        for norm in norms:
-            norm.momentum = number / (number + 1)  # turns the moving average into a mean
-        model(x, training=True)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum

@@ -1,7 +1,7 @@
 """Training methods that use tensorflow-model-optimization: weight pruning, clustering, quantization-aware training."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import keras
@@ -76,6 +76,10 @@ class Finetuning(Continued):
     def callbacks(self, callbacks: Sequence[keras.callbacks.Callback]) -> Sequence:
         """Adapt Keras 3 callbacks to tf_keras."""
         return [CallbackAdapter(callback) for callback in callbacks]
+
+    def recalibrated(self, trainee: tf_keras.Model, network: keras.Model) -> Collection[str]:
+        """Return no batch norms: their averages are short, and training for int8 has folded them."""
+        return ()
 
     def kept(self, trainee: tf_keras.Model, network: keras.Model) -> keras.Model:
         """Copy the trainee's weights into `network`, matching layers by name, and return it."""

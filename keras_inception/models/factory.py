@@ -310,6 +310,7 @@ class Builder:
         model = keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=self.name)
         if self.checkpoint:
             self.checkpoint.load_into(model, layers=own, skip_mismatch=self.skip_mismatch)
+            model.publisher = self.checkpoint.publisher
         model.preprocessing = self._preprocessing(inputs[0].shape[1:])
         return model
 

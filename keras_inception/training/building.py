@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -19,11 +19,14 @@ from keras_inception.training.distribution import ALONE, Distribution
 from keras_inception.training.fused import FusedAdamW, fuse
 from keras_inception.training.recipe import Recipe, Size, sides
 from keras_inception.training.schedules import Phase, Plan, learning_rate
+from keras_inception.utils.files import MODEL
 from keras_inception.utils.names import bare
 from keras_inception.utils.suggestions import did_you_mean
 from keras_inception.weights import Checkpoint, read_weights
-from keras_inception.weights.publishers import name_maps
-from keras_inception.weights.publishers.namemap import OWN_NAME
+from keras_inception.weights.checkpoint import run_of
+from keras_inception.weights.publishers import is_published
+
+Weights: TypeAlias = Checkpoint | Path | None
 
 CROP = 0.875  # share of the image's sides to keep, if neither the recipe nor the weights say
 CHANNELS = {"RGB": 3, GRAY: 1}
@@ -58,8 +61,10 @@ def resolved(recipe: Recipe) -> Recipe:
 
 def preprocessing(recipe: Recipe, network: keras.Model) -> Preprocessing:
     """Return the input preprocessing: that of the initial weights, or a range of [-1, 1], with what the recipe sets."""
-    weighted = recipe.weights is not None
-    own = network.preprocessing if weighted else DEFAULT.replace(crop=CROP)
+    of_keras = registry.is_of_keras(recipe.network or "")
+    own = DEFAULT if recipe.weights is None and not of_keras else network.preprocessing
+    if recipe.weights is None or of_keras:  # neither says how much of an image to keep
+        own = own.replace(crop=CROP)
     changes: dict[str, Any] = {"size": sides(recipe.size)}
     if recipe.fitting and recipe.fitting != _fitting(own):
         cropped = recipe.fitting == "crop"
@@ -74,8 +79,10 @@ def _fitting(own: Preprocessing) -> str:
     return own.fitting if own.fitting in ("stretch", "pad") else "crop"
 
 
-def initial_weights(recipe: Recipe, classes: int) -> Checkpoint | None:
+def initial_weights(recipe: Recipe, classes: int) -> Weights:
     """Read the recipe's weights, in the layout of the network in the file, with its preprocessing; None without any.
+
+    Those of networks of keras.applications are read by Keras: their path is returned, or None if they are published.
 
     Raises:
         ValueError: the file is damaged, or its network has a layout that the recipe's network cannot be built in.
@@ -83,6 +90,11 @@ def initial_weights(recipe: Recipe, classes: int) -> Checkpoint | None:
     """
     if recipe.weights is None or recipe.network is None:
         return None
+    if registry.is_of_keras(recipe.network):
+        if is_published(recipe.weights):
+            return None
+        run = run_of(recipe.weights)
+        return run / MODEL if run else Path(recipe.weights)
     transformed = {key: value for key, value in recipe.options.items() if key == "transform_input"}
     checkpoint = read_weights(recipe.weights, recipe.network, **transformed)
     if checkpoint.description is None:
@@ -90,18 +102,13 @@ def initial_weights(recipe: Recipe, classes: int) -> Checkpoint | None:
     # Our own names are the same in all layouts.
     height, width = checkpoint.description.input_shape[:2] if checkpoint.description.input_shape else (None, None)
     size = (height, width) if height and width else sides(recipe.size)
-    reasons = []
-    for publisher in {OWN_NAME: None, **name_maps(recipe.network)}:
-        candidate = dataclasses.replace(checkpoint, publisher=publisher)
-        try:
-            build(recipe, classes, size, "float32", candidate)
-            return dataclasses.replace(candidate, description=None)
-        except ValueError as error:
-            reasons.append(error)
-    raise reasons[0]
+    publisher = build(recipe, classes, size, "float32", checkpoint).publisher
+    layouts = (checkpoint, *checkpoint.in_other_layouts())
+    (found,) = [each for each in layouts if each.publisher == publisher]
+    return dataclasses.replace(found, description=None)
 
 
-def build(recipe: Recipe, classes: int, size: Size, precision: str, weights: Checkpoint | None = None) -> keras.Model:
+def build(recipe: Recipe, classes: int, size: Size, precision: str, weights: Weights = None) -> keras.Model:
     """Build the recipe's network for inputs of `size`, under the dtype policy `precision`.
 
     Args:
@@ -119,7 +126,7 @@ def build(recipe: Recipe, classes: int, size: Size, precision: str, weights: Che
     arguments = {
         "input_shape": (*sides(size), CHANNELS[recipe.channels]),
         "classes": classes,
-        "auxiliary": recipe.auxiliary and bool(registry.NETWORKS[recipe.network].heads),
+        "auxiliary": recipe.auxiliary and bool(registry.heads(recipe.network)),
         **recipe.options,
     }
     if recipe.dropout is not None:
@@ -134,9 +141,7 @@ def build(recipe: Recipe, classes: int, size: Size, precision: str, weights: Che
         keras.config.set_dtype_policy(before)
 
 
-def trainee(
-    recipe: Recipe, classes: int, distribution: Distribution = ALONE, weights: Checkpoint | None = None
-) -> keras.Model:
+def trainee(recipe: Recipe, classes: int, distribution: Distribution = ALONE, weights: Weights = None) -> keras.Model:
     """Build the network to train: at the recipe's training size and with the fastest kernels."""
     size = recipe.training_size or recipe.size
     return _fast(build(recipe, classes, size, recipe.precision, weights), distribution)
@@ -190,11 +195,19 @@ def compile_for(
 ) -> None:
     """Compile a network for a phase of `steps` steps per epoch, with a new optimizer."""
     for layer in model.layers if recipe.network else ():  # another's network keeps its frozen batch norms
-        layer.trainable = not phase.frozen or bare(layer.name).startswith(("predictions", "aux"))
+        layer.trainable = _is_trained(layer, recipe, phase)
     chosen = optimizer(recipe, phase, plan, steps, distribution)
     compile_with(keras, model, recipe, chosen, jit_compile=_xla(recipe.xla))
     if ON_TENSORFLOW and not distribution.is_replicated:  # otherwise Keras creates them
         make_variables(model)
+
+
+def _is_trained(layer: keras.Layer, recipe: Recipe, phase: Phase) -> bool:
+    """Return whether a layer is trained in a phase: the classifiers always, the rest unless it is frozen."""
+    if bare(layer.name).startswith(("predictions", "aux")):
+        return True
+    is_frozen_norm = recipe.freeze_batch_norm and isinstance(layer, keras.layers.BatchNormalization)
+    return not phase.frozen and not is_frozen_norm
 
 
 def compile_with(library: ModuleType, model: Any, recipe: Recipe, optimizer: Any, **options) -> None:

@@ -100,7 +100,7 @@ class RunCheckpoint(keras.callbacks.Callback):
 
     Args:
         run: the run directory.
-        kept: returns the network to save, given the model being trained.
+        kept: returns the network to save, given the model being trained and whether this is the last epoch.
         validate: evaluates that network. May raise FloatingPointError.
         plan: the number of epochs to train.
         rows: the metrics of the finished epochs. Each epoch appends a row.
@@ -108,7 +108,7 @@ class RunCheckpoint(keras.callbacks.Callback):
     """
 
     run: Path
-    kept: Callable[[Any], keras.Model]
+    kept: Callable[[Any, bool], keras.Model]
     validate: Callable[[keras.Model], dict[str, float]]
     plan: Plan
     rows: list[dict]
@@ -139,8 +139,9 @@ class RunCheckpoint(keras.callbacks.Callback):
     def _save(self, epoch, logs):
         row = {"epoch": epoch + 1, **logs, "learning_rate": float(self.model.optimizer.learning_rate)}
         self.plan.add(time.monotonic() - self.began)
-        if (epoch + 1) % self.plan.recipe.validate_every == 0 or epoch + 1 >= self.plan.epochs:
-            network = self.kept(self.model)
+        is_last = epoch + 1 >= self.plan.epochs
+        if is_last or (epoch + 1) % self.plan.recipe.validate_every == 0:
+            network = self.kept(self.model, is_last)
             try:
                 row |= {f"val_{name}": value for name, value in self.validate(network).items()}
             except FloatingPointError as error:

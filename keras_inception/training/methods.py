@@ -1,18 +1,17 @@
 """Training methods: train a run's network directly, or through a wrapped copy (pruning, clustering, QAT)."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from keras_inception.preprocessing import Preprocessing
-from keras_inception.training import building
+from keras_inception.training import batch_norm, building
 from keras_inception.training.callbacks import averaged_weights
 from keras_inception.training.distribution import Distribution
 from keras_inception.training.recipe import Recipe
 from keras_inception.training.schedules import Phase, Plan
-from keras_inception.weights import Checkpoint
 
 
 class Method:
@@ -27,7 +26,7 @@ class Method:
 
     command = "train"
 
-    def __init__(self, weights: Checkpoint | None = None):
+    def __init__(self, weights: building.Weights = None):
         self.weights = weights
 
     def network(self, recipe: Recipe, classes: int) -> keras.Model:
@@ -62,6 +61,10 @@ class Method:
         """Return the network to evaluate and save for the trainee's current state: `network` or a new one."""
         network.set_weights(averaged_weights(trainee))
         return network
+
+    def recalibrated(self, trainee, network: keras.Model) -> Collection[str]:
+        """Return the names of the batch norms of the network to save whose statistics are recomputed."""
+        return batch_norm.trained_norms(trainee, network)
 
     def targets(self, x: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """Return the targets of a batch, (batch, classes), from its inputs and its one-hot or mixed labels."""

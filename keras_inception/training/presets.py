@@ -26,7 +26,7 @@ PLATEAUS = Recipe(
 STAIRCASE = Recipe(batch_size=32, momentum=0.9, rho=0.9, schedule="exponential", ema=0.9999, augmentation=INCEPTION)
 
 RECIPES = {
-    "default": Recipe(about="Not run here. For photographs of any kind."),
+    "default": Recipe(about="Not run here. For photographs of any kind, from random weights: train --from-scratch."),
     # Used by the demo. In 14 epochs, SGD at 0.1 reached 41 % validation accuracy and AdamW at 2e-3 reached 54 %.
     "small": Recipe(
         about="For small images, small datasets and little time. 52 % top-1 on the bundled pictograms' test images "
@@ -52,8 +52,8 @@ RECIPES = {
         augmentation=Augmentation(area=(0.2, 1.0), distortions=2, erase=0.1, mixup=0.2, cutmix=1.0),
     ),
     "finetune": Recipe(
-        about="Not run here: published weights are not available. Fine-tune ImageNet weights for other classes: first "
-        "the new classifier alone, then the whole network.",
+        about="Not run here: published weights are not available. Used if no recipe is named. Fine-tune ImageNet "
+        "weights for other classes: first the new classifier alone, then the whole network.",
         weights="imagenet",
         epochs=20,
         freeze_epochs=4,

@@ -31,8 +31,8 @@ class Recipe:
 
     Attributes:
         about: the results of the recipe, and the time and command that they take.
-        network: a name that `keras_inception.create` accepts. None: a network of one's own, which is only trained
-            further, by `keras_inception.compress`.
+        network: a name that `keras_inception.create` accepts, such as ``"googlenet"`` or ``"keras:EfficientNetV2B0"``.
+            None: a network of one's own, which is only trained further, by `keras_inception.compress`.
         options: the network's own arguments, such as ``{"stem_stride": 4}`` for GoogLeNet. ``normalization`` defaults
             to ``"batch_norm"`` for networks that accept it.
         weights: the initial weights: ``"imagenet"`` or a file, as for the networks; or a run directory or its
@@ -78,6 +78,8 @@ class Recipe:
         class_weights: weight images by the inverse frequency of their class.
         freeze_epochs: initial epochs that train only the classifier and the auxiliary heads, at `learning_rate`. The
             remaining epochs train the whole network at `thaw_learning_rate`.
+        freeze_batch_norm: never train the batch norms, except those of the classifiers: they keep the scales and the
+            statistics of `weights`.
         thaw_learning_rate: the peak learning rate after `freeze_epochs`; 0 means a tenth of `learning_rate`.
         early_stopping: epochs without a better validation top-1 after which training stops; 0 means never.
         validate_every: epochs between validations; the last epoch is always validated.
@@ -125,6 +127,7 @@ class Recipe:
     label_smoothing: Annotated[float, (0, 0.99)] = 0.1
     class_weights: bool = False
     freeze_epochs: int = 0
+    freeze_batch_norm: bool = False
     thaw_learning_rate: Annotated[float, (0, 100)] = 0.0
     early_stopping: Annotated[int, (0, 100_000)] = 0
     validate_every: Annotated[int, (1, 100_000)] = 1
@@ -180,6 +183,10 @@ class Recipe:
         if self.freeze_epochs and isinstance(epochs, int) and epochs < self.epochs:
             changes = {"freeze_epochs": max(1, round(self.freeze_epochs * epochs / self.epochs)), **changes}
         return dataclasses.replace(self, **changes)
+
+    def from_scratch(self) -> "Recipe":
+        """Return a copy that begins with random weights, with nothing frozen."""
+        return self.replace(weights=None, freeze_epochs=0, freeze_batch_norm=False)
 
     def override(self, assignments: Mapping[str, str]) -> "Recipe":
         """Return a copy with fields set from text, as on a command line.

@@ -5,6 +5,7 @@ import functools
 import logging
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -34,16 +35,18 @@ from keras_inception.runs import (
     Run,
     locked,
 )
-from keras_inception.training import building, callbacks, epoch_checkpoints
+from keras_inception.training import batch_norm, building, callbacks, epoch_checkpoints
 from keras_inception.training.distribution import ALONE, Distribution
+from keras_inception.training.initial_weights import unnamed_recipe, ways_out
 from keras_inception.training.methods import DIRECT, Method
 from keras_inception.training.presets import RECIPES, named_recipe
 from keras_inception.training.recipe import Recipe
 from keras_inception.training.schedules import Phase, Plan, phases
 from keras_inception.utils import files
-from keras_inception.weights import Checkpoint, read_weights
-from keras_inception.weights.publishers import is_published
+from keras_inception.weights import read_weights
+from keras_inception.weights.publishers import IMAGENET, is_published
 
+SAFETENSORS = ".safetensors"
 log = logging.getLogger(__name__)
 
 BATCH_SEED_OFFSET = 2**62  # minus the run's seed: keeps batch-level augmentation seeds apart from per-image seeds
@@ -96,7 +99,8 @@ def train(
             `keras_inception.datasets.open_data` accepts. None when resuming: the run records it.
         output: the run directory to create, or with ``resume=True`` the one to continue.
         recipe: how to train: a `Recipe`, the name of one (`keras_inception.training.RECIPES`) or a JSON file. Default:
-            ``Recipe()``. None when resuming: the run records it.
+            fine-tune GoogLeNet's published weights, which are downloaded once (``"finetune"``); ``weights=None`` or
+            ``Recipe()`` begins with random weights. None when resuming: the run records it.
         resume: continue an interrupted run. A complete run is left unchanged, unless `epochs` is given.
         validation: fraction of the training images to hold out if the source has no validation split.
         split_seed: seed of that split. Default: the recipe's seed.
@@ -118,6 +122,7 @@ def train(
         ValueError: the images, the recipe or the run directory are invalid or have changed since the run began, or
             TensorFlow stopped with an error, such as an image that has become unreadable.
         FloatingPointError: the loss or a weight is not finite.
+        ConnectionError: published weights cannot be downloaded, or another worker was lost.
     """
     path = _path(output)
     if resume:
@@ -142,9 +147,10 @@ def train(
     elif not len(splits.validation):
         raise ValueError(f"{pictures} leaves no images for validation. Received: validation={validation}")
     direct = method is DIRECT
-    if direct:
-        method = Method(_initial_weights(path, recipe, len(splits.labels)))
-    training = _Training(recipe, splits, method, distribution)
+    with ways_out():
+        if direct:
+            method = Method(_initial_weights(path, recipe, len(splits.labels)))
+        training = _Training(recipe, splits, method, distribution)
     if not resume:
         run = training.begin(path, data)
     if direct:  # compression reuses the images of a run that has already reported them
@@ -185,10 +191,10 @@ def _resumed(run: Run, method: Method, distribution: Distribution, epochs: int |
     return Recipe.from_dict(distribution.broadcast(extended(recipe, epochs, done).to_dict()))
 
 
-def _initial_weights(path: Path, recipe: Recipe, classes: int) -> Checkpoint | None:
+def _initial_weights(path: Path, recipe: Recipe, classes: int) -> building.Weights:
     """Return the weights that a run began with: those in its folder, once it has begun, or else the recipe's."""
-    if (path / INITIAL).is_file():
-        return read_weights(path / INITIAL, str(recipe.network))
+    for kept in path.glob(f"{INITIAL}.*"):
+        return read_weights(kept, str(recipe.network)) if kept.suffix == SAFETENSORS else kept
     return building.initial_weights(recipe, classes)
 
 
@@ -199,7 +205,9 @@ def _recipe(recipe: Recipe | str | os.PathLike | None, changes: dict[str, Any]) 
     if not isinstance(recipe, Recipe | None):
         allowed = f"a Recipe, one of {', '.join(RECIPES)}, or a JSON file"
         raise ValueError(f"`recipe` must be {allowed}. Received: {recipe!r:.100}")
-    return (recipe or Recipe()).replace(**changes)
+    if recipe is None:
+        recipe = unnamed_recipe(changes.get("network"), changes.get("weights", IMAGENET))
+    return recipe.replace(**changes)
 
 
 def extended(recipe: Recipe, epochs: int, done: int) -> Recipe:
@@ -272,8 +280,10 @@ class _Training:
             files.write_labels(new / LABELS, self.splits.labels)
             self.method.preprocessing(self.recipe, self.network).save(new / PREPROCESSING)
             self.recipe.save(new / RECIPE)
-            if self.method.weights:
-                self.method.weights.save(new / INITIAL)
+            if isinstance(weights := self.method.weights, Path):
+                shutil.copyfile(weights, new / f"{INITIAL}{weights.suffix}")
+            elif weights:
+                weights.save(new / f"{INITIAL}{SAFETENSORS}")
             files.write_json(new / DATA, recorded)
             if self.splits.skipped:
                 files.write_csv(new / LEFT_OUT, [skipped._asdict() for skipped in self.splits.skipped])
@@ -285,8 +295,7 @@ class _Training:
             verbose = 1 if sys.stdout.isatty() else 2
         with self.distribution.scope():
             rows, plan, compiled = self._restore(run)
-        kept = functools.partial(self.method.kept, network=self.network)
-        validate = self._validator(run.preprocessing)
+        kept, validate = self._keeper(run.preprocessing), self._validator(run.preprocessing)
         checkpoint = callbacks.RunCheckpoint(run.path, kept, validate, plan, rows, writes=is_chief)
         if checkpoint.is_complete:
             log.info("%s is complete: %d epochs. More epochs in all go on with it", run.path, len(rows))
@@ -337,6 +346,23 @@ class _Training:
         if epochs:
             self.method.begin_again(self.trainee, self.network)
         return [], Plan(self.recipe), None
+
+    def _keeper(self, preprocessing: Preprocessing) -> Callable[[Any, bool], keras.Model]:
+        """Return a function from the trainee, and whether training ends, to the network that is evaluated and saved.
+
+        Its batch norms have statistics that fit its weights.
+        """
+        recipe = self.recipe
+        recalibrate = batch_norm.Recalibration(self.splits.train, preprocessing, recipe.seed)
+        trained = self.steps * recipe.batch_size * recipe.validate_every  # images between two validations
+        few = max(batch_norm.MIN_IMAGES, int(batch_norm.SHARE * trained))
+
+        def kept(trainee: Any, is_last: bool) -> keras.Model:
+            network = self.method.kept(trainee, self.network)
+            recalibrate(network, self.method.recalibrated(trainee, network), batch_norm.MAX_IMAGES if is_last else few)
+            return network
+
+        return kept
 
     def _validator(self, preprocessing: Preprocessing) -> Callable[[keras.Model], dict[str, float]]:
         """Return a function that evaluates a network on the validation images, with the same result on every worker."""

@@ -244,15 +244,17 @@ def read_weights(weights: str | os.PathLike | Checkpoint, family: str, *, transf
         entry = find(weights, family)
         checkpoint = checkpoint_of(WeightsFile(fetch(entry)), family, transform_input=transform_input)
         return dataclasses.replace(checkpoint, preprocessing=entry.preprocessing)
-    run = _run_of(weights)
-    checkpoint = checkpoint_of(WeightsFile(run / files.MODEL if run else weights), family, transform_input=transform_input)
+    run = run_of(weights)
+    checkpoint = checkpoint_of(
+        WeightsFile(run / files.MODEL if run else weights), family, transform_input=transform_input
+    )
     if run is None:
         return checkpoint
     preprocessing = Preprocessing.named(str(run / files.PREPROCESSING))
     return dataclasses.replace(checkpoint, preprocessing=preprocessing, is_run=True)
 
 
-def _run_of(weights: str | os.PathLike) -> Path | None:
+def run_of(weights: str | os.PathLike) -> Path | None:
     """Return the run directory that `weights`, or the directory of a model.keras, is; None for any other file.
 
     Raises:

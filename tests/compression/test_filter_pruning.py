@@ -111,16 +111,6 @@ def test_taylor_estimates_the_change_of_the_loss(layer):
         assert abs(loss() - before) / 0.01 == pytest.approx(scores[number], rel=0.1)
 
 
-def test_batch_norm_is_recalibrated():
-    model = with_drawn_weights(small_inception((32, 32, 3), 4))
-    batches = [np.random.default_rng(seed).normal(1, 2, (8, 32, 32, 3)).astype(np.float32) for seed in range(3)]
-    filter_pruning.recalibrate_batch_norm(model, batches)
-    maps = keras.Model(model.inputs[0], model.get_layer("stem").output)
-    norm = model.get_layer("stem_bn")
-    np.testing.assert_allclose(norm.moving_mean, np.mean([maps(x) for x in batches], axis=(0, 1, 2, 3)), atol=1e-5)
-    assert norm.momentum == 0.8
-
-
 @pytest.mark.parametrize(("kind", "limit"), [("mb", 0.8), ("latency", 0.8), ("mb", 3.2)])
 def test_a_budget_of_the_file_is_met_by_bisection(kind, limit, monkeypatch):
     """Let size and latency be 4 MB and 4 ms times the share of the multiply-adds."""
