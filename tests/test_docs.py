@@ -28,9 +28,53 @@ TRAININGS = [
     arguments for arguments in COMMANDS if arguments[0] == "train" and not {"--distribute", "--resume"} & set(arguments)
 ]
 TASKS = sorted(set(re.findall(r"(?:`|^)make ([a-z0-9-]+)(?=`|\s+#)", DOCS, re.MULTILINE)))
-# The test of each row of the tables in docs/models.md.
-MODELS = {
-    "Sources": {
+# The test of each row of the tables of what is taken, by page and section.
+TAKEN = {
+    ("train.md", "Folders"): {
+        "class folders": "test_validation_is_cut_out_of_train_alone",
+        "`train`, `val` and `test`; `Training` and `Testing`; `TRAIN`, `valid`, `dev`, `train2017`, …": (
+            "test_a_name_says_its_split_by_one_of_its_words"
+        ),
+        "`seg_train/seg_train` and `seg_test/seg_test`, `pets/train`, …": (
+            "test_splits_are_found_under_the_names_that_people_give_them"
+        ),
+        "`flowers_train` and `flowers_val`, `my train` and `their test`, …": (
+            "test_splits_of_other_names_are_known_by_the_same_classes"
+        ),
+        "classes named like splits, such as `bullet_train` and `test_tube`": "test_classes_may_be_named_like_splits",
+        "`test` with images but without class folders": "test_an_unlabeled_test_folder_is_left_out",
+        "another folder beside the splits": "test_a_folder_beside_the_splits_is_named",
+        "folders that could be splits as well as classes": "test_what_could_be_splits_or_classes_is_refused",
+        "gray, CMYK, 16-bit and palette images": "test_gray_and_bilevel",
+        "transparent images": "test_transparent_parts_become_white",
+        "images that cannot be read": "test_images_left_out_are_summarized_in_the_log_and_listed_in_the_run",
+        "a `tf.data.Dataset` or arrays": "test_wrong_arguments_are_named",
+    },
+    ("train.md", "Sizes"): {
+        "`--size 96`": "test_sizes_that_are_not_square",
+        "`--size 64x192`": "test_sizes_that_are_not_square",
+        "`--fitting crop`, the default": "test_a_network_of_another_shape_than_square",
+        "`--fitting stretch`": "test_a_network_of_another_shape_than_square",
+        "`--fitting pad`": "test_a_network_of_another_shape_than_square",
+        "`--set channels=gray`": "test_channels_and_shapes_go_from_training_to_the_file",
+        "4, 6 or more channels": "test_any_number_of_channels",
+    },
+    ("weights.md", "Checkpoints of training scripts"): {
+        "the state dict under any key, such as `model_state_dict` or `net`, beside optimizers, counters and arguments": (
+            "test_a_state_dict_is_found_in_a_training_checkpoint"
+        ),
+        "`state_dict` and `state_dict_ema` (also `model_ema`, `ema`)": "test_the_moving_average_is_read_and_logged",
+        "names under `_orig_mod.`, `module.`, `model.`, `backbone.`, `encoder.`, or several of these, in any format": (
+            "test_the_prefixes_of_wrappers_are_removed"
+        ),
+        "a classifier of another name or number of classes": (
+            "test_a_classifier_of_another_name_is_refused_with_both_ways_out"
+        ),
+        "three channels, into a network of one channel": "test_one_channel_sees_gray_as_three_equal_ones",
+        "a run directory or its `model.keras`": "test_the_weights_of_a_run_bring_their_preprocessing",
+        "a whole pickled model": "test_a_whole_model_is_refused_by_the_name_of_its_class",
+    },
+    ("models.md", "Sources"): {
         "run directory": "test_a_run",
         "`.keras` of Keras 3": "test_a_file_of_keras_3_with_raw_operations",
         "`.keras` or `.h5` in mixed precision": "test_mixed_precision_opens_as_it_is",
@@ -47,7 +91,7 @@ MODELS = {
         "model in memory": "test_a_model_in_memory_is_taken_as_it_is",
         "weights alone: `.weights.h5`, `.safetensors`, `.pth`": "test_weights_alone_say_that_the_network_is_missing",
     },
-    "Preprocessing": {
+    ("models.md", "Preprocessing"): {
         "`--preprocessing NAME`, or a JSON file": "test_arguments_take_precedence_over_the_run",
         "of a run": "test_a_run_knows_everything",
         "of a network of this package": "test_a_networks_own_preprocessing_is_used",
@@ -55,7 +99,7 @@ MODELS = {
         "of an integer input, such as `uint8`": "test_integers_are_raw_pixels",
         "anything else": "test_labeled_images_may_leave_one_choice",
     },
-    "Outputs": {
+    ("models.md", "Outputs"): {
         "softmax, or nonnegative values that sum to 1": "test_scores_follow_from_the_last_layer",
         "logits: a last layer without activation": "test_scores_follow_from_the_last_layer",
         "one sigmoid, p": "test_one_sigmoid_becomes_two_scores",
@@ -241,13 +285,13 @@ def test_python_compiles_and_names_what_is_public(snippet):
         assert hasattr(keras_inception, name)
 
 
-@pytest.mark.parametrize("section", MODELS)
-def test_each_row_of_what_is_taken_is_tested(section):
-    after = TEXTS[ROOT / "docs" / "models.md"].partition(f"\n## {section}\n")[2]
+@pytest.mark.parametrize(("page", "section"), TAKEN)
+def test_each_row_of_what_is_taken_is_tested(page, section):
+    after = TEXTS[ROOT / "docs" / page].partition(f"\n## {section}\n")[2]
     rows = re.findall(r"^\| (.+?) \|", after.partition("\n\n## ")[0], re.MULTILINE)[2:]
     tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
-    assert [row.partition(": `Rescaling`")[0] for row in rows] == list(MODELS[section])
-    for name in MODELS[section].values():
+    assert [row.partition(": `Rescaling`")[0] for row in rows] == list(TAKEN[page, section])
+    for name in TAKEN[page, section].values():
         assert f"def {name}(" in tests
 
 

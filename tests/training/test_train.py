@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 from tensorflow.python.framework import config
 
 import keras_inception
@@ -188,6 +189,24 @@ def test_a_network_of_another_shape_than_square(pictures, tmp_path, tiny, fittin
     assert (run.preprocessing.size, run.preprocessing.fitting) == ((16, 24), "box" if fitting == "crop" else fitting)
     assert run.preprocessing.crop == (0.875 if fitting == "crop" else 1)
     assert 0 <= keras_inception.evaluate(run).top1 <= 1
+
+
+@pytest.mark.parametrize(
+    ("channels", "size", "fitting"), [("RGB", (16, 24), "pad"), ("gray", (24, 16), "stretch"), ("gray", 16, "crop")]
+)
+def test_channels_and_shapes_go_from_training_to_the_file(pictures, tmp_path, tiny, channels, size, fitting):
+    folder = shutil.copytree(pictures / "train", tmp_path / "images")
+    for path, mode in zip(sorted(folder.glob("*/0.png")), ("L", "RGBA", "LA"), strict=True):
+        with Image.open(path) as image:
+            image.convert(mode).save(path)
+    shown = {"channels": channels, "size": size, "fitting": fitting, "crop": None}
+    run = train(folder, tmp_path / "run", recipe=tiny, epochs=1, **shown, verbose=0)
+    assert run.model().input_shape[-1] == (3 if channels == "RGB" else 1)
+    keras_inception.export(run, tmp_path / "exported", quantize=["float32"], min_agreement=0)
+    (path,) = (tmp_path / "exported").glob("*_float32.tflite")
+    images = sorted(folder.glob("*/[01].png"))
+    for ours, theirs in zip(keras_inception.predict(run, images), keras_inception.predict(path, images), strict=True):
+        assert dict(theirs.top) == pytest.approx(dict(ours.top), abs=1e-5)
 
 
 @pytest.mark.parametrize(
