@@ -60,7 +60,7 @@ TAKEN = {
         "4, 6 or more channels": "test_any_number_of_channels",
     },
     ("weights.md", "Checkpoints of training scripts"): {
-        "the state dict under any key, such as `model_state_dict` or `net`, beside optimizers, counters and arguments": (
+        "the state dict under any key, such as `model_state_dict` or `net`, beside anything else": (
             "test_a_state_dict_is_found_in_a_training_checkpoint"
         ),
         "`state_dict` and `state_dict_ema` (also `model_ema`, `ema`)": "test_the_moving_average_is_read_and_logged",
