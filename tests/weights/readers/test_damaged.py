@@ -35,6 +35,8 @@ from writers import (
 from keras_inception.weights import read_tensors, read_weights
 from keras_inception.weights.readers import isolation, wire
 
+pytestmark = pytest.mark.usefixtures("own_children")
+
 # Formats whose checksums would catch the damage. With repaired checksums, it reaches the reader.
 MENDED = {"torch zip": "archive/data.pkl", "keras": "model.weights.h5", "tf 1": None, "tf 2": None}
 CASES = [*KINDS, *(f"{kind}, mended" for kind in MENDED), "tf 2, data"]
