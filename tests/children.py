@@ -24,7 +24,7 @@ class Forks:
 
     def __init__(self, folder: Path):
         self._folder = folder
-        self._servers: dict[str, subprocess.Popen] = {}
+        self._servers: dict[str, subprocess.Popen] = {}  # by module and environment
         self._lock = threading.Lock()
 
     def __call__(self, module, job, environment=None, *, timeout=TIMEOUT, memory=None):
@@ -38,15 +38,16 @@ class Forks:
                 raise ChildError(f"{module} ended with exit code {code}: {said[-300:]}", said)
 
     def _server(self, module, environment):
-        if module not in self._servers:
-            self._servers[module] = subprocess.Popen(
+        key = json.dumps([module, environment])
+        if key not in self._servers:
+            self._servers[key] = subprocess.Popen(
                 [sys.executable, __file__, module],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1", **environment},
                 encoding="utf-8",
             )
-        return self._servers[module]
+        return self._servers[key]
 
     def close(self):
         for server in self._servers.values():

@@ -18,8 +18,6 @@ from keras_inception.exporting.signature import save
 from keras_inception.model_files import is_one_layer
 from keras_inception.runs import DATA, LABELS, MODEL, PREPROCESSING, RECIPE
 
-pytestmark = pytest.mark.usefixtures("own_children")
-
 
 def equal(got, want):
     np.testing.assert_allclose(got, want, atol=1e-5)
