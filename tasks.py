@@ -108,7 +108,7 @@ def test() -> None:
 def test_full() -> None:
     """Run the tests that `make test` leaves out: more and larger networks, and the notebooks."""
     setup()
-    run(python(), *PYTEST, "-m", "full and not slow")
+    run(python(), *PYTEST, "-m", "full and not slow", variables=ONE_THREAD)
 
 
 @task

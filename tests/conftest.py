@@ -1,14 +1,18 @@
 import contextlib
 import functools
+import sys
 from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
 import pytest
+from children import Forks
 from hypothesis import settings
 from PIL import Image
 
 from keras_inception.exporting import convert
+from keras_inception.utils.subprocesses import run_module
+from keras_inception.weights.readers import isolation
 
 # No deadline, since the machine may be busy. `make soak` draws different examples in every run.
 settings.register_profile("random", deadline=None)
@@ -18,20 +22,58 @@ settings.load_profile("derandomized")
 COLORS = {"blue": (30, 40, 220), "green": (30, 200, 40), "red": (220, 30, 40)}
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with the notebooks, which take so long that one worker would end with them alone."""
+    items.sort(key=lambda item: item.path.name != "test_notebooks.py")
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     """Draw the same weights in every run, so that tolerances hold in all of them."""
     keras.utils.set_random_seed(0)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _conversions_without_coverage(request):
-    """Measure the coverage of conversions in two modules alone, since it makes them half as slow again."""
+@pytest.fixture(scope="session")
+def forks(tmp_path_factory):
+    """Stand in for `run_module` with children that are forked from a process that has imported TensorFlow."""
+    forks = Forks(tmp_path_factory.mktemp("forks"))
+    yield forks
+    forks.close()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quick_children(forks):
+    """Fork the children that convert networks and read weights; the coverage of conversions is not measured."""
     with pytest.MonkeyPatch.context() as patch:
-        if request.module.__name__ not in ("test_convert", "test_layer_errors"):
-            quick = functools.partial(convert.run_module, environment={"COVERAGE_PROCESS_CONFIG": ""})
-            patch.setattr(convert, "run_module", quick)
+        if sys.platform != "win32":
+            patch.setattr(convert, "run_module", functools.partial(forks, environment={"COVERAGE_PROCESS_CONFIG": ""}))
+            patch.setattr(isolation, "run_module", forks)
         yield
+
+
+@pytest.fixture(scope="module")
+def measured_conversions(forks):
+    """Measure the coverage of conversions, which makes them half as slow again."""
+    with pytest.MonkeyPatch.context() as patch:
+        if sys.platform != "win32":
+            patch.setattr(convert, "run_module", forks)
+        yield
+
+
+@pytest.fixture(scope="module")
+def own_children():
+    """Start children as users do, and measure the coverage of conversions too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(convert, "run_module", run_module)
+        patch.setattr(isolation, "run_module", run_module)
+        yield
+
+
+@pytest.fixture
+def quick_children(own_children, monkeypatch, forks):
+    """Fork the children that read weights, for tests that read many files in a module of `own_children`."""
+    if sys.platform != "win32":
+        monkeypatch.setattr(isolation, "run_module", forks)
 
 
 @pytest.fixture

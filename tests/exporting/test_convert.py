@@ -13,6 +13,8 @@ from keras_inception.exporting.variants import VARIANTS
 from keras_inception.preprocessing import DEFAULT
 from keras_inception.utils.subprocesses import ChildError, run_module
 
+pytestmark = pytest.mark.usefixtures("own_children")
+
 
 def test_the_error_of_a_failed_child_is_its_exception(tmp_path):
     with pytest.raises(ChildError, match=r"^the converter failed: OSError: .*nowhere[^\n]*$"):

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from networks import in_full_but
 from PIL import Image
 from tensorflow.python.framework import config
 
@@ -34,20 +35,30 @@ RECIPE = Recipe(
 )
 
 
+@pytest.fixture(scope="module", params=in_full_but({"small_inception"}, ["small_inception", "googlenet"]))
+def recipe(request):
+    """A recipe of a network with heads."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(
+            registry.NETWORKS, "small_inception", registry.Network("networks:small_inception", 36, 0, 0, ("aux",))
+        )
+        yield RECIPE.replace(network=request.param)
+
+
 @pytest.fixture(scope="module")
-def run(pictures, tmp_path_factory) -> Run:
-    return train(pictures, tmp_path_factory.mktemp("whole") / "run", recipe=RECIPE, verbose=0)
+def run(recipe, pictures, tmp_path_factory) -> Run:
+    return train(pictures, tmp_path_factory.mktemp("whole") / "run", recipe=recipe, verbose=0)
 
 
 def test_op_determinism_is_restored_after_the_training(run):
     assert not config.is_op_determinism_enabled()
 
 
-def test_a_run_directory_is_complete(run, pictures):
+def test_a_run_directory_is_complete(run, recipe, pictures):
     assert run.labels == ("blue", "green", "red")
     assert run.preprocessing.size == (36, 36)
     assert json.loads((run.path / "data.json").read_text())["source"] == str(pictures)
-    assert Recipe.load(run.path / "recipe.json") == RECIPE.replace(options={"normalization": "batch_norm"})
+    assert Recipe.load(run.path / "recipe.json") == building.resolved(recipe)
     assert sorted(path.name for path in (run.path / "checkpoints").iterdir()) == [
         "epoch-3.weights.h5",
         "epoch-3.weights.h5.sha256",
@@ -56,17 +67,18 @@ def test_a_run_directory_is_complete(run, pictures):
     ]
     model = run.model()
     assert model.input_shape == (None, 36, 36, 3)
-    assert set(model.output) == {"predictions", "aux_4a", "aux_4d"}
+    assert set(model.output) == {"predictions", *registry.NETWORKS[recipe.network].heads}
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
 
 
 @pytest.mark.versions
-def test_metrics_have_a_row_per_epoch_and_validation_as_set(run, rows):
+def test_metrics_have_a_row_per_epoch_and_validation_as_set(run, recipe, rows):
     table = rows(run)
     assert [row["epoch"] for row in table] == ["1", "2", "3", "4"]
     assert [bool(row["val_top1"]) for row in table] == [False, True, False, True]
     assert float(table[-1]["loss"]) < float(table[0]["loss"])
-    assert {"predictions_loss", "aux_4a_loss", "aux_4d_loss", "val_top5", "val_loss", "seconds"} <= set(table[0])
+    losses = {f"{name}_loss" for name in ("predictions", *registry.NETWORKS[recipe.network].heads)}
+    assert {*losses, "val_top5", "val_loss", "seconds"} <= set(table[0])
 
 
 def test_an_existing_run_is_not_overwritten(run, pictures):

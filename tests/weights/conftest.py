@@ -1,4 +1,4 @@
-"""Publishers' outputs with the weights that produced them (see tests/golden/README.md), and fast child processes."""
+"""Publishers' outputs with the weights that produced them (see tests/golden/README.md)."""
 
 import functools
 import json
@@ -7,10 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from children import Forks
 from writers import published
-
-from keras_inception.weights.readers import isolation
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 sys.path.insert(0, str(GOLDEN))
@@ -39,20 +36,6 @@ class Golden:
     def weights(self):
         """Tensors without torch's counters."""
         return {name: self.tensors[name] for name, _, kind in self.parameters if kind != "counter"}
-
-
-@pytest.fixture(scope="session")
-def _forks(tmp_path_factory):
-    forks = Forks(tmp_path_factory.mktemp("forks"))
-    yield forks
-    forks.close()
-
-
-@pytest.fixture
-def quick_children(monkeypatch, _forks):
-    """Fork readers' children from a process that has imported TensorFlow, for tests that read many files."""
-    if sys.platform != "win32":
-        monkeypatch.setattr(isolation, "run_module", _forks)
 
 
 @pytest.fixture(scope="session")

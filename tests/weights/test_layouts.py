@@ -229,7 +229,6 @@ def wholes(tmp_path_factory):
     return [path.read_bytes() for path in sorted(folder.iterdir())]
 
 
-@pytest.mark.usefixtures("quick_children")
 @given(st.integers(0, 3), st.lists(st.tuples(st.integers(0, 10**9), st.integers(0, 255)), max_size=8), st.integers(0))
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damaged_files_are_described_or_raise_a_value_error(wholes, tmp_path_factory, kind, changes, end):

@@ -7,8 +7,6 @@ import pytest
 from keras_inception.weights import read_tensors
 from keras_inception.weights.readers.keras_child import Datasets, _groups, member, texts
 
-pytestmark = pytest.mark.usefixtures("quick_children")
-
 LAYOUTS = {
     "chunked": {"chunks": (3, 2)},
     "gzip": {"compression": "gzip"},

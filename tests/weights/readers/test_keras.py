@@ -15,8 +15,6 @@ from writers import keras_legacy
 import keras_inception
 from keras_inception.weights import read_tensors
 
-pytestmark = pytest.mark.usefixtures("quick_children")
-
 FILES = Path(__file__).parent / "files"
 
 

@@ -12,8 +12,6 @@ from writers import caffemodel, slim_checkpoint, torch_stream, torch_zip
 
 from keras_inception.weights import read_tensors, readers
 
-pytestmark = pytest.mark.usefixtures("quick_children")
-
 WRITERS = {
     "safetensors": save,
     "torch zip": torch_zip,
