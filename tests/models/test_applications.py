@@ -1,6 +1,7 @@
 """Networks of keras.applications."""
 
 import inspect
+import shutil
 
 import keras
 import numpy as np
@@ -67,3 +68,21 @@ def test_a_network_is_trained_with_its_own_preprocessing(pictures, tmp_path):
     assert model.layers[-1].name == "predictions"
     assert not any(isinstance(layer, keras.Model) for layer in model.layers)
     assert train(None, run.path, resume=True, verbose=0).metrics == run.metrics
+
+
+def test_a_second_run_begins_with_the_first_ones_network_and_is_resumed_without_it(pictures, tmp_path):
+    recipe = Recipe(network="keras:MobileNet", options={"alpha": 0.25}, size=32, fitting="stretch")
+    recipe = recipe.replace(epochs=1, batch_size=8, precision="float32")
+    first = train(pictures, tmp_path / "first", recipe=recipe, verbose=0)
+    second = recipe.replace(weights=str(first.path), epochs=2, freeze_epochs=2)
+    run = train(pictures, tmp_path / "second", recipe=second, verbose=0)
+    assert run.preprocessing == first.preprocessing
+    for mine, theirs in zip(run.model().layers[1:-1], first.model().layers[1:-1], strict=True):
+        for one, other in zip(mine.get_weights(), theirs.get_weights(), strict=True):
+            np.testing.assert_array_equal(one, other)
+    expected = run.metrics
+    shutil.rmtree(first.path)
+    for path in (run.path / "checkpoints").glob("epoch-*"):
+        path.unlink()
+    train(None, run.path, resume=True, verbose=0)
+    assert [row["loss"] for row in run.metrics] == [row["loss"] for row in expected]

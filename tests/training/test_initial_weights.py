@@ -41,6 +41,7 @@ def made(monkeypatch):
         recipes.append(recipe)
         raise ValueError("stopped")
 
+    monkeypatch.setattr(trainer, "_initial_weights", lambda *arguments: None)
     monkeypatch.setattr(trainer, "_Training", stop)
     return recipes
 
@@ -49,7 +50,7 @@ def test_a_network_with_published_weights_is_fine_tuned():
     assert unnamed_recipe() == RECIPES["finetune"]
     assert unnamed_recipe("resnet34") == RECIPES["finetune"].replace(network="resnet34")
     assert unnamed_recipe("keras:mobilenet_v2").network == "keras:MobileNetV2"
-    assert unnamed_recipe(from_scratch=True) == RECIPES["default"]
+    assert unnamed_recipe(weights=None) == RECIPES["default"]
 
 
 @pytest.mark.parametrize("network", ["plain34", "network_in_network"])
@@ -59,7 +60,8 @@ def test_a_network_without_published_weights_begins_with_random_ones_and_says_so
         f"no verified weights of {network} are published: training begins with random weights"
     ]
     caplog.clear()
-    assert unnamed_recipe(network, from_scratch=True).weights is None
+    assert unnamed_recipe(network, weights=None).weights is None
+    assert unnamed_recipe(network, weights="own.pth") == RECIPES["finetune"].replace(network=network)
     assert not caplog.records
 
 
@@ -78,20 +80,24 @@ def test_the_commands_recipe(pictures, tmp_path, made, capsys):
     assert recipe("--set", "weights=none").freeze_epochs == 0
     named = recipe("--from-scratch", "--recipe", "finetune")
     assert (named.weights, named.freeze_epochs, named.about) == (None, 0, RECIPES["finetune"].about)
-    assert recipe("--network", "keras:mobilenetv2").network == "keras:MobileNetV2"
+    assert recipe("--weights", "none", "--recipe", "finetune") == named
+    assert recipe("--model", "keras:mobilenetv2", "--lr", "0.01").network == "keras:MobileNetV2"
+    (tmp_path / "own.pth").touch()
+    own = recipe("--weights", tmp_path / "own.pth", "--network", "plain34")
+    assert (own.weights, own.freeze_epochs) == (str(tmp_path / "own.pth"), RECIPES["finetune"].freeze_epochs)
 
 
 def test_the_functions_recipe(pictures, tmp_path, made):
-    for recipe in (None, Recipe()):
+    for options in ({}, {"recipe": Recipe()}, {"weights": None}, {"recipe": "small"}, {"network": "plain34"}):
         with pytest.raises(ValueError, match="stopped"):
-            train(pictures, tmp_path / "run", recipe=recipe)
-    assert [recipe.weights for recipe in made] == ["imagenet", None]
+            train(pictures, tmp_path / "run", **options)
+    assert [recipe.weights for recipe in made] == ["imagenet", None, None, None, None]
 
 
 def test_contradictions_are_refused(pictures, tmp_path, capsys):
-    arguments = ["train", pictures, "--output", tmp_path / "run", "--from-scratch", "--set", "weights=imagenet"]
-    assert run_command(*arguments) == 1
-    assert "--from-scratch sets no weights: give one of both. Received: weights=imagenet" in capsys.readouterr().err
+    for weights in (["--set", "weights=imagenet"], ["--weights", "imagenet"]):
+        assert run_command("train", pictures, "--output", tmp_path / "run", "--from-scratch", *weights) == 1
+        assert "--from-scratch sets no weights: give one of both. Received: weights=imagenet" in capsys.readouterr().err
     assert run_command("train", "--resume", "--output", tmp_path / "run", "--from-scratch") == 1
     assert "give neither" in capsys.readouterr().err
 
@@ -102,7 +108,7 @@ def test_without_a_connection_one_line_says_both_ways_out(network, pictures, tmp
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert "cannot be downloaded" in line
     assert "Name or service not known" in line
-    assert "--set weights=FILE" in line
+    assert "--weights FILE" in line
     assert "--from-scratch" in line
     assert not (tmp_path / "run").exists()
 
