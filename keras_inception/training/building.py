@@ -61,10 +61,11 @@ def resolved(recipe: Recipe) -> Recipe:
 
 def preprocessing(recipe: Recipe, network: keras.Model) -> Preprocessing:
     """Return the input preprocessing: that of the initial weights, or a range of [-1, 1], with what the recipe sets."""
-    of_keras = registry.is_of_keras(recipe.network or "")
-    own = DEFAULT if recipe.weights is None and not of_keras else network.preprocessing
-    if recipe.weights is None or of_keras:  # neither says how much of an image to keep
-        own = own.replace(crop=CROP)
+    is_of_keras = registry.is_of_keras(recipe.network or "")
+    weights = recipe.weights
+    own = network.preprocessing if is_of_keras or weights is not None else DEFAULT
+    if weights is None or (is_of_keras and (is_published(weights) or not run_of(weights))):
+        own = own.replace(crop=CROP)  # nobody says how much of an image to keep
     changes: dict[str, Any] = {"size": sides(recipe.size)}
     if recipe.fitting and recipe.fitting != _fitting(own):
         cropped = recipe.fitting == "crop"
