@@ -35,7 +35,7 @@ def tiny(input_shape, classes, auxiliary=False, dropout=0.0, weights=None, skip_
 
         checkpoint = read_weights(weights, "tiny")
         checkpoint.load_into(model, skip_mismatch=skip_mismatch)
-        model.preprocessing = checkpoint.preprocessing
+        model.preprocessing, model.publisher = checkpoint.preprocessing, checkpoint.publisher
     return model
 
 
