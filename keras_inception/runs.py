@@ -55,6 +55,9 @@ class Run:
             other = ", and no saved_model.pb of a SavedModel" if len(missing) == len(needed) else ""
             raise ValueError(f"{self.path} is not a run directory: it has no {', '.join(missing)}{other}")
 
+    def __fspath__(self) -> str:
+        return os.fspath(self.path)  # so that a run can be given wherever its path can
+
     def __str__(self) -> str:
         network = files.read_json(self.path / RECIPE).get("network", "googlenet") or "a network of one's own"
         text = f"{self.path}: {network}, {len(self.labels)} classes, {len(self.metrics)} epochs"

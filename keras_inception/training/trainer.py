@@ -205,6 +205,8 @@ def _recipe(recipe: Recipe | str | os.PathLike | None, changes: dict[str, Any]) 
     if not isinstance(recipe, Recipe | None):
         allowed = f"a Recipe, one of {', '.join(RECIPES)}, or a JSON file"
         raise ValueError(f"`recipe` must be {allowed}. Received: {recipe!r:.100}")
+    if isinstance(changes.get("weights"), os.PathLike):
+        changes = {**changes, "weights": os.fspath(changes["weights"])}
     if recipe is None:
         recipe = unnamed_recipe(changes.get("network"), changes.get("weights", IMAGENET))
     return recipe.replace(**changes)

@@ -16,7 +16,7 @@ from keras_inception.preprocessing import Preprocessing
 from keras_inception.utils import files
 from keras_inception.utils.names import bare
 from keras_inception.weights.download import fetch
-from keras_inception.weights.layouts import Description, Record, WeightsFile, description_of_model, differences
+from keras_inception.weights.layouts import Description, Record, WeightsFile, description_of_layers, differences
 from keras_inception.weights.publishers import find, is_published, name_maps, publisher_of, without_prefix
 from keras_inception.weights.publishers.namemap import OWN, OWN_NAME, NameMap, listed
 from keras_inception.weights.readers.keras import lacks_layer_names, layer_paths
@@ -126,8 +126,8 @@ class Checkpoint:
             LayoutError: the network in the file has another layout than `model`.
             ValueError: a variable has no tensor, a tensor has no variable, or their shapes differ.
         """
-        self._check_layout(model)
         layers = model.layers if layers is None else layers
+        self._check_layout(layers)
         variables = {f"{bare(layer.name)}/{weight.name}": weight for layer in layers for weight in layer.weights}
         maps = _flattened_maps(layers)
         name_map = self.names
@@ -166,14 +166,14 @@ class Checkpoint:
         for key, value in values.items():
             variables[key].assign(value)
 
-    def _check_layout(self, model: "keras.Model") -> None:
-        """Raise LayoutError if layers in the file differ from `model`'s in settings or connections."""
+    def _check_layout(self, layers: Sequence["keras.layers.Layer"]) -> None:
+        """Raise LayoutError if layers in the file differ from the network's in settings or connections."""
         if self.description is None:
             return
-        if layers := differences(self.description, description_of_model(model), ignored=CLASSIFIERS):
+        if found := differences(self.description, description_of_layers(layers), ignored=CLASSIFIERS):
             raise LayoutError(
                 f"{self.path} holds {self.family} in another layout, with which its outputs differ: it "
-                f"differs in {listed(layers)}. Open it with keras_inception.load, or convert it with keras-inception "
+                f"differs in {listed(found)}. Open it with keras_inception.load, or convert it with keras-inception "
                 "convert-weights to a .safetensors file, which records the layout"
             )
 

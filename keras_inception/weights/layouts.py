@@ -143,6 +143,19 @@ def description_of_model(model: "keras.Model") -> Description:
     return _of_config(json.loads(model.to_json()))
 
 
+def description_of_layers(layers: Iterable["keras.layers.Layer"]) -> Description:
+    """Return the description of layers in a model, which may have others before and after them."""
+    layers = list(layers)
+    own, found = {layer.name for layer in layers}, {}
+    for layer in layers:
+        config = layer.get_config()
+        settings = json.loads(json.dumps({key: config[key] for key in SETTINGS if key in config}))
+        tensors = [tensor for node in layer._inbound_nodes for tensor in node.input_tensors]
+        sources = {tensor._keras_history.operation.name for tensor in tensors}
+        found[bare(layer.name)] = Layer(type(layer).__name__, settings, frozenset(map(bare, sources & own)))
+    return Description(dict(_rounding_alike(found)))
+
+
 def differences(one: Description, other: Description, *, ignored: tuple[str, ...] = ()) -> list[str]:
     """Return the layers that both networks have but with different settings or inputs.
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -170,7 +171,7 @@ def test_a_finished_run_goes_on_with_more_epochs(pictures, tmp_path, tiny, rows)
 def test_a_run_needs_the_file_of_its_first_weights_only_to_begin(pictures, tmp_path, tiny, rows, monkeypatch):
     registry.create("tiny", classes=5, input_shape=(16, 16, 3)).save_weights(tmp_path / "first.weights.h5")
     monkeypatch.chdir(tmp_path)
-    whole = train(pictures, "run", recipe=tiny, weights="first.weights.h5", verbose=0)
+    train(pictures, "run", recipe=tiny, weights=Path("first.weights.h5"), verbose=0)
     assert Recipe.load("run/recipe.json").weights == str(tmp_path / "first.weights.h5")
     shutil.copytree("run", "moved")
     (tmp_path / "first.weights.h5").unlink()
@@ -180,7 +181,6 @@ def test_a_run_needs_the_file_of_its_first_weights_only_to_begin(pictures, tmp_p
     monkeypatch.chdir("elsewhere")
     resumed = train(None, "../moved", resume=True, verbose=0)
     assert [row["loss"] for row in rows(resumed)] == [row["loss"] for row in rows(Run(tmp_path / "run"))]
-    assert whole.labels == resumed.labels
 
 
 @pytest.mark.parametrize("weights", ["first", "first/model.keras"])
