@@ -22,10 +22,8 @@ SCRIPTS, EXE = ("Scripts", ".exe") if os.name == "nt" else ("bin", "")
 VENV = ROOT / ".venv"
 PIP = ("-m", "pip", "--disable-pip-version-check", "install", "--quiet")
 # Each test file runs on one worker, since its tests share networks and exports. The longest files do not come last.
-PYTEST = (
-    *("-m", "pytest", "--numprocesses", "auto", "--maxprocesses", "4"),
-    *("--dist", "loadfile", "--no-loadscope-reorder"),
-)
+WORKERS = min(4, (os.cpu_count() or 1) + 1)  # one more than cores, since workers wait for children and files
+PYTEST = ("-m", "pytest", "--numprocesses", str(WORKERS), "--dist", "loadfile", "--no-loadscope-reorder")
 ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}  # for each worker
 HERE = "not backends and not web and not clients and not arm64"
 PLATFORMS = ("x86_64-manylinux_2_28", "aarch64-manylinux_2_28", "aarch64-apple-darwin", "x86_64-pc-windows-msvc")

@@ -3,7 +3,6 @@ import functools
 import sys
 from collections.abc import Callable, Iterator
 
-import keras
 import numpy as np
 import pytest
 from children import Forks
@@ -30,6 +29,8 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(autouse=True)
 def _seeded():
     """Draw the same weights in every run, so that tolerances hold in all of them."""
+    import keras  # not above: the process that only starts the workers would import TensorFlow too
+
     keras.utils.set_random_seed(0)
 
 
