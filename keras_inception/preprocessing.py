@@ -151,6 +151,8 @@ class Preprocessing:
     def fit(self, picture: "Image.Image | np.ndarray") -> np.ndarray:
         """Crop and resize an image, uint8 RGB (height, width, 3), to the network's size, uint8."""
         image = _rgb(picture)
+        if self.channels == GRAY:
+            image = image.convert("L").convert("RGB")
         if self.fitting == "box":
             return self.resize(image, self.size, box_in(image, self.size, self.crop))
         if self.fitting == "central_crop":

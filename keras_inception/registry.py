@@ -93,7 +93,7 @@ def resolve(name: str) -> str:
 
 def is_of_keras(name: str) -> bool:
     """Return whether a name is that of a network of keras.applications, ``keras:NAME``."""
-    return name.lower().startswith(OF_KERAS)
+    return isinstance(name, str) and name.lower().startswith(OF_KERAS)
 
 
 def _application(name: str) -> str:

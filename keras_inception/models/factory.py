@@ -309,7 +309,9 @@ class Builder:
         inputs = keras.utils.get_source_inputs(self._start)
         model = keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=self.name)
         if self.checkpoint:
-            self.checkpoint.load_into(model, layers=own, skip_mismatch=self.skip_mismatch)
+            ours = {id(layer) for layer in own}
+            ordered = [layer for layer in model.layers if id(layer) in ours]
+            self.checkpoint.load_into(model, layers=ordered, skip_mismatch=self.skip_mismatch)
             model.publisher = self.checkpoint.publisher
         model.preprocessing = self._preprocessing(inputs[0].shape[1:])
         return model

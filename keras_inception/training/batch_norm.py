@@ -7,12 +7,14 @@ section 3).
 
 import functools
 import math
+from collections import Counter
 from collections.abc import Collection
 
 import keras
 import numpy as np
 
 from keras_inception.datasets import Examples, evaluation_batches
+from keras_inception.graph import walk
 from keras_inception.preprocessing import Preprocessing
 
 MAX_IMAGES, BATCH = 5000, 32
@@ -25,8 +27,9 @@ def trained_norms(trainee: keras.Model, network: keras.Model) -> list[str]:
 
     The layers of the two have the same order. Their names can differ, where Keras made them up.
     """
+    calls = Counter(step.operation.name for step in walk(network).steps)
     pairs = zip(_norms(trainee), _norms(network), strict=True)
-    return [norm.name for copy, norm in pairs if copy.trainable and len(norm._inbound_nodes) == 1]
+    return [norm.name for copy, norm in pairs if copy.trainable and calls[norm.name] == 1]
 
 
 def _norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
@@ -70,7 +73,8 @@ class Recalibration:
                 layer.finalize_state()  # it keeps what it computes with beside its weights
         count = max(1, min(images, len(self._examples)) // self._batch)
         few = self._examples.select(np.arange(count * self._batch))
-        found = [probe.predict_on_batch(x) for x, _ in evaluation_batches(few, self._preprocessing, self._batch)]
+        batches = evaluation_batches(few, self._preprocessing, self._batch)
+        found = [probe.predict_on_batch(np.asarray(x)) for x, _ in batches]
         for name in norms:
             means, variances = np.stack([moments[name] for moments in found], axis=1).astype(np.float64)
             mean = means.mean(axis=0)

@@ -98,8 +98,9 @@ class Checkpoint:
             )
 
     def in_other_layouts(self) -> Iterator["Checkpoint"]:
-        """Yield the checkpoint in the layout of each other publisher, if the network in the file has our names."""
-        for publisher, name_map in name_maps(self.family).items() if self.own_names else ():
+        """Yield the checkpoint in the layout of each other publisher, if the file describes a network of our names."""
+        described = self.own_names and self.description is not None and self.description.name is not None
+        for publisher, name_map in name_maps(self.family).items() if described else ():
             if publisher != self.publisher:
                 preprocessing = self.preprocessing if self.is_run else name_map.preprocessing
                 yield dataclasses.replace(self, publisher=publisher, preprocessing=preprocessing)

@@ -70,6 +70,7 @@ def test_a_network_is_trained_with_its_own_preprocessing(pictures, tmp_path):
     assert train(None, run.path, resume=True, verbose=0).metrics == run.metrics
 
 
+@pytest.mark.full
 def test_a_second_run_begins_with_the_first_ones_network_and_is_resumed_without_it(pictures, tmp_path):
     recipe = Recipe(network="keras:MobileNet", options={"alpha": 0.25}, size=32, fitting="stretch")
     recipe = recipe.replace(epochs=1, batch_size=8, precision="float32")

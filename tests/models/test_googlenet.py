@@ -201,10 +201,9 @@ def test_without_activation_all_classifiers_return_logits(small):
         ({"input_shape": (31, 224, 3)}, r"`input_shape` must be at least 32 on each side\. Received: \(31, 224, 3\)"),
         ({"input_shape": (224, 31, 3), "auxiliary": True}, "`input_shape` must be at least 32 on each side"),
         ({"input_shape": (None, 31, 3)}, "`input_shape` must be at least 32 on each side"),
-        ({"input_shape": (224, 224, 1)}, r"`input_shape` must be \(height, width, 3\)\. Received: \(224, 224, 1\)"),
-        ({"input_shape": (224, 224)}, r"`input_shape` must be \(height, width, 3\)"),
-        ({"input_shape": (1, 224, 224, 3)}, r"`input_shape` must be \(height, width, 3\)"),
-        ({"input_shape": (3, 224, 224)}, r"`input_shape` must be \(height, width, 3\)"),
+        ({"input_shape": (224, 224)}, r"`input_shape` must be \(height, width, channels\)\. Received: \(224, 224\)"),
+        ({"input_shape": (1, 224, 224, 3)}, r"`input_shape` must be \(height, width, channels\)"),
+        ({"input_shape": (3, 224, 224)}, "`input_shape` must be at least 32 on each side"),
     ],
     ids=str,
 )

@@ -6,6 +6,7 @@ from model_helpers import image, macs, trainable
 from networks import in_full_but
 
 from keras_inception import InceptionV2, InceptionV3
+from keras_inception.utils.names import bare
 
 SMALL = {"input_shape": (75, 75, 3), "classes": 5}
 STAGES = {
@@ -55,7 +56,7 @@ def convolutions(model, module=""):
 
 
 def names(model, kind=layers.Layer):
-    return {layer.name for layer in model.layers if isinstance(layer, kind)}
+    return {bare(layer.name) for layer in model.layers if isinstance(layer, kind)}
 
 
 @pytest.fixture(scope="module")

@@ -145,7 +145,7 @@ def test_without_a_top_it_takes_any_size(name, case):
 
 
 @pytest.mark.parametrize("channels", [1, 4, 6])
-def test_it_takes_any_number_of_channels(name, case, channels):
+def test_any_number_of_channels(name, case, channels):
     model = shapes_only(name, input_shape=(case.side, case.side, channels), classes=5, **case.options)
     assert model.input_shape[-1] == channels
     assert model.output_shape == (None, 5)
@@ -280,12 +280,3 @@ def test_names_are_accepted_in_any_spelling(spelling):
 def test_the_error_for_an_unknown_name_suggests_the_nearest():
     with pytest.raises(ValueError, match=r"`model` must be one of .* Did you mean ResNet34\? Received: 'resnet50'"):
         keras_inception.create("resnet50")
-
-
-@pytest.mark.parametrize("channels", [1, 4, 6])
-def test_any_number_of_channels(name, case, channels):
-    model = shapes_only(name, input_shape=(case.side, case.side, channels), classes=7, **case.options)
-    assert model.input_shape == (None, case.side, case.side, channels)
-    assert model.output_shape == (None, 7)
-    first = next(layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
-    assert first.kernel.shape[2] == channels

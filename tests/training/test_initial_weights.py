@@ -113,6 +113,7 @@ def test_without_a_connection_one_line_says_both_ways_out(network, pictures, tmp
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.full
 def test_without_a_recipe_published_weights_are_fine_tuned(pictures, tmp_path, monkeypatch):
     monkeypatch.setitem(RECIPES, "finetune", RECIPES["finetune"].replace(size=64, epochs=1, precision="float32"))
     published = registry.create("googlenet", normalization="batch_norm", input_shape=(64, 64, 3))

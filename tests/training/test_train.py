@@ -183,7 +183,7 @@ def test_a_run_needs_the_file_of_its_first_weights_only_to_begin(pictures, tmp_p
     assert [row["loss"] for row in rows(resumed)] == [row["loss"] for row in rows(Run(tmp_path / "run"))]
 
 
-@pytest.mark.parametrize("weights", ["first", "first/model.keras"])
+@pytest.mark.parametrize("weights", in_full_but({"first"}, ["first", "first/model.keras"]))
 def test_a_run_from_another_runs_weights_feeds_the_network_what_that_run_did(pictures, tmp_path, tiny, weights):
     first = train(pictures, tmp_path / "first", recipe=tiny, epochs=1, crop=0.9, fitting="stretch", verbose=0)
     second = train(pictures, tmp_path / "second", recipe=tiny, epochs=1, weights=str(tmp_path / weights), verbose=0)
@@ -204,7 +204,12 @@ def test_a_network_of_another_shape_than_square(pictures, tmp_path, tiny, fittin
 
 
 @pytest.mark.parametrize(
-    ("channels", "size", "fitting"), [("RGB", (16, 24), "pad"), ("gray", (24, 16), "stretch"), ("gray", 16, "crop")]
+    ("channels", "size", "fitting"),
+    [
+        pytest.param("RGB", (16, 24), "pad", marks=pytest.mark.full),
+        ("gray", (24, 16), "pad"),
+        pytest.param("gray", 16, "stretch", marks=pytest.mark.full),
+    ],
 )
 def test_channels_and_shapes_go_from_training_to_the_file(pictures, tmp_path, tiny, channels, size, fitting):
     folder = shutil.copytree(pictures / "train", tmp_path / "images")
@@ -218,7 +223,8 @@ def test_channels_and_shapes_go_from_training_to_the_file(pictures, tmp_path, ti
     (path,) = (tmp_path / "exported").glob("*_float32.tflite")
     images = sorted(folder.glob("*/[01].png"))
     for ours, theirs in zip(keras_inception.predict(run, images), keras_inception.predict(path, images), strict=True):
-        assert dict(theirs.top) == pytest.approx(dict(ours.top), abs=1e-5)
+        # The file's client resizes colors, and the file makes them gray; here, gray images are resized.
+        assert dict(theirs.top) == pytest.approx(dict(ours.top), abs=1e-5 if channels == "RGB" else 0.01)
 
 
 @pytest.mark.parametrize(
