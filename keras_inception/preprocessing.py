@@ -223,15 +223,10 @@ class Preprocessing:
         return dataclasses.replace(self, **changes)
 
     def with_channels(self, channels: int | None) -> "Preprocessing":
-        """Return a copy for a network whose input has this number of channels: gray for 1, else RGB or BGR.
-
-        Means and deviations of three channels are averaged for gray.
-        """
+        """Return a copy for a network whose input has this number of channels: gray for 1, else RGB or BGR."""
         if (channels == 1) == (self.channels == GRAY):
             return self
-        if channels != 1:
-            return self.replace(channels="RGB")
-        return self.replace(channels=GRAY, mean=sum(self.mean) / 3, std=sum(self.std) / 3)
+        return self.replace(channels=GRAY if channels == 1 else "RGB")
 
     def without_normalization(self) -> "Preprocessing":
         """Return a copy with the same crop and resize that outputs plain RGB pixels, 0 to 255."""
