@@ -4,8 +4,8 @@ GoogLeNet is trained on every second class of the bundled pictograms. Each cell 
 classes, from these weights or from random ones, for the same number of epochs: on 20 images per class or on all of
 them, with three seeds, which also choose the images. Without arguments, all runs without a result are run in order. An
 interrupted one is resumed from ``benchmarks/runs/finetune``. Each result is written to a file of its own in
-``benchmarks/results/finetune`` at once, and the table in the documentation is made from these files. The weights are
-chosen on the validation images; the test images are used once, at the end.
+``benchmarks/results/finetune`` at once, and the table in the documentation is made from these files. Weights and recipe
+are chosen on the validation images; the test images of each run are used once, at its end.
 
 ``--list`` lists the cells, ``--readme`` only makes the table. ``--try`` runs one epoch of everything in
 ``benchmarks/runs/finetune_try`` and keeps no result.
@@ -67,6 +67,7 @@ COLUMNS = {
     "about": tables.COLUMNS["about"]._replace(title="training"),
     "images": tables.Column("images per class"),
     **tables.columns("epochs"),
+    "validation_top1": tables.Column("validation top-1", tables.percent()),
     "top1_interval": tables.Column("test top-1 (95 % interval)"),
     "gain_interval": tables.Column("more than from random weights"),
 }
@@ -159,6 +160,7 @@ def rows(done: dict[Cell, dict]) -> Iterator[dict]:
         top1 = {name: [each["top1"] for each in of_seeds] for name, of_seeds in found.items()}
         for name in (name for name in SETTINGS if len(found[name]) == len(SEEDS)):
             row = {"about": SETTINGS[name].about, "images": count or "all", "epochs": found[name][0]["epochs"]}
+            row["validation_top1"] = float(np.mean([each["validation_top1"] for each in found[name]]))
             row |= _interval("top1", top1[name])
             if name != SCRATCH and len(top1[SCRATCH]) == len(SEEDS):
                 row |= _interval("gain", np.subtract(top1[name], top1[SCRATCH]))

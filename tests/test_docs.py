@@ -163,7 +163,7 @@ def test_fine_tunings_are_compared_with_the_same_seed_from_random_weights(script
     tuned = script("finetune_table")
     top1 = {"scratch": (0.5, 0.6, 0.7), "tuned": (0.6, 0.7, 0.8)}
     done = {
-        tuned.Cell(name, 20, seed): {"top1": value, "epochs": 20}
+        tuned.Cell(name, 20, seed): {"top1": value, "validation_top1": value, "epochs": 20}
         for name, values in top1.items()
         for seed, value in enumerate(values)
     }
