@@ -5,6 +5,7 @@ import sys
 
 import keras
 import pytest
+from networks import in_full_but
 
 import keras_inception
 
@@ -35,7 +36,10 @@ def test_an_unknown_name_is_an_attribute_error():
         keras_inception.LeNet  # noqa: B018
 
 
-@pytest.mark.parametrize("order", ["import keras_inception; import keras", "import keras; import keras_inception"])
+ORDERS = ["import keras_inception; import keras", "import keras; import keras_inception"]
+
+
+@pytest.mark.parametrize("order", in_full_but(ORDERS[:1], ORDERS))
 def test_keras_finds_the_layers_of_a_saved_network(order, tmp_path):
     image = keras.Input((4, 4, 3))
     model = keras.Model(image, keras_inception.LocalResponseNormalization()(image))
@@ -46,5 +50,6 @@ def test_keras_finds_the_layers_of_a_saved_network(order, tmp_path):
     assert said.count("LocalResponseNormalization") == 2
 
 
+@pytest.mark.full
 def test_the_layers_alone_can_be_imported_first():
     assert python("from keras_inception.layers import SpaceToDepth; print(SpaceToDepth(2).size)").split() == ["2"]

@@ -55,6 +55,20 @@ def test_what_is_not_taken_is_named(options, says):
         registry.create("keras:MobileNet", **options)
 
 
+@pytest.mark.parametrize(
+    ("recipe", "crop"),
+    [({}, 0.875), ({"crop": 0.9}, 0.9), ({"fitting": "pad"}, 1), ({"fitting": "stretch", "size": (32, 40)}, 1)],
+)
+def test_a_recipe_adds_the_cropping_to_its_own_preprocessing(recipe, crop):
+    recipe = Recipe(network="keras:MobileNet", options={"alpha": 0.25}, size=32).replace(**recipe)
+    network = building.build(recipe, 3, recipe.size, "float32")
+    found = building.preprocessing(recipe, network)
+    assert (found.mean, found.std, found.crop) == ((127.5,) * 3, (127.5,) * 3, crop)
+    assert found.size == network.input_shape[1:3]
+    assert network.output_shape == (None, 3)
+
+
+@pytest.mark.full
 def test_a_network_is_trained_with_its_own_preprocessing(pictures, tmp_path):
     recipe = Recipe(network="keras:MobileNetV3Small", options={"alpha": 0.75, "minimalistic": True}, size=32)
     recipe = recipe.replace(crop=0.9, epochs=1, batch_size=8, precision="float32")

@@ -88,6 +88,7 @@ def test_a_network_stands_on_other_layers(trained):
     np.testing.assert_allclose(model(pixels), plain(model.get_layer("conv1")(pixels)), rtol=1e-5)
 
 
+@pytest.mark.full
 def test_a_network_stands_on_two_inputs(trained):
     plain, run = trained
     inputs = [keras.Input((32, 32, 1)), keras.Input((32, 32, 2))]

@@ -118,7 +118,11 @@ def test_the_kept_network_knows_what_the_training_knew(count, tmp_path, quick, r
             np.testing.assert_array_equal(mine, theirs)
 
 
-@pytest.mark.parametrize("frozen", [{"freeze_epochs": 2}, {"freeze_batch_norm": True}], ids=["body", "batch norms"])
+@pytest.mark.parametrize(
+    "frozen",
+    [pytest.param({"freeze_epochs": 2}, marks=pytest.mark.full), {"freeze_batch_norm": True}],
+    ids=["body", "batch norms"],
+)
 def test_frozen_layers_keep_their_statistics_to_the_bit(frozen, pictures, tmp_path, tiny):
     first = train(pictures, tmp_path / "first", recipe=tiny.replace(epochs=1), verbose=0)
     model = first.model()
