@@ -156,11 +156,14 @@ def _in_its_layout(checkpoint: Checkpoint) -> Checkpoint:
     if checkpoint.description is None:
         return checkpoint
     reasons = []
-    for publisher, name_map in {OWN_NAME: OWN, **name_maps(checkpoint.family)}.items():
-        candidate = dataclasses.replace(checkpoint, publisher=publisher, preprocessing=name_map.preprocessing)
+    maps = {OWN_NAME: OWN, **name_maps(checkpoint.family)}
+    candidates = {
+        publisher: dataclasses.replace(checkpoint, publisher=publisher, preprocessing=name_map.preprocessing)
+        for publisher, name_map in maps.items()
+    }
+    for candidate in candidates.values():
         try:
-            _built(candidate)
-            return candidate
+            return candidates[_built(candidate).publisher]  # which may be another, if the file describes the network
         except ValueError as error:
             reasons.append(str(error))
     raise ValueError(
