@@ -1,5 +1,6 @@
 """Conversion to .tflite in a child process."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -8,12 +9,41 @@ import numpy as np
 import pytest
 
 import keras_inception
-from keras_inception.exporting.convert import cause, convert, keep_float, representative
+from keras_inception.exporting.convert import cause, convert, keep_float, main, representative
 from keras_inception.exporting.variants import VARIANTS
 from keras_inception.preprocessing import DEFAULT
+from keras_inception.tflite.classifier import TFLiteClassifier
 from keras_inception.utils.subprocesses import ChildError, run_module
 
 pytestmark = pytest.mark.usefixtures("own_children")
+
+
+def test_a_child_converts_to_int8_with_scores_in_float32(tmp_path, monkeypatch):
+    """Call what a child calls, which changes modules and TensorFlow for the rest of its process."""
+    import keras
+    from tensorflow.lite.python import lite
+
+    for name in ("jax", "keras", "matplotlib"):
+        monkeypatch.setitem(sys.modules, name, sys.modules.get(name))
+    monkeypatch.setattr(lite, "_mlir_quantize", lite._mlir_quantize)
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(image))
+    model = keras.Model(image, keras.layers.Dense(3, activation="softmax")(x))
+    model.export(tmp_path / "saved", verbose=False)
+    np.save(tmp_path / "images.npy", np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8))
+    variant = dataclasses.replace(VARIANTS["int8"], output_type="float32")
+    main(
+        {
+            "saved_model": str(tmp_path / "saved"),
+            "variant": dataclasses.asdict(variant),
+            "output": str(tmp_path / "model.tflite"),
+            "calibration": str(tmp_path / "images.npy"),
+            "preprocessing": DEFAULT.replace(size=(8, 8)).to_json(),
+            "float_nodes": [],
+        }
+    )
+    classifier = TFLiteClassifier(tmp_path / "model.tflite")
+    assert (classifier.input_type, classifier.output_type) == (np.uint8, np.float32)
 
 
 def test_the_error_of_a_failed_child_is_its_exception(tmp_path):

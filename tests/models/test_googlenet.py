@@ -106,7 +106,10 @@ def test_normalization_is_placed_as_in_the_paper(paper):
         pytest.param({"five_kernel": 3}, marks=pytest.mark.full),
         {"normalization": "lrn", "auxiliary": True, "dropout": 0.0},
         pytest.param({"normalization": "batch_norm", "auxiliary": True}, marks=pytest.mark.full),
-        {"normalization": "batch_norm", "five_kernel": 5, "classifier_activation": "sigmoid"},
+        pytest.param(
+            {"normalization": "batch_norm", "five_kernel": 5, "classifier_activation": "sigmoid"},
+            marks=pytest.mark.full,
+        ),
         {"module": "naive", "normalization": "batch_norm", "auxiliary": True},
     ],
     ids=str,

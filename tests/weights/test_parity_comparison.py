@@ -62,7 +62,7 @@ def write(name, tensors, path):
         path.write_bytes(torch_zip(tensors))
 
 
-@pytest.fixture(scope="module", params=in_full_but({"caffe_nin_cifar10", "tv_alexnet", "tv_resnet34"}, NETWORKS))
+@pytest.fixture(scope="module", params=in_full_but({"caffe_nin_cifar10", "tv_resnet34"}, NETWORKS))
 def name(request):
     return request.param
 

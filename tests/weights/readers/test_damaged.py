@@ -157,7 +157,7 @@ quick = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCh
 
 
 @pytest.mark.usefixtures("quick_children")
-@pytest.mark.parametrize("case", in_full_but({case for case in CASES if ", " in case}, CASES))
+@pytest.mark.parametrize("case", in_full_but({"keras, mended", "torch zip, mended", "tf 2, data"}, CASES))
 @given(changes=edits, end=ends)
 @quick
 def test_damage(case, file_of, folder, changes, end):
