@@ -23,12 +23,12 @@ OUTSIDE = (
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the README as the first page, and the files outside ``docs`` under their own paths."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    files.append(File.generated(config, "index.md", content=readme.replace("](docs/", "](")))
+    files.append(File.generated(config, "index.md", content=readme))
     for path in OUTSIDE:
         files.append(File(path, str(ROOT), config.site_dir, config.use_directory_urls))
     return files
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Point links that leave ``docs`` at the same files of the site."""
-    return markdown.replace("](../", "](") if "/" not in page.file.src_uri else markdown
+    """Point links into and out of ``docs`` at the same files of the site."""
+    return markdown if "/" in page.file.src_uri else markdown.replace("](../", "](").replace("](docs/", "](")
