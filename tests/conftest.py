@@ -53,15 +53,6 @@ def _quick_children(forks):
 
 
 @pytest.fixture(scope="module")
-def measured_conversions(forks):
-    """Measure the coverage of conversions, which makes them half as slow again."""
-    with pytest.MonkeyPatch.context() as patch:
-        if sys.platform != "win32":
-            patch.setattr(convert, "run_module", forks)
-        yield
-
-
-@pytest.fixture(scope="module")
 def own_children():
     """Start children as users do, and measure the coverage of conversions too."""
     with pytest.MonkeyPatch.context() as patch:

@@ -23,8 +23,6 @@ from keras_inception.preprocessing import DEFAULT
 from keras_inception.tflite.operations import MULTIPLYING, nodes
 from keras_inception.utils import files
 
-pytestmark = pytest.mark.usefixtures("measured_conversions")
-
 PREPROCESSING = DEFAULT.replace(size=(32, 32))
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_inception.training.recipe import Recipe
@@ -33,7 +33,6 @@ def test_a_cosine_without_warmup_begins_at_its_highest_rate():
     assert rates(Recipe(epochs=2, warmup_epochs=0, learning_rate=0.8))[0] == pytest.approx(0.8)
 
 
-@settings(max_examples=40)
 @given(epochs=st.integers(1, 20), warmup=st.floats(0, 1), highest=st.floats(1e-5, 10))
 def test_a_rate_stays_between_zero_and_the_highest(epochs, warmup, highest):
     course = rates(Recipe(epochs=epochs, warmup_epochs=warmup * epochs, learning_rate=highest))
