@@ -1,5 +1,6 @@
 import contextlib
 import functools
+import math
 import sys
 from collections.abc import Callable, Iterator
 
@@ -32,6 +33,25 @@ def _seeded():
     import keras  # not above: the process that only starts the workers would import TensorFlow too
 
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quick_draws():
+    """Take the first weights of layers from a table, since drawing them is most of the time that a network takes."""
+    import keras
+
+    table = np.random.default_rng(0).standard_normal(2**17 - 1, np.float32)  # a prime, so that no two kernels repeat
+
+    def draw(self, shape, dtype=None):
+        *window, fan_in, fan_out = (1, *shape)
+        area, start = math.prod(window), np.random.default_rng(self.seed).integers(table.size)
+        fan = {"fan_in": fan_in * area, "fan_out": fan_out * area, "fan_avg": (fan_in + fan_out) * area / 2}[self.mode]
+        values = np.resize(np.roll(table, start) * np.sqrt(self.scale / fan, dtype=np.float32), shape)
+        return keras.ops.convert_to_tensor(values, dtype)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keras.initializers.VarianceScaling, "__call__", draw)
+        yield
 
 
 @pytest.fixture(scope="session")
