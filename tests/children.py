@@ -27,7 +27,7 @@ class Forks:
         self._servers: dict[str, subprocess.Popen] = {}  # by module and environment
         self._lock = threading.Lock()
 
-    def __call__(self, module, job, environment=None, *, timeout=TIMEOUT, memory=None):
+    def __call__(self, module, job, environment=None, *, timeout=TIMEOUT / 3, memory=None):
         output = self._folder / module
         order = {"job": job, "timeout": timeout, "memory": memory, "output": str(output), "folder": os.getcwd()}
         with self._lock:

@@ -22,9 +22,12 @@ settings.load_profile("derandomized")
 COLORS = {"blue": (30, 40, 220), "green": (30, 200, 40), "red": (220, 30, 40)}
 
 
+LONGEST = ("test_notebooks.py", "test_any_model.py", "test_own.py", "test_distribution.py")
+
+
 def pytest_collection_modifyitems(items):
-    """Begin with the notebooks, which take so long that one worker would end with them alone."""
-    items.sort(key=lambda item: item.path.name != "test_notebooks.py")
+    """Begin with the files that take so long that one worker would end with them alone."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(autouse=True)

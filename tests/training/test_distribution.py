@@ -78,7 +78,7 @@ def start(job, folder):
 def wait(processes):
     """Return the exit code and the output of each process."""
     try:
-        outputs = [process.communicate(timeout=1800)[0] for process in processes]
+        outputs = [process.communicate(timeout=600)[0] for process in processes]
     finally:
         for process in processes:
             process.kill()
