@@ -37,7 +37,7 @@ def hard():
     gamma[0] = beta[0] = rest[0][0] = 0
     model.get_layer("reduce_bn").set_weights([gamma, beta, *rest])
     (kernel,) = model.get_layer("three").get_weights()
-    kernel[:, :, 0] *= 1000
+    kernel[:, :, 0] *= 1500
     model.get_layer("three").set_weights([kernel])
     return model
 
