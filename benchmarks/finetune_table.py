@@ -54,9 +54,7 @@ SETTINGS = {
     "tuned": Setting("recipe `finetune`: 4 epochs frozen, then 1e-4", TUNED),
     "batch_norm": Setting("the same, batch norms frozen to the end", TUNED.replace(freeze_batch_norm=True)),
     "thawed": Setting("nothing frozen, 1e-3", TUNED.replace(freeze_epochs=0)),
-    "faster": Setting("4 epochs frozen, then 3e-4", TUNED.replace(thaw_learning_rate=3e-4)),
     "fastest": Setting("4 epochs frozen, then 1e-3", TUNED.replace(thaw_learning_rate=1e-3)),
-    "shorter": Setting("1 epoch frozen, then 1e-3", TUNED.replace(freeze_epochs=1, thaw_learning_rate=1e-3)),
     "frozen": Setting("the classifier alone", TUNED.replace(freeze_epochs=20)),
     "augmented": Setting(
         f"4 epochs frozen, then 1e-3, crops of {AREA[0]:.0%} and more",
@@ -129,7 +127,7 @@ def run(runs: Path, cell: Cell, epochs: int | None = None) -> dict:
     setting, base = SETTINGS[cell.setting], runs / BASE / "model.keras"
     recipe = setting.recipe.replace(seed=cell.seed)
     if setting.is_tuned:
-        trained(runs, BASE, images(runs, 0), SMALL.replace(epochs=epochs or 60, batch_size=64))
+        trained(runs, BASE, images(runs, 0), SMALL.replace(epochs=epochs or 30, batch_size=64))
         recipe = recipe.replace(weights=str(base))
     recipe = recipe.replace(epochs=epochs) if epochs else recipe
     result = trained(runs, str(cell), images(runs, 1, cell.images, cell.seed), recipe)

@@ -53,8 +53,17 @@ def _quick_draws():
         return keras.ops.convert_to_tensor(values, dtype)
 
     with pytest.MonkeyPatch.context() as patch:
+        whole = keras.initializers.VarianceScaling.__call__
         patch.setattr(keras.initializers.VarianceScaling, "__call__", draw)
-        yield
+        yield whole
+
+
+@pytest.fixture
+def own_draws(_quick_draws, monkeypatch):
+    """Draw first weights as Keras does, for tests that compare networks with those of another process."""
+    import keras
+
+    monkeypatch.setattr(keras.initializers.VarianceScaling, "__call__", _quick_draws)
 
 
 @pytest.fixture(scope="session")
