@@ -40,12 +40,15 @@ def _seeded():
 
 @pytest.fixture(autouse=True, scope="session")
 def _quick_draws():
-    """Take the first weights of layers from a table, since drawing them is most of the time that a network takes."""
+    """Look up the first weights of large layers in a table: drawing them is most of the time that a network takes."""
     import keras
 
     table = np.random.default_rng(0).standard_normal(2**17 - 1, np.float32)  # a prime, so that no two kernels repeat
+    drawn = keras.initializers.VarianceScaling.__call__
 
-    def draw(self, shape, dtype=None):
+    def looked_up(self, shape, dtype=None):
+        if math.prod(shape) < 4096:
+            return drawn(self, shape, dtype)
         *window, fan_in, fan_out = (1, *shape)
         area, start = math.prod(window), np.random.default_rng(self.seed).integers(table.size)
         fan = {"fan_in": fan_in * area, "fan_out": fan_out * area, "fan_avg": (fan_in + fan_out) * area / 2}[self.mode]
@@ -53,17 +56,18 @@ def _quick_draws():
         return keras.ops.convert_to_tensor(values, dtype)
 
     with pytest.MonkeyPatch.context() as patch:
-        whole = keras.initializers.VarianceScaling.__call__
-        patch.setattr(keras.initializers.VarianceScaling, "__call__", draw)
-        yield whole
+        patch.setattr(keras.initializers.VarianceScaling, "__call__", looked_up)
+        yield drawn
 
 
-@pytest.fixture
-def own_draws(_quick_draws, monkeypatch):
-    """Draw first weights as Keras does, for tests that compare networks with those of another process."""
+@pytest.fixture(scope="module")
+def own_draws(_quick_draws):
+    """Draw first weights as Keras does."""
     import keras
 
-    monkeypatch.setattr(keras.initializers.VarianceScaling, "__call__", _quick_draws)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keras.initializers.VarianceScaling, "__call__", _quick_draws)
+        yield
 
 
 @pytest.fixture(scope="session")

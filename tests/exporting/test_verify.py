@@ -112,7 +112,7 @@ def test_metadata_that_misleads_the_phone_is_refused(exported, tmp_path):
     path = tmp_path / "model.tflite"
     path.write_bytes(without_archive(folder / "colours_float32.tflite"))
     about = metadata.About(name="x", version="1", description="", author="", license="")
-    wrong = DEFAULT.replace(size=(SIDE, SIDE), std=(20.0, 20.0, 20.0))
+    wrong = DEFAULT.replace(size=(SIDE, SIDE), std=(40.0, 40.0, 40.0))
     metadata.write(path, about, wrong, folder / "labels.txt")
     metadata.pack(path, folder / "preprocessing.json")
     images, labels = color_images(4, seed=5)

@@ -13,6 +13,11 @@ from keras_inception.runs import LOCK, Run
 from keras_inception.training import Recipe
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _own_draws(own_draws):
+    """Begin with the weights of users, also to compare trainings with those of another process."""
+
+
 @pytest.fixture(scope="session")
 def quick() -> Recipe:
     """Return a recipe of four epochs of three steps."""

@@ -240,7 +240,7 @@ def interrupted(folder, pictures):
 
 
 @pytest.mark.full
-def test_two_devices_train_like_one(folder, pictures, mirrored, tiny_network, own_draws):
+def test_two_devices_train_like_one(folder, pictures, mirrored, tiny_network):
     ((code, said),) = mirrored
     assert code == 0, said
     spread.train(Replicated(), str(folder / "one"), SAME, pictures=pictures)

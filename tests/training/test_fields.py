@@ -124,7 +124,7 @@ def test_a_frozen_body_changes_only_after_it_is_thawed(pictures, tiny, tmp_path)
 @pytest.mark.full
 def test_a_run_stopped_before_it_is_thawed_ends_the_same(pictures, tiny, tmp_path):
     recipe = tiny.replace(ema=0.0, epochs=3).replace(freeze_epochs=2, thaw_learning_rate=1e-3)
-    frozen = train(pictures, tmp_path / "run", recipe=recipe.replace(epochs=2), verbose=0)
+    frozen = train(pictures, tmp_path / "run", recipe=recipe.replace(epochs=2, freeze_epochs=2), verbose=0)
     recipe.save(frozen.path / "recipe.json")
     thawed = train(None, frozen.path, resume=True, verbose=0)
     whole = train(pictures, tmp_path / "whole", recipe=recipe, verbose=0)
