@@ -186,9 +186,8 @@ APPLICATIONS = {
 @pytest.mark.full
 @pytest.mark.parametrize("name", APPLICATIONS)
 def test_networks_of_keras_applications(name, pictures, tmp_path):
-    """Save a network as the tutorials build it, and export it: the smallest in every variant."""
+    """Save a network as the tutorials build it, and export it in every variant."""
     side = APPLICATIONS[name]
-    variants = ["float32", "float16", "dynamic", "int8"] if name == "MobileNet" else BOTH
     options = {} if name.startswith(("Conv", "Eff", "MobileNetV3")) else {"preprocessing": "unit"}
     expected_input = Preprocessing.named(options.get("preprocessing", "raw"), (side, side))
     network = getattr(keras.applications, name)
@@ -199,14 +198,13 @@ def test_networks_of_keras_applications(name, pictures, tmp_path):
     model.save(tmp_path / "own.keras")
     files = exported(
         *(tmp_path / "own.keras", tmp_path / "files", pictures),
-        quantize=variants,
+        quantize=None,
         labels=LABELS,
         min_agreement=0,
         **options,
     )
-    assert list(files) == variants
+    assert set(files) == {"float32", "float16", "dynamic", "int8"}
     pixels = np.stack([expected_input.fit(image) for image in images_of(pictures)])
     expected = model.predict(expected_input.normalize(pixels.astype(np.float32)), verbose=0)
-    tolerances = {"float32": 1e-4, "float16": 1e-2, "dynamic": 0.25, "int8": 0.25}
-    for variant in variants:
-        assert np.abs(files[variant].predict(pixels) - expected).max() < tolerances[variant], variant
+    for variant, tolerance in {"float32": 1e-4, "float16": 1e-2, "dynamic": 0.25, "int8": 0.25}.items():
+        assert np.abs(files[variant].predict(pixels) - expected).max() < tolerance, variant
