@@ -21,7 +21,7 @@ import numpy as np
 from circumstances import circumstances
 from readme import insert, keep, kept, not_measured
 from scipy import stats
-from train_table import PICTOGRAMS, RUNS
+from train_table import PICTOGRAMS, RUNS, trained
 
 from keras_inception.datasets import Augmentation
 from keras_inception.training import RECIPES, Recipe
@@ -112,14 +112,6 @@ def images(runs: Path, half: int, per_class: int = 0, seed: int = 0) -> Path:
     return folder
 
 
-def trained(runs: Path, name: str, source: Path, recipe: Recipe):
-    """Train a run, or resume it."""
-    from keras_inception import train
-
-    begun = (runs / name).exists()
-    return train(None if begun else source, runs / name, recipe=None if begun else recipe, resume=begun)
-
-
 def run(runs: Path, cell: Cell, epochs: int | None = None) -> dict:
     """Train a cell, or resume it, and evaluate it on the test images."""
     from keras_inception import evaluate
@@ -127,10 +119,10 @@ def run(runs: Path, cell: Cell, epochs: int | None = None) -> dict:
     setting, base = SETTINGS[cell.setting], runs / BASE / "model.keras"
     recipe = setting.recipe.replace(seed=cell.seed)
     if setting.is_tuned:
-        trained(runs, BASE, images(runs, 0), SMALL.replace(epochs=epochs or 30, batch_size=64))
+        trained(images(runs, 0), runs / BASE, SMALL.replace(epochs=epochs or 30, batch_size=64))
         recipe = recipe.replace(weights=str(base))
     recipe = recipe.replace(epochs=epochs) if epochs else recipe
-    result = trained(runs, str(cell), images(runs, 1, cell.images, cell.seed), recipe)
+    result = trained(images(runs, 1, cell.images, cell.seed), runs / str(cell), recipe)
     measured, rows = evaluate(result), result.metrics
     return {
         **cell._asdict(),

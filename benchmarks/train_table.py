@@ -9,6 +9,7 @@ used once, at the end. Budgets in minutes require that nothing else runs on the 
 """
 
 import json
+import os
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -104,22 +105,24 @@ def results(table: str) -> dict[str, dict]:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
+def trained(source: str | os.PathLike, output: Path, recipe: Recipe, **options):
+    """Train a run, or resume it."""
+    from keras_inception import train
+
+    if output.exists():
+        return train(None, output, resume=True)
+    return train(source, output, recipe=recipe, **options)
+
+
 def run(table: str, name: str) -> dict:
     """Train a cell, or resume it, and evaluate it on the test images."""
-    from keras_inception import analysis, datasets, evaluate, inference_model, train
+    from keras_inception import analysis, datasets, evaluate, inference_model
 
     cell, output = TABLES[table][name], RUNS / table / name
     source = datasets.pictograms(RUNS / PICTOGRAMS) if cell.source == PICTOGRAMS else cell.source
-    begun = output.exists()
-    trained = train(
-        None if begun else source,
-        output,
-        recipe=None if begun else cell.recipe,
-        resume=begun,
-        validation=cell.validation,
-    )
-    measured, rows = evaluate(trained), trained.metrics
-    cost = analysis.cost(inference_model(trained.model()))
+    result = trained(source, output, cell.recipe, validation=cell.validation)
+    measured, rows = evaluate(result), result.metrics
+    cost = analysis.cost(inference_model(result.model()))
     return {
         "about": cell.about,
         "test_top1": round(measured.top1, 5),
