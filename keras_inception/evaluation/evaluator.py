@@ -11,6 +11,7 @@ from keras_inception import datasets
 from keras_inception.datasets.splits import Progress as ScanProgress
 from keras_inception.datasets.splits import left_out
 from keras_inception.evaluation import crops as cropping
+from keras_inception.evaluation import predictions
 from keras_inception.evaluation.classifiers import Labels, Source, check_description, located, name_of, open_classifier
 from keras_inception.evaluation.metrics import Evaluation, evaluate_batches
 from keras_inception.model_files import check_custom_objects
@@ -73,6 +74,7 @@ def evaluate(
     class_names = classifiers[0].labels
     cropping.check_class_names(names, [each.labels for each in classifiers])
     scan = partial(progress, "Scanning images")
+    pictures = _run(source).data["source"] if images is None else images
     if images is None:
         labeled, skipped = _held_out(_run(source), class_names, strict, scan)
     else:
@@ -90,9 +92,12 @@ def evaluate(
         cropping.averaged(classifiers),
         cropping.view_batches(labeled, [each.preprocessing for each in classifiers], crops),
         class_names,
+        keep=True,
         on_batch=on_batch,
     )
-    return dataclasses.replace(result, models=names, crops=crops)
+    assert result.images is not None
+    named = dataclasses.replace(result.images, paths=predictions.relative_paths(labeled, pictures))
+    return dataclasses.replace(result, models=names, crops=crops, images=named)
 
 
 def check_evaluation(

@@ -1,5 +1,6 @@
 """Metrics of a classifier on labeled images: accuracy, cross-entropy, the confusion matrix and calibration."""
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -54,6 +55,43 @@ class ConfidenceBin(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
+class ImageResults:
+    """The answers of a classifier to labeled images, in the order of the images.
+
+    Attributes:
+        truth: index of each image's class, (images,).
+        probabilities: float32 (images, classes).
+        paths: path of each image, relative to the folder of images if there is one. Empty if they have none.
+    """
+
+    truth: np.ndarray
+    probabilities: np.ndarray
+    paths: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.truth)
+
+    @functools.cached_property
+    def predicted(self) -> np.ndarray:
+        """Index of the likeliest class of each image, (images,)."""
+        return top_k(self.probabilities, 1)[:, 0]
+
+    @functools.cached_property
+    def confidence(self) -> np.ndarray:
+        """Highest probability of each image, (images,)."""
+        return self.probabilities.max(axis=1)
+
+    def mistakes(self) -> np.ndarray:
+        """Return the indices of the images that are classified wrongly, those with the most confidence first."""
+        wrong = np.flatnonzero(self.predicted != self.truth)
+        return wrong[np.argsort(-self.confidence[wrong], kind="stable")]
+
+    def least_certain(self) -> np.ndarray:
+        """Return the indices of all images, those with the least confidence first."""
+        return np.argsort(self.confidence, kind="stable")
+
+
+@dataclass(frozen=True, eq=False)
 class Evaluation:
     """Results of a classifier on labeled images. Shares are fractions of 1. ``print`` shows a table by class.
 
@@ -66,6 +104,7 @@ class Evaluation:
         calibration: reliability diagram, in bins of equal width from 0 to 1.
         models: names of the runs or files whose probabilities were averaged.
         crops: views of each image that were averaged.
+        images: the answers to each image, if they were kept. `to_dict` leaves them out.
     """
 
     class_names: tuple[str, ...]
@@ -75,6 +114,7 @@ class Evaluation:
     calibration: tuple[ConfidenceBin, ...] = ()
     models: tuple[str, ...] = ()
     crops: int = 1
+    images: ImageResults | None = None
 
     @property
     def count(self) -> int:
@@ -162,7 +202,12 @@ def top_k(probabilities: np.ndarray, k: int = 5) -> np.ndarray:
 
 
 def evaluate_batches(
-    predict: Predict, batches: Iterable, class_names: Sequence[str], *, on_batch: Callable[[int], None] | None = None
+    predict: Predict,
+    batches: Iterable,
+    class_names: Sequence[str],
+    *,
+    keep: bool = False,
+    on_batch: Callable[[int], None] | None = None,
 ) -> Evaluation:
     """Evaluate a prediction function on batches of inputs and labels.
 
@@ -174,6 +219,7 @@ def evaluate_batches(
         batches: pairs of inputs and labels as arrays or tensors, such as a `tf.data.Dataset`. Labels are class indices,
             (batch,).
         class_names: names of the classes.
+        keep: keep the answers to each image as `Evaluation.images`, 4 bytes for each image and class.
         on_batch: called after every batch with its number of images, for a progress bar.
 
     Raises:
@@ -184,6 +230,7 @@ def evaluate_batches(
     confusion = np.zeros((classes, classes), dtype=np.int64)
     pictures, sure, right = np.zeros(BINS, np.int64), np.zeros(BINS), np.zeros(BINS)
     among_five, loss = 0, 0.0
+    truths, answers = [], []
     for x, y in batches:
         truth = _checked_truth(y, classes)
         probabilities = _checked_probabilities(predict(x), (len(truth), classes))
@@ -196,6 +243,9 @@ def evaluate_batches(
         bins = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
         for sums, values in ((pictures, 1), (sure, confidence), (right, best[:, 0] == truth)):
             np.add.at(sums, bins, values)
+        if keep:
+            truths.append(truth)
+            answers.append(probabilities.astype(np.float32))
         if on_batch:
             on_batch(len(truth))
     count = int(confusion.sum())
@@ -205,7 +255,8 @@ def evaluate_batches(
         ConfidenceBin(index / BINS, (index + 1) / BINS, n, _share(s, n), _share(r, n))
         for index, (n, s, r) in enumerate(zip(pictures.tolist(), sure.tolist(), right.tolist(), strict=True))
     )
-    return Evaluation(tuple(class_names), confusion, among_five / count, loss / count, calibration)
+    images = ImageResults(np.concatenate(truths), np.concatenate(answers)) if keep else None
+    return Evaluation(tuple(class_names), confusion, among_five / count, loss / count, calibration, images=images)
 
 
 def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:

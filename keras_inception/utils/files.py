@@ -89,10 +89,12 @@ def sha256(path: str | os.PathLike) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_text(path: str | os.PathLike, text: str) -> None:
+def write_text(path: str | os.PathLike, text: str, errors: str = "strict") -> None:
     """Write UTF-8 text to `path`, completely or not at all."""
     with replacing(path) as beside:
-        beside.write_text(text, encoding="utf-8", newline="\n")  # also on Windows: phones read some of these files
+        beside.write_text(
+            text, encoding="utf-8", errors=errors, newline="\n"
+        )  # also on Windows: phones read some of these files
 
 
 def write_json(path: str | os.PathLike, value) -> None:
@@ -101,13 +103,16 @@ def write_json(path: str | os.PathLike, value) -> None:
 
 
 def write_csv(path: str | os.PathLike, rows: Sequence[Mapping]) -> None:
-    """Write rows, which may differ in their columns, to `path` as CSV, completely or not at all."""
+    """Write rows, which may differ in their columns, to `path` as CSV, completely or not at all.
+
+    Names of files that are not UTF-8 keep their bytes.
+    """
     columns = dict.fromkeys(name for row in rows for name in row)
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_text(path, text.getvalue())
+    write_text(path, text.getvalue(), errors="surrogateescape")
 
 
 def read_json(path: str | os.PathLike):

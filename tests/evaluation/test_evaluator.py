@@ -41,6 +41,9 @@ def test_evaluate_a_classifier(pictures):
     assert json.loads(json.dumps(values)) == values
     assert list(values)[:3] == ["models", "crops", "top1"]
     assert "12 images: top-1 100.0%" in str(result)
+    assert result.images.paths[:2] == ("test/blue/0.png", "test/blue/1.png")
+    assert result.images.truth.tolist() == sorted([0, 1, 2] * 4)
+    assert result.images.confidence == pytest.approx(0.9)
 
 
 def test_evaluate_an_ensemble_over_crops(pictures):
