@@ -13,6 +13,7 @@ from keras_inception.utils.progress import bars
 from keras_inception.utils.tables import columns, number, text
 
 if TYPE_CHECKING:
+    from keras_inception.runs import Run
     from keras_inception.training import Recipe
 
 
@@ -33,6 +34,9 @@ def train(
     fitting: Annotated[str | None, Option(help="How images are fitted to it: crop, stretch or pad.")] = None,
     epochs: Annotated[int | None, Option(help="Passes over the training images. With --resume, in all.")] = None,
     minutes: Annotated[float | None, Option(help="Time limit; training stops early if needed.")] = None,
+    early_stopping: Annotated[
+        int | None, Option("--patience", metavar="N", help="Stop after N epochs without a better validation top-1.")
+    ] = None,
     batch_size: Annotated[int | None, Option(help="Images per step.")] = None,
     learning_rate: Annotated[
         float | None, Option("--learning-rate", "--lr", help="Peak learning rate of the schedule.")
@@ -90,7 +94,21 @@ def train(
             on_scan=console.progress("Scanning images"),
             **(changes if resume else {}),
         )
-    typer.echo(f"Run: {run.path}")
+    typer.echo(f"{_stopped_early(run)}Run: {run.path}")
+
+
+def _stopped_early(run: "Run") -> str:
+    """Return a line about `--patience` if a run ended by it; otherwise an empty string."""
+    from keras_inception.runs import RECIPE
+    from keras_inception.training import Recipe
+    from keras_inception.training.schedules import plateaus
+
+    recipe, rows = Recipe.load(run.path / RECIPE), run.metrics
+    accuracies = [(row["epoch"], row["val_top1"]) for row in rows[recipe.extended_at :] if "val_top1" in row]
+    if len(rows) >= recipe.epochs or not recipe.early_stopping or not plateaus(accuracies, recipe.early_stopping):
+        return ""
+    best = max(accuracies, key=lambda each: each[1])[0]  # of equal ones, the first
+    return f"Stopped after epoch {len(rows)} of {recipe.epochs}: no better validation top-1 since epoch {best}.\n"
 
 
 def _recipe(name: str | None, changes: dict[str, Any], given: dict[str, str], *, from_scratch: bool) -> "Recipe":

@@ -24,6 +24,7 @@ from keras_inception.runs import DATA, LABELS, METRICS, MODEL, PREPROCESSING, RE
 from keras_inception.tflite.benchmark import benchmark
 from keras_inception.tflite.operations import gzip_mb, sparsity
 from keras_inception.training import Recipe, building, train
+from keras_inception.training.generators import generators_kept
 from keras_inception.training.methods import Continued
 from keras_inception.utils import files, tables
 from keras_inception.utils.names import by_any_name
@@ -103,6 +104,7 @@ class CompressionReport(Sequence[CompressionStep]):
         return tables.text(tables.columns(*shown), self.steps)
 
 
+@generators_kept()
 def compress(
     source: str | os.PathLike | keras.Model | None,
     output: str | os.PathLike,
@@ -136,7 +138,8 @@ def compress(
     Nested models in it become their layers, augmentation inside it is cut, and batch norms that it does not train stay
     as they are (`models.flat_copy`). The steps take their shares of the recipe in `own.own_recipe`.
 
-    A compression can be killed at any moment: ``resume=True`` continues after the last finished epoch.
+    A compression can be killed at any moment: ``resume=True`` continues after the last finished epoch. As after a
+    training, the global generators of `random`, NumPy, Keras and TensorFlow are left as they were.
 
     Args:
         source: run directory, ``.keras`` or ``.h5`` file, or model to compress; None when resuming.

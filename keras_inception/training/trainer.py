@@ -37,6 +37,7 @@ from keras_inception.runs import (
 )
 from keras_inception.training import batch_norm, building, callbacks, epoch_checkpoints
 from keras_inception.training.distribution import ALONE, Distribution
+from keras_inception.training.generators import generators_kept
 from keras_inception.training.initial_weights import unnamed_recipe, ways_out
 from keras_inception.training.methods import DIRECT, Method
 from keras_inception.training.presets import RECIPES, named_recipe
@@ -64,6 +65,7 @@ def _deterministic() -> Iterator[None]:
             config.disable_op_determinism()  # not in the public API
 
 
+@generators_kept()
 @_deterministic()
 @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds and there is no control flow to convert
 def train(
@@ -86,7 +88,8 @@ def train(
 
     A run killed at any moment continues with ``resume=True`` from its last finished epoch and ends with the same
     weights as an uninterrupted one: order, augmentation and dropout depend only on the seed, the epoch and the image.
-    The exception is a recipe with `minutes`, whose number of epochs depends on the clock.
+    The exception is a recipe with `minutes`, whose number of epochs depends on the clock. The global generators of
+    `random`, NumPy, Keras and TensorFlow are left as they were.
 
     Example::
 

@@ -283,6 +283,15 @@ def trained(pictures, tmp_path_factory):
     return folder / "run"
 
 
+def test_patience_ends_a_training_and_says_so(trained, pictures, tmp_path, capsys):
+    unchanging = ["--learning-rate", 0, "--set", "weight_decay=0", "--set", "ema=0", "--precision", "float32"]
+    options = ["--recipe", trained.parent / "recipe.json", *unchanging, "--epochs", 9]
+    command("train", pictures, "--output", tmp_path / "run", *options, "--patience", 1)
+    assert json.loads((tmp_path / "run" / "recipe.json").read_text())["early_stopping"] == 1
+    said = capsys.readouterr().out.splitlines()[-2:]
+    assert said == ["Stopped after epoch 2 of 9: no better validation top-1 since epoch 1.", f"Run: {tmp_path / 'run'}"]
+
+
 def test_evaluate_uses_the_held_out_images_of_a_run(trained, pictures, tmp_path, capsys):
     command("evaluate", trained, "--json", "--confusion", tmp_path / "confusion.png")
     result = json.loads(capsys.readouterr().out)
