@@ -58,6 +58,9 @@ def export(
         str, Option(help="Its output: uint8, int8, or float32, which avoids ties between thousands of classes.")
     ] = "uint8",
     litert_sample: Annotated[bool, Option("--litert-sample", help="Export for Google's LiteRT sample app.")] = False,
+    not_sure: Annotated[
+        float | None, Option(metavar="PROBABILITY", help="Below it, apps and the page say that they are not sure.")
+    ] = None,
     custom_objects: console.CustomObjects = None,
     overwrite: console.Overwrite = False,
     json: console.Json = False,

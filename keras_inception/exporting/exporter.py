@@ -19,7 +19,7 @@ from keras_inception.exporting.convert import convert
 from keras_inception.exporting.expected_input import without_normalization
 from keras_inception.exporting.layer_errors import layer_errors as measure_layer_errors
 from keras_inception.exporting.layer_origins import LayerOrigins, recorded_scopes
-from keras_inception.exporting.model_card import CARD, model_card, write_sidecars
+from keras_inception.exporting.model_card import CARD, model_card, not_sure_remark, write_sidecars
 from keras_inception.exporting.options import TEST_IMAGES, ExportOptions
 from keras_inception.exporting.report import LAYER_ERRORS, REPORT, ExportReport
 from keras_inception.exporting.rewrites import for_variants
@@ -66,6 +66,7 @@ def export(
     int8_input: str = "uint8",
     int8_output: str = "uint8",
     litert_sample: bool = False,
+    not_sure: float | None = None,
     custom_objects: str | os.PathLike | None = None,
     overwrite: bool = False,
     threads: int = 1,
@@ -131,6 +132,9 @@ def export(
             1 and float32 output in every variant, and labels under the file name that the sample looks for. If the
             network has another input size or normalization, the graph resizes (bilinear) and normalizes. The files are
             verified on 224×224 images.
+        not_sure: probability, between 0 and 1, of the most likely class below which an app should say that it is not
+            sure. The report and the model card state it, and the page of `keras_inception.page` does so.
+            `keras_inception.evaluate` says which thresholds answer 95, 90 and 80 % of the images, and how well.
         custom_objects: Python file with the classes and functions that the model file needs. It is run, as are the
             file's Lambdas (`keras_inception.load`).
         overwrite: replace an existing export in `output`.
@@ -195,6 +199,7 @@ def export(
         pictures=0 if opened.noise else len(opened.test),
         litert_sample=litert_sample,
         variants=rows,
+        not_sure=None if not_sure is None else float(not_sure),
     )
     command = "keras_inception.export(...)"
     if isinstance(source, (str, os.PathLike)):
@@ -202,8 +207,8 @@ def export(
     expected = FLOAT32.input(options.target.preprocessing(opened.preprocessing))
     write_sidecars(folder, opened.class_names, expected, reference, report)
     variants = [each.variant for each in conversions.values()]
-    card = model_card(about, opened.class_names, expected, report, command, options.target, variants)
-    files.write_text(folder / CARD, card)
+    described = (about, opened.class_names, expected, report, command, options.target, variants)
+    files.write_text(folder / CARD, model_card(*described, not_sure_remark(reference, not_sure)))
     files.write_json(folder / REPORT, report.to_dict())
     return report
 

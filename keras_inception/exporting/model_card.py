@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from keras_inception.evaluation.abstention import abstentions
 from keras_inception.evaluation.metrics import top_k
 from keras_inception.exporting.clients import CLIENTS
 from keras_inception.exporting.report import ExportReport
@@ -66,6 +67,7 @@ def model_card(
     command: str,
     target: Target,
     variants: Iterable[Variant],
+    not_sure: str = "",
 ) -> str:
     """Return the model card in Markdown.
 
@@ -77,6 +79,7 @@ def model_card(
         command: command that made the export.
         target: target of the files.
         variants: requested variants, adapted to the target.
+        not_sure: when an app should say that it is not sure (`not_sure_remark`).
     """
     exported = [variant for variant in variants if "path" in report.variants[variant.name]]
     rows = [{"variant": variant.name, **report.variants[variant.name]} for variant in exported]
@@ -100,6 +103,7 @@ def model_card(
         fitting=preprocessing.describe(),
         note=note and f"\n  - {note}",
         output_note=output_note and f"\n  - {output_note}",
+        not_sure=not_sure and f"\n{not_sure}\n",
         classes=len(class_names),
         table=tables.markdown(columns, [{**row, "path": f"`{row['path']}`"} for row in rows]),
         explained="\n".join(f"- {variant.name}: {variant.about}" for variant in exported),
@@ -108,6 +112,19 @@ def model_card(
         clients=_clients(rows),
         command=command,
     )
+
+
+def not_sure_remark(reference: Reference, threshold: float | None) -> str:
+    """Return what the model card says about a threshold, with Keras' accuracy above it if the labels are known."""
+    if threshold is None:
+        return ""
+    text = f"Below a probability of {threshold:g} of the most likely class, an app should say that it is not sure"
+    if reference.labels is None or reference.independent:
+        return f"{text}."
+    right = reference.probabilities.argmax(axis=1) == reference.labels
+    (above,) = abstentions(reference.probabilities.max(axis=1), right, [threshold])
+    correct = "" if above.top1 is None else f", and {above.top1:.1%} of its answers are correct"
+    return f"{text}. Keras then answers {above.answered:.1%} of the held-out images{correct}."
 
 
 def _clients(rows: list[dict]) -> str:

@@ -54,6 +54,7 @@ class ExportOptions:
     int8_input: str = "uint8"
     int8_output: str = "uint8"
     litert_sample: bool = False
+    not_sure: float | None = None
     custom_objects: str | os.PathLike | None = None
     overwrite: bool = False
     threads: int = 1
@@ -127,6 +128,8 @@ class ExportOptions:
             raise ValueError(f"`name` must consist of letters, digits, '_', '-' and '.'. Received: name={self.name!r}")
         if self.min_agreement is not None and not self.min_agreement >= 0:
             raise ValueError(f"`min_agreement` must be a share ≥ 0. Received: min_agreement={self.min_agreement}")
+        if self.not_sure is not None and not (isinstance(self.not_sure, (int, float)) and 0 < self.not_sure < 1):
+            raise ValueError(f"`not_sure` must be a probability between 0 and 1. Received: not_sure={self.not_sure!r}")
         if isinstance(self.keep_float, str):
             raise ValueError(f"`keep_float` must be a list of layers. Received: {self.keep_float!r}")
         for option in ("int8_input", "int8_output"):

@@ -28,6 +28,8 @@ class ExportReport(Result):
             a client has ``max_difference`` (of its scores, from LiteRT's), the ``tolerance`` for it, and ``agreement``
             (the share of images with the same most likely class); or whether it is ``installed`` and the ``reason`` why
             it gave no scores.
+        not_sure: probability of the most likely class below which an app should say that it is not sure; None if it
+            always answers.
     """
 
     top1: float | None
@@ -37,6 +39,7 @@ class ExportReport(Result):
     pictures: int
     litert_sample: bool
     variants: dict[str, dict]
+    not_sure: float | None = None
 
     def __str__(self) -> str:
         return "\n".join([self.table, *(f"{name} was refused: {reason}" for name, reason in self.refused.items())])

@@ -45,8 +45,9 @@ def page(exported: str | os.PathLike, output: str | os.PathLike, *, overwrite: b
 
     Returns:
         The content of ``site.json``: ``name``; ``top1`` of Keras; ``pictures``, the number of held-out images;
-        ``labels``, the class names; ``sample``; and ``variants``, each with ``path``, ``mb``, ``top1``, ``agreement``,
-        ``latency_ms``, ``shape`` and ``dtype`` of its input, ``output`` (scale and zero point) and ``preprocessing``.
+        ``not_sure``, the probability below which the page says that it is not sure, or None; ``labels``, the class
+        names; ``sample``; and ``variants``, each with ``path``, ``mb``, ``top1``, ``agreement``, ``latency_ms``,
+        ``shape`` and ``dtype`` of its input, ``output`` (scale and zero point) and ``preprocessing``.
 
     Raises:
         FileNotFoundError: a file of the export is missing in `exported`, or npm is not installed.
@@ -86,9 +87,12 @@ def _described(exported: Path) -> dict:
             for variant, row in report["variants"].items()
             if variant in VARIANTS and "refused" not in row
         }
-        site = {"top1": report["top1"], "pictures": report["pictures"]}
+        site = {"top1": report["top1"], "pictures": report["pictures"], "not_sure": report.get("not_sure")}
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{exported / REPORT} is not a report of `export`: {error!r}") from None
+    if site["not_sure"] is not None and not (isinstance(site["not_sure"], float) and 0 < site["not_sure"] < 1):
+        received = f"Received: {site['not_sure']!r}"
+        raise ValueError(f"`not_sure` in {exported / REPORT} must be null or a number between 0 and 1. {received}")
     if not figures:
         raise ValueError(f"{exported / REPORT} must list at least one exported file. Received: none")
     for variant, row in list(figures.items()):

@@ -14,8 +14,10 @@ import keras_inception
 from keras_inception.evaluation.metrics import wilson
 from keras_inception.exporting import exporter
 from keras_inception.exporting import verify as verifying
+from keras_inception.exporting.model_card import not_sure_remark
 from keras_inception.exporting.options import ExportOptions
 from keras_inception.exporting.variants import VARIANTS
+from keras_inception.exporting.verify import Reference
 from keras_inception.preprocessing import DEFAULT, NAMED, Preprocessing
 from keras_inception.tflite import metadata
 from keras_inception.tflite.classifier import TFLiteClassifier, interpreter
@@ -375,6 +377,28 @@ def test_without_tflite_support_the_files_are_the_same_and_the_report_says_so(ru
     assert metadata.read(alone.path) == metadata.read(exported[0] / row["path"])
 
 
+def test_a_threshold_for_not_sure_is_in_the_report_and_on_the_card(run, exported, tmp_path, no_converter):
+    report = keras_inception.export(run, tmp_path, name="colours", quantize=["float32"], not_sure=0.6, clients=())
+    assert report["not_sure"] == files.read_json(tmp_path / "report.json")["not_sure"] == 0.6
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "Below a probability of 0.6 of the most likely class, an app should say that it is not sure. Keras" in card
+    assert "not sure" not in (exported[0] / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_accuracy_above_the_threshold_is_that_of_the_reference():
+    images, labels = np.zeros((4, 1, 1, 3), np.uint8), np.array([0, 0, 1, 1])
+    scores = np.array([[0.9, 0.1], [0.7, 0.3], [0.6, 0.4], [0.45, 0.55]])
+    remark = not_sure_remark(Reference(images, scores, labels), 0.6)
+    assert remark == (
+        "Below a probability of 0.6 of the most likely class, an app should say that it is not sure. "
+        "Keras then answers 75.0% of the held-out images, and 66.7% of its answers are correct."
+    )
+    assert not_sure_remark(Reference(images, scores, labels), 0.95).endswith("answers 0.0% of the held-out images.")
+    for unknown in (Reference(images, scores, None), Reference(images, scores, labels, independent=True)):
+        assert not_sure_remark(unknown, 0.6).endswith("an app should say that it is not sure.")
+    assert not_sure_remark(Reference(images, scores, labels), None) == ""
+
+
 def test_files_are_named_after_a_keras_file(tiny_model, pictures, tmp_path):
     tiny_model.save(tmp_path / "flowers.keras")
     counts = {}
@@ -426,6 +450,10 @@ def test_a_run_is_not_exported_into_itself(run):
         ({"quantize": []}, r"Received: quantize=\[\]"),
         ({"name": "../x"}, "`name` must consist of letters"),
         ({"min_agreement": float("nan")}, "`min_agreement` must be a share"),
+        ({"not_sure": 1}, "`not_sure` must be a probability between 0 and 1. Received: not_sure=1"),
+        ({"not_sure": 0.0}, "`not_sure` must be a probability between 0 and 1. Received: not_sure=0.0"),
+        ({"not_sure": float("nan")}, "`not_sure` must be a probability between 0 and 1. Received: not_sure=nan"),
+        ({"not_sure": "0.6"}, "`not_sure` must be a probability between 0 and 1. Received: not_sure='0.6'"),
         (
             {"int8_input": "float16"},
             "`int8_input` must be one of 'uint8', 'int8', 'float32'",

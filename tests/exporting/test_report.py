@@ -34,7 +34,7 @@ def test_it_reads_like_the_dict_that_it_was(report):
         report["nothing"]
     assert list(report) == [field.name for field in dataclasses.fields(report)]
     assert dict(report.items()) == report.to_dict() == report
-    assert len(report) == 7
+    assert len(report) == 8
 
 
 def test_it_prints_as_a_table(report):
@@ -61,4 +61,7 @@ def test_noise_and_unknown_accuracy_print_too(report):
 def test_it_is_what_the_file_holds(exported):
     values = files.read_json(exported[0] / "report.json")
     assert ExportReport(**values).to_dict() == values
-    assert list(values) == ["top1", "top1_interval", "top5", "seconds", "pictures", "litert_sample", "variants"]
+    assert list(values) == [
+        *("top1", "top1_interval", "top5", "seconds", "pictures", "litert_sample", "variants", "not_sure")
+    ]
+    assert values["not_sure"] is None

@@ -68,6 +68,16 @@ def test_files_that_browsers_do_not_accept_are_left_out(copied, packages, tmp_pa
         page.page(copied, tmp_path / "other")
 
 
+def test_the_threshold_for_not_sure_is_that_of_the_export(copied, packages, tmp_path):
+    report = files.read_json(copied / "report.json")
+    assert page.page(copied, tmp_path / "always")["not_sure"] is None
+    files.write_json(copied / "report.json", report | {"not_sure": 0.6})
+    assert page.page(copied, tmp_path / "site")["not_sure"] == 0.6
+    del report["not_sure"]  # of an export by an earlier version
+    files.write_json(copied / "report.json", report)
+    assert page.page(copied, tmp_path / "earlier")["not_sure"] is None
+
+
 @pytest.mark.parametrize("name", ["report.json", "sample.png", "colours_int8.tflite"])
 def test_a_missing_file_is_named(copied, packages, tmp_path, name):
     (copied / name).unlink()
@@ -82,6 +92,7 @@ def test_a_missing_file_is_named(copied, packages, tmp_path, name):
         ("[]", "is not a report of `export`"),
         ("{}", "is not a report of `export`: KeyError"),
         ('{"top1": null, "pictures": 0, "variants": {}}', "must list at least one exported file"),
+        ('{"top1": null, "pictures": 0, "not_sure": 60, "variants": {}}', "must be null or a number between 0 and 1"),
         ("{", "is not a JSON file"),
     ],
 )

@@ -255,6 +255,25 @@ def test_class_names_are_text_and_never_markup(open_page, site, tmp_path):
     assert tab.evaluate("window.ran") is None
 
 
+def test_below_the_threshold_the_page_says_that_it_is_not_sure(open_page, site, exported, tmp_path):
+    best = [row["probability"] for row in files.read_json(exported / "sample.json")["top5"]["float32"]]
+    for name, threshold, sure in (("sure", best[0] - 1e-3, True), ("unsure", best[0] + 1e-3, False)):
+        copied = shutil.copytree(site, tmp_path / name, copy_function=shutil.copy)
+        files.write_json(copied / "site.json", files.read_json(copied / "site.json") | {"not_sure": threshold})
+        tab = open_page(copied)
+        assert f"Below {100 * threshold:.1f} % it says that it is not sure." in tab.locator("#about").text_content()
+        tab.click("#sample")
+        figures(tab)
+        assert tab.locator("#results .unsure").is_visible() != sure
+        assert ("not sure, perhaps" in tab.locator("#announcement").text_content()) != sure
+        assert tab.locator(".bars li").count() == 5, "the guesses are shown all the same"
+    tab = open_page()
+    tab.click("#sample")
+    figures(tab)
+    assert not tab.locator("#results .unsure").is_visible()
+    assert "not sure" not in tab.locator("#about").text_content()
+
+
 def test_the_keyboard_is_enough(open_page):
     tab = open_page()
     reached = []

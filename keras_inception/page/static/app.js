@@ -36,7 +36,8 @@ async function text(path) {
 function describe() {
   document.title = $("name").textContent = site.name;
   $("about").textContent =
-    `${site.labels.length} classes. Pictures stay on this device: the network runs in the browser.`;
+    `${site.labels.length} classes. Pictures stay on this device: the network runs in the browser.` +
+    (site.not_sure ? ` Below ${percent(site.not_sure)} it says that it is not sure.` : "");
   for (const [variant, file] of Object.entries(site.variants)) {
     $("variant").add(new Option(`${variant}, ${file.mb.toFixed(2)} MB`, variant));
     const row = $("files").insertRow();
@@ -167,6 +168,7 @@ async function classify(picture, variant) {
     const figures = picture.item.querySelector(".figures");
     figures.textContent = error.message;
     figures.classList.add("error");
+    picture.item.querySelector(".unsure").hidden = true;
     picture.item.querySelector(".bars").replaceChildren();
     announce(`${picture.name}: ${error.message}`);
   }
@@ -179,6 +181,8 @@ function show(picture, variant) {
   const figures = item.querySelector(".figures");
   figures.classList.remove("error");
   figures.textContent = `${variant}: ${answer.milliseconds.toFixed(1)} ms, median of ${answer.runs} on this device`;
+  const { label, probability } = answer.best[0];
+  item.querySelector(".unsure").hidden = sure(probability);
   item.querySelector(".bars").replaceChildren(...answer.best.map(bar));
   const table = item.querySelector(".others");
   table.hidden = answers.size < 2;
@@ -191,12 +195,21 @@ function show(picture, variant) {
     },
   ] of answers) {
     const row = table.tBodies[0].insertRow();
-    for (const cell of [name, `${label} ${percent(probability)}`, milliseconds.toFixed(1)]) {
+    for (const cell of [name, `${doubt(probability)}${label} ${percent(probability)}`, milliseconds.toFixed(1)]) {
       row.insertCell().textContent = cell;
     }
   }
   row(variant).cells[5].textContent = answer.milliseconds.toFixed(1);
-  announce(`${picture.name}: ${answer.best[0].label}, ${percent(answer.best[0].probability)}`);
+  announce(`${picture.name}: ${doubt(probability)}${label}, ${percent(probability)}`);
+}
+
+/** Return whether the network may answer: its most likely class must reach the threshold of the export, if any. */
+function sure(probability) {
+  return !site.not_sure || probability >= site.not_sure;
+}
+
+function doubt(probability) {
+  return sure(probability) ? "" : "not sure, perhaps ";
 }
 
 /** Return the most likely classes; ties keep their order. */
