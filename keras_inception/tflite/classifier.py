@@ -1,6 +1,7 @@
 """Run a .tflite image classifier in LiteRT, as a phone does."""
 
 import json
+import math
 import os
 import statistics
 import timeit
@@ -13,28 +14,29 @@ import numpy as np
 from keras_inception.preprocessing import DEFAULT, GRAY, NAMED, Preprocessing
 from keras_inception.runs import LABELS, PREPROCESSING
 from keras_inception.tflite import metadata
+from keras_inception.tflite.logits import ends_in_logits
 from keras_inception.utils.quiet import silenced
 
 if TYPE_CHECKING:
     from ai_edge_litert.interpreter import Interpreter
 
 KINDS = ("float32", "float16", "uint8", "int8")  # of input and output
-# Operations after which logits are still logits, and probabilities still probabilities.
-KEEPING = ("DEQUANTIZE", "QUANTIZE", "RESHAPE", "SQUEEZE", "CAST", "MEAN", "AVERAGE_POOL_2D")
-SUMMING = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD")  # operations that give logits
+# Far more than any classifier has. A file that declares more would fill the memory.
+MAX_SIDE, MAX_CLASSES = 2**13, 2**20
+TOLERANCE = 0.01  # by which a probability may be outside of 0 to 1, in addition to a quantization step
 
 
 class TFLiteClassifier:
     """A .tflite image classifier, exported by this package or by anyone else.
 
-    Class names and preprocessing are those that `export` packed into the file. For other files, they come from
-    labels.txt and the TFLite metadata; `labels` and `preprocessing` take precedence. Without labels, classes are
-    numbered.
+    Class names and preprocessing are those that `export` packed into the file. For other files, they come from the
+    TFLite metadata and the files packed with it (`metadata.labels_of`); `labels` and `preprocessing` take precedence.
+    Without labels, classes are numbered.
 
     A uint8 input takes raw pixels, as in all clients, unless `preprocessing` is given. Any other input is normalized,
     and an int8 input then quantized by the tensor's scale and zero point. If another's file ends in a convolution or
     dense layer, its outputs are logits, and their softmax is returned. For an input of one channel, RGB images are
-    made gray.
+    made gray. A dynamic batch dimension is accepted.
 
     Args:
         path: the .tflite file.
@@ -78,8 +80,10 @@ class TFLiteClassifier:
         self._input, self._output = inputs[0], outputs[0]
         self.size: tuple[int, int] = self._checked_size()
         packed = metadata.unpack(self.path, PREPROCESSING)
-        self._logits = packed is None and _ends_in_logits(self._interpreter)
-        found = metadata.labels_of(self.path, LABELS) if labels is None else tuple(labels)
+        operations = self._interpreter._get_ops_details() if packed is None else ()
+        self._logits = ends_in_logits(operations, self._output["index"])
+        self._check_quantization()
+        found = metadata.labels_of(self.path, LABELS, self._counts()) if labels is None else tuple(labels)
         self.classes: int = self._checked_classes(found)
         self.has_labels = found is not None
         self.labels = numbered(self.classes) if found is None else found
@@ -99,13 +103,29 @@ class TFLiteClassifier:
         if len(shape) != 4 or shape[0] != 1 or shape[3] not in (1, 3) or -1 in signature[1:] or kind not in KINDS:
             allowed = f"{', '.join(KINDS[:-1])} or {KINDS[-1]} [1, height, width, 3 or 1]"
             raise ValueError(f"{self.path} must take {allowed}. Received: {kind} {signature or shape}")
+        if max(shape) > MAX_SIDE:
+            raise ValueError(f"{self.path} must take images of at most {MAX_SIDE} pixels a side. Received: {shape}")
         return shape[1], shape[2]
+
+    def _check_quantization(self) -> None:
+        """Raise ValueError if an 8-bit tensor whose values are to be converted has no usable scale."""
+        for name, tensor in {"input": self._input, "output": self._output}.items():
+            scale, _ = tensor["quantization"]
+            if np.dtype(tensor["dtype"]).kind != "f" and not (math.isfinite(scale) and scale >= 0):
+                raise ValueError(f"{self.path} must have an {name} with a scale that is a number. Received: {scale}")
+
+    def _counts(self) -> tuple[int, ...]:
+        """Return how many labels the output can have."""
+        scores = self._output["shape"].tolist()[-1:]
+        return (1, 2) if scores == [1] else tuple(scores)
 
     def _checked_classes(self, labels: Sequence[str] | None) -> int:
         """Return the number of classes; raise ValueError if the output is not one score for each class."""
         shape, kind = self._output["shape"].tolist(), self._output["dtype"].__name__
         if len(shape) < 2 or {*shape[:-1]} != {1} or kind not in KINDS:
             raise ValueError(f"{self.path} must give [1, classes]. Received: {kind} {shape}")
+        if shape[-1] > MAX_CLASSES:
+            raise ValueError(f"{self.path} must give at most {MAX_CLASSES} classes. Received: {kind} {shape}")
         if shape[-1] > 1:
             return shape[-1]
         if self._logits or labels is None or len(labels) != 2:
@@ -187,7 +207,8 @@ class TFLiteClassifier:
             Probabilities, float32 (n, classes).
 
         Raises:
-            ValueError: the images have another size, or values outside of 0 to 255.
+            ValueError: the images have another size, or values outside of 0 to 255; or the file gives scores that are
+                not probabilities.
         """
         images = np.asarray(images)
         if images.shape[1:] != (*self.size, 3):
@@ -201,9 +222,20 @@ class TFLiteClassifier:
             self._interpreter.set_tensor(self._input["index"], self.as_input(image[None]))
             self._interpreter.invoke()
             row[:] = self.probabilities(self._interpreter.get_tensor(self._output["index"]).reshape(-1))
+            self._check_scores(row)
             if on_image:
                 on_image(done)
         return probabilities
+
+    def _check_scores(self, scores: np.ndarray) -> None:
+        """Raise ValueError unless scores are probabilities, which logits, for example, are not."""
+        tolerance = TOLERANCE + self._output["quantization"][0]
+        if not (scores.min() >= -tolerance and scores.max() <= 1 + tolerance):  # NaN is refused, too
+            received = f"{scores.min():.4g} to {scores.max():.4g}"
+            raise ValueError(
+                f"{self.path} must give probabilities from 0 to 1: add a softmax to its network if these are logits. "
+                f"Received: scores from {received}"
+            )
 
     def latency_ms(self, runs: int = 30) -> float:
         """Return the median time of one inference in milliseconds, after a few warm-up runs."""
@@ -238,11 +270,12 @@ class TFLiteClassifier:
         """Convert values of the output tensor, (..., scores), to float32 probabilities, (..., classes)."""
         scale, zero_point = self._output["quantization"]
         scores = output.astype(np.float32)
-        if output.dtype.kind != "f":
-            scores = (scores - np.float32(zero_point)) * np.float32(scale)
-        if self._logits:
-            powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
-            return powers / powers.sum(axis=-1, keepdims=True)
+        with np.errstate(over="ignore", invalid="ignore"):  # a damaged file's scores; `predict` refuses them
+            if output.dtype.kind != "f":
+                scores = (scores - np.float32(zero_point)) * np.float32(scale)
+            if self._logits:
+                powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
+                return powers / powers.sum(axis=-1, keepdims=True)
         return np.concatenate([1 - scores, scores], axis=-1) if scores.shape[-1] == 1 else scores
 
 
@@ -284,17 +317,6 @@ def interpreter(model: str | os.PathLike | bytes, threads: int = 1, **options) -
 def numbered(classes: int) -> tuple[str, ...]:
     """Return numbered names for classes that have none, such as ("class 0", "class 1")."""
     return tuple(f"class {index}" for index in range(classes))
-
-
-def _ends_in_logits(opened: "Interpreter") -> bool:
-    """Return True if the last operation of a model, apart from those in `KEEPING`, is one of `SUMMING`."""
-    (output,) = opened.get_output_details()
-    nodes = [node for node in opened._get_ops_details() if node["op_name"] != "DELEGATE"]
-    makers = {index: node for node in nodes for index in node["outputs"]}
-    node = makers.get(output["index"])
-    while node and node["op_name"] in KEEPING:
-        node = makers.get(node["inputs"][0])
-    return node is not None and node["op_name"] in SUMMING
 
 
 def _described(path: Path) -> Preprocessing | None:

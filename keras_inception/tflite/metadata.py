@@ -5,8 +5,9 @@ and `export` adds the preprocessing, so that a .tflite file can be used on its o
 """
 
 import os
+import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypedDict
@@ -20,7 +21,10 @@ from keras_inception.utils import files
 
 ENTRY = "TFLITE_METADATA"
 LABELS_DESCRIPTION = "Labels for categories that the model can recognize."
-MAX_TEXT_BYTES = 2**24  # of a text file in an archive
+MAX_TEXT_BYTES = 2**22  # of a text file in an archive
+TEXTS = (".txt", ".csv", ".names", ".labels")  # what the names of text files with labels end in
+LABEL_TYPES = ("TENSOR_AXIS_LABELS", "TENSOR_VALUE_LABELS")
+CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")  # all but the tab
 
 
 class About(TypedDict):
@@ -141,22 +145,46 @@ def normalization_of(metadata: dict) -> tuple[tuple[float, ...], tuple[float, ..
     return None
 
 
-def labels_of(path: str | os.PathLike, name: str) -> tuple[str, ...] | None:
+def labels_of(path: str | os.PathLike, name: str, counts: Collection[int]) -> tuple[str, ...] | None:
     """Return the labels in a .tflite file, or None if it has none.
 
-    They are in the text file `name` of its archive, else in the file that its metadata names for the output's axis.
+    They are in the text file `name` of its archive, else in the file that its metadata names for the output's axis,
+    preferably one that is not a translation, else in the only text file of the archive, if it fits.
+
+    Args:
+        path: the .tflite file.
+        name: the text file that the labels of this package are in.
+        counts: how many labels a text file must have that nothing calls labels.
 
     Raises:
         ValueError: the metadata, the archive or the labels are damaged.
     """
-    content = _document(path, name)
-    for subgraph in (read(path) or {}).get("subgraph_metadata", ())[:1] if content is None else ():
+    for called in (name, *_label_files(path)):
+        if (content := _document(path, called)) is not None:
+            return _parsed(content, f"{called if called.isprintable() else repr(called):.100} in {path}")
+    texts = [each for each in _names(path) if each.lower().endswith(TEXTS)]
+    with suppress(ValueError):  # a text that is not labels, such as a license
+        labels = _parsed(_document(path, texts[0]) or b"", texts[0]) if len(texts) == 1 else ()
+        return labels if len(labels) in counts else None
+    return None
+
+
+def _label_files(path: str | os.PathLike) -> list[str]:
+    """Return the files that the metadata names for the labels of the output, translations last."""
+    found = []
+    for subgraph in (read(path) or {}).get("subgraph_metadata", ())[:1]:
         for tensor in subgraph.get("output_tensor_metadata", ())[:1]:
-            for file in tensor.get("associated_files", ()):
-                if content is None and file.get("type") == "TENSOR_AXIS_LABELS":
-                    name = file.get("name", "")
-                    content = _document(path, name)
-    return None if content is None else files.parse_labels(content, f"{name} in {path}")
+            found += [each for each in tensor.get("associated_files", ()) if each.get("type") in LABEL_TYPES]
+    return [each.get("name", "") for each in sorted(found, key=lambda each: bool(each.get("locale")))]
+
+
+def _parsed(content: bytes, where: str) -> tuple[str, ...]:
+    """Return the labels in a file; raise ValueError if there are none, or one would change what a terminal shows."""
+    labels = files.parse_labels(content, where)
+    for number, label in enumerate(labels, start=1):
+        if CONTROL.search(label):
+            raise ValueError(f"{where} must hold no control characters. Received: {label!r:.100} in line {number}")
+    return labels
 
 
 def _per_channel(numbers: Sequence[float]) -> tuple[float, ...]:
@@ -180,6 +208,12 @@ def unpack(path: str | os.PathLike, name: str) -> str | None:
     """
     content = _document(path, name)
     return None if content is None else content.decode("utf-8", errors="replace").replace("\r\n", "\n")
+
+
+def _names(path: str | os.PathLike) -> list[str]:
+    """Return the names of the files in the archive."""
+    with _archive(path) as archive:
+        return archive.namelist() if archive else []
 
 
 def _document(path: str | os.PathLike, name: str) -> bytes | None:

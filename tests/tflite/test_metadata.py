@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from keras_inception.exporting.clients import mediapipe, task_library
 from keras_inception.preprocessing import DEFAULT, NAMED, Preprocessing
@@ -342,6 +343,53 @@ def test_a_text_that_would_fill_the_memory_is_refused(bare, tmp_path):
     assert metadata.unpack(path, "preprocessing.json") == DEFAULT.to_json()
 
 
+def with_labels(path: Path, model: bytes, named: list[dict], texts: dict[str, str]) -> Path:
+    """Write a file as others do: its metadata names files for the output, and texts are packed behind it."""
+    about = {"subgraph_metadata": [{"output_tensor_metadata": [{"associated_files": named}]}]}
+    path.write_bytes(with_entry(model, "TFLITE_METADATA", encode(about)))
+    with zipfile.ZipFile(path, "a") as archive:
+        for name, text in texts.items():
+            archive.writestr(name, text)
+    return path
+
+
+FIVE, GERMAN = "one\ntwo\nthree\nfour\nfive\n", "eins\nzwei\ndrei\nvier\nfünf\n"
+AXIS = "TENSOR_AXIS_LABELS"
+
+
+@pytest.mark.parametrize(
+    ("named", "texts", "first"),
+    [
+        ([{"name": "dict.txt", "type": AXIS}], {"dict.txt": FIVE}, "one"),
+        ([{"name": "a/b.names", "type": "TENSOR_VALUE_LABELS"}], {"a/b.names": FIVE, "other.txt": GERMAN}, "one"),
+        ([{"name": "de.txt", "type": AXIS, "locale": "de"}, {"name": "x.txt", "type": AXIS}], {}, None),
+        (
+            [{"name": "de.txt", "type": AXIS, "locale": "de"}, {"name": "x.txt", "type": AXIS}],
+            {"de.txt": GERMAN, "x.txt": FIVE},
+            "one",
+        ),
+        ([], {"dict.txt": FIVE}, "one"),
+        ([{"name": "missing.txt", "type": AXIS}], {"dict.txt": FIVE, "image.png": "..."}, "one"),
+        ([], {"LICENSE.txt": "free\n\nfor all"}, None),
+        ([], {"readme.txt": "about the network"}, None),
+        ([], {"a.txt": FIVE, "b.txt": GERMAN}, None),
+    ],
+)
+def test_labels_are_found_whatever_their_file_is_called(bare, tmp_path, named, texts, first):
+    path = with_labels(tmp_path / "model.tflite", bare["uint8"], named, texts)
+    classifier = TFLiteClassifier(path)
+    assert classifier.has_labels == (first is not None)
+    assert classifier.labels[0] == (first or "class 0")
+
+
+def test_labels_that_would_change_a_terminal_are_refused(bare, tmp_path):
+    texts = {"di\nct.txt": FIVE.replace("two", "\x1b[2Jtwo")}
+    path = with_labels(tmp_path / "model.tflite", bare["uint8"], [{"name": "di\nct.txt", "type": AXIS}], texts)
+    with pytest.raises(ValueError, match=r"no control characters\. Received: '\\x1b\[2Jtwo' in line 2") as error:
+        TFLiteClassifier(path)
+    assert len(str(error.value).splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -393,6 +441,20 @@ def test_reading_does_not_import_tensorflow(described):
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, encoding="utf-8")
     assert done.stdout.splitlines()[-1] == "set()"
+
+
+def test_predict_runs_files_made_elsewhere_without_tensorflow(bare, tmp_path):
+    path = with_labels(tmp_path / "model.tflite", bare["uint8"], [{"name": "d.txt", "type": AXIS}], {"d.txt": FIVE})
+    Image.fromarray(pixels(0)[0].astype(np.uint8)).save(tmp_path / "noise.png")
+    code = (
+        "import sys\nfrom keras_inception.cli import main\n"
+        f"try: main(['predict', {str(path)!r}, {str(tmp_path / 'noise.png')!r}])\n"
+        "except SystemExit as stop: assert not stop.code\n"
+        "assert not {'tensorflow', 'keras'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, encoding="utf-8")
+    assert re.fullmatch(r"\S+noise\.png: .*(one|two|three) .*\n", done.stdout)
+    assert not done.stderr
 
 
 def anything(kind: str = ROOT) -> st.SearchStrategy:

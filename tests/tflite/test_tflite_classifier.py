@@ -189,6 +189,51 @@ def test_logits_of_other_files_become_probabilities(tmp_path):
     np.testing.assert_allclose(TFLiteClassifier(path, preprocessing=DEFAULT).predict(images), expected, atol=1e-6)
 
 
+@pytest.fixture(scope="module")
+def weights():
+    import tensorflow as tf
+
+    return tf.constant(np.float32([[1, 2, 0], [0, -3, 1], [2, 1, 1]]) * 5)
+
+
+@pytest.mark.parametrize("ending", ["temperature", "logarithms", "ensemble", "scaled", "exponential"])
+def test_what_other_files_end_in_tells_logits_from_probabilities(tmp_path, weights, ending):
+    import tensorflow as tf
+
+    def logits(x):
+        return tf.reduce_mean(x, axis=[1, 2]) @ weights
+
+    endings = {
+        "temperature": (lambda x: logits(x) * tf.constant([2.0, 2.5, 2.0]) - 1, tf.nn.softmax),
+        "logarithms": (lambda x: tf.nn.log_softmax(logits(x)), tf.exp),
+        "ensemble": (lambda x: (tf.nn.softmax(logits(x)) + tf.nn.softmax(logits(-x))) / 2, tf.identity),
+        "scaled": (lambda x: 100 * tf.nn.softmax(logits(x)), None),
+        "exponential": (lambda x: tf.nn.elu(logits(x)), None),
+    }
+    function, answered = endings[ending]
+    classifier = TFLiteClassifier(other_file(tmp_path / "other.tflite", function, (1, 4, 4, 3)), preprocessing=DEFAULT)
+    images = pixels(0)[:, :4, :4]
+    if answered is None:
+        with pytest.raises(ValueError, match=r"other\.tflite must give probabilities .*\. Received: scores"):
+            classifier.predict(images)
+    else:
+        expected = answered(function(DEFAULT.normalize(images.astype(np.float32))))
+        np.testing.assert_allclose(classifier.predict(images), expected, atol=1e-6)
+
+
+def test_a_dynamic_batch_dimension_is_accepted(tmp_path):
+    import tensorflow as tf
+
+    def reshaped(x):
+        return tf.reshape(mean(x), (tf.shape(x)[0], 3))
+
+    images = np.concatenate([pixels(seed)[:, :4, :4] for seed in range(3)])
+    for name, function in {"plain": mean, "reshaped": reshaped}.items():
+        path = other_file(tmp_path / f"{name}.tflite", function, (None, 4, 4, 3))
+        expected = mean(DEFAULT.normalize(images.astype(np.float32)))
+        np.testing.assert_allclose(TFLiteClassifier(path, preprocessing=DEFAULT).predict(images), expected, atol=1e-6)
+
+
 def test_one_sigmoid_score_is_that_of_the_second_label(tmp_path):
     import tensorflow as tf
 
