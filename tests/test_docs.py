@@ -50,6 +50,23 @@ TAKEN = {
         "images that cannot be read": "test_images_left_out_are_summarized_in_the_log_and_listed_in_the_run",
         "a `tf.data.Dataset` or arrays": "test_wrong_arguments_are_named",
     },
+    ("train.md", "Tables of labels"): {
+        "a column `path`, `file`, `filename`, `image`, `image_id` or `id`, and one `label`, `class` or `category`": (
+            "test_columns_are_known_by_their_names"
+        ),
+        "columns of other names": "test_other_columns_are_chosen_by_their_names",
+        "labels such as `07` and `7`": "test_labels_are_text",
+        "a name without its ending": "test_the_ending_is_added_if_one_file_fits",
+        "relative paths": "test_paths_are_relative_to_the_table_unless_a_folder_is_given",
+        "a column `split`": "test_splits_are_named_as_folders_of_them_may_be",
+        "missing and unreadable images, and rows that are there twice": (
+            "test_missing_unreadable_and_repeated_images_are_left_out_by_name"
+        ),
+        "commas, semicolons or tabs; UTF-8 with or without a byte order mark; UTF-16": "test_encodings_and_separators",
+        "an image with two labels; a row without one; a split of another name": (
+            "test_a_table_that_cannot_be_used_is_refused_with_what_is_expected"
+        ),
+    },
     ("train.md", "Sizes"): {
         "`--size 96`": "test_sizes_that_are_not_square",
         "`--size 64x192`": "test_sizes_that_are_not_square",
@@ -253,6 +270,7 @@ def test_trainings_can_begin(arguments, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     for source in ("IMAGES", "shards"):
         Path(source).mkdir()
+    Path("labels.csv").write_text("path,label,image_name,diagnosis\n1,a,1,a\n", encoding="utf-8")
     monkeypatch.setattr(training, "train", train)
     with pytest.raises(SystemExit) as stop:
         cli.main(arguments)

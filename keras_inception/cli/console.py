@@ -17,11 +17,19 @@ from keras_inception.utils.quiet import silenced, without_modules
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
-DATA = "Folder of images or of TFRecord shards, fashion_mnist, fashion_mnist:FOLDER or tfds:NAME."
+DATA = "Folder of images or of TFRecord shards, table of labels (.csv, .tsv), fashion_mnist[:FOLDER] or tfds:NAME."
 RESUMED = "Output folder. An interrupted run is resumed."
 CustomObjects = Annotated[
     Path | None,
     Option(metavar="FILE.py", help="Python file with what the model file needs. It is run, as are Lambdas."),
+]
+Pictures = Annotated[
+    Path | None,
+    Option(metavar="DIR", help="Folder that the paths in a table of labels are relative to. Default: its own."),
+]
+Columns = Annotated[
+    str | None,
+    Option(metavar="PATH,LABEL", help="Columns of a table of labels. Default: path or file, label or class, …"),
 ]
 Json = Annotated[bool, Option("--json", help="Print the result as JSON, and nothing else to standard output.")]
 Overwrite = Annotated[bool, Option("--overwrite", help="Replace existing output.")]

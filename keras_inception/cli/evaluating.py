@@ -22,6 +22,8 @@ def evaluate(
     images: Annotated[
         str | None, Argument(metavar="DATA", help="Labeled images (the test split, if any). Default: held-out images.")
     ] = None,
+    pictures: console.Pictures = None,
+    columns: console.Columns = None,
     crops: Annotated[int, Option(help="Views of each image to average over: 1, 10, 12 or 144.")] = 1,
     ensemble: Annotated[
         list[Path] | None, Option(metavar="RUN|FILE.tflite", help="Another network to average with. Repeatable.")
@@ -38,7 +40,7 @@ def evaluate(
 
     options: dict[str, Any] = {
         **{"crops": crops, "ensemble": ensemble or (), "preprocessing": preprocessing, "labels": labels},
-        "custom_objects": custom_objects,
+        **{"custom_objects": custom_objects, "root": pictures, "columns": columns},
     }
     evaluator.check_evaluation(source, images, **options)
     files.check_parent(confusion)

@@ -22,6 +22,8 @@ def train(
     images: Annotated[str | None, Argument(metavar="IMAGES", help=console.DATA)] = None,
     output: Annotated[Path, Option("--output", "-o", help="Run directory to create.")] = Path("run"),
     resume: console.Resume = False,
+    pictures: console.Pictures = None,
+    columns: console.Columns = None,
     recipe: Annotated[str | None, Option(help="Name (see `keras-inception recipes`) or JSON file.")] = None,
     settings: console.Settings = None,
     from_scratch: Annotated[bool, Option("--from-scratch", help="Begin with random weights.")] = False,
@@ -66,14 +68,21 @@ def train(
     changes, given = console.fields_of(trainer.Recipe, context), console.assignments(settings)
     if size is not None:
         changes["size"] = size_from(size)
+    table: dict[str, Any] = {"root": pictures, "columns": columns}
     others = images or changes.keys() - {"epochs"} or given or recipe or from_scratch or validation is not None
+    others = others or any(value is not None for value in table.values())
     if resume and others:
         raise ValueError(f"--resume takes the images and the recipe from {output}: give neither, only --epochs")
     if not resume and images is None:
-        raise ValueError("IMAGES is missing: give a folder of class folders, or --resume to resume a run")
+        raise ValueError(
+            "IMAGES is missing: give a folder of class folders or a table of labels, or --resume to resume a run"
+        )
     if not resume and not distribute and output.exists():  # another worker may have created it already
         raise FileExistsError(f"{output} exists: resume it with --resume, or choose another --output")
-    datasets.located(Run(output).data["source"] if images is None else images)
+    if images is None:
+        datasets.located(Run(output).data["source"])
+    else:
+        datasets.recorded(images, **table)
     chosen = None if resume else _recipe(recipe, changes, given, from_scratch=from_scratch)
     (chosen or trainer.Recipe.load(output / RECIPE)).check_installed()
     if chosen and chosen.weights is not None:
@@ -90,6 +99,7 @@ def train(
             resume=resume,
             validation=share,
             strict=strict,
+            **table,
             distribution=distribution,
             on_scan=console.progress("Scanning images"),
             **(changes if resume else {}),

@@ -317,8 +317,8 @@ class _Compression:
         if path.exists():
             return train(None, path, resume=True, **how)
         data = self._source.data
-        how |= {"validation": data["validation"], "split_seed": data["seed"], "labels": data.get("labels")}
-        return train(data["source"], path, recipe=recipe, **how)
+        how |= {"split_seed": data.pop("seed"), "recipe": recipe}
+        return train(data.pop("source"), path, **data, **how)
 
     def _method(self, step: str, before: Run, network: keras.Model, recipe: Recipe) -> Continued:
         """Return the training method of a step."""

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import io
 import os
+import posixpath
 import zlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -34,10 +35,13 @@ class Examples(abc.ABC):
         labels: class index of each image, int32 (n,).
         keys: name of each image, independent of where the dataset is stored, such as its path relative to the folder;
             str (n,).
+        groups: name of each image's group, whose images belong into one split; empty for an image of no group; str
+            (n,). None if there are no groups.
     """
 
     labels: np.ndarray
     keys: np.ndarray
+    groups: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -45,6 +49,10 @@ class Examples(abc.ABC):
     @abc.abstractmethod
     def name(self, index: int) -> str:
         """Return an image's name for messages: its path, or its file and position in that file."""
+
+    def path(self, index: int) -> str:
+        """Return an image's path relative to the folder of the dataset, with slashes; without a folder, its name."""
+        return self.name(index)
 
     @abc.abstractmethod
     def read(self, index: int) -> np.ndarray:
@@ -102,14 +110,19 @@ class Files(Examples):
 
     Attributes:
         base: path of the folder.
+        folder: path of `base` relative to the folder of the dataset; empty for this folder itself.
         plain: whether TensorFlow is expected to decode each image as Pillow does (`examine`), bool (n,).
     """
 
     base: str
     plain: np.ndarray
+    folder: str = ""
 
     def name(self, index: int) -> str:
         return os.path.join(self.base, self.keys[index])
+
+    def path(self, index: int) -> str:
+        return posixpath.join(self.folder, self.keys[index])
 
     def read(self, index: int) -> np.ndarray:
         return read_picture(self.name(index))

@@ -13,7 +13,15 @@ from keras_inception.datasets.examples import Files
 from keras_inception.datasets.listing import contents, files_below
 from keras_inception.datasets.reading import examine
 from keras_inception.datasets.split_folders import split_folders
-from keras_inception.datasets.splits import Found, Progress, Skipped, class_numbers, such_as, unknown_class
+from keras_inception.datasets.splits import (
+    Found,
+    Progress,
+    Skipped,
+    check_none_skipped,
+    class_numbers,
+    such_as,
+    unknown_class,
+)
 from keras_inception.utils.files import clean_label
 
 # Unreadable files are reported if they have the suffix of an image; others, such as notes and tables, are ignored.
@@ -39,7 +47,7 @@ def find_folder(
     Raises:
         ValueError: there are no class folders with files in them, or as for `open_folder`.
     """
-    existing_folder(root)
+    given = existing_folder(root)
     folders, beside = split_folders(root, labels)
     folders = folders or {prefer[0] if prefer else "train": root}
     if not prefer and "train" not in folders:
@@ -52,18 +60,16 @@ def find_folder(
     if not files:
         first = next(iter(folders.values()))
         raise ValueError(f"{first} has no class folders with files in them{_hint(first)}")
-    readable, skipped = _examine(files, progress)
-    skipped += beside
+    readable, unreadable = examine_files(files, progress)
+    skipped = [*filter(_is_named_image, unreadable), *beside]
     skipped += [file for folder in folders.values() for file in _loose_images(folder)]
     skipped += [Skipped(str(path), "no images") for _, path, _, inside in classes if readable.keys().isdisjoint(inside)]
     skipped.sort()
-    if strict and skipped:
-        listed = "\n".join(f"{path}: {reason}" for path, reason in skipped)
-        raise ValueError(f"{len(skipped)} of the files and classes cannot be used:\n{listed}")
+    check_none_skipped(skipped, strict)
     rows: dict[str, list[tuple[int, str]]] = {split: [] for split in folders}
     for split, _, label, inside in classes:
         rows[split] += [(label, file) for file in inside if file in readable]
-    splits = {split: _files(folder, sorted(rows[split]), readable) for split, folder in folders.items()}
+    splits = {split: _files(folder, sorted(rows[split]), readable, given) for split, folder in folders.items()}
     return Found(str(root), class_names, splits, tuple(skipped))
 
 
@@ -85,12 +91,13 @@ def list_pictures(path: str | os.PathLike) -> tuple[Files, tuple[Skipped, ...]]:
         ValueError: `path` is not a folder, or has no images.
     """
     root = existing_folder(path)
-    readable, skipped = _examine([str(file) for file in files_below(root)], None)
+    readable, unreadable = examine_files([str(file) for file in files_below(root)], None)
+    skipped = list(filter(_is_named_image, unreadable))
     if not readable:
         raise ValueError(f"{root} has no images{such_as(skipped)}")
     numbers: dict[str, int] = {}
     rows = [(numbers.setdefault(os.path.dirname(file), len(numbers)), file) for file in sorted(readable)]
-    return _files(root, rows, readable), tuple(sorted(skipped))
+    return _files(root, rows, readable, root), tuple(sorted(skipped))
 
 
 def existing_folder(path: str | os.PathLike) -> Path:
@@ -116,12 +123,13 @@ def _class_names(folder: Path) -> tuple[str, ...]:
     return names
 
 
-def _files(base: Path, rows: list[tuple[int, str]], plain: dict[str, bool]) -> Files:
-    """Return `Files` below `base` from rows of (label, path)."""
+def _files(base: Path, rows: list[tuple[int, str]], plain: dict[str, bool], root: Path) -> Files:
+    """Return `Files` below `base`, a folder in `root` or `root` itself, from rows of (label, path)."""
     return Files(
         labels=np.array([label for label, _ in rows], np.int32),
         keys=np.array([Path(file).relative_to(base).as_posix() for _, file in rows], object),
         base=str(base),
+        folder="" if base == root else base.relative_to(root).as_posix(),
         plain=np.array([plain[file] for _, file in rows], bool),
     )
 
@@ -145,15 +153,19 @@ def _class_folders(folder: Path, class_names: tuple[str, ...]) -> Iterator[tuple
         yield path, label, [str(file) for file in files_below(path, (folder,))]
 
 
-def _examine(files: list[str], progress: Progress | None) -> tuple[dict[str, bool], list[Skipped]]:
-    """Decode all files. Return the readable ones, mapped to whether they are plain, and the unreadable images."""
+def _is_named_image(skipped: Skipped) -> bool:
+    return IMAGE_SUFFIX.fullmatch(skipped.path) is not None
+
+
+def examine_files(files: list[str], progress: Progress | None) -> tuple[dict[str, bool], list[Skipped]]:
+    """Decode all files. Return the readable ones, mapped to whether they are plain, and the others."""
     readable: dict[str, bool] = {}
     skipped = []
     with ThreadPoolExecutor() as pool:  # Pillow releases the GIL while decoding
         for done, (file, verdict) in enumerate(zip(files, pool.map(examine, files), strict=True), start=1):
             if isinstance(verdict, bool):
                 readable[file] = verdict
-            elif IMAGE_SUFFIX.fullmatch(file):
+            else:
                 skipped.append(Skipped(file, verdict))
             if progress:
                 progress(done, len(files))

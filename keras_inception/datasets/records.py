@@ -63,6 +63,9 @@ class Records(Examples):
     def name(self, index: int) -> str:
         return f"{self.shards[self.shard[index]]}#{self.record[index]}"
 
+    def path(self, index: int) -> str:
+        return os.path.basename(self.name(index))
+
     def content(self, index: int) -> bytes:
         """Return the encoded image.
 

@@ -1,26 +1,33 @@
-"""`open_data`: open a dataset by its folder or name."""
+"""`open_data`: open a dataset by its folder, its table of labels or its name."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from keras_inception.datasets.examples import Examples
 from keras_inception.datasets.fashion_mnist import find_fashion_mnist
 from keras_inception.datasets.folder import existing_folder, find_folder
 from keras_inception.datasets.shards import find_shards, is_shard_folder
 from keras_inception.datasets.splits import Found, Progress, Skipped, Splits, check_share, make_splits
+from keras_inception.datasets.tables import Columns, find_table, is_table, pair, read_table
 from keras_inception.datasets.tfds import find_tfds
 from keras_inception.utils.suggestions import did_you_mean
 
 Source = str | os.PathLike  # accepted by `open_data`
 
 FASHION_MNIST, TFDS = "fashion_mnist", "tfds"
-KINDS = f"a folder of images or of TFRecord shards, {FASHION_MNIST}, {FASHION_MNIST}:FOLDER or {TFDS}:NAME"
+KINDS = (
+    f"a folder of images or of TFRecord shards, {FASHION_MNIST}, {FASHION_MNIST}:FOLDER, "
+    f"a table of labels (.csv, .tsv) or {TFDS}:NAME"
+)
 
 
 def open_data(
     source: Source,
     *,
+    root: str | os.PathLike | None = None,
+    columns: Columns | None = None,
     validation: float = 0.15,
     seed: int = 0,
     strict: bool = False,
@@ -38,11 +45,15 @@ def open_data(
         source: one of
 
             - a folder of images, see `open_folder`;
+            - a table of labels, a ``.csv`` or ``.tsv`` file with a row for each image, see `open_table`;
             - a folder of TFRecord shards, written by `write_shards` or by other tools in TF-slim's convention;
             - ``fashion_mnist``, or ``fashion_mnist:FOLDER`` with its four files;
             - ``tfds:NAME``, a dataset of tensorflow-datasets (``NAME`` or ``NAME/config:version``).
 
             An existing path takes precedence over a name.
+        root: the folder that the paths in a table are relative to. Default: that of the table.
+        columns: names of a table's columns of paths and of labels, a pair or ``"PATH,LABEL"``. Default: the first of
+            path, file, filename, image, image_id and id that there is; and label, class or category.
         validation: fraction of each class, in [0, 1), to hold out from train if there is no validation split. Each
             class with two or more images then has some in both.
         seed: seed of that split. It depends on the images' names, so that most images stay in their split when others
@@ -59,7 +70,7 @@ def open_data(
         OSError: the source cannot be read or downloaded.
     """
     check_share(validation)
-    found = _find(source, labels, (), strict, progress)
+    found = _find(source, labels, (), strict, progress, root, columns)
     return make_splits(found, validation=validation, seed=seed, all_classes=labels is not None)
 
 
@@ -82,10 +93,33 @@ def open_folder(path: str | os.PathLike, **options) -> Splits:
     return open_data(existing_folder(path), **options)
 
 
+def open_table(path: str | os.PathLike, **options) -> Splits:
+    """Open a table of labels: a CSV or TSV file with a header and a row for each image.
+
+    A column has the path of each image or its name alone, the other its label, which is text: "07" is not "7". The
+    ending of a name may be missing if one file fits. A column ``split`` has train, validation and test, or what folders
+    of these may be called; without it, or without validation, some of train is held out. Missing files, unreadable
+    images and repeated rows are listed as skipped. Upper and lower case of the columns' names make no difference.
+
+    Args:
+        path: the table, UTF-8 (or UTF-16 with a byte order mark).
+        **options: as for `open_data`.
+
+    Raises:
+        ValueError: `path` is no table, lacks a column, or names no image; a row has no path or label, or a split that
+            is none; an image has two labels; or as for `open_folder`.
+    """
+    if not is_table(path):
+        raise ValueError(f"{path} must be a table of labels: an existing .csv or .tsv file")
+    return open_data(path, **options)
+
+
 def open_labelled(
     source: Source,
     labels: Sequence[str],
     *,
+    root: str | os.PathLike | None = None,
+    columns: Columns | None = None,
     prefer: Sequence[str] = ("test", "validation", "train"),
     strict: bool = False,
     progress: Progress | None = None,
@@ -94,6 +128,8 @@ def open_labelled(
 
     Args:
         source: as for `open_data`; it need not have every class.
+        root: as for `open_data`.
+        columns: as for `open_data`.
         labels: names of the network's classes. Names are compared in NFC, ignoring case if that is unambiguous.
         prefer: splits in order of preference; the first that exists is used.
         strict: as for `open_data`.
@@ -105,7 +141,7 @@ def open_labelled(
     Raises:
         ValueError: as for `open_data`, or none of the preferred splits exists.
     """
-    found = _find(source, labels, prefer, strict, progress)
+    found = _find(source, labels, prefer, strict, progress, root, columns)
     return found.first(prefer), found.skipped
 
 
@@ -117,8 +153,41 @@ def located(source: Source) -> str:
     """
     kind, rest = _kind(source)
     if not kind:
-        return os.path.abspath(existing_folder(source))
+        return os.path.abspath(source if is_table(source) else existing_folder(source))
     return f"{kind}:{os.path.abspath(rest)}" if kind == FASHION_MNIST and rest else os.fspath(source)
+
+
+def recorded(
+    source: Source, *, root: str | os.PathLike | None = None, columns: Columns | None = None
+) -> dict[str, Any]:
+    """Return arguments of `open_data` as JSON types that give the same images in any working directory.
+
+    Args:
+        source: as for `open_data`.
+        root: as for `open_data`.
+        columns: as for `open_data`.
+
+    Raises:
+        ValueError: there is no such source; it is a table that cannot be read; or it is none, but `root` or `columns`
+            is given.
+    """
+    arguments: dict[str, Any] = {"source": located(source)}
+    _check_table(source, root, columns)
+    if root is not None:
+        arguments["root"] = os.path.abspath(existing_folder(root))
+    if columns is not None:
+        arguments["columns"] = list(pair(columns))
+    if is_table(source):
+        read_table(source, columns)
+    return arguments
+
+
+def _check_table(source: Source, root: str | os.PathLike | None, columns: Columns | None) -> None:
+    """Raise ValueError if options of a table are given for another source."""
+    given = {"`root` (--pictures)": root, "`columns` (--columns)": columns}
+    for name, value in given.items():
+        if value is not None and not is_table(source):
+            raise ValueError(f"{name} is for a table of labels, a .csv or .tsv file. Received: {os.fspath(source)}")
 
 
 def _kind(source: Source) -> tuple[str, str]:
@@ -139,16 +208,25 @@ def _kind(source: Source) -> tuple[str, str]:
 
 
 def _find(
-    source: Source, labels: Sequence[str] | None, prefer: Sequence[str], strict: bool, progress: Progress | None
+    source: Source,
+    labels: Sequence[str] | None,
+    prefer: Sequence[str],
+    strict: bool,
+    progress: Progress | None,
+    root: str | os.PathLike | None,
+    columns: Columns | None,
 ) -> Found:
-    """Return the dataset, ordered by class and name. For a folder of images, only what `find_folder` reads."""
+    """Return the dataset, ordered by class and name. For files of images, only what `find_folder` reads."""
     kind, rest = _kind(source)
+    _check_table(source, root, columns)
     if kind == FASHION_MNIST:
         found = find_fashion_mnist(rest or None)
     elif kind == TFDS:
         found = find_tfds(rest, strict=strict, progress=progress)
     elif os.path.isdir(source) and is_shard_folder(source):
         found = find_shards(source, strict=strict, progress=progress)
+    elif is_table(source):
+        return find_table(Path(source), labels, prefer, strict, progress, root=root, columns=columns)
     else:
         return find_folder(Path(source), labels, prefer, strict, progress)
     return found.arranged(labels)

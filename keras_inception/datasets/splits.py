@@ -192,6 +192,13 @@ def left_out(skipped: Sequence[Skipped], listed: str | os.PathLike | None = None
     return lines
 
 
+def check_none_skipped(skipped: Sequence[Skipped], strict: bool) -> None:
+    """Raise ValueError with a list of what was skipped if there is any and `strict` is true."""
+    if strict and skipped:
+        listed = "\n".join(f"{path}: {reason}" for path, reason in skipped)
+        raise ValueError(f"{len(skipped)} of the files and classes cannot be used:\n{listed}")
+
+
 def such_as(skipped: Sequence[Skipped]) -> str:
     """Return the end of a message: how many files were skipped, and the first. Empty if there are none."""
     return f"; {len(skipped)} skipped, such as {skipped[0].path}: {skipped[0].reason}" if skipped else ""

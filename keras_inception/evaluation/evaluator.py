@@ -27,6 +27,8 @@ def evaluate(
     source: Source,
     images: str | os.PathLike | None = None,
     *,
+    root: str | os.PathLike | None = None,
+    columns: str | Sequence[str] | None = None,
     crops: int = 1,
     ensemble: Sequence[Source] = (),
     preprocessing: str | os.PathLike | Preprocessing | None = None,
@@ -45,6 +47,8 @@ def evaluate(
             such as ``KerasClassifier(model, class_names, preprocessing)``.
         images: labeled images of the network's classes, as for `keras_inception.datasets.open_data`. If there are
             splits, the test split is preferred. None uses the held-out images of a run.
+        root: the folder that the paths in a table of labels are relative to. Default: that of the table.
+        columns: names of the table's columns of paths and of labels. Default: as for `open_data`.
         crops: views of each image to average over: 1, 10, 12 or 144 (`keras_inception.evaluation.crops`).
         ensemble: more networks with the same classes, whose probabilities are averaged with those of `source`.
         preprocessing: preprocessing of a file: a `Preprocessing`, the name of one, or its JSON file. It is required for
@@ -62,7 +66,10 @@ def evaluate(
             `preprocessing` or `labels` is invalid, missing, or given for anything but a file.
     """
     described: dict[str, Any] = {"preprocessing": preprocessing, "labels": labels}
-    check_evaluation(source, images, crops=crops, ensemble=ensemble, custom_objects=custom_objects, **described)
+    table: dict[str, Any] = {"root": root, "columns": columns}
+    check_evaluation(
+        source, images, **table, crops=crops, ensemble=ensemble, custom_objects=custom_objects, **described
+    )
     progress = on_progress or silent
     sources = [source, *ensemble]
     names = tuple(map(name_of, sources))
@@ -78,7 +85,7 @@ def evaluate(
     if images is None:
         labeled, skipped = _held_out(_run(source), class_names, strict, scan)
     else:
-        labeled, skipped = datasets.open_labelled(images, class_names, strict=strict, progress=scan)
+        labeled, skipped = datasets.open_labelled(images, class_names, **table, strict=strict, progress=scan)
     for line in left_out(skipped):
         log.warning("%s", line)
     done = 0
@@ -104,6 +111,8 @@ def check_evaluation(
     source: Source,
     images: str | os.PathLike | None,
     *,
+    root: str | os.PathLike | None = None,
+    columns: str | Sequence[str] | None = None,
     crops: int = 1,
     ensemble: Sequence[Source] = (),
     preprocessing: str | os.PathLike | Preprocessing | None = None,
@@ -117,7 +126,9 @@ def check_evaluation(
     for each in (source, *ensemble):
         located(each)
     if images is not None:
-        datasets.located(images)
+        datasets.recorded(images, root=root, columns=columns)
+    elif root is not None or columns is not None:
+        raise ValueError("`root` and `columns` are for a table of labels, which must be given as the images")
     else:
         _run(source)
 

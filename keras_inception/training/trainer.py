@@ -74,6 +74,8 @@ def train(
     *,
     recipe: Recipe | str | os.PathLike | None = None,
     resume: bool = False,
+    root: str | os.PathLike | None = None,
+    columns: str | Sequence[str] | None = None,
     validation: float = 0.15,
     split_seed: int | None = None,
     labels: Sequence[str] | None = None,
@@ -98,13 +100,15 @@ def train(
         model = run.model()
 
     Args:
-        pictures: a folder with one subfolder of images per class, or any other source that
+        pictures: a folder with one subfolder of images per class, a table of labels, or any other source that
             `keras_inception.datasets.open_data` accepts. None when resuming: the run records it.
         output: the run directory to create, or with ``resume=True`` the one to continue.
         recipe: how to train: a `Recipe`, the name of one (`keras_inception.training.RECIPES`) or a JSON file. Default:
             fine-tune GoogLeNet's published weights, which are downloaded once (``"finetune"``); ``weights=None`` or
             ``Recipe()`` begins with random weights. None when resuming: the run records it.
         resume: continue an interrupted run. A complete run is left unchanged, unless `epochs` is given.
+        root: the folder that the paths in a table of labels are relative to. Default: that of the table.
+        columns: names of the table's columns of paths and of labels. Default: as for `open_data`.
         validation: fraction of the training images to hold out if the source has no validation split.
         split_seed: seed of that split. Default: the recipe's seed.
         labels: names of the classes in the order of the network's outputs. Default: as for `open_data`.
@@ -129,7 +133,8 @@ def train(
     """
     path = _path(output)
     if resume:
-        if pictures is not None or recipe is not None or changes.keys() - {"epochs"}:
+        given = (pictures, recipe, root, columns)
+        if any(each is not None for each in given) or changes.keys() - {"epochs"}:
             raise ValueError(f"{output} records its images and its recipe: give neither when resuming, except `epochs`")
         run = Run(path)
         recipe, data = _resumed(run, method, distribution, **changes), run.data
@@ -140,7 +145,7 @@ def train(
             raise ValueError("`pictures` must be given unless a run is resumed. Received: None")
         recipe = _begun(_recipe(recipe, changes), distribution)
         seed = recipe.seed if split_seed is None else split_seed
-        data = {"source": datasets.located(pictures), "validation": validation, "seed": seed}
+        data = datasets.recorded(pictures, root=root, columns=columns) | {"validation": validation, "seed": seed}
         data |= {} if labels is None else {"labels": list(labels)}
     recipe.check_installed()
     distribution.check(recipe)

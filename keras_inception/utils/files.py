@@ -115,6 +115,15 @@ def write_csv(path: str | os.PathLike, rows: Sequence[Mapping]) -> None:
     write_text(path, text.getvalue(), errors="surrogateescape")
 
 
+def read_text(path: str | os.PathLike) -> str:
+    """Return the text of a file, UTF-8 or UTF-16, without a byte order mark.
+
+    Raises:
+        ValueError: The file has another encoding. The message names it.
+    """
+    return _decoded(Path(path).read_bytes(), str(path)).removeprefix(BYTE_ORDER_MARK)
+
+
 def read_json(path: str | os.PathLike):
     """Read a JSON file. Raise ValueError with the name of the file if it is not JSON."""
     try:

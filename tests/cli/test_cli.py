@@ -84,6 +84,9 @@ def test_wrong_usage_has_exit_code_2(capsys):
         (["train", "--resume", "pictures"], "give neither"),
         (["train", "no/such/folder", "--output", "{tmp}/run"], "no/such/folder"),
         (["train", "{tmp}", "--output", "{tmp}/run"], "class"),
+        (["train", "{tmp}/labels.csv", "--output", "{tmp}/run"], "a column of paths, named path, file, "),
+        (["train", "{tmp}", "--output", "{tmp}/run", "--pictures", "{tmp}"], "is for a table of labels"),
+        (["train", "--resume", "--columns", "id,dx"], "give neither"),
         (["train", "{tmp}", "--output", "{tmp}"], "exists"),
         (["train", "{tmp}", "--output", "{tmp}/run", "--recipe", "smal"], "`recipe` must be one of default, small"),
         (["train", "{tmp}", "--output", "{tmp}/run", "--epochs", "0"], "`epochs` must be from 1"),
@@ -172,6 +175,7 @@ def test_a_mistake_prints_one_line(arguments, says, tmp_path, capfd):
     (tmp_path / "there.keras").touch()
     (tmp_path / "weights.pth").write_bytes(b"\x80\x02")
     (tmp_path / "own.py").touch()
+    (tmp_path / "labels.csv").touch()
     code, message = failure(capfd, *(argument.format(tmp=tmp_path) for argument in arguments))
     assert code == 1
     assert says in message
@@ -183,6 +187,8 @@ def test_a_mistake_prints_one_line(arguments, says, tmp_path, capfd):
     "arguments",
     [
         ["train", "nowhere"],
+        ["train", "{tmp}/labels.csv", "--columns", "id,dx"],
+        ["evaluate", "{tmp}/text.tflite", "{tmp}/labels.csv", "--columns", "id,dx"],
         ["train", "{tmp}", "--set", "weights=nowhere.pth"],
         ["train", "--resume", "--output", "nowhere"],
         ["evaluate", "nowhere"],
@@ -228,6 +234,7 @@ def test_a_mistake_prints_one_line(arguments, says, tmp_path, capfd):
 def test_a_mistake_is_reported_before_tensorflow_is_imported(arguments, tmp_path, pictures, capsys, monkeypatch):
     (tmp_path / "text.tflite").write_text("this is not a model")
     (tmp_path / "there.keras").write_text("neither is this")
+    (tmp_path / "labels.csv").write_text("path,label\n1.png,cat\n")
     shutil.copy(pictures / "test" / "red" / "0.png", tmp_path / "picture.png")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(console, "import_tensorflow", lambda: pytest.fail("TensorFlow would be imported"))
@@ -305,6 +312,10 @@ def test_evaluate_uses_the_held_out_images_of_a_run(trained, pictures, tmp_path,
 
     command("evaluate", trained, pictures / "test")
     table = capsys.readouterr().out
+    lines = [f"{color}/{index},{color}" for color in ("blue", "green", "red") for index in range(4)]
+    (tmp_path / "labels.csv").write_text("\n".join(["image,color", *lines]))
+    command("evaluate", trained, tmp_path / "labels.csv", "--pictures", pictures / "test", "--columns", "image,color")
+    assert capsys.readouterr().out == table
     assert str(evaluate(trained, pictures / "test")) == table.removesuffix("\n")
     low, high = result["top1_interval"]
     assert f"12 images: top-1 {result['top1']:.1%} (95 % interval {low:.1%} to {high:.1%}), top-5 100.0%" in table
