@@ -47,6 +47,7 @@ TAKEN = {
         "folders that could be splits as well as classes": "test_what_could_be_splits_or_classes_is_refused",
         "gray, CMYK, 16-bit and palette images": "test_gray_and_bilevel",
         "transparent images": "test_transparent_parts_become_white",
+        "HEIC images of iPhones": "test_heic_is_decoded_like_any_other_image",
         "images that cannot be read": "test_images_left_out_are_summarized_in_the_log_and_listed_in_the_run",
         "a `tf.data.Dataset` or arrays": "test_wrong_arguments_are_named",
     },

@@ -6,9 +6,10 @@ them, so that ``--help`` stays fast.
 
 from keras_inception.cli.console import app
 from keras_inception.cli.console import main as main
-from keras_inception.cli.evaluating import evaluate, predict
+from keras_inception.cli.evaluating import evaluate
 from keras_inception.cli.exporting import benchmark, compress, export, page, rewrites
 from keras_inception.cli.networks import convert_weights, cost, list_networks
+from keras_inception.cli.predicting import predict
 from keras_inception.cli.training import demo, recipes, shard, train
 
 # In the order of --help.

@@ -1,7 +1,9 @@
 """The application, its entry point, and helpers for the commands."""
 
+import codecs
 import dataclasses
 import functools
+import io
 import json as jsonlib
 import os
 import sys
@@ -40,6 +42,7 @@ Strict = Annotated[bool, Option("--strict", help="Fail if an image cannot be rea
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command. An error prints one line to standard error and exits with code 1, or 2 for wrong usage."""
+    _print_any_name()
     try:
         app(arguments, prog_name="keras-inception")
     except KeyboardInterrupt:
@@ -52,15 +55,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
         fail(str(error))
 
 
+def _print_any_name() -> None:
+    """Print file names with the bytes that they have, which need not be text. Where nothing is known, print UTF-8."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            known = codecs.lookup(stream.encoding).name != "ascii"
+            stream.reconfigure(encoding=None if known else "utf-8", errors="surrogateescape")
+
+
 def fail(message: str, code: int = 1) -> NoReturn:
     """Print an error and exit."""
     typer.echo(f"error: {message}", err=True)
     raise SystemExit(code)
 
 
+def as_json(value: Any) -> str:
+    """Return a value as JSON on one line. Bytes of names that are not UTF-8 are escaped: 0xe9 is ``udce9``."""
+    return jsonlib.dumps(value, ensure_ascii=False).encode(errors="backslashreplace").decode()
+
+
 def print_json(value: Any) -> None:
     """Print a value as JSON on one line."""
-    typer.echo(jsonlib.dumps(value, ensure_ascii=False))
+    typer.echo(as_json(value))
 
 
 def show(result: Any, json: bool) -> None:

@@ -1,4 +1,4 @@
-"""Commands that classify images: evaluate and predict."""
+"""The command evaluate, and the arguments that it shares with predict."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -53,26 +53,3 @@ def evaluate(
     console.show(result, json)
     if confusion and not json:
         typer.echo(f"Confusion matrix: {confusion}")
-
-
-def predict(
-    source: Source,
-    images: Annotated[list[Path], Argument(metavar="IMAGE...", help="Image files to classify.")],
-    top: Annotated[int, Option(min=1, help="Number of classes to print per image.")] = 5,
-    preprocessing: Preprocessing = None,
-    labels: Labels = None,
-    custom_objects: console.CustomObjects = None,
-    json: console.Json = False,
-) -> None:
-    """Print the most probable classes of images."""
-    from keras_inception.evaluation import classifiers, prediction
-
-    options: dict[str, Any] = {
-        "preprocessing": preprocessing,
-        "labels": labels,
-        "custom_objects": custom_objects,
-    }
-    prediction.check_prediction(source, images, **options)
-    if classifiers.needs_keras(source):
-        console.import_tensorflow()
-    console.show(prediction.predict(source, images, top=top, **options), json)

@@ -26,7 +26,7 @@ from keras_inception.utils.files import clean_label
 
 # Unreadable files are reported if they have the suffix of an image; others, such as notes and tables, are ignored.
 IMAGE_SUFFIX = re.compile(
-    r".*\.(jpe?g|jpe|jfif|mpo|jp2|j2k|jpx|jxl|a?png|webp|gif|bmp|dib|tiff?|p[bgpn]m|avif|hei[cf]|svg|psd|ico|tga|dng|cr2|nef)",
+    r".*\.(jpe?g|jpe|jfif|mpo|jp2|j2k|jpx|jxl|a?png|webp|gif|bmp|dib|tiff?|p[bgpn]m|avif|hei[cf]|hif|svg|psd|ico|tga|dng|cr2|nef)",
     re.IGNORECASE | re.DOTALL,
 )
 

@@ -1,5 +1,6 @@
 """Read images of any common format as RGB with Pillow."""
 
+import functools
 import io
 import os
 import warnings
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 # Pillow would also read PostScript, by running another program, and formats that nobody uses for photographs.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "PPM")
+# Brands of HEIF files whose images are compressed by HEVC, as phones write them (HEIC).
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 JPEG_END = b"\xff\xd9"
 PNG_END = b"IEND\xaeB`\x82"
@@ -44,6 +47,39 @@ def read_picture(path: str | os.PathLike, content: bytes | None = None) -> "np.n
         return np.asarray(_upright_rgb(image))
 
 
+def from_memory(image: "Image.Image | np.ndarray") -> "np.ndarray":
+    """Return a PIL image, or an array, as `read_picture` returns the same image in a file.
+
+    Args:
+        image: a PIL image, or uint8 pixels, (height, width), or (height, width, 1, 3 or 4) for gray, RGB or RGBA.
+
+    Raises:
+        ValueError: the image cannot be decoded, or the array has another type or shape.
+    """
+    import numpy as np
+    from PIL import Image
+
+    if isinstance(image, np.ndarray):
+        channels = image.shape[2] if image.ndim == 3 else 1
+        if image.dtype != np.uint8 or image.ndim not in (2, 3) or channels not in (1, 3, 4) or not image.size:
+            allowed = "uint8 (height, width), or (height, width, 1, 3 or 4)"
+            raise ValueError(f"an image in an array must be {allowed}. Received: {image.dtype} {image.shape}")
+        image = Image.fromarray(image[..., 0] if image.ndim == 3 and channels == 1 else image)
+    try:
+        return np.asarray(_upright_rgb(image))
+    except Exception as error:  # as in `_opened`
+        raise ValueError(_reason(error)) from None
+
+
+def is_image(path: str | os.PathLike) -> bool:
+    """Return whether a file begins as an image of a known format does."""
+    try:
+        with _opened(path):
+            return True
+    except ValueError:
+        return False
+
+
 def examine(path: str | os.PathLike, content: bytes | None = None) -> bool | str:
     """Decode an image completely. The arguments are those of `read_picture`.
 
@@ -70,13 +106,39 @@ def _opened(path: str | os.PathLike, content: bytes | None = None) -> "Iterator[
             if not file.read(1):
                 raise ValueError("empty file")
             file.seek(0)
-            with Image.open(file, formats=FORMATS) as image:
+            formats = ("HEIF",) if _is_heic(file) and _heic_is_supported() else FORMATS
+            with Image.open(file, formats=formats) as image:
                 yield image, file
     except UnidentifiedImageError:
         raise ValueError(f"{path}: not a readable image") from None
     except Exception as error:  # Pillow can raise any type of error for a broken file
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{path}: {reason}") from None
+        raise ValueError(f"{path}: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+
+
+def _is_heic(file: BinaryIO) -> bool:
+    """Return whether a file at its start begins as HEIC files do, and leave it there."""
+    head = file.read(12)
+    file.seek(0)
+    return head[4:8] == b"ftyp" and head[8:] in HEIC_BRANDS
+
+
+@functools.cache
+def _heic_is_supported() -> bool:
+    """Teach Pillow to read HEIC files.
+
+    Raises:
+        ValueError: pillow-heif is not installed.
+    """
+    try:
+        import pillow_heif
+    except ImportError:
+        raise ValueError("HEIC images require the extra heif: pip install 'keras-inception[heif]'") from None
+    pillow_heif.register_heif_opener()
+    return True
 
 
 def _upright_rgb(image: "Image.Image") -> "Image.Image":

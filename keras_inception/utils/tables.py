@@ -9,6 +9,8 @@ same name and rounding everywhere:
     tables.markdown(columns, rows)
 """
 
+import csv
+import io
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -117,3 +119,10 @@ def text(columns: Mapping[str, Column], rows: Iterable[Mapping[str, Any]]) -> st
     with console.capture() as capture:
         console.print(table)
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
+
+
+def csv_line(cells: Iterable[Any]) -> str:
+    """Return a row of a CSV file with its line break."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(cells)
+    return line.getvalue()

@@ -111,7 +111,7 @@ def test_wrong_usage_has_exit_code_2(capsys):
         (["evaluate", "{tmp}/text.tflite", "{tmp}"], "text.tflite"),
         (["evaluate", "{tmp}", "--crops", "5"], "`crops` must be one of 1, 10, 12, 144. Received: crops=5"),
         (["predict", "{tmp}/text.tflite", "{tmp}/text.tflite"], "text.tflite"),
-        (["predict", "no/such/run", "no-such.png"], "no-such.png"),
+        (["predict", "no/such/run", "no-such.png"], "no/such/run"),
         (["export"], "name either a run directory"),
         (["export", "no/such/run"], "no/such/run"),
         (["export", "--model", "GoogLeNut"], "Did you mean GoogLeNet?"),

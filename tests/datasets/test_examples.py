@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 import tensorflow as tf
 from hypothesis import given, settings
@@ -64,6 +65,22 @@ def test_a_graph_decodes_what_read_gives(examples):
         picture = examples.read(index)
         np.testing.assert_array_equal(decode(tf.constant(index), whole), picture)
         np.testing.assert_array_equal(in_graph(index, 5, 16), picture[5:16, 16:29])
+
+
+def test_heic_is_decoded_like_any_other_image(tmp_path):
+    pillow_heif.register_heif_opener()
+    for name in ("cat", "dog"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        photograph(len(name)).save(tmp_path / "in" / name / "0.heic")
+    files = open_data(tmp_path / "in", validation=0).train
+    write_shards(tmp_path / "in", tmp_path / "out", shards=1)
+    records = open_data(tmp_path / "out", validation=0).train
+    for index in range(2):
+        expected = read_picture(files.name(index))
+        for examples in (files, records):
+            decoded = examples.decoder()(tf.constant(index), box(5, 7, 20, 22))
+            np.testing.assert_array_equal(decoded, expected[5:25, 7:29])
+            np.testing.assert_array_equal(examples.read(index), expected)
 
 
 def test_the_crop_is_called_with_the_shape(examples):

@@ -1,15 +1,17 @@
 import io
+import os
 import struct
 import subprocess
 import sys
 import zlib
 
 import numpy as np
+import pillow_heif
 import pytest
 from images import photograph
 from PIL import Image, ImageCms
 
-from keras_inception.datasets import read_picture
+from keras_inception.datasets import read_picture, reading
 from keras_inception.datasets.reading import examine
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -201,6 +203,40 @@ def test_images_that_only_pillow_reads_are_not_plain(tmp_path):
         assert not examine(tmp_path / name), name
     assert examine(tmp_path / "whole.jpg")
     assert examine(tmp_path / "whole.png")
+
+
+@pytest.fixture
+def heic(tmp_path):
+    """An HEIC file as phones write it: turned by its own property, which the orientation in its EXIF block repeats."""
+    pillow_heif.register_heif_opener()
+    image = Image.fromarray(np.repeat(np.repeat(np.rot90(CORNERS, 1), 32, 0), 32, 1))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.info["exif"] = exif.tobytes()
+    image.save(tmp_path / "a.heic", quality=100)
+    assert b"irot" in (tmp_path / "a.heic").read_bytes()
+    return tmp_path / "a.heic"
+
+
+def test_heic_is_read_and_turned_once(heic):
+    np.testing.assert_allclose(read_picture(heic)[16::32, 16::32].astype(int), CORNERS, atol=3)
+    np.testing.assert_array_equal(read_picture("name", heic.read_bytes()), read_picture(heic))
+    os.rename(heic, heic.with_suffix(".jpg"))
+    assert examine(heic.with_suffix(".jpg")) is False
+
+
+def test_damaged_heic_is_reported(heic):
+    content = heic.read_bytes()
+    for end in (12, 100, len(content) // 2):
+        assert isinstance(examine("name", content[:end]), str)
+
+
+def test_heic_without_its_extra(heic, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    reading._heic_is_supported.cache_clear()
+    assert examine(heic) == "HEIC images require the extra heif: pip install 'keras-inception[heif]'"
+    heic.write_bytes(heic.read_bytes()[:8] + b"avif")
+    assert examine(heic) == "not a readable image"
 
 
 def test_pillow_does_not_warn(tmp_path):

@@ -5,29 +5,12 @@ import logging
 
 import numpy as np
 import pytest
+from by_color import ByColor
 
 from keras_inception.evaluation.classifiers import open_classifier
 from keras_inception.evaluation.evaluator import evaluate
-from keras_inception.evaluation.prediction import Guess, predict
+from keras_inception.evaluation.prediction import predict
 from keras_inception.preprocessing import Preprocessing
-
-
-class ByColor:
-    """Classify images of `pictures` by their brightest channel."""
-
-    labels = ("blue", "green", "red")
-    preprocessing = Preprocessing(size=(8, 8))
-
-    def __init__(self, confidence=0.9):
-        self.confidence = confidence
-
-    def predict(self, pictures):
-        best = pictures.mean(axis=(1, 2))[:, ::-1].argmax(axis=1)
-        rest = (1 - self.confidence) / 2
-        return np.where(np.arange(3) == best[:, None], self.confidence, rest).astype(np.float32)
-
-    def __str__(self):
-        return "by color"
 
 
 def test_evaluate_a_classifier(pictures):
@@ -66,31 +49,6 @@ def test_images_that_are_left_out_are_logged(pictures, tmp_path, caplog):
 def test_a_classifier_without_images_is_an_error():
     with pytest.raises(ValueError, match="labeled images must be given: by color is not a run"):
         evaluate(ByColor())
-
-
-def test_predict_image_files(pictures):
-    paths = [pictures / "test" / name / "0.png" for name in ("red", "blue")]
-    result = predict(ByColor(), paths, top=2)
-    assert [row.path for row in result] == list(map(str, paths))
-    assert [row.top[0] for row in result] == [
-        Guess("red", pytest.approx(0.9)),
-        Guess("blue", pytest.approx(0.9)),
-    ]
-    assert str(result) == f"{paths[0]}: red 90.0%, blue 5.0%\n{paths[1]}: blue 90.0%, green 5.0%"
-    assert result.to_dict()[0] == {
-        "path": str(paths[0]),
-        "top": [
-            {"label": "red", "probability": pytest.approx(0.9)},
-            {"label": "blue", "probability": pytest.approx(0.05)},
-        ],
-    }
-    assert json.loads(json.dumps(result.to_dict())) == result.to_dict()
-    assert predict(ByColor(), paths[0], top=2)[0] == result[0]
-
-
-def test_predict_names_a_missing_image(pictures, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"missing\.png"):
-        predict(ByColor(), [pictures / "test" / "red" / "0.png", tmp_path / "missing.png"])
 
 
 @pytest.fixture

@@ -1,0 +1,126 @@
+"""The command predict: what it prints for images, good and bad, of any origin."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from images import photograph
+from test_cli import command, failure, failure_with_output
+
+from keras_inception.datasets.reading import examine
+from keras_inception.evaluation import predictions
+from keras_inception.evaluation.prediction import predict
+
+FILE = Path(__file__).parents[1] / "version_0_1" / "exported" / "googlenet_int8.tflite"
+CLASSES = ["blau – «Ä»", "green", "red"]
+
+
+@pytest.fixture
+def photographs(tmp_path, monkeypatch):
+    """The current folder, with a good image, a bad one and, in another folder, one more good one."""
+    monkeypatch.chdir(tmp_path)
+    os.mkdir("more")
+    photograph(1).save("a.png")
+    photograph(2).save("more/c.png")
+    Path("b.png").write_bytes(Path("a.png").read_bytes()[:300])
+    return tmp_path
+
+
+def in_new_process(*arguments, **variables):
+    return subprocess.run(
+        [sys.executable, "-m", "keras_inception.cli", "predict", FILE, *arguments],
+        capture_output=True,
+        env={**os.environ, **variables},
+        timeout=120,
+        check=False,
+    )
+
+
+def test_the_good_ones_are_classified_and_the_bad_one_is_named(photographs, capfd):
+    code, output = failure_with_output(capfd, "predict", FILE, "a.png", "b.png", "more", "missing.png")
+    assert code == 1
+    expected = predict(FILE, ["a.png", "more/c.png"])
+    assert output.out == f"{expected[0]}\n{expected[1]}\n"
+    first, second = output.err.splitlines()
+    assert first.startswith("error: b.png: ")
+    assert second == "error: missing.png: No such file or directory"
+
+
+def test_json_has_an_error_for_the_bad_one(photographs, capfd):
+    reason = examine("b.png")
+    _, output = failure_with_output(capfd, "predict", FILE, ".", "--json")
+    listed = json.loads(output.out)
+    assert listed == predict(FILE, ".").to_dict()
+    assert listed[1] == {"path": "b.png", "error": reason}
+    assert output.err == f"error: b.png: {reason}\n"
+    _, output = failure_with_output(capfd, "predict", FILE, ".", "--jsonl")
+    assert [json.loads(line) for line in output.out.splitlines()] == listed
+
+    command("predict", FILE, "a.png", "--json", "--top", 1)
+    (only,) = json.loads(capfd.readouterr().out)
+    assert only["top"] == listed[0]["top"][:1]
+
+
+def test_csv_has_the_columns_of_predictions(photographs, capfd):
+    _, output = failure_with_output(capfd, "predict", FILE, "**/*.png", "--csv")
+    rows = list(csv.DictReader(io.StringIO(output.out)))
+    assert list(rows[0]) == predictions.columns(CLASSES, labeled=False)
+    assert [row["path"] for row in rows] == ["a.png", "more/c.png"]
+    best = predict(FILE, "a.png", top=1)[0].top[0]
+    assert rows[0]["predicted"] == best.label
+    assert float(rows[0]["probability"]) == float(rows[0][f"p:{best.label}"]) == pytest.approx(best.probability)
+
+
+def test_two_formats_are_refused(photographs, capfd):
+    code, message = failure(capfd, "predict", FILE, "a.png", "--json", "--csv")
+    assert (code, message) == (1, "error: give one of --json, --jsonl and --csv\n")
+
+
+def test_paths_on_standard_input_are_answered_line_by_line(photographs):
+    arguments = [sys.executable, "-m", "keras_inception.cli", "predict", FILE, "-", "--top", "1"]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8") as process:
+        for line in ("a.png", "more", "more/*.png"):
+            process.stdin.write(f"{line}\n\n")
+            process.stdin.flush()
+            assert process.stdout.readline().startswith(("a.png: ", "more/c.png: "))
+        process.stdin.close()
+        assert (process.stdout.read(), process.wait()) == ("", 0)
+
+
+@pytest.mark.skipif(os.name == "nt" or sys.platform == "darwin", reason="names are text there")
+@pytest.mark.parametrize(
+    ("locale", "form"), [("C", "--top=3"), ("C.UTF-8", "--csv"), (None, "--top=3"), ("C", "--json"), (None, "--jsonl")]
+)
+def test_names_that_are_not_utf_8(photographs, locale, form):
+    name = b"caf\xe9.png"
+    os.rename("a.png", name)
+    os.rename("b.png", b"b\xe9.png")
+    # Without a locale, an encoding in which not even the names of the classes can be printed.
+    variables = {"LC_ALL": locale} if locale else {"PYTHONIOENCODING": "ascii"}
+    done = in_new_process(name, b"b\xe9.png", form, **variables)
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"error: b\xe9.png: ")
+    if form in ("--json", "--jsonl"):
+        values = json.loads(done.stdout.splitlines()[0].decode("utf-8"))
+        first = values[0] if form == "--json" else values
+        assert os.fsencode(first["path"]) == name
+    else:
+        assert done.stdout.splitlines()[form == "--csv"].startswith(name)
+
+
+def test_a_file_is_run_without_tensorflow(photographs):
+    code = f"""
+import sys
+from keras_inception.cli import main
+try:
+    main(["predict", {str(FILE)!r}, "a.png", "b.png", "more", "--csv"])
+except SystemExit as stop:
+    assert stop.code == 1
+assert not {{"tensorflow", "keras", "matplotlib"}} & sys.modules.keys()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, stdout=subprocess.DEVNULL)
