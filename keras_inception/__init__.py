@@ -11,6 +11,7 @@ from keras_inception.version import __version__
 
 if TYPE_CHECKING:
     from keras_inception import analysis as analysis
+    from keras_inception.checking.check import check as check
     from keras_inception.compression.compress import compress as compress
     from keras_inception.evaluation.evaluator import evaluate as evaluate
     from keras_inception.evaluation.prediction import predict as predict
@@ -35,6 +36,7 @@ _HOMES = {
     "Preprocessing": "preprocessing",
     "Recipe": "training",
     "analysis": "analysis",
+    "check": "checking.check",
     "compress": "compression.compress",
     "create": "registry",
     "decode_predictions": "imagenet",

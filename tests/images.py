@@ -39,3 +39,13 @@ def save_photographs(root, count, seed=0, classes=("a", "b", "é")):
         path.parent.mkdir(parents=True, exist_ok=True)
         (image.convert("CMYK") if index % 4 == 3 else image).save(path)
     return root
+
+
+def scene(seed=0, size=(150, 120)):
+    """Return an image with detail at several scales, like a photograph. Those of other seeds are unlike it."""
+    random = np.random.default_rng(seed)
+    total = np.zeros((size[1], size[0], 3))
+    for cells, share in ((3, 1.0), (6, 0.7), (12, 0.5), (30, 0.4), (90, 0.3)):
+        drawn = Image.fromarray(random.integers(0, 256, (cells, cells + 1, 3), dtype=np.uint8))
+        total += share * np.asarray(drawn.resize(size, Image.Resampling.BICUBIC), float)
+    return Image.fromarray(np.clip(total / 2.9, 0, 255).astype(np.uint8))

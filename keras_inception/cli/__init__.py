@@ -4,6 +4,7 @@ The commands only parse arguments, call the package and print. Heavy modules are
 them, so that ``--help`` stays fast.
 """
 
+from keras_inception.cli.checking import check
 from keras_inception.cli.console import app
 from keras_inception.cli.console import main as main
 from keras_inception.cli.evaluating import evaluate
@@ -13,7 +14,7 @@ from keras_inception.cli.predicting import predict
 from keras_inception.cli.training import demo, recipes, shard, train
 
 # In the order of --help.
-for command in train, recipes, evaluate, predict, export, compress, rewrites, benchmark, page, demo:
+for command in check, train, recipes, evaluate, predict, export, compress, rewrites, benchmark, page, demo:
     app.command()(command)
 app.command("list")(list_networks)
 app.command()(cost)

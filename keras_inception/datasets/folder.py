@@ -14,6 +14,7 @@ from keras_inception.datasets.listing import contents, files_below
 from keras_inception.datasets.reading import examine
 from keras_inception.datasets.split_folders import split_folders
 from keras_inception.datasets.splits import (
+    SPLITS,
     Found,
     Progress,
     Skipped,
@@ -32,7 +33,13 @@ IMAGE_SUFFIX = re.compile(
 
 
 def find_folder(
-    root: Path, labels: Sequence[str] | None, prefer: Sequence[str], strict: bool, progress: Progress | None
+    root: Path,
+    labels: Sequence[str] | None,
+    prefer: Sequence[str],
+    strict: bool,
+    progress: Progress | None,
+    *,
+    survey: bool = False,
 ) -> Found:
     """Find the images in a folder, as described in `open_folder`, sorted by class and path.
 
@@ -43,6 +50,7 @@ def find_folder(
             read. A folder without split folders counts as the first name, or as ``train``.
         strict: raise an error for anything that would be skipped.
         progress: called with (files done, total files).
+        survey: decode nothing, so that any file is found, and take the classes and splits that there are.
 
     Raises:
         ValueError: there are no class folders with files in them, or as for `open_folder`.
@@ -50,17 +58,20 @@ def find_folder(
     given = existing_folder(root)
     folders, beside = split_folders(root, labels)
     folders = folders or {prefer[0] if prefer else "train": root}
-    if not prefer and "train" not in folders:
+    if not prefer and not survey and "train" not in folders:
         raise ValueError(f"{root} has {', '.join(sorted(folders))}, but no train folder")
     if chosen := _preferred(folders, prefer):
         root, folders = folders[chosen], {chosen: folders[chosen]}
-    class_names = tuple(labels) if labels is not None else _class_names(folders["train"])
+    if labels is not None:
+        class_names = tuple(labels)
+    else:
+        class_names = _all_class_names(folders) if survey else _class_names(folders["train"])
     classes = [(split, *found) for split, folder in folders.items() for found in _class_folders(folder, class_names)]
     files = [file for *_, inside in classes for file in inside]
     if not files:
         first = next(iter(folders.values()))
         raise ValueError(f"{first} has no class folders with files in them{_hint(first)}")
-    readable, unreadable = examine_files(files, progress)
+    readable, unreadable = (dict.fromkeys(files, False), []) if survey else examine_files(files, progress)
     skipped = [*filter(_is_named_image, unreadable), *beside]
     skipped += [file for folder in folders.values() for file in _loose_images(folder)]
     skipped += [Skipped(str(path), "no images") for _, path, _, inside in classes if readable.keys().isdisjoint(inside)]
@@ -121,6 +132,16 @@ def _class_names(folder: Path) -> tuple[str, ...]:
         hint = f"; give {folders[0]} if the classes are {', '.join(each.name for each in inner[:3])}" * (len(inner) > 1)
         raise ValueError(f"{folder} must have two or more class folders. Received: only {names[0]}{hint}")
     return names
+
+
+def _all_class_names(folders: Mapping[str, Path]) -> tuple[str, ...]:
+    """Return the class names of the first split, and those of the others that mean none of its classes."""
+    first, *others = (folders[split] for split in SPLITS if split in folders)
+    names = _class_names(first)
+    for folder in others:
+        found = [clean_label(each.name) for each in contents(folder)[0]]
+        names += tuple(name for name, number in zip(found, class_numbers(found, names), strict=True) if number is None)
+    return tuple(sorted(names))
 
 
 def _files(base: Path, rows: list[tuple[int, str]], plain: dict[str, bool], root: Path) -> Files:

@@ -145,6 +145,30 @@ def open_labelled(
     return found.first(prefer), found.skipped
 
 
+def survey(
+    source: Source,
+    *,
+    root: str | os.PathLike | None = None,
+    columns: Columns | None = None,
+    progress: Progress | None = None,
+) -> Found:
+    """Find all images of a dataset in the splits that it has, without decoding those that have a file each.
+
+    Args:
+        source: as for `open_data`; it need not have a train split, and any split may have classes of its own.
+        root: as for `open_data`.
+        columns: as for `open_data`.
+        progress: as for `open_data`.
+
+    Returns:
+        The dataset. Its files need not be images, and its classes are those of all splits.
+
+    Raises:
+        ValueError: as for `open_data`, but for what is in the files.
+    """
+    return _find(source, None, (), False, progress, root, columns, survey=True)
+
+
 def located(source: Source) -> str:
     """Return the source in a form that works from any working directory.
 
@@ -215,6 +239,8 @@ def _find(
     progress: Progress | None,
     root: str | os.PathLike | None,
     columns: Columns | None,
+    *,
+    survey: bool = False,
 ) -> Found:
     """Return the dataset, ordered by class and name. For files of images, only what `find_folder` reads."""
     kind, rest = _kind(source)
@@ -226,7 +252,7 @@ def _find(
     elif os.path.isdir(source) and is_shard_folder(source):
         found = find_shards(source, strict=strict, progress=progress)
     elif is_table(source):
-        return find_table(Path(source), labels, prefer, strict, progress, root=root, columns=columns)
+        return find_table(Path(source), labels, prefer, strict, progress, root=root, columns=columns, survey=survey)
     else:
-        return find_folder(Path(source), labels, prefer, strict, progress)
+        return find_folder(Path(source), labels, prefer, strict, progress, survey=survey)
     return found.arranged(labels)

@@ -16,6 +16,8 @@ from keras_inception.utils.files import clean_label
 SHOWN = 5  # skipped files to list; the others are only counted
 SPLIT_NAMES = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
 
+SPLITS = ("train", "validation", "test")
+
 Progress = Callable[[int, int], None]  # called with (done, total)
 
 

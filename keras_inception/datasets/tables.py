@@ -95,6 +95,7 @@ def find_table(
     *,
     root: str | os.PathLike | None = None,
     columns: Columns | None = None,
+    survey: bool = False,
 ) -> Found:
     """Find the images that a table lists, each split ordered by class and path.
 
@@ -106,6 +107,7 @@ def find_table(
         progress: as for `find_folder`.
         root: the folder that paths are relative to. Default: that of the table.
         columns: as for `read_table`.
+        survey: decode nothing, so that any file is found.
 
     Raises:
         ValueError: as for `read_table`; an image has two labels or splits; or there are no images.
@@ -118,7 +120,8 @@ def find_table(
     if chosen := next((split for split in prefer if split in splits), None):
         splits = {chosen: splits[chosen]}
     listed, skipped = _listed(path, splits, folder)
-    readable, unreadable = examine_files([os.path.join(folder, key) for key in listed], progress)
+    paths = [os.path.join(folder, key) for key in listed]
+    readable, unreadable = (dict.fromkeys(paths, False), []) if survey else examine_files(paths, progress)
     skipped += unreadable
     if not readable:
         hint = "; give the folder of the images as `root` (--pictures)" if root is None and not unreadable else ""

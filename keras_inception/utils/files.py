@@ -102,12 +102,12 @@ def write_json(path: str | os.PathLike, value) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def write_csv(path: str | os.PathLike, rows: Sequence[Mapping]) -> None:
+def write_csv(path: str | os.PathLike, rows: Sequence[Mapping], columns: Sequence[str] = ()) -> None:
     """Write rows, which may differ in their columns, to `path` as CSV, completely or not at all.
 
-    Names of files that are not UTF-8 keep their bytes.
+    The given columns come first, and are there without rows too. Names of files that are not UTF-8 keep their bytes.
     """
-    columns = dict.fromkeys(name for row in rows for name in row)
+    columns = list(dict.fromkeys([*columns, *(name for row in rows for name in row)]))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()

@@ -1,0 +1,1 @@
+"""Look through labeled images before a training: copies, labels that contradict, and images that show little."""
