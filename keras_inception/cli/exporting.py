@@ -61,6 +61,7 @@ def export(
     not_sure: Annotated[
         float | None, Option(metavar="PROBABILITY", help="Below it, apps and the page say that they are not sure.")
     ] = None,
+    runtime: Annotated[str | None, Option(help="Release of TensorFlow Lite that must run the files: 2.8.")] = None,
     custom_objects: console.CustomObjects = None,
     overwrite: console.Overwrite = False,
     json: console.Json = False,

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -67,6 +67,7 @@ def export(
     int8_output: str = "uint8",
     litert_sample: bool = False,
     not_sure: float | None = None,
+    runtime: str | None = None,
     custom_objects: str | os.PathLike | None = None,
     overwrite: bool = False,
     threads: int = 1,
@@ -135,6 +136,8 @@ def export(
         not_sure: probability, between 0 and 1, of the most likely class below which an app should say that it is not
             sure. The report and the model card state it, and the page of `keras_inception.page` does so.
             `keras_inception.evaluate` says which thresholds answer 95, 90 and 80 % of the images, and how well.
+        runtime: release of TensorFlow Lite that must run the files, such as ``"2.8"``. A file that needs a newer one is
+            made anew for it if possible, and else refused. The report names the oldest runtime of each file.
         custom_objects: Python file with the classes and functions that the model file needs. It is run, as are the
             file's Lambdas (`keras_inception.load`).
         overwrite: replace an existing export in `output`.
@@ -172,14 +175,14 @@ def export(
         (folder / LAYER_ERRORS).unlink(missing_ok=True)
         for variant, conversion in conversions.items():
             say(f"{variant}: verifying")
-            try:
-                converted[variant].result()
-                conversion.describe(about)
-                row = conversion.verify(
-                    reference, min_agreement=min_agreement, threads=threads, clients=clients, progress=progress
-                )
-            except (_RefusedError, ChildError, ValueError) as error:
-                row = {"refused": str(error)}
+            limits = {"min_agreement": min_agreement, "threads": threads, "clients": clients, "runtime": runtime}
+            row = conversion.verified(converted[variant].result, about, reference, progress=progress, **limits)
+            for other in conversion.alternatives() if "refused" in row and "agreement" in row else ():
+                say(f"{variant}: {_in_short(row)}; trying other scales of the weights")
+                found = other.verified(other.convert, about, reference, progress=progress, **limits)
+                if "refused" not in found:
+                    row = found
+                    break
             if "refused" not in row:
                 row["path"] = conversion.place(folder, about["name"])
             rows[variant] = row
@@ -245,7 +248,7 @@ class _Conversion:
     kept: Sequence[str]
     path: Path
 
-    def convert(self, float_nodes: Sequence[str]) -> None:
+    def convert(self, float_nodes: Sequence[str] = ()) -> None:
         """Write the file.
 
         Args:
@@ -278,8 +281,31 @@ class _Conversion:
         metadata.write(self.path, about, expected, described)
         metadata.pack(self.path, labels, self.path.with_name(PREPROCESSING))
 
-    def verify(self, reference: Reference, **limits) -> dict:
+    def verified(
+        self, convert: Callable[[], None], about: metadata.About, reference: Reference, **limits
+    ) -> dict[str, Any]:
         """Return the file's row of the report, which has ``refused`` if the file must not be used.
+
+        Args:
+            convert: writes the file, or waits until it is written.
+            about: texts of the metadata.
+            reference: Keras' predictions.
+            **limits: keyword arguments of `verify`.
+        """
+        try:
+            convert()
+            self.describe(about)
+            return self.verify(reference, **limits)
+        except (_RefusedError, ChildError, ValueError) as error:
+            return {"refused": str(error)}
+
+    def alternatives(self) -> "Iterator[_Conversion]":
+        """Yield the conversions to try if this file is refused."""
+        for variant in self.variant.alternatives():
+            yield dataclasses.replace(self, variant=variant)
+
+    def verify(self, reference: Reference, **limits) -> dict[str, Any]:
+        """Return the row of a file that runs.
 
         Args:
             reference: Keras' predictions.

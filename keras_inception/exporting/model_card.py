@@ -17,8 +17,13 @@ from keras_inception.preprocessing import Preprocessing
 from keras_inception.runs import LABELS, PREPROCESSING
 from keras_inception.tflite.classifier import TFLiteClassifier
 from keras_inception.tflite.metadata import About
+from keras_inception.tflite.runtimes import Runtime
 from keras_inception.utils import files, tables
 
+RELEASES = (
+    "LiteRT 1.0.1 is TensorFlow Lite 2.17.0 under its new name. The Task Library has a runtime of its own, of 2023. "
+    "`--runtime` makes files for an older release."
+)
 TEMPLATE = Path(__file__).with_suffix(".md")  # for `str.format`
 CARD, SAMPLE, ANSWERS = "README.md", "sample.png", "sample.json"
 SIDECARS = (LABELS, PREPROCESSING, CARD, SAMPLE, ANSWERS)
@@ -85,7 +90,7 @@ def model_card(
     rows = [{"variant": variant.name, **report.variants[variant.name]} for variant in exported]
     columns = tables.columns(
         *("variant", "path", "mb", "top1_interval", "top5", "agreement_interval"),
-        *("latency_ms", "outside_delegate", "outside_gpu"),
+        *("latency_ms", "outside_delegate", "outside_gpu", "runtime"),
     )
     note, output_note = target.input_note(exported), target.output_note(exported)
     remarks = ""
@@ -97,6 +102,7 @@ def model_card(
             remarks += f"\nIn {name} these layers stay in float32: {', '.join(row['keep_float'])}.\n"
         if "advice" in row:
             remarks += f"\n{name}: {row['advice']}.\n"
+    runtimes = "; ".join(f"{row['variant']} needs {Runtime(**row['runtime'])}" for row in rows)
     return TEMPLATE.read_text(encoding="utf-8").format(
         about={key: text or "not stated" for key, text in about.items()},
         preprocessing=preprocessing,
@@ -109,6 +115,7 @@ def model_card(
         explained="\n".join(f"- {variant.name}: {variant.about}" for variant in exported),
         remarks=remarks,
         report=report,
+        runtimes=runtimes and f"{runtimes}. {RELEASES}",
         clients=_clients(rows),
         command=command,
     )

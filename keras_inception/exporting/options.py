@@ -20,6 +20,7 @@ from keras_inception.exporting.variants import TYPES, VARIANTS
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.runs import Run, is_run
 from keras_inception.tflite.metadata import About
+from keras_inception.tflite.runtimes import numbers
 from keras_inception.utils import files
 from keras_inception.utils.checks import check_one_of, check_some_of
 from keras_inception.version import __version__
@@ -55,6 +56,7 @@ class ExportOptions:
     int8_output: str = "uint8"
     litert_sample: bool = False
     not_sure: float | None = None
+    runtime: str | None = None
     custom_objects: str | os.PathLike | None = None
     overwrite: bool = False
     threads: int = 1
@@ -121,6 +123,8 @@ class ExportOptions:
 
     def _check_values(self) -> None:
         model_files.check_custom_objects(self.custom_objects)
+        if self.runtime is not None:
+            numbers(self.runtime)
         check_some_of("rewrites", self.rewrites or (), REWRITES)
         asked = VARIANTS if self.quantize is None else self.quantize
         check_some_of("quantize", asked, VARIANTS, at_least=1)

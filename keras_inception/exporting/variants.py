@@ -1,6 +1,7 @@
 """The variants of an exported file. To add one, add a `Variant` to `VARIANTS`."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from keras_inception.preprocessing import Preprocessing
@@ -15,6 +16,10 @@ INT8_REWRITES = (*FLOAT_REWRITES, "average_pool_as_convolution")
 
 # Types of the input and output of a calibrated variant.
 TYPES = ("uint8", "int8", "float32")
+
+# Scales of 8-bit weights: one for each channel; the same, but one for a whole dense layer; one for any whole layer.
+# Older runtimes lack the first, or the first two.
+BY_CHANNEL, DENSE_BY_LAYER, BY_LAYER = "channel", "dense_by_layer", "layer"
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,7 @@ class Variant:
         rounding: how far scores may part because one multiplying operation runs in another kernel.
         compressed: whether the converter may shrink the weights.
         weight_type: type of the stored weights; None for the converter's choice.
+        weight_scales: scales of 8-bit weights that are tried, in order: `BY_CHANNEL`, `DENSE_BY_LAYER` and `BY_LAYER`.
         calibrated: whether activations are quantized too. This requires calibration images, or a network trained for
             it. Single layers can be kept in float32, and the error of each layer can be measured.
         input_type: one of `TYPES`. A uint8 input takes raw pixels, an int8 input raw pixels minus 128.
@@ -45,6 +51,7 @@ class Variant:
     rounding: float
     compressed: bool = True
     weight_type: str | None = None
+    weight_scales: tuple[str, ...] = (BY_CHANNEL,)
     calibrated: bool = False
     input_type: str = "float32"
     output_type: str = "float32"
@@ -74,8 +81,16 @@ class Variant:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if self.weight_type:
             converter.target_spec.supported_types = [tf.dtypes.as_dtype(self.weight_type)]
+        scales = self.weight_scales[0]
+        converter._experimental_disable_per_channel_quantization_for_dense_layers = scales == DENSE_BY_LAYER
+        converter._experimental_disable_per_channel = scales == BY_LAYER
         converter.inference_input_type = tf.dtypes.as_dtype(self.input_type)
         converter.inference_output_type = tf.dtypes.as_dtype(self.output_type)
+
+    def alternatives(self) -> Iterator["Variant"]:
+        """Yield the variant with its other weight scales, to try if the file with the first is refused."""
+        for scales in self.weight_scales[1:]:
+            yield replace(self, weight_scales=(scales,))
 
     def input(self, preprocessing: Preprocessing) -> Preprocessing:
         """Return the preprocessing that the file's input tensor expects. It is always RGB, as metadata requires.
@@ -130,7 +145,10 @@ VARIANTS = {
             *("float16", "16-bit float weights, computed in float32.", 0.99, 1e-5, FLOAT_ROUNDING),
             weight_type="float16",
         ),
-        Variant("dynamic", "8-bit weights; activations are quantized as the file runs.", 0.95, 0.03, 2**-8),
+        Variant(
+            *("dynamic", "8-bit weights; activations are quantized as the file runs.", 0.95, 0.03, 2**-8),
+            weight_scales=(DENSE_BY_LAYER, BY_CHANNEL, BY_LAYER),
+        ),
         Variant(
             *("int8", "8-bit weights and activations.", 0.95, 1.5 / 256, 2**-10),
             calibrated=True,

@@ -14,6 +14,7 @@ from keras_inception.preprocessing import Preprocessing
 from keras_inception.tflite.classifier import TFLiteClassifier, numbered
 from keras_inception.tflite.delegate import outside_delegate, outside_gpu, without_delegates
 from keras_inception.tflite.operations import MULTIPLYING, nodes
+from keras_inception.tflite.runtimes import oldest_runtime
 from keras_inception.utils.progress import Progress, silent
 from keras_inception.utils.subprocesses import ChildError
 
@@ -99,6 +100,7 @@ def verify(
     can_keep_float: bool = True,
     threads: int = 1,
     clients: Sequence[str] | None = None,
+    runtime: str | None = None,
     progress: Progress = silent,
 ) -> dict:
     """Return a file's row of the report, with the reasons in ``refused`` if the file must not be used.
@@ -115,6 +117,7 @@ def verify(
         threads: threads of the interpreter whose latency is measured.
         clients: names in `CLIENTS` that must accept the file. By default, all installed clients are tried, but need
             not accept it.
+        runtime: release of TensorFlow Lite that must run the file.
         progress: called with (name of the step, number done, total).
 
     Raises:
@@ -146,6 +149,7 @@ def verify(
         "latency_ms": TFLiteClassifier(path, threads).latency_ms(),
         "outside_delegate": outside_delegate(path),
         "outside_gpu": outside_gpu(path),
+        "runtime": (oldest := oldest_runtime(path))._asdict(),
         "clients": tried,
     }
     if advised and advice:
@@ -159,6 +163,8 @@ def verify(
     black = {"uint8": 0, "int8": -128}.get(variant.input_type)
     if black is not None and not takes_raw_pixels(classifier.quantization, input_preprocessing, black):
         problems.append(f"its input (scale and zero point {classifier.quantization}) is not raw pixels")
+    if runtime is not None and not oldest.runs_on(runtime):
+        problems.append(f"it needs {oldest}, and `runtime` (--runtime) is {runtime}")
     problems += client_problems(tried, required=clients is not None)
     return {**row, "refused": "; ".join(problems)} if problems else row
 

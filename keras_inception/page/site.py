@@ -13,6 +13,7 @@ from keras_inception.exporting.report import REPORT
 from keras_inception.exporting.variants import VARIANTS
 from keras_inception.page import npm
 from keras_inception.tflite.classifier import TFLiteClassifier
+from keras_inception.tflite.runtimes import oldest_runtime
 from keras_inception.utils import files
 
 SITE, MODEL = "site.json", "model"
@@ -47,7 +48,8 @@ def page(exported: str | os.PathLike, output: str | os.PathLike, *, overwrite: b
         The content of ``site.json``: ``name``; ``top1`` of Keras; ``pictures``, the number of held-out images;
         ``not_sure``, the probability below which the page says that it is not sure, or None; ``labels``, the class
         names; ``sample``; and ``variants``, each with ``path``, ``mb``, ``top1``, ``agreement``, ``latency_ms``,
-        ``shape`` and ``dtype`` of its input, ``output`` (scale and zero point) and ``preprocessing``.
+        ``shape`` and ``dtype`` of its input, ``output`` (scale and zero point), ``preprocessing``, and ``runtime``,
+        the oldest release of TensorFlow Lite that runs it, or None if it is not known.
 
     Raises:
         FileNotFoundError: a file of the export is missing in `exported`, or npm is not installed.
@@ -102,7 +104,7 @@ def _described(exported: Path) -> dict:
         if np.int8 in (classifier.input_type, classifier.output_type):  # neither engine accepts it
             del figures[variant]
             continue
-        row.update(classifier.described())
+        row.update(classifier.described(), runtime=oldest_runtime(exported / row["path"]).version)
         site |= {"labels": list(classifier.labels)}
         row["path"] = f"{MODEL}/{row['path']}"
     if not figures:

@@ -22,6 +22,7 @@ Model = IntEnum(
     " EXTERNAL_BUFFER_GROUPS EXTERNAL_BUFFERS",
     start=0,
 )
+OperatorCode = IntEnum("OperatorCode", "BYTE CUSTOM VERSION NUMBER", start=0)  # BYTE: the number in older files
 SubGraph = IntEnum("SubGraph", "TENSORS INPUTS OUTPUTS", start=0)
 Tensor = IntEnum("Tensor", "SHAPE TYPE BUFFER", start=0)
 Buffer = IntEnum("Buffer", "DATA OFFSET", start=0)  # OFFSET is set if the content is stored after the model (over 2 GB)
@@ -48,6 +49,21 @@ def end_types(model: bytes) -> tuple[int, int]:
         raise ValueError(f"it must have one input and one output. Received: tensors {ends} of {len(tensors)}")
     given, taken = (tensors[number].number(Tensor.TYPE, "b") for (number,) in ends)
     return given, taken
+
+
+def operator_codes(model: bytes) -> list[tuple[str, int]]:
+    """Return the name and the version of each kind of operation, such as ("CONV_2D", 3).
+
+    Raises:
+        ValueError: the model is damaged.
+    """
+    from ai_edge_litert.schema_py_generated import BuiltinOperator
+
+    names = {number: name for name, number in vars(BuiltinOperator).items() if isinstance(number, int)}
+    codes = Data(model).root().tables(Model.OPERATOR_CODES)
+    kinds = [max(code.number(OperatorCode.BYTE, "b"), code.number(OperatorCode.NUMBER, "i")) for code in codes]
+    versions = [code.number(OperatorCode.VERSION, "i") or 1 for code in codes]  # 1 is the default and not stored
+    return [(names.get(kind, f"operation {kind}"), each) for kind, each in zip(kinds, versions, strict=True)]
 
 
 def entry(model: bytes, name: str) -> bytes:

@@ -50,6 +50,7 @@ COLUMNS = {
     **_columns(str, True, variant="variant", variants="variants"),
     **_columns(str, agreement_interval="agreement with Keras", top1_interval="top-1"),
     **_columns(str, epochs="epochs", pictures="images", size="pixels"),
+    **_columns(lambda runtime: runtime["version"] or "unknown", runtime="oldest TensorFlow Lite"),
     **_columns(percent(), agreement="agreement with Keras", error="error so far", own_error="own error"),
     **_columns(percent(), f1="F1", precision="precision", top1="top-1", top5="top-5"),
     **_columns(percent(0), share_of_peak="of peak", sparsity="zeros"),

@@ -43,7 +43,7 @@ function describe() {
     const row = $("files").insertRow();
     row.dataset.variant = variant;
     const figures = [file.mb.toFixed(2), percent(file.top1), percent(file.agreement), file.latency_ms.toFixed(1), "–"];
-    for (const cell of [variant, ...figures]) {
+    for (const cell of [variant, ...figures, file.runtime ?? "–"]) {
       row.insertCell().textContent = cell;
     }
   }
