@@ -40,12 +40,14 @@ class LocalResponseNormalization(_Layer):
         alpha: scale factor of the sum.
         beta: exponent.
         builtin: on the TensorFlow backend, use TensorFlow's built-in operation, which converts to TFLite's.
+        input_scale: x is multiplied by it before it is squared, and alpha is divided by its square, so that the result
+            stays the same. A power of two below 1 keeps both within the range of half precision.
 
     Raises:
         ValueError: `depth_radius` is negative or `bias` is not positive.
     """
 
-    def __init__(self, depth_radius=2, bias=1.0, alpha=2e-5, beta=0.75, builtin=False, **kwargs):
+    def __init__(self, depth_radius=2, bias=1.0, alpha=2e-5, beta=0.75, builtin=False, input_scale=1.0, **kwargs):
         super().__init__(**kwargs)
         if depth_radius < 0:
             raise ValueError(f"`depth_radius` must be 0 or more. Received: depth_radius={depth_radius}")
@@ -56,11 +58,12 @@ class LocalResponseNormalization(_Layer):
         self.alpha = alpha
         self.beta = beta
         self.builtin = builtin
+        self.input_scale = input_scale
 
     def build(self, input_shape):
         channels = input_shape[-1]
         distance = np.abs(np.subtract.outer(np.arange(channels), np.arange(channels)))
-        band = np.where(distance <= self.depth_radius, self.alpha, 0.0)
+        band = np.where(distance <= self.depth_radius, self.alpha / self.input_scale**2, 0.0)
         self._band = band[None, None].astype("float32")
 
     def call(self, inputs):
@@ -70,7 +73,8 @@ class LocalResponseNormalization(_Layer):
 
             y = tf.nn.local_response_normalization(x, self.depth_radius, self.bias, self.alpha, self.beta)
             return ops.cast(y, self.compute_dtype)
-        scale = ops.conv(ops.square(x), self._band, padding="valid", data_format="channels_last") + self.bias
+        scaled = x if self.input_scale == 1 else x * self.input_scale
+        scale = ops.conv(ops.square(scaled), self._band, padding="valid", data_format="channels_last") + self.bias
         power = ops.sqrt(ops.sqrt(scale)) / scale if self.beta == 0.75 else ops.power(scale, -self.beta)
         return ops.cast(x * power, self.compute_dtype)
 

@@ -9,9 +9,10 @@ from keras_inception.preprocessing import Preprocessing
 if TYPE_CHECKING:
     import tensorflow as tf
 
-FLOAT_REWRITES = ("space_to_depth_stem", "pool_after_projection")
+COMMON_REWRITES = ("space_to_depth_stem", "pool_after_projection")
+FLOAT_REWRITES = (*COMMON_REWRITES, "lrn_for_half_precision")
 # In float32, the delegate has its own average pooling, which is faster than a convolution.
-INT8_REWRITES = (*FLOAT_REWRITES, "average_pool_as_convolution")
+INT8_REWRITES = (*COMMON_REWRITES, "average_pool_as_convolution")
 
 
 # Types of the input and output of a calibrated variant.

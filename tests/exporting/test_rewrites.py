@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import in_full_but, with_drawn_weights
 
-from keras_inception import registry
+from keras_inception import LocalResponseNormalization, registry
 from keras_inception.exporting import rewrites
-from keras_inception.exporting.variants import VARIANTS
+from keras_inception.exporting.variants import INT8_REWRITES, VARIANTS
 
 # Sizes at which strides and poolings treat the borders differently.
 NETWORKS = {
@@ -24,9 +24,9 @@ NETWORKS = {
 CHANGED = {
     "googlenet": {"space_to_depth_stem"},
     "inception_v3": {"pool_after_projection", "average_pool_as_convolution"},
-    "bn_inception": set(rewrites.REWRITES),
+    "bn_inception": set(INT8_REWRITES),
     "resnet34": {"space_to_depth_stem"},
-    "alexnet": {"space_to_depth_stem"},
+    "alexnet": {"space_to_depth_stem", "lrn_for_half_precision"},
     "vgg16": set(),
 }
 
@@ -123,6 +123,42 @@ def test_each_variant_gets_its_own_rewrites(tiny_model):
     assert (
         len(set(rewrites.for_variants(tiny_model, VARIANTS.values()).values())) == 1
     )  # no rewrite applies: one SavedModel
+
+
+def in_half_precision(x, layer):
+    """Compute a local response normalization as ARM's kernels do in half precision: subnormals are zero."""
+
+    def half(values):
+        rounded = values.astype(np.float16)
+        return np.where(np.abs(rounded) < np.finfo(np.float16).tiny, np.float16(0), rounded)
+
+    band = half(layer._band[0, 0])
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = half(half(half(x) * np.float16(layer.input_scale)) ** 2)
+        sums = np.zeros_like(squares)
+        for channel in range(x.shape[-1]):  # rounded after each addition
+            sums = half(sums + half(squares[..., channel : channel + 1] * band[channel]))
+        total = half(sums + np.float16(layer.bias))
+        return half(half(x) * half(half(np.sqrt(half(np.sqrt(total)))) / total)).astype(np.float64)
+
+
+@pytest.mark.parametrize("largest", [100, 300, 900])
+def test_lrn_holds_in_half_precision_after_its_rewrite(largest):
+    import keras
+
+    image = keras.Input((4, 4, 32))
+    model = keras.Model(image, LocalResponseNormalization(name="norm")(image))
+    rewritten = rewrites.lrn_for_half_precision(model)
+    x = np.random.default_rng(0).uniform(0, largest, (2, 4, 4, 32)).astype(np.float32)
+    expected = np.asarray(model(x))
+    np.testing.assert_array_equal(rewritten(x), expected)  # a power of two changes no digit
+    np.testing.assert_allclose(in_half_precision(x, rewritten.get_layer("norm")), expected, rtol=0.01)
+    assert not np.allclose(in_half_precision(x, model.get_layer("norm")), expected, rtol=0.01), "alpha is zero"
+
+
+def test_int8_files_keep_their_lrn():
+    assert "lrn_for_half_precision" not in VARIANTS["int8"].rewrites
+    assert all("lrn_for_half_precision" in VARIANTS[name].rewrites for name in ("float32", "float16", "dynamic"))
 
 
 def test_requested_rewrites_apply_to_every_variant():
