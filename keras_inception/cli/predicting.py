@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -31,18 +32,28 @@ def predict(
     json: console.Json = False,
     jsonl: Annotated[bool, Option("--jsonl", help="Print a line of JSON per image.")] = False,
     csv: Annotated[bool, Option("--csv", help="Print a table with the probabilities of all classes as CSV.")] = False,
+    output: Annotated[
+        Path | None, Option("--output", "-o", help="Folder to create for predictions.csv and a contact sheet.")
+    ] = None,
+    overwrite: console.Overwrite = False,
 ) -> None:
     """Print the most probable classes of images, a line per image."""
     from keras_inception.evaluation import classifiers, prediction
+    from keras_inception.reports.contact_sheet import contact_sheet
+    from keras_inception.reports.output import REPORT, check_output
 
     if json + jsonl + csv > 1:
         raise ValueError("give one of --json, --jsonl and --csv")
     options: dict[str, Any] = {"preprocessing": preprocessing, "labels": labels, "custom_objects": custom_objects}
     given = _paths(images) if STANDARD_INPUT in images else images
     prediction.check_prediction(source, given, top=top, **options)
+    if output:
+        check_output(output, overwrite)
     if not prediction.none_there(given) and classifiers.needs_keras(source):
         console.import_tensorflow()
     class_names, answers = prediction.answer(source, given, **options)
+    if output:
+        answers = contact_sheet(answers, output, str(source), class_names, overwrite=overwrite)
     unreadable = 0
 
     def named() -> Iterator["Answer"]:
@@ -57,6 +68,8 @@ def predict(
     shown = _json if json else _json_lines if jsonl else _text
     for text in _csv(named(), class_names) if csv else shown(predictions):
         typer.echo(text, nl=False)
+    if output:
+        typer.echo(f"Report: {output / REPORT}", err=True)
     if unreadable:
         raise typer.Exit(1)
 

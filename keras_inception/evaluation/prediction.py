@@ -4,7 +4,7 @@ import errno
 import itertools
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -108,7 +108,7 @@ class Answer(NamedTuple):
     probabilities: np.ndarray | None = None
     error: str | None = None
 
-    def prediction(self, class_names: tuple[str, ...], top: int) -> Prediction:
+    def prediction(self, class_names: Sequence[str], top: int) -> Prediction:
         """Return the most probable classes."""
         if self.probabilities is None:
             return Prediction(self.path, error=self.error)

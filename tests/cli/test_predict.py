@@ -124,3 +124,15 @@ except SystemExit as stop:
 assert not {{"tensorflow", "keras", "matplotlib"}} & sys.modules.keys()
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120, stdout=subprocess.DEVNULL)
+
+
+def test_a_contact_sheet(photographs, capfd):
+    code, output = failure_with_output(capfd, "predict", FILE, ".", "--output", "sheet", "--csv")
+    assert code == 1
+    assert Path("sheet", "predictions.csv").read_text(encoding="utf-8") == output.out
+    assert "2 images, classified by" in Path("sheet", "report.html").read_text(encoding="utf-8")
+    assert output.err.endswith(f"Report: {Path('sheet', 'report.html')}\n")
+    code, message = failure(capfd, "predict", FILE, "a.png", "--output", "sheet")
+    assert (code, message) == (1, "error: sheet exists: choose another folder, or overwrite it (--overwrite)\n")
+    command("predict", FILE, "a.png", "--output", "sheet", "--overwrite")
+    assert "1 image, classified by" in Path("sheet", "report.html").read_text(encoding="utf-8")
