@@ -1,11 +1,12 @@
 """Measure what fine-tuning gains and which settings suit it: python benchmarks/finetune_table.py [CELL]...
 
 GoogLeNet is trained on every second class of the bundled pictograms. Each cell then trains a network for the other
-classes, from these weights or from random ones, for the same number of epochs: on 20 images per class or on all of
-them, with three seeds, which also choose the images. Without arguments, all runs without a result are run in order. An
-interrupted one is resumed from ``benchmarks/runs/finetune``. Each result is written to a file of its own in
-``benchmarks/results/finetune`` at once, and the table in the documentation is made from these files. Weights and recipe
-are chosen on the validation images; the test images of each run are used once, at its end.
+classes, from these weights or from random ones, for the same number of epochs: on 20 images per class and, for recipe
+`finetune` and random weights, on all of them, with three seeds, which also choose the images. Without arguments, all
+runs without a result are run in order. An interrupted one is resumed from ``benchmarks/runs/finetune``. Each result is
+written to a file of its own in ``benchmarks/results/finetune`` at once, and the table in the documentation is made from
+these files. Weights and recipe are chosen on the validation images; the test images of each run are used once, at its
+end.
 
 ``--list`` lists the cells, ``--readme`` only makes the table. ``--try`` runs one epoch of everything in
 ``benchmarks/runs/finetune_try`` and keeps no result.
@@ -32,13 +33,14 @@ SEEDS = (0, 1, 2)
 FEW = 20  # images per class; 0 stands for all of them
 SMALL = RECIPES["small"].replace(epochs=20, batch_size=32, warmup_epochs=1.0)
 AREA = SMALL.augmentation.area
-TUNED = SMALL.replace(
-    freeze_epochs=4,
+CHOSEN = SMALL.replace(
+    freeze_epochs=RECIPES["finetune"].freeze_epochs,
     learning_rate=RECIPES["finetune"].learning_rate,
     thaw_learning_rate=RECIPES["finetune"].thaw_learning_rate,
     weight_decay=RECIPES["finetune"].weight_decay,
     augmentation=RECIPES["finetune"].augmentation,
 )
+SLOW = CHOSEN.replace(thaw_learning_rate=1e-4)
 
 
 class Setting(NamedTuple):
@@ -51,15 +53,17 @@ class Setting(NamedTuple):
 
 SETTINGS = {
     SCRATCH: Setting("from random weights: recipe `small`", SMALL, is_tuned=False),
-    "tuned": Setting("recipe `finetune`: 4 epochs frozen, then 1e-4", TUNED),
-    "batch_norm": Setting("the same, batch norms frozen to the end", TUNED.replace(freeze_batch_norm=True)),
-    "thawed": Setting("nothing frozen, 1e-3", TUNED.replace(freeze_epochs=0)),
-    "fastest": Setting("4 epochs frozen, then 1e-3", TUNED.replace(thaw_learning_rate=1e-3)),
-    "frozen": Setting("the classifier alone", TUNED.replace(freeze_epochs=20)),
+    "fastest": Setting("recipe `finetune`: 4 epochs frozen, then 1e-3", CHOSEN),
+    "thawed": Setting("nothing frozen, 1e-3", CHOSEN.replace(freeze_epochs=0)),
     "augmented": Setting(
-        f"4 epochs frozen, then 1e-3, crops of {AREA[0]:.0%} and more",
-        TUNED.replace(thaw_learning_rate=1e-3, augmentation=Augmentation(area=AREA)),
+        f"recipe `finetune`, crops of {AREA[0]:.0%} and more instead of {CHOSEN.augmentation.area[0]:.0%}",
+        CHOSEN.replace(augmentation=Augmentation(area=AREA)),
     ),
+    "tuned": Setting("4 epochs frozen, then 1e-4", SLOW),
+    "batch_norm": Setting(
+        "4 epochs frozen, then 1e-4, batch norms frozen to the end", SLOW.replace(freeze_batch_norm=True)
+    ),
+    "frozen": Setting("the classifier alone", CHOSEN.replace(freeze_epochs=20)),
 }
 COLUMNS = {
     "about": tables.COLUMNS["about"]._replace(title="training"),
@@ -82,7 +86,8 @@ class Cell(NamedTuple):
         return f"{self.setting}_{self.images or 'all'}_{self.seed}"
 
 
-CELLS = [Cell(setting, images, seed) for images in (FEW, 0) for seed in SEEDS for setting in SETTINGS]
+CELLS = [Cell(setting, FEW, seed) for seed in SEEDS for setting in SETTINGS]
+CELLS += [Cell(setting, 0, seed) for seed in SEEDS for setting in (SCRATCH, "fastest")]
 
 
 def images(runs: Path, half: int, per_class: int = 0, seed: int = 0) -> Path:
@@ -167,12 +172,8 @@ def _interval(name: str, values: Sequence[float] | np.ndarray) -> dict:
 def table(done: dict[Cell, dict]) -> str:
     """Return the table as Markdown, followed by a list of the settings that lack results."""
     shown = list(rows(done))
-    measured = {(row["about"], row["images"]) for row in shown}
-    lacking = {
-        setting.about: [str(count) for count in (FEW, "all") if (setting.about, count) not in measured]
-        for setting in SETTINGS.values()
-    }
-    named = [f"{about} ({', '.join(counts)})" for about, counts in lacking.items() if counts]
+    lacking = {(cell.setting, cell.images) for cell in CELLS if cell not in done}
+    named = [f"{SETTINGS[name].about} ({count or 'all'} images)" for name, count in sorted(lacking)]
     return tables.markdown(COLUMNS, shown) + not_measured(named)
 
 
