@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from keras_inception.preprocessing import Preprocessing as Preprocessing
     from keras_inception.registry import create as create
     from keras_inception.registry import list_models as list_models
+    from keras_inception.reports.reporting import report as report
     from keras_inception.runs import load as load
     from keras_inception.training import Recipe as Recipe
     from keras_inception.training import train as train
@@ -48,6 +49,7 @@ _HOMES = {
     "load": "runs",
     "predict": "evaluation.prediction",
     "preprocess_input": "imagenet",
+    "report": "reports.reporting",
     "train": "training",
 }
 

@@ -1,4 +1,4 @@
-"""Figures as PNG files: a confusion matrix, predictions, an Inception module, and the cost of a network.
+"""Figures as PNG files: a confusion matrix, predictions, training curves, an Inception module, a network's cost.
 
 Figures need no display and leave matplotlib's global state unchanged. Labels may be in any script; characters
 that no installed font has are drawn as boxes.
@@ -8,7 +8,7 @@ import itertools
 import math
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ STAGES = ("#4f7fb5", "#9dbbdc")  # alternate
 # Each character is drawn in the first of these fonts that has it; the later ones cover Chinese, Japanese and Korean.
 FONTS = ("DejaVu Sans", "Noto Sans", "Noto Sans CJK JP", "Hiragino Sans", "Microsoft YaHei", "Malgun Gothic")
 COUNTED_CLASSES, NAMED_CLASSES = 30, 100
+MIN_SIDE = 4.2  # inches, with room for a title
 
 
 def confusion_picture(evaluation: Evaluation, path: Target) -> None:
@@ -41,7 +42,7 @@ def confusion_picture(evaluation: Evaluation, path: Target) -> None:
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     counted, named = classes <= COUNTED_CLASSES, classes <= NAMED_CLASSES
     side = 3 + min(classes, NAMED_CLASSES) * (0.36 if counted else 0.14)
-    with _figure(path, side, side) as figure:
+    with _figure(path, max(side, MIN_SIDE), max(side, MIN_SIDE)) as figure:
         accuracy = f"top-1 {evaluation.top1:.1%}, top-5 {evaluation.top5:.1%}"
         figure.suptitle(f"{accuracy}\n{evaluation.count:,} images", fontsize=11)
         axes = figure.add_subplot()
@@ -82,7 +83,7 @@ def prediction_picture(
         raise ValueError(f"`pictures`, `probabilities` and `truth` must have one length, not 0. Received: {lengths}")
     columns = min(3, len(pictures))
     rows = math.ceil(len(pictures) / columns)
-    with _figure(path, 3.7 * columns, 1.75 * rows) as figure:
+    with _figure(path, max(3.7 * columns, MIN_SIDE), 1.75 * rows) as figure:
         cells = figure.add_gridspec(rows, 2 * columns, width_ratios=[1, 1.25] * columns)
         for index, (picture, values, true) in enumerate(zip(pictures, probabilities, truth, strict=True)):
             row, column = divmod(index, columns)
@@ -104,6 +105,76 @@ def prediction_picture(
                 bars.text(0, place - 0.25, text, fontsize=8.5, color=INK, va="bottom")
             bars.set(xlim=(0, 1), ylim=(2.5, -0.8))
             bars.axis("off")
+
+
+def curves_picture(rows: Sequence[Mapping[str, float]], path: Target) -> None:
+    """Draw the loss, the top-1 and the learning rate of a training over its epochs.
+
+    Args:
+        rows: the rows of ``metrics.csv``. Cells may be missing.
+        path: PNG file to write.
+    """
+    panels = curves(rows)
+    with _figure(path, 4 * len(panels), 3) as figure:
+        for axes, (title, lines) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+            for name, points in lines.items():
+                axes.plot(*zip(*points, strict=True), label=name, marker="." if len(points) < 3 else "")
+            axes.set_title(title, fontsize=10, color=INK)
+            axes.set_xlabel("epoch", fontsize=9)
+            axes.tick_params(labelsize=8)
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.set_ylim(bottom=0)
+            axes.grid(color=TRACK)
+            axes.spines[["top", "right"]].set_visible(False)
+            if len(lines) > 1:
+                axes.legend(fontsize=8, frameon=False)
+
+
+def curves(rows: Sequence[Mapping[str, float]]) -> dict[str, dict[str, list[tuple[float, float]]]]:
+    """Return the curves of a training by panel and name, each as its (epoch, value) pairs.
+
+    The panels are "loss", "top-1" and "learning rate". The training loss is that of the main output; those of auxiliary
+    heads are curves of their own.
+    """
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    heads = [name for name in columns if name.endswith("_loss") and name not in ("predictions_loss", "val_loss")]
+    main = "predictions_" if heads else ""
+    panels = {
+        "loss": {
+            "training": f"{main}loss",
+            "validation": "val_loss",
+            **{name.removesuffix("_loss"): name for name in heads},
+        },
+        "top-1": {"training": f"{main}top1", "validation": "val_top1"},
+        "learning rate": {"learning rate": "learning_rate"},
+    }
+    return {
+        title: {
+            name: [(row["epoch"], row[column]) for row in rows if math.isfinite(row.get(column, math.nan))]
+            for name, column in lines.items()
+            if column in columns
+        }
+        for title, lines in panels.items()
+    }
+
+
+def batch_picture(pictures: Sequence[np.ndarray], labels: Sequence[str], path: Target) -> None:
+    """Draw images in rows of four, each below its label.
+
+    Args:
+        pictures: uint8 RGB images, (height, width, 3) each.
+        labels: a text for each image.
+        path: PNG file to write.
+    """
+    columns = 4
+    rows = math.ceil(len(pictures) / columns)
+    height, width = pictures[0].shape[:2]
+    with _figure(path, 1.6 * columns, (1.6 * height / width + 0.3) * rows) as figure:
+        for axes in (every := figure.subplots(rows, columns, squeeze=False).ravel()):
+            axes.axis("off")
+        for axes, picture, label in zip(every, pictures, labels, strict=False):
+            axes.imshow(picture)
+            axes.set_title(_shortened(label, 24), fontsize=8, color=INK)
 
 
 def module_picture(model: "keras.Model", name: str, path: Target) -> None:

@@ -3,7 +3,8 @@
 It holds ``model.keras`` (the best weights), ``labels.txt``, ``preprocessing.json``, ``recipe.json``, ``data.json``
 (where the images are and how they were split), ``metrics.csv`` and ``checkpoints/``, which also hold the weights that
 the training began with, if not random ones; also ``left_out.csv`` (path,
-reason) if some files could not be used, and TensorBoard's ``logs/`` if the recipe asks for them.
+reason) if some files could not be used, and TensorBoard's ``logs/`` if the recipe asks for them. Its report is
+``report.html``, with figures and ``predictions.csv`` beside it (`keras_inception.reports.run`).
 """
 
 import csv
@@ -120,6 +121,15 @@ class Run:
             "recipe": files.read_json(self.path / RECIPE),
             "metrics": self.metrics,
         }
+
+    def _repr_html_(self) -> str | None:
+        """Return a short form of the report for a notebook; None if the run cannot be read."""
+        from keras_inception.reports.run import short
+
+        try:
+            return short(self)
+        except (OSError, ValueError):
+            return None
 
     def check_trained(self) -> None:
         """Raise ValueError if the training has not finished an epoch yet."""

@@ -76,6 +76,15 @@ def test_a_run_is_exported_with_the_keys_of_old(name, copied, tmp_path):
     assert read(tmp_path / "exported" / "report.json").keys() == report.keys()
 
 
+def test_a_run_gets_a_report(copied):
+    run = copied("run")
+    page = keras_inception.report(run).read_text(encoding="utf-8")
+    assert "aux_4a" in page
+    assert "adds 0.3 times the loss of each auxiliary head" in page
+    for name in ("batch.png", "curves.png", "confusion.png", "mistakes.png", "predictions.csv"):
+        assert (run / name).is_file()
+
+
 @pytest.mark.parametrize("variant", ["float32", "int8"])
 def test_an_exported_file_classifies_as_it_did(variant, images):
     exported = WRITTEN / "exported"

@@ -60,6 +60,7 @@ def train(
     from keras_inception import datasets
     from keras_inception import training as trainer
     from keras_inception.datasets.splits import check_share
+    from keras_inception.reports.run import REPORT
     from keras_inception.runs import RECIPE, Run
     from keras_inception.training.distribution import open_distribution, prepare
     from keras_inception.training.recipe import size_from
@@ -105,6 +106,8 @@ def train(
             **(changes if resume else {}),
         )
     typer.echo(f"{_stopped_early(run)}Run: {run.path}")
+    if (run.path / REPORT).is_file():
+        typer.echo(f"Report: {run.path / REPORT}")
 
 
 def _stopped_early(run: "Run") -> str:

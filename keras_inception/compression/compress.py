@@ -20,7 +20,9 @@ from keras_inception.exporting.signature import is_trained_for_int8
 from keras_inception.model_files.custom_objects import check_custom_objects, given
 from keras_inception.models.inference import inference_model
 from keras_inception.preprocessing import Preprocessing
-from keras_inception.runs import DATA, LABELS, METRICS, MODEL, PREPROCESSING, RECIPE, Run, load, locked
+from keras_inception.reports import reporting
+from keras_inception.reports import run as reports
+from keras_inception.runs import DATA, LABELS, LEFT_OUT, METRICS, MODEL, PREPROCESSING, RECIPE, Run, load, locked
 from keras_inception.tflite.benchmark import benchmark
 from keras_inception.tflite.operations import gzip_mb, sparsity
 from keras_inception.training import Recipe, building, train
@@ -297,7 +299,18 @@ class _Compression:
         for name in (MODEL, LABELS, PREPROCESSING, METRICS, DATA, RECIPE):  # the last makes it a run directory
             with files.replacing(self._output / name) as beside:
                 shutil.copyfile(run.path / name, beside)
+        self._describe(run)
         return rows
+
+    def _describe(self, run: Run) -> None:
+        """Write the report of the output, whose network is that of a step's run, unless it has one."""
+        if (self._output / reports.REPORT).exists():
+            return
+        for name in (reports.BATCH, LEFT_OUT):
+            if (run.path / name).is_file():
+                with files.replacing(self._output / name) as beside:
+                    shutil.copyfile(run.path / name, beside)
+        reporting.attempt(lambda: reporting.write(Run(self._output)), self._output / reports.REPORT)
 
     def _trained(self, path: Path, step: str, before: Run) -> Run:
         """Train a step to completion, resuming an interrupted training, and return its run."""

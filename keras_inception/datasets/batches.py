@@ -1,5 +1,6 @@
 """tf.data batches of images: for training, seeded by epoch and image, and for evaluation."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from keras_inception.preprocessing import Preprocessing
+
+BATCH_SEED_OFFSET = 2**62  # minus the run's seed: keeps batch-level augmentation seeds apart from per-image seeds
 
 
 def steps_per_epoch(examples: Examples, batch_size: int) -> int:
@@ -85,6 +88,57 @@ def training_batches(
     positions = tf.data.Dataset.range(first_epoch * epoch_length + first, epochs * epoch_length, workers)
     batches = positions.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return batches.batch(batch // workers, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+
+
+def batch_mixing(
+    augmentation: Augmentation, classes: int, seed: int, part: tuple[int, int] = (0, 1)
+) -> "Callable[[tf.Tensor, tuple[tf.Tensor, tf.Tensor]], tuple[tf.Tensor, tf.Tensor]]":
+    """Return the function that augments whole batches of `training_batches`, such as by mixing images.
+
+    Args:
+        augmentation: random changes to each batch.
+        classes: number of classes.
+        seed: seed of the run.
+        part: as for `training_batches`.
+
+    Returns:
+        A function from the number of a step and its batch, images that are not normalized and class indices, to the
+        changed images and their targets, one-hot or mixed, float32 (batch, classes).
+    """
+    import tensorflow as tf
+
+    from keras_inception.datasets import augmenting
+
+    stages = augmenting.batch_stages(augmentation)
+    worker, workers = part
+
+    def mixed(step, batch):
+        images, y = batch
+        drawn = tf.stack([BATCH_SEED_OFFSET - seed, step * workers + worker])
+        return augmenting.apply_to_batch(stages, images, tf.one_hot(y, classes), drawn)
+
+    return mixed
+
+
+def first_batch(
+    batches: "tf.data.Dataset", mixed: "Callable[[tf.Tensor, tuple], tuple[tf.Tensor, tf.Tensor]]", step: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first batch of `training_batches` after `batch_mixing`, without effects on other iterations.
+
+    Args:
+        batches: batches of images that are not normalized, and of class indices.
+        mixed: the result of `batch_mixing`.
+        step: number of the first batch.
+
+    Returns:
+        Images, float32 (batch, height, width, 3), 0 to 255, and targets, float32 (batch, classes).
+    """
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.autotune.enabled = False  # as in training
+    images, targets = next(iter(batches.take(1).enumerate(step).map(mixed).with_options(options)))
+    return images.numpy(), targets.numpy()
 
 
 def evaluation_batches(examples: Examples, preprocessing: "Preprocessing", batch_size: int) -> "tf.data.Dataset":

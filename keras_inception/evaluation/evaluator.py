@@ -81,10 +81,12 @@ def evaluate(
     class_names = classifiers[0].labels
     cropping.check_class_names(names, [each.labels for each in classifiers])
     scan = partial(progress, "Scanning images")
-    pictures = _run(source).data["source"] if images is None else images
     if images is None:
+        data = _run(source).data
+        folder = data["source"], data.get("root")
         labeled, skipped = _held_out(_run(source), class_names, strict, scan)
     else:
+        folder = images, root
         labeled, skipped = datasets.open_labelled(images, class_names, **table, strict=strict, progress=scan)
     for line in left_out(skipped):
         log.warning("%s", line)
@@ -103,7 +105,7 @@ def evaluate(
         on_batch=on_batch,
     )
     assert result.images is not None
-    named = dataclasses.replace(result.images, paths=predictions.relative_paths(labeled, pictures))
+    named = dataclasses.replace(result.images, paths=predictions.relative_paths(labeled, *folder))
     return dataclasses.replace(result, models=names, crops=crops, images=named)
 
 

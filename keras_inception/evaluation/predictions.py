@@ -4,6 +4,7 @@ The columns are ``path``, ``label``, ``predicted`` and ``probability``. Up to 10
 of more classes the five likeliest, ``top1``, ``p1`` to ``top5``, ``p5``. Without labels there is no ``label``.
 """
 
+import functools
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -29,6 +30,11 @@ def columns(class_names: Sequence[str], labeled: bool) -> list[str]:
         class_names: names of the classes. Those that occur more than once are numbered, ``p:crane (2)``.
         labeled: whether the true classes are known.
     """
+    return list(_columns(tuple(class_names), labeled))
+
+
+@functools.lru_cache(4)  # of each row
+def _columns(class_names: tuple[str, ...], labeled: bool) -> list[str]:
     first = ["path", *(["label"] if labeled else []), "predicted", "probability"]
     if len(class_names) > LISTED_CLASSES:
         return first + [f"{name}{place}" for place in range(1, TOP + 1) for name in ("top", "p")]
@@ -65,13 +71,21 @@ def write(path: str | os.PathLike, results: ImageResults, class_names: Sequence[
     files.write_csv(path, [row(name, values, class_names, class_names[true]) for name, values, true in rows])
 
 
-def relative_paths(examples: "Examples", source: str | os.PathLike) -> tuple[str, ...]:
-    """Return the paths of images relative to the folder `source`; other names of images as they are."""
-    root = PurePath(os.path.abspath(source))
+def relative_paths(
+    examples: "Examples", source: str | os.PathLike, root: str | os.PathLike | None = None
+) -> tuple[str, ...]:
+    """Return the paths of images relative to their folder; the names of other images as they are.
+
+    Args:
+        examples: the images.
+        source: the folder, or the table of labels.
+        root: the folder that the paths in a table are relative to. Default: that of the table.
+    """
+    folder = PurePath(os.path.abspath(root or (os.path.dirname(source) if os.path.isfile(source) else source)))
     names = [examples.name(index) for index in range(len(examples))]
     absolute = [PurePath(os.path.abspath(name)) for name in names]
     return tuple(
-        path.relative_to(root).as_posix() if path.is_relative_to(root) else name
+        path.relative_to(folder).as_posix() if path.is_relative_to(folder) else name
         for name, path in zip(names, absolute, strict=True)
     )
 

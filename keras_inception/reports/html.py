@@ -25,14 +25,19 @@ if TYPE_CHECKING:
     from PIL import Image
 
 STYLE_CLASS = "keras-inception-report"
+# Colors of lines, on light and on dark ground.
+COLORS = (
+    *(("#2458c6", "#86aaff"), ("#c2570c", "#ffb073"), ("#1f7a4c", "#6fd29f")),
+    *(("#7b3fb5", "#c9a2f5"), ("#b3261e", "#ff9a9a"), ("#0f7a8a", "#6fd0de")),
+)
+LIGHT, DARK = (" ".join(f"--color{place}: {pair[side]};" for place, pair in enumerate(COLORS)) for side in (0, 1))
 STYLE = (
     """
-.@ { --paper: #fbfbfa; --ink: #1c1d1f; --faint: #5d6168; --line: #d9dadd; --mark: #2458c6; --second: #c2570c;
-  --right: #1f7a4c; --wrong: #b3261e; --code: #f0f0ee; color-scheme: light dark; box-sizing: border-box;
-  max-width: 60rem; margin: 0 auto; padding: 1rem; background: var(--paper); color: var(--ink);
-  font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
+.@ { --paper: #fbfbfa; --ink: #1c1d1f; --faint: #5d6168; --line: #d9dadd; --code: #f0f0ee; LIGHT
+  color-scheme: light dark; box-sizing: border-box; max-width: 60rem; margin: 0 auto; padding: 1rem;
+  background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
 @media (prefers-color-scheme: dark) { .@ { --paper: #17181a; --ink: #ececee; --faint: #a5a9b1; --line: #3a3c41;
-  --mark: #86aaff; --second: #ffb073; --right: #6fd29f; --wrong: #ff9a9a; --code: #222427; } }
+  --code: #222427; DARK } }
 .@ h1 { margin: 0 0 .5rem; font-size: 1.5rem; line-height: 1.3; }
 .@ h2 { margin: 2rem 0 .5rem; font-size: 1.15rem; }
 .@ p, .@ figure { margin: 0 0 .75rem; }
@@ -46,18 +51,26 @@ STYLE = (
   max-width: 24rem; }
 .@ th { border-bottom: 1px solid var(--line); }
 .@ .end { text-align: right; }
+.@ .matrix td, .@ .matrix th { padding: .15rem .3rem; border: 0; text-align: center; vertical-align: bottom;
+  min-width: 1.3rem; }
+.@ .matrix th[scope=row] { text-align: right; white-space: nowrap; }
+.@ .matrix th[scope=col] { writing-mode: vertical-rl; transform: rotate(180deg); text-align: left; }
+.@ .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 18rem), 1fr)); gap: 1rem;
+  margin: 0 0 .75rem; }
+.@ svg { display: block; width: 100%; max-width: 30rem; height: auto; }
+.@ svg text { fill: currentColor; font: 11px system-ui, sans-serif; }
+.@ svg .title { font-weight: bold; }
 .@ .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); gap: 1rem;
   margin: 0 0 .75rem; padding: 0; list-style: none; font-size: .85rem; line-height: 1.35; }
 .@ .gallery li { margin: 0; padding: 0 0 0 .6rem; border-left: 3px solid var(--line); min-width: 0; }
-.@ .gallery .right { border-color: var(--right); }
-.@ .gallery .wrong { border-color: var(--wrong); }
+.@ .gallery .right { border-color: var(--color2); }
+.@ .gallery .wrong { border-color: var(--color4); }
 .@ .gallery img { display: block; width: 6rem; margin: 0 0 .3rem; }
-.@ .gallery .pixels img { image-rendering: pixelated; }
 .@ pre { margin: 0 0 .75rem; padding: .6rem .8rem; overflow-x: auto; border-radius: .35rem; background: var(--code);
   color: inherit; font-size: .85rem; }
-""".replace("@media", "%media")
-    .replace("@", STYLE_CLASS)
-    .replace("%media", "@media")
+""".replace(".@", f".{STYLE_CLASS}")
+    .replace("LIGHT", LIGHT)
+    .replace("DARK", DARK)
 )
 
 

@@ -83,7 +83,7 @@ def reduce_rate_on_plateau(recipe: Recipe, highest: float, rows: Sequence[dict])
     """
 
     def rate(epoch: int, before: float) -> float:
-        return float(highest * recipe.decay ** plateaus(_accuracies(rows, recipe.extended_at), recipe.decay_epochs))
+        return float(highest * recipe.decay ** plateaus(accuracies(rows, recipe.extended_at), recipe.decay_epochs))
 
     return keras.callbacks.LearningRateScheduler(rate)
 
@@ -118,7 +118,7 @@ class RunCheckpoint(keras.callbacks.Callback):
     def is_complete(self) -> bool:
         """True once training has ended, as planned or by early stopping."""
         recipe = self.plan.recipe
-        since = _accuracies(self.rows, recipe.extended_at)
+        since = accuracies(self.rows, recipe.extended_at)
         stalled = recipe.early_stopping and plateaus(since, recipe.early_stopping)
         return len(self.rows) >= self.plan.epochs or bool(stalled)
 
@@ -146,7 +146,7 @@ class RunCheckpoint(keras.callbacks.Callback):
                 row |= {f"val_{name}": value for name, value in self.validate(network).items()}
             except FloatingPointError as error:
                 raise diverged(f"{error} after epoch {epoch + 1}", self.run, epoch) from None
-            if row[MONITOR] >= max((accuracy for _, accuracy in _accuracies(self.rows)), default=0.0) and self.writes:
+            if row[MONITOR] >= max((accuracy for _, accuracy in accuracies(self.rows)), default=0.0) and self.writes:
                 with files.replacing(self.run / MODEL) as beside:
                     network.save(beside)
             logs.update({name: value for name, value in row.items() if name != "epoch"})
@@ -177,6 +177,6 @@ def read_rows(path: Path, epochs: int) -> list[dict]:
     return rows
 
 
-def _accuracies(rows: Sequence[dict], after: int = 0) -> list[tuple[int, float]]:
+def accuracies(rows: Sequence[dict], after: int = 0) -> list[tuple[int, float]]:
     """Return (epoch, validation accuracy) for each validated epoch after the first `after` ones."""
     return [(int(row["epoch"]), float(row[MONITOR])) for row in rows[after:] if row.get(MONITOR, "") != ""]

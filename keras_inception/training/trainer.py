@@ -18,10 +18,11 @@ import tensorflow as tf
 from tensorflow.python.framework import config
 
 from keras_inception import datasets
-from keras_inception.datasets.augmenting import apply_to_batch, batch_stages
+from keras_inception.datasets.batches import batch_mixing, first_batch
 from keras_inception.datasets.splits import left_out
 from keras_inception.evaluation import metrics as evaluation
 from keras_inception.preprocessing import Preprocessing
+from keras_inception.reports.run import REPORT
 from keras_inception.runs import (
     CHECKPOINTS,
     DATA,
@@ -42,6 +43,7 @@ from keras_inception.training.initial_weights import unnamed_recipe, ways_out
 from keras_inception.training.methods import DIRECT, Method
 from keras_inception.training.presets import RECIPES, named_recipe
 from keras_inception.training.recipe import Recipe
+from keras_inception.training.reporting import ReportRun
 from keras_inception.training.schedules import Phase, Plan, phases
 from keras_inception.utils import files
 from keras_inception.weights import read_weights
@@ -49,8 +51,6 @@ from keras_inception.weights.publishers import IMAGENET, is_published
 
 SAFETENSORS = ".safetensors"
 log = logging.getLogger(__name__)
-
-BATCH_SEED_OFFSET = 2**62  # minus the run's seed: keeps batch-level augmentation seeds apart from per-image seeds
 
 
 @contextmanager
@@ -258,7 +258,10 @@ class _Training:
         network: the network that the run saves, with inputs of the recipe's `size`.
         trainee: the copy to train, with the same initial weights.
         steps: steps per epoch.
+        validated: the latest evaluation on the validation images.
     """
+
+    validated: evaluation.Evaluation | None = None
 
     def __init__(self, recipe: Recipe, splits: datasets.Splits, method: Method, distribution: Distribution):
         """Build both networks. Raise ValueError if the recipe is invalid for them."""
@@ -307,7 +310,9 @@ class _Training:
             rows, plan, compiled = self._restore(run)
         kept, validate = self._keeper(run.preprocessing), self._validator(run.preprocessing)
         checkpoint = callbacks.RunCheckpoint(run.path, kept, validate, plan, rows, writes=is_chief)
-        if checkpoint.is_complete:
+        report = ReportRun(run, self.splits, checkpoint, self.batch, lambda: self.validated)
+        was_complete = checkpoint.is_complete
+        if was_complete:
             log.info("%s is complete: %d epochs. More epochs in all go on with it", run.path, len(rows))
         for phase in phases(recipe):
             if checkpoint.is_complete or len(rows) >= phase.last:
@@ -318,6 +323,8 @@ class _Training:
             called = [callbacks.SeedDropout(recipe.seed), callbacks.RaiseOnNonFinite(run.path), checkpoint]
             if recipe.schedule == "plateau":
                 called.append(callbacks.reduce_rate_on_plateau(recipe, phase.learning_rate, rows))
+            if is_chief:
+                called.append(report)
             if recipe.tensorboard and is_chief:
                 called.append(keras.callbacks.TensorBoard(run.path / LOGS, write_graph=False))
             try:
@@ -333,6 +340,8 @@ class _Training:
                 )
             except tf.errors.OpError as error:
                 raise ValueError(f"{_reason(error)}. {callbacks.kept_so_far(run.path, len(rows))}") from error
+        if is_chief and not (was_complete and (run.path / REPORT).exists()):
+            report.finish()
 
     def _restore(self, run: Run) -> tuple[list[dict], Plan, Phase | None]:
         """Restore the latest usable checkpoint, or the initial weights if there is none.
@@ -391,10 +400,15 @@ class _Training:
             return checked
 
         def validate(model: keras.Model) -> dict[str, float]:
-            result = evaluation.evaluate_batches(predictor(model), held_out, self.splits.labels)
+            result = evaluation.evaluate_batches(predictor(model), held_out, self.splits.labels, keep=True)
+            self.validated = result
             return self.distribution.broadcast({"top1": result.top1, "top5": result.top5, "loss": result.loss})
 
         return validate
+
+    def batch(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the first of the latest `batches`: images that are not normalized, and targets."""
+        return self._first_batch()
 
     def batches(self, preprocessing: Preprocessing, done: int) -> tf.data.Dataset:
         """Return the batches of the epochs after the first `done`.
@@ -415,14 +429,12 @@ class _Training:
             augmentation=recipe.augmentation,
             part=self.distribution.part,
         )
-        stages = batch_stages(recipe.augmentation)
+        mixed = batch_mixing(recipe.augmentation, classes, recipe.seed, self.distribution.part)
+        self._first_batch = functools.partial(first_batch, batches, mixed, done * self.steps)
         weights = tf.constant(building.class_weights(self.splits.train.labels, classes), tf.float32)
-        worker, workers = self.distribution.part
 
         def finish(step, batch):
-            images, y = batch
-            seed = tf.stack([BATCH_SEED_OFFSET - recipe.seed, step * workers + worker])
-            images, y = apply_to_batch(stages, images, tf.one_hot(y, classes), seed)
+            images, y = mixed(step, batch)
             x = preprocessing.normalize(images)
             targets = self.method.targets(x, y)
             targets = dict.fromkeys(outputs, targets) if isinstance(outputs, dict) else targets

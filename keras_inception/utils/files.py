@@ -124,6 +124,12 @@ def read_text(path: str | os.PathLike) -> str:
     return _decoded(Path(path).read_bytes(), str(path)).removeprefix(BYTE_ORDER_MARK)
 
 
+def read_csv(path: str | os.PathLike) -> list[dict[str, str]]:
+    """Read the rows of a table that `write_csv` wrote, as text by column."""
+    with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return list(csv.DictReader(file))
+
+
 def read_json(path: str | os.PathLike):
     """Read a JSON file. Raise ValueError with the name of the file if it is not JSON."""
     try:

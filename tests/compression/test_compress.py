@@ -111,6 +111,15 @@ def test_the_result_is_a_run_like_any_other(compressed, tmp_path):
     assert "has been trained for int8" in refused["refused"]
 
 
+def test_the_result_has_a_report_like_any_other_run(compressed):
+    folder = compressed[0].path
+    for name in ("batch.png", "curves.png", "confusion.png", "mistakes.png", "predictions.csv"):
+        assert (folder / name).is_file()
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert f"keras-inception export {folder} --output exported" in page
+    assert "predictions of the network that is compressed" in page
+
+
 def test_the_factory_makes_the_pruned_network_from_its_recipe(compressed):
     run, _ = compressed
     pruned = Run(run.path / "steps" / "1_slim")

@@ -1,0 +1,77 @@
+"""Charts in SVG."""
+
+import math
+import re
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from keras_inception.evaluation.metrics import ConfidenceBin
+from keras_inception.reports.charts import MAX_POINTS, Line, line_chart, reliability_chart
+from keras_inception.reports.html import STYLE
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def elements(chart, tag):
+    return list(ET.fromstring(chart).iter(f"{SVG}{tag}"))
+
+
+def texts(chart):
+    return ["".join(each.itertext()) for each in elements(chart, "text")]
+
+
+def test_lines_have_axes_and_a_legend():
+    chart = line_chart("loss", [Line("training", [(1, 3.0), (2, 1.0)]), Line("<b>", [(1, 2.0), (2, 1.5)], 1, True)])
+    assert [*texts(chart)[:3], *texts(chart)[-1:]] == ["loss", "training", "<b>", "epoch"]
+    assert {"0", "1", "2", "3"} <= set(texts(chart))
+    first, second = elements(chart, "polyline")
+    assert (first.get("stroke"), second.get("stroke")) == ("var(--color0)", "var(--color1)")
+    assert second.get("stroke-dasharray")
+    heights = [float(point.split(",")[1]) for point in first.get("points").split()]
+    assert heights[0] < heights[1], "up is less"
+
+
+def test_every_color_is_of_the_style():
+    lines = [Line(str(color), [(1, 1), (2, 2)], color) for color in range(8)]
+    for variable in re.findall(r"var\((--\w+)\)", line_chart("many", lines)):
+        assert STYLE.count(f"{variable}:") == 2
+
+
+@pytest.mark.parametrize(
+    "points", [[], [(1, math.nan)], [(1, 0.0)], [(1, 0.5)], [(1, 0.0), (2, 0.0)], [(3, 1e9), (4, math.inf)]]
+)
+def test_few_points_and_large_and_missing_ones(points):
+    chart = line_chart("x", [Line("a", points)])
+    assert "nan" not in chart
+    assert "inf" not in chart
+    assert len(elements(chart, "polyline")) + len(elements(chart, "circle")) == any(math.isfinite(y) for _, y in points)
+
+
+def test_small_numbers_fit_beside_the_axis():
+    labels = texts(line_chart("learning rate", [Line("learning rate", [(1, 0.00123), (2, 1e-5)])]))
+    assert "5e-4" in labels
+    assert labels.count("learning rate") == 1
+    assert max(len(label) for label in labels[1:-1]) <= 5
+
+
+def test_fractions_are_percentages_up_to_100():
+    labels = texts(line_chart("top-1", [Line("a", [(1, 0.2), (2, 0.99)])], percent=True))
+    assert "100%" in labels
+    assert "120%" not in labels
+
+
+def test_a_long_training_stays_small():
+    chart = line_chart("loss", [Line("training", [(epoch, 1 / epoch) for epoch in range(1, 20_001)])])
+    (line,) = elements(chart, "polyline")
+    assert MAX_POINTS / 2 < len(line.get("points").split()) <= MAX_POINTS + 1
+    assert len(chart) < 12_000
+    assert {"5000", "20000"} <= set(texts(chart))
+
+
+def test_a_reliability_diagram_shows_the_bins_that_have_images():
+    bins = [ConfidenceBin(0.0, 0.5, 0, None, None), ConfidenceBin(0.5, 1.0, 4, 0.75, 0.5)]
+    chart = reliability_chart(bins)
+    (bar,) = elements(chart, "rect")
+    assert "".join(bar.itertext()) == "50% to 100%: 4 images, mean confidence 75.0%, top-1 50.0%"
+    assert bar.get("height") == f"{(float(bar.get('y')) - 28):.1f}", "half of the height, below the middle"
