@@ -1,7 +1,8 @@
 """The run directory, which training writes and everything else reads.
 
 It holds ``model.keras`` (the best weights), ``labels.txt``, ``preprocessing.json``, ``recipe.json``, ``data.json``
-(where the images are and how they were split), ``metrics.csv`` and ``checkpoints/``, which also hold the weights that
+(where the images are and how they were split), ``split.csv`` (path, label and split of each image, and its group if
+there are any), ``metrics.csv`` and ``checkpoints/``, which also hold the weights that
 the training began with, if not random ones; also ``left_out.csv`` (path,
 reason) if some files could not be used, and TensorBoard's ``logs/`` if the recipe asks for them. Its report is
 ``report.html``, with figures and ``predictions.csv`` beside it (`keras_inception.reports.run`).
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     import keras
 
 MODEL, LABELS, PREPROCESSING = files.MODEL, "labels.txt", files.PREPROCESSING
-RECIPE, DATA, METRICS, CHECKPOINTS = "recipe.json", "data.json", "metrics.csv", "checkpoints"
+RECIPE, DATA, SPLIT, METRICS, CHECKPOINTS = "recipe.json", "data.json", "split.csv", "metrics.csv", "checkpoints"
 INITIAL = f"{CHECKPOINTS}/initial"  # the weights that the training began with; .safetensors, or as Keras reads them
+RESULTS = ("command", "excluded", "fingerprint", "groups", "ungrouped")  # in data.json, beside the arguments
 LEFT_OUT, LOGS, LOCK = "left_out.csv", "logs", ".lock"
 
 
@@ -82,7 +84,7 @@ class Run:
     def data(self) -> dict:
         """The arguments of `keras_inception.datasets.open_data` that the training used."""
         recorded = files.read_json(self.path / DATA).items()
-        return {key: value for key, value in recorded if key not in ("fingerprint", "command")}
+        return {key: value for key, value in recorded if key not in RESULTS}
 
     @property
     def command(self) -> str:

@@ -68,6 +68,14 @@ TAKEN = {
             "test_a_table_that_cannot_be_used_is_refused_with_what_is_expected"
         ),
     },
+    ("train.md", "Which images are held out"): {
+        "`--group REGEX`": "test_a_pattern_finds_groups_in_paths",
+        "a column `group` in a table": "test_the_column_group_of_a_table_keeps_images_together",
+        "an image without a match, or with an empty cell": "test_a_pattern_that_finds_no_group_is_refused",
+        "large groups": "test_groups_stay_together_and_the_share_of_each_class_is_kept",
+        "`--exclude FILE`": "test_images_are_excluded_by_a_table_with_a_column_of_paths",
+        "`split.csv` of a run": "test_the_table_of_the_splits_gives_the_same_splits",
+    },
     ("train.md", "Sizes"): {
         "`--size 96`": "test_sizes_that_are_not_square",
         "`--size 64x192`": "test_sizes_that_are_not_square",
@@ -273,6 +281,9 @@ def test_trainings_can_begin(arguments, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     for source in ("IMAGES", "shards"):
         Path(source).mkdir()
+    Path("run").mkdir()
+    Path("run/split.csv").write_text("path,label,split\n1,a,train\n", encoding="utf-8")
+    Path("suggested.csv").write_text("path,reason\n", encoding="utf-8")
     Path("labels.csv").write_text("path,label,image_name,diagnosis\n1,a,1,a\n", encoding="utf-8")
     monkeypatch.setattr(training, "train", train)
     with pytest.raises(SystemExit) as stop:

@@ -24,6 +24,12 @@ def train(
     resume: console.Resume = False,
     pictures: console.Pictures = None,
     columns: console.Columns = None,
+    group: Annotated[
+        str | None, Option(metavar="REGEX", help="Keep images together whose paths give the same first group.")
+    ] = None,
+    exclude: Annotated[
+        Path | None, Option(metavar="FILE", help="CSV file with a column `path` of images to leave out.")
+    ] = None,
     recipe: Annotated[str | None, Option(help="Name (see `keras-inception recipes`) or JSON file.")] = None,
     settings: console.Settings = None,
     from_scratch: Annotated[bool, Option("--from-scratch", help="Begin with random weights.")] = False,
@@ -69,7 +75,7 @@ def train(
     changes, given = console.fields_of(trainer.Recipe, context), console.assignments(settings)
     if size is not None:
         changes["size"] = size_from(size)
-    table: dict[str, Any] = {"root": pictures, "columns": columns}
+    table: dict[str, Any] = {"root": pictures, "columns": columns, "group": group, "exclude": exclude}
     others = images or changes.keys() - {"epochs"} or given or recipe or from_scratch or validation is not None
     others = others or any(value is not None for value in table.values())
     if resume and others:
@@ -159,6 +165,8 @@ def recipes(name: Annotated[str | None, Argument(metavar="NAME", help="Recipe to
 def shard(
     images: Annotated[str, Argument(metavar="IMAGES", help=console.DATA)],
     output: Annotated[Path, Argument(metavar="OUT", help=console.RESUMED)],
+    pictures: console.Pictures = None,
+    columns: console.Columns = None,
     shards: Annotated[int, Option(help="Number of shards per split.")] = 8,
     strict: console.Strict = False,
     json: console.Json = False,
@@ -169,11 +177,13 @@ def shard(
     from keras_inception.datasets.writing import check_shards
 
     check_shards(shards)
-    datasets.located(images)
+    datasets.recorded(images, root=pictures, columns=columns)
     console.import_tensorflow()
     manifest = datasets.write_shards(
         images,
         output,
+        root=pictures,
+        columns=columns,
         shards=shards,
         strict=strict,
         on_scan=console.progress("Scanning images"),

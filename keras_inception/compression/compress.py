@@ -22,7 +22,7 @@ from keras_inception.models.inference import inference_model
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.reports import reporting
 from keras_inception.reports import run as reports
-from keras_inception.runs import DATA, LABELS, LEFT_OUT, METRICS, MODEL, PREPROCESSING, RECIPE, Run, load, locked
+from keras_inception.runs import DATA, LABELS, LEFT_OUT, METRICS, MODEL, PREPROCESSING, RECIPE, SPLIT, Run, load, locked
 from keras_inception.tflite.benchmark import benchmark
 from keras_inception.tflite.operations import gzip_mb, sparsity
 from keras_inception.training import Recipe, building, train
@@ -296,7 +296,9 @@ class _Compression:
             for row, timed in zip(rows, benchmark([self._file(row["step"]) for row in rows]), strict=True):
                 row |= {"latency_ms": timed["median_ms"], "ratio": timed["ratio"]}
             files.write_json(self._output / REPORT, rows)
-        for name in (MODEL, LABELS, PREPROCESSING, METRICS, DATA, RECIPE):  # the last makes it a run directory
+        names = [MODEL, LABELS, PREPROCESSING, METRICS, DATA]
+        names += [SPLIT] if (run.path / SPLIT).is_file() else []  # not there if an older version trained the step
+        for name in (*names, RECIPE):  # the last makes it a run directory
             with files.replacing(self._output / name) as beside:
                 shutil.copyfile(run.path / name, beside)
         self._describe(run)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_inception.preprocessing import Preprocessing
-from keras_inception.runs import DATA, LABELS, MODEL, PREPROCESSING, RECIPE, Run, load
+from keras_inception.runs import DATA, LABELS, MODEL, PREPROCESSING, RECIPE, SPLIT, Run, load
 from keras_inception.utils import files
 
 if TYPE_CHECKING:
@@ -145,6 +145,7 @@ def write_run(source: "str | os.PathLike | keras.Model", own: OwnModel, folder: 
     preprocessing.save(folder / PREPROCESSING)
     own_recipe(preprocessing).save(folder / RECIPE)
     files.write_json(folder / DATA, {**data, "command": "compress"})
+    files.write_csv(folder / SPLIT, splits.rows())
     network.save(folder / MODEL)
     run = Run(folder)
     try:

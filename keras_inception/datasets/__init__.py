@@ -8,6 +8,7 @@ from keras_inception.datasets.folder import list_pictures
 from keras_inception.datasets.reading import read_picture
 from keras_inception.datasets.records import Records
 from keras_inception.datasets.sources import (
+    Exclude,
     located,
     open_data,
     open_folder,
@@ -19,7 +20,7 @@ from keras_inception.datasets.sources import (
 from keras_inception.datasets.splits import Skipped, Splits
 from keras_inception.datasets.writing import write_shards
 
-__all__ = ["Arrays", "Augmentation", "Examples", "Files", "Records", "Skipped", "Splits"]
+__all__ = ["Arrays", "Augmentation", "Examples", "Exclude", "Files", "Records", "Skipped", "Splits"]
 __all__ += ["list_pictures", "located", "open_data", "open_folder", "open_labelled", "open_table"]
 __all__ += ["pictograms", "read_picture", "recorded"]
 __all__ += ["evaluation_batches", "steps_per_epoch", "survey", "training_batches", "write_shards"]

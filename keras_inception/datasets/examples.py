@@ -91,16 +91,21 @@ class Examples(abc.ABC):
         """Return the same images with other class indices."""
         return dataclasses.replace(self, labels=np.asarray(labels, np.int32))
 
-    def fingerprint(self) -> str:
-        """Return a hash of keys, labels and contents in order. A resumed run compares it to detect changed data."""
-        return fingerprint(zip(self.keys, self.labels.tolist(), self._marks(), strict=True))
+    def fingerprint(self, names: Iterable[str] | None = None) -> str:
+        """Return a hash of names, labels and contents in order.
+
+        Args:
+            names: name of each image. Default: its key.
+        """
+        names = self.keys if names is None else names
+        return fingerprint(zip(names, self.labels.tolist(), self._marks(), strict=True))
 
 
 def fingerprint(rows: Iterable[tuple[str, int, int]]) -> str:
-    """Compute `Examples.fingerprint` from the (key, label, mark) of each image."""
+    """Compute `Examples.fingerprint` from the (name, label, mark) of each image."""
     digest = hashlib.sha256()
-    for key, label, mark in rows:
-        digest.update(os.fsencode(f"{key}\0{label}\0{mark}\0"))
+    for name, label, mark in rows:
+        digest.update(os.fsencode(f"{name}\0{label}\0{mark}\0"))
     return digest.hexdigest()
 
 

@@ -3,7 +3,7 @@
 import os
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -40,6 +40,7 @@ def find_folder(
     progress: Progress | None,
     *,
     survey: bool = False,
+    excluded: Container[str] = (),
 ) -> Found:
     """Find the images in a folder, as described in `open_folder`, sorted by class and path.
 
@@ -51,6 +52,7 @@ def find_folder(
         strict: raise an error for anything that would be skipped.
         progress: called with (files done, total files).
         survey: decode nothing, so that any file is found, and take the classes and splits that there are.
+        excluded: paths relative to the folder, with slashes, of files that are passed over.
 
     Raises:
         ValueError: there are no class folders with files in them, or as for `open_folder`.
@@ -67,21 +69,24 @@ def find_folder(
     else:
         class_names = _all_class_names(folders) if survey else _class_names(folders["train"])
     classes = [(split, *found) for split, folder in folders.items() for found in _class_folders(folder, class_names)]
-    files = [file for *_, inside in classes for file in inside]
+    every = [file for *_, inside in classes for file in inside]
+    passed_over = {file for file in every if _relative(file, given) in excluded} if excluded else set()
+    files = [file for file in every if file not in passed_over]
     if not files:
         first = next(iter(folders.values()))
         raise ValueError(f"{first} has no class folders with files in them{_hint(first)}")
     readable, unreadable = (dict.fromkeys(files, False), []) if survey else examine_files(files, progress)
     skipped = [*filter(_is_named_image, unreadable), *beside]
     skipped += [file for folder in folders.values() for file in _loose_images(folder)]
-    skipped += [Skipped(str(path), "no images") for _, path, _, inside in classes if readable.keys().isdisjoint(inside)]
-    skipped.sort()
+    seen = readable.keys() | passed_over
+    skipped += [Skipped(str(path), "no images") for _, path, _, inside in classes if seen.isdisjoint(inside)]
+    skipped = sorted(each for each in skipped if _relative(each.path, given) not in excluded)
     check_none_skipped(skipped, strict)
     rows: dict[str, list[tuple[int, str]]] = {split: [] for split in folders}
     for split, _, label, inside in classes:
         rows[split] += [(label, file) for file in inside if file in readable]
     splits = {split: _files(folder, sorted(rows[split]), readable, given) for split, folder in folders.items()}
-    return Found(str(root), class_names, splits, tuple(skipped))
+    return Found(str(root), class_names, splits, tuple(skipped), len(passed_over))
 
 
 def _preferred(folders: Mapping[str, Path], prefer: Sequence[str]) -> str | None:
@@ -148,7 +153,7 @@ def _files(base: Path, rows: list[tuple[int, str]], plain: dict[str, bool], root
     """Return `Files` below `base`, a folder in `root` or `root` itself, from rows of (label, path)."""
     return Files(
         labels=np.array([label for label, _ in rows], np.int32),
-        keys=np.array([Path(file).relative_to(base).as_posix() for _, file in rows], object),
+        keys=np.array([_relative(file, base) for _, file in rows], object),
         base=str(base),
         folder="" if base == root else base.relative_to(root).as_posix(),
         plain=np.array([plain[file] for _, file in rows], bool),
@@ -172,6 +177,10 @@ def _class_folders(folder: Path, class_names: tuple[str, ...]) -> Iterator[tuple
         if label is None:
             raise unknown_class(str(path), path.name, class_names)
         yield path, label, [str(file) for file in files_below(path, (folder,))]
+
+
+def _relative(path: str, root: Path) -> str:
+    return Path(path).relative_to(root).as_posix()
 
 
 def _is_named_image(skipped: Skipped) -> bool:

@@ -1,7 +1,8 @@
 """`open_data`: open a dataset by its folder, its table of labels or its name."""
 
 import os
-from collections.abc import Sequence
+import posixpath
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,22 @@ from keras_inception.datasets.examples import Examples
 from keras_inception.datasets.fashion_mnist import find_fashion_mnist
 from keras_inception.datasets.folder import existing_folder, find_folder
 from keras_inception.datasets.shards import find_shards, is_shard_folder
-from keras_inception.datasets.splits import Found, Progress, Skipped, Splits, check_share, make_splits
-from keras_inception.datasets.tables import Columns, find_table, is_table, pair, read_table
+from keras_inception.datasets.splits import (
+    Found,
+    Progress,
+    Skipped,
+    Splits,
+    check_share,
+    group_expression,
+    make_splits,
+    nfc,
+)
+from keras_inception.datasets.tables import Columns, find_table, is_table, pair, read_paths, read_table
 from keras_inception.datasets.tfds import find_tfds
 from keras_inception.utils.suggestions import did_you_mean
 
 Source = str | os.PathLike  # accepted by `open_data`
+Exclude = str | os.PathLike | Collection[str | os.PathLike]  # a file that lists paths, or these
 
 FASHION_MNIST, TFDS = "fashion_mnist", "tfds"
 KINDS = (
@@ -28,6 +39,8 @@ def open_data(
     *,
     root: str | os.PathLike | None = None,
     columns: Columns | None = None,
+    group: str | None = None,
+    exclude: Exclude | None = None,
     validation: float = 0.15,
     seed: int = 0,
     strict: bool = False,
@@ -54,8 +67,13 @@ def open_data(
         root: the folder that the paths in a table are relative to. Default: that of the table.
         columns: names of a table's columns of paths and of labels, a pair or ``"PATH,LABEL"``. Default: the first of
             path, file, filename, image, image_id and id that there is; and label, class or category.
+        group: regular expression that is searched in each image's path, relative to the folder. What its first
+            parentheses match, or all that it matches, is the name of the image's group. Images of one group stay on one
+            side of a split that is cut here; an image without a match is a group of its own. Default: the column
+            ``group`` of a table.
+        exclude: images to leave out without a word: a CSV file with a column ``path``, or the paths themselves.
         validation: fraction of each class, in [0, 1), to hold out from train if there is no validation split. Each
-            class with two or more images then has some in both.
+            class with two or more images or groups then has some in both, if groups of several classes allow it.
         seed: seed of that split. It depends on the images' names, so that most images stay in their split when others
             are added.
         strict: raise an error for anything that would be skipped, and verify hashes and checksums where there are any.
@@ -70,7 +88,16 @@ def open_data(
         OSError: the source cannot be read or downloaded.
     """
     check_share(validation)
-    found = _find(source, labels, (), strict, progress, root, columns)
+    found = _find(
+        source,
+        root=root,
+        columns=columns,
+        group=group,
+        exclude=exclude,
+        labels=labels,
+        strict=strict,
+        progress=progress,
+    )
     return make_splits(found, validation=validation, seed=seed, all_classes=labels is not None)
 
 
@@ -98,7 +125,8 @@ def open_table(path: str | os.PathLike, **options) -> Splits:
 
     A column has the path of each image or its name alone, the other its label, which is text: "07" is not "7". The
     ending of a name may be missing if one file fits. A column ``split`` has train, validation and test, or what folders
-    of these may be called; without it, or without validation, some of train is held out. Missing files, unreadable
+    of these may be called; without it, or without validation, some of train is held out, whole groups if there is a
+    column ``group``. Missing files, unreadable
     images and repeated rows are listed as skipped. Upper and lower case of the columns' names make no difference.
 
     Args:
@@ -141,7 +169,7 @@ def open_labelled(
     Raises:
         ValueError: as for `open_data`, or none of the preferred splits exists.
     """
-    found = _find(source, labels, prefer, strict, progress, root, columns)
+    found = _find(source, root=root, columns=columns, labels=labels, prefer=prefer, strict=strict, progress=progress)
     return found.first(prefer), found.skipped
 
 
@@ -150,6 +178,7 @@ def survey(
     *,
     root: str | os.PathLike | None = None,
     columns: Columns | None = None,
+    group: str | None = None,
     progress: Progress | None = None,
 ) -> Found:
     """Find all images of a dataset in the splits that it has, without decoding those that have a file each.
@@ -158,6 +187,7 @@ def survey(
         source: as for `open_data`; it need not have a train split, and any split may have classes of its own.
         root: as for `open_data`.
         columns: as for `open_data`.
+        group: as for `open_data`.
         progress: as for `open_data`.
 
     Returns:
@@ -166,7 +196,7 @@ def survey(
     Raises:
         ValueError: as for `open_data`, but for what is in the files.
     """
-    return _find(source, None, (), False, progress, root, columns, survey=True)
+    return _find(source, root=root, columns=columns, group=group, progress=progress, survey=True)
 
 
 def located(source: Source) -> str:
@@ -182,18 +212,20 @@ def located(source: Source) -> str:
 
 
 def recorded(
-    source: Source, *, root: str | os.PathLike | None = None, columns: Columns | None = None
+    source: Source,
+    *,
+    root: str | os.PathLike | None = None,
+    columns: Columns | None = None,
+    group: str | None = None,
+    exclude: Exclude | None = None,
 ) -> dict[str, Any]:
     """Return arguments of `open_data` as JSON types that give the same images in any working directory.
 
-    Args:
-        source: as for `open_data`.
-        root: as for `open_data`.
-        columns: as for `open_data`.
+    The arguments are those of `open_data`. Nothing heavy is imported to check them.
 
     Raises:
-        ValueError: there is no such source; it is a table that cannot be read; or it is none, but `root` or `columns`
-            is given.
+        ValueError: there is no such source; it is a table that cannot be read, or `root` or `columns` is given and it
+            is no table; or `group` or `exclude` is invalid.
     """
     arguments: dict[str, Any] = {"source": located(source)}
     _check_table(source, root, columns)
@@ -203,7 +235,39 @@ def recorded(
         arguments["columns"] = list(pair(columns))
     if is_table(source):
         read_table(source, columns)
+    if group is not None:
+        arguments["group"] = group_expression(group).pattern
+    if exclude is not None:
+        arguments["exclude"] = sorted(Excluded(exclude, _base(source, root)).paths)
     return arguments
+
+
+class Excluded:
+    """The paths of images to leave out, compared in Unicode's composed form.
+
+    Attributes:
+        paths: the paths, relative to the dataset's folder where they are below it.
+    """
+
+    def __init__(self, exclude: Exclude, base: str | None):
+        """Read the paths from a CSV file with a column ``path``, or take the paths given."""
+        paths = read_paths(exclude) if isinstance(exclude, (str, os.PathLike)) else exclude
+        listed = [os.fspath(path) for path in paths]
+        start = f"{Path(base).as_posix().rstrip('/')}/" if base else ""
+        self.paths = {nfc(posixpath.normpath(path.replace(os.sep, "/")).removeprefix(start)) for path in listed}
+
+    def __bool__(self) -> bool:
+        return bool(self.paths)
+
+    def __contains__(self, path: object) -> bool:
+        return isinstance(path, str) and nfc(path) in self.paths
+
+
+def _base(source: Source, root: str | os.PathLike | None) -> str | None:
+    """Return the absolute path of the folder that paths are relative to; None for a dataset by name."""
+    if _kind(source)[0]:
+        return None
+    return os.path.abspath(root or (os.path.dirname(source) if is_table(source) else source))
 
 
 def _check_table(source: Source, root: str | os.PathLike | None, columns: Columns | None) -> None:
@@ -233,26 +297,38 @@ def _kind(source: Source) -> tuple[str, str]:
 
 def _find(
     source: Source,
-    labels: Sequence[str] | None,
-    prefer: Sequence[str],
-    strict: bool,
-    progress: Progress | None,
-    root: str | os.PathLike | None,
-    columns: Columns | None,
     *,
+    root: str | os.PathLike | None = None,
+    columns: Columns | None = None,
+    group: str | None = None,
+    exclude: Exclude | None = None,
+    labels: Sequence[str] | None = None,
+    prefer: Sequence[str] = (),
+    strict: bool = False,
+    progress: Progress | None = None,
     survey: bool = False,
 ) -> Found:
     """Return the dataset, ordered by class and name. For files of images, only what `find_folder` reads."""
     kind, rest = _kind(source)
     _check_table(source, root, columns)
-    if kind == FASHION_MNIST:
-        found = find_fashion_mnist(rest or None)
-    elif kind == TFDS:
-        found = find_tfds(rest, strict=strict, progress=progress)
-    elif os.path.isdir(source) and is_shard_folder(source):
-        found = find_shards(source, strict=strict, progress=progress)
-    elif is_table(source):
-        return find_table(Path(source), labels, prefer, strict, progress, root=root, columns=columns, survey=survey)
+    excluded = Excluded(() if exclude is None else exclude, _base(source, root))
+    if is_table(source):
+        options: dict[str, Any] = {"root": root, "columns": columns, "excluded": excluded, "survey": survey}
+        found = find_table(Path(source), labels, prefer, strict, progress, **options)
+    elif not kind and not (os.path.isdir(source) and is_shard_folder(source)):
+        found = find_folder(Path(source), labels, prefer, strict, progress, survey=survey, excluded=excluded)
     else:
-        return find_folder(Path(source), labels, prefer, strict, progress, survey=survey)
-    return found.arranged(labels)
+        if kind == FASHION_MNIST:
+            found = find_fashion_mnist(rest or None)
+        elif kind == TFDS:
+            found = find_tfds(rest, strict=strict, progress=progress)
+        else:
+            found = find_shards(source, strict=strict, progress=progress)
+        found = found.arranged(labels)
+        found = found.without(excluded) if excluded else found
+    if isinstance(exclude, (str, os.PathLike)) and excluded and not found.excluded:
+        such = min(excluded.paths)
+        raise ValueError(
+            f"{exclude} must list paths of images in {found.where}. Received: {such}, which is none of them"
+        )
+    return found if group is None else found.grouped(group)

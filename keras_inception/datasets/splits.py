@@ -2,15 +2,16 @@
 
 import hashlib
 import os
+import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
-from keras_inception.datasets.examples import Examples
+from keras_inception.datasets.examples import Examples, Files
 from keras_inception.utils.files import clean_label
 
 SHOWN = 5  # skipped files to list; the others are only counted
@@ -30,13 +31,84 @@ class Skipped(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """An opened dataset. `labels[index]` is the name of the class with that index in a split's `Examples.labels`."""
+    """An opened dataset.
+
+    Attributes:
+        labels: names of the classes by their index in a split's `Examples.labels`.
+        train: images to train on.
+        validation: images that were held out, or are in a split of their own.
+        test: images of the test split.
+        skipped: what was skipped.
+        excluded: number of images that were excluded.
+    """
 
     labels: tuple[str, ...]
     train: Examples
     validation: Examples
     test: Examples
     skipped: tuple[Skipped, ...] = ()
+    excluded: int = 0
+
+    def named(self) -> dict[str, Examples]:
+        """Return the splits by name."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    def groups(self) -> dict[str, list[str]]:
+        """Return the splits that have images of each group, by its name."""
+        found: dict[str, list[str]] = {}
+        for split, examples in self.named().items():
+            for group in [] if examples.groups is None else dict.fromkeys(examples.groups.tolist()):
+                if group:
+                    found.setdefault(group, []).append(split)
+        return found
+
+    def counts(self) -> dict[str, int]:
+        """Return the numbers of groups, of images in none, and of excluded images, without those of what is not used.
+
+        The keys are ``groups``, ``ungrouped`` and ``excluded``.
+        """
+        counts = {}
+        if groups := self.groups():
+            every = [group for each in self.named().values() if each.groups is not None for group in each.groups]
+            counts = {"groups": len(groups), "ungrouped": every.count("")}
+        return counts | ({"excluded": self.excluded} if self.excluded else {})
+
+    def remarks(self) -> list[str]:
+        """Return lines about excluded images and about groups that the source's own splits divide."""
+        lines = [f"excluded {self.excluded} images"] if self.excluded else []
+        divided = {group: splits for group, splits in self.groups().items() if len(splits) > 1}
+        for group, splits in list(divided.items())[:1]:
+            lines.append(f"{len(divided)} groups are in more than one split, such as {group} in {' and '.join(splits)}")
+        return lines
+
+    def rows(self) -> list[dict[str, str]]:
+        """Return the table of the images, which `open_table` reads: path, label, split and, if there are any, group."""
+        rows = []
+        has_groups = bool(self.groups())
+        for split, examples in self.named().items():
+            for index, label in enumerate(examples.labels.tolist()):
+                row = {"path": examples.path(index), "label": self.labels[label], "split": split}
+                group = "" if examples.groups is None else examples.groups[index]
+                rows.append({**row, "group": group} if has_groups else row)
+        return rows
+
+    def fingerprints(self) -> dict[str, str]:
+        """Return hashes of the paths, labels and contents of the training and validation images, by split."""
+        return {split: _fingerprint(getattr(self, split)) for split in ("train", "validation")}
+
+    def changed(self, fingerprints: Mapping[str, str]) -> list[str]:
+        """Return the splits whose images are not those of the fingerprints that were recorded, if there are any."""
+        return [
+            split
+            for split, recorded in fingerprints.items()
+            if recorded != _fingerprint(examples := self.named()[split])
+            and recorded != examples.fingerprint()  # as recorded before 0.2
+        ]
+
+
+def _fingerprint(examples: Examples) -> str:
+    files = isinstance(examples, Files)
+    return examples.fingerprint(map(examples.path, range(len(examples))) if files else None)
 
 
 class Found(NamedTuple):
@@ -47,12 +119,14 @@ class Found(NamedTuple):
         class_names: names of the classes by index.
         splits: those of "train", "validation" and "test" that exist.
         skipped: what was skipped.
+        excluded: number of images that were excluded.
     """
 
     where: str
     class_names: tuple[str, ...]
     splits: Mapping[str, Examples]
     skipped: tuple[Skipped, ...] = ()
+    excluded: int = 0
 
     def arranged(self, class_names: Sequence[str] | None) -> "Found":
         """Return the dataset with each split ordered by class and key, and its labels as indices into `class_names`.
@@ -72,6 +146,39 @@ class Found(NamedTuple):
             numbered = examples.relabelled(table[examples.labels])
             splits[split] = numbered.select(np.lexsort((numbered.keys.astype(str), numbered.labels)))
         return self._replace(class_names=class_names, splits=splits)
+
+    def without(self, excluded: Container[str]) -> "Found":
+        """Return the dataset without the images whose `Examples.path` is excluded."""
+        splits = {}
+        for split, examples in self.splits.items():
+            kept = [index for index in range(len(examples)) if examples.path(index) not in excluded]
+            splits[split] = examples.select(kept)
+        count = sum(map(len, self.splits.values())) - sum(map(len, splits.values()))
+        return self._replace(splits=splits, excluded=self.excluded + count)
+
+    def grouped(self, pattern: str) -> "Found":
+        """Return the dataset with the groups that a regular expression finds in the images' paths.
+
+        The group is what the first parentheses match, or the whole match if there are none. An image without a match
+        is in no group.
+
+        Raises:
+            ValueError: no path matches.
+        """
+        expression = group_expression(pattern)
+        splits, example, matches = {}, "", False
+        for split, examples in self.splits.items():
+            paths = examples.keys if not isinstance(examples, Files) else map(examples.path, range(len(examples)))
+            groups = []
+            for path in paths:
+                match = expression.search(path)
+                groups.append((match[1 if expression.groups else 0] or "") if match else "")
+                example = example or path
+            splits[split] = replace(examples, groups=np.array(groups, object))
+            matches = matches or any(groups)
+        if example and not matches:
+            raise ValueError(f"`group` must match some of the images' paths, such as {example}. Received: {pattern!r}")
+        return self._replace(splits=splits)
 
     def without_empty_classes(self) -> "Found":
         """Return the dataset without the classes that have no training images, with the others renumbered.
@@ -130,7 +237,8 @@ def make_splits(found: Found, *, validation: float, seed: int, all_classes: bool
     if not len(held_out):
         rest, chosen = cut(train, validation, seed)
         train, held_out = train.select(rest), train.select(chosen)
-    return Splits(found.class_names, train, held_out, found.splits.get("test", nothing), found.skipped)
+    test = found.splits.get("test", nothing)
+    return Splits(found.class_names, train, held_out, test, found.skipped, found.excluded)
 
 
 def check_share(validation: float) -> None:
@@ -139,21 +247,59 @@ def check_share(validation: float) -> None:
         raise ValueError(f"`validation` must be in [0, 1). Received: validation={validation!r}")
 
 
+def group_expression(pattern: str) -> re.Pattern:
+    """Return the regular expression of `Found.grouped`; ValueError if it is none."""
+    try:
+        return re.compile(pattern)
+    except (re.error, TypeError) as error:
+        raise ValueError(f"`group` must be a regular expression: {error}. Received: {pattern!r}") from None
+
+
 def cut(examples: Examples, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Hold out a fraction of each class. Return the indices of the rest and of the held-out images, both ascending.
 
-    A hash of the seed and the key selects the images. Each class keeps at least one image. Unless `share` is 0, at
-    least one image is held out from each class with two or more.
+    Groups are held out whole, and an image of no group is a group of its own. A hash of the seed and the group's name,
+    or the image's key, puts them in order; each is held out if that brings the classes nearer to their fraction. Each
+    class keeps at least one image. Unless `share` is 0, at least one image is held out from each class if its groups
+    allow it.
     """
-    ranked: dict[int, list[tuple[str, int]]] = {}
-    for index, (key, label) in enumerate(zip(examples.keys, examples.labels.tolist(), strict=True)):
-        rank = hashlib.sha256(os.fsencode(f"{seed}/{nfc(key)}")).hexdigest()
-        ranked.setdefault(label, []).append((rank, index))
+    labels = examples.labels.tolist()
+    left = Counter(labels)
+    wanted = Counter({label: min(max(round(n * share), 1), n - 1) if share else 0 for label, n in left.items()})
+    groups = [(members, Counter(labels[index] for index in members)) for members in _in_order(examples, seed)]
     chosen = np.zeros(len(examples), bool)
-    for members in ranked.values():
-        count = min(max(round(len(members) * share), 1), len(members) - 1) if share else 0
-        chosen[[index for _, index in sorted(members)[:count]]] = True
+
+    def hold_out(members: list[int], counts: Counter[int]) -> None:
+        chosen[members] = True
+        left.subtract(counts)
+        wanted.subtract(counts)
+
+    def leaves_some(counts: Counter[int]) -> bool:
+        return all(left[label] > count for label, count in counts.items())
+
+    for members, counts in groups:
+        nearer = sum(abs(wanted[label]) - abs(wanted[label] - count) for label, count in counts.items())
+        if nearer > 0 and leaves_some(counts):
+            hold_out(members, counts)
+    without = set(labels) - {labels[index] for index in np.flatnonzero(chosen)} if share else set()
+    for members, counts in sorted(groups, key=lambda group: len(group[0])) if without else ():
+        if without & counts.keys() and leaves_some(counts) and not chosen[members[0]]:
+            hold_out(members, counts)
+            without -= counts.keys()
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+
+
+def _in_order(examples: Examples, seed: int) -> Iterator[list[int]]:
+    """Yield the indices of each group's images, and of each image of no group, in an order that the seed decides."""
+    groups = [""] * len(examples) if examples.groups is None else examples.groups.tolist()
+    ranks: dict[str | int, str] = {}
+    members: dict[str | int, list[int]] = {}
+    for index, (key, group) in enumerate(zip(examples.keys, groups, strict=True)):
+        members.setdefault(group or index, []).append(index)
+        if (group or index) not in ranks:
+            ranks[group or index] = hashlib.sha256(os.fsencode(f"{seed}/{nfc(group or key)}")).hexdigest()
+    for each in sorted(ranks, key=lambda each: (ranks[each], members[each][0])):
+        yield members[each]
 
 
 def class_numbers(names: Sequence[str], class_names: Sequence[str]) -> list[int | None]:

@@ -5,7 +5,7 @@ import io
 import os
 import posixpath
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,6 +66,7 @@ def read_table(path: str | os.PathLike, columns: Columns | None = None) -> list[
     """
     records = _records(path)
     header = [cell.strip() for cell in records[0][1]] if records else []
+    _check_text(path, *header)
     place = _places(path, header, columns)
     rows = []
     for line, cells in records[1:]:
@@ -81,6 +82,7 @@ def read_table(path: str | os.PathLike, columns: Columns | None = None) -> list[
                 raise ValueError(f"{path}, line {line}: {column} must be {kind}. Received: {text!r}")
         split = _split(path, line, cell[SPLIT]) if SPLIT in cell else None
         rows.append(Row(line, cell["path"], label, split, cell.get(GROUP, "").strip()))
+    _check_text(path, *{text for row in rows for text in (row.label, row.group)})
     if not rows:
         raise ValueError(f"{path} must have a row for each image below its header. Received: no rows")
     return rows
@@ -96,6 +98,7 @@ def find_table(
     root: str | os.PathLike | None = None,
     columns: Columns | None = None,
     survey: bool = False,
+    excluded: Container[str] = (),
 ) -> Found:
     """Find the images that a table lists, each split ordered by class and path.
 
@@ -108,6 +111,7 @@ def find_table(
         root: the folder that paths are relative to. Default: that of the table.
         columns: as for `read_table`.
         survey: decode nothing, so that any file is found.
+        excluded: as for `find_folder`.
 
     Raises:
         ValueError: as for `read_table`; an image has two labels or splits; or there are no images.
@@ -119,7 +123,8 @@ def find_table(
         splits.setdefault(row.split or (prefer[0] if prefer else "train"), []).append(row)
     if chosen := next((split for split in prefer if split in splits), None):
         splits = {chosen: splits[chosen]}
-    listed, skipped = _listed(path, splits, folder)
+    every, skipped = _listed(path, splits, folder, excluded)
+    listed = {key: row for key, row in every.items() if key not in excluded}
     paths = [os.path.join(folder, key) for key in listed]
     readable, unreadable = (dict.fromkeys(paths, False), []) if survey else examine_files(paths, progress)
     skipped += unreadable
@@ -145,12 +150,26 @@ def find_table(
         )
         for split, keys in found.items()
     }
-    return Found(str(path), class_names, examples, tuple(skipped)).arranged(labels)
+    return Found(str(path), class_names, examples, tuple(skipped), len(every) - len(listed)).arranged(labels)
+
+
+def read_paths(path: str | os.PathLike) -> list[str]:
+    """Return the column ``path`` of a table, which may be empty.
+
+    Raises:
+        ValueError: the file is no table with this column.
+    """
+    records = _records(path)
+    header = [cell.strip().casefold() for cell in records[0][1]] if records else []
+    if header.count("path") != 1:
+        raise _no_column(path, "named path", header)
+    place = header.index("path")
+    return [cells[place].strip() for _, cells in records[1:] if place < len(cells) and cells[place].strip()]
 
 
 def _records(path: str | os.PathLike) -> list[tuple[int, list[str]]]:
     """Return the last line and the cells of each row that is not empty."""
-    text = files.read_text(path)
+    text = files.read_text(path, errors="surrogateescape")  # for names of files that are not UTF-8
     first = text.partition("\n")[0]
     separators = "\t" if Path(path).suffix.lower() == ".tsv" else ",;\t"
     separator = max(separators, key=lambda each: len(next(csv.reader([first], delimiter=each), [])))
@@ -159,6 +178,14 @@ def _records(path: str | os.PathLike) -> list[tuple[int, list[str]]]:
         return [(reader.line_num, cells) for cells in reader if any(map(str.strip, cells))]
     except csv.Error as error:
         raise ValueError(f"{path}, line {reader.line_num} is no row of a table: {error}") from None
+
+
+def _check_text(path: str | os.PathLike, *texts: str) -> None:
+    """Raise ValueError for a text that is not UTF-8 in the file."""
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        files.read_text(path)
 
 
 def _places(path: str | os.PathLike, header: Sequence[str], columns: Columns | None) -> dict[str, int]:
@@ -223,7 +250,7 @@ def _split(path: str | os.PathLike, line: int, text: str) -> str:
 
 
 def _listed(
-    path: Path, splits: Mapping[str, Sequence[Row]], folder: Path
+    path: Path, splits: Mapping[str, Sequence[Row]], folder: Path, excluded: Container[str]
 ) -> tuple[dict[str, tuple[str, Row]], list[Skipped]]:
     """Return the split and row of each file that exists, by its path relative to the folder, and what is left out.
 
@@ -236,7 +263,10 @@ def _listed(
     for split, rows in splits.items():
         for row in rows:
             key, reason = finder.find(row.path)
+            if reason and key in excluded:
+                continue
             if reason:
+                _check_text(path, key)
                 skipped.append(Skipped(os.path.join(folder, key), reason))
                 continue
             before, first = listed.setdefault(key, (split, row))

@@ -16,6 +16,7 @@ from keras_inception.datasets.records import Keys, make_index, save_index
 from keras_inception.datasets.shards import LABELS, MANIFEST, read_manifest
 from keras_inception.datasets.sources import open_data
 from keras_inception.datasets.splits import Progress, Splits
+from keras_inception.datasets.tables import Columns
 from keras_inception.utils import files
 
 KEYS = Keys()
@@ -32,6 +33,8 @@ def write_shards(
     source: str | os.PathLike,
     output: str | os.PathLike,
     *,
+    root: str | os.PathLike | None = None,
+    columns: Columns | None = None,
     shards: int = 8,
     strict: bool = False,
     on_scan: Progress | None = None,
@@ -51,6 +54,8 @@ def write_shards(
     Args:
         source: as for `open_data`. No validation split is held out; `open_data` does so when it opens the shards.
         output: the folder, new or from an interrupted call with the same images.
+        root: as for `open_data`.
+        columns: as for `open_data`.
         shards: number of shards per split; fewer if the split has fewer images.
         strict: raise an error for an unreadable image instead of skipping it.
         on_scan: called with (images examined, total images).
@@ -71,7 +76,7 @@ def write_shards(
     output = Path(output)
     if os.path.isdir(source) and output.resolve().is_relative_to(Path(source).resolve()):
         raise ValueError(f"`output` must be outside of the images in {source}. Received: {output}")
-    splits = open_data(source, validation=0, strict=strict, progress=on_scan)
+    splits = open_data(source, root=root, columns=columns, validation=0, strict=strict, progress=on_scan)
     work = _Work(splits, output, shards)
     work.write(on_write)
     return work.check(on_check)
@@ -87,8 +92,7 @@ class _Work:
 
     def __init__(self, splits: Splits, output: Path, shards: int):
         self.class_names, self.output = splits.labels, output
-        every = {"train": splits.train, "validation": splits.validation, "test": splits.test}
-        every = {split: examples for split, examples in every.items() if len(examples)}
+        every = {split: examples for split, examples in splits.named().items() if len(examples)}
         self.shards = [shard for split, examples in every.items() for shard in _spread(split, examples, shards)]
         pictures = {split: examples.fingerprint() for split, examples in every.items()}
         planned = {"complete": False, "shards": shards, "pictures": pictures, "files": {}, "skipped": splits.skipped}

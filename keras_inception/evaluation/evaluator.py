@@ -148,7 +148,7 @@ def _held_out(
 ) -> tuple[datasets.Examples, Sequence[datasets.Skipped]]:
     """Return the test images of a run, or its validation images if it has none, and the images left out."""
     splits = datasets.open_data(**{**run.data, "labels": class_names}, strict=strict, progress=progress)
-    if not splits.test and run.fingerprint.get("validation") not in (None, splits.validation.fingerprint()):
+    if not splits.test and "validation" in splits.changed(run.fingerprint):
         warning = "%s has changed since %s was started: the images may include some of its training images"
         log.warning(warning, run.data["source"], run.path)
     return splits.test or splits.validation, splits.skipped

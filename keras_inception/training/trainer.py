@@ -33,6 +33,7 @@ from keras_inception.runs import (
     METRICS,
     PREPROCESSING,
     RECIPE,
+    SPLIT,
     Run,
     locked,
 )
@@ -76,6 +77,8 @@ def train(
     resume: bool = False,
     root: str | os.PathLike | None = None,
     columns: str | Sequence[str] | None = None,
+    group: str | None = None,
+    exclude: datasets.Exclude | None = None,
     validation: float = 0.15,
     split_seed: int | None = None,
     labels: Sequence[str] | None = None,
@@ -109,6 +112,9 @@ def train(
         resume: continue an interrupted run. A complete run is left unchanged, unless `epochs` is given.
         root: the folder that the paths in a table of labels are relative to. Default: that of the table.
         columns: names of the table's columns of paths and of labels. Default: as for `open_data`.
+        group: regular expression that finds the name of an image's group in its path, such as ``"^([^_]+)_"``.
+            Images of one group stay together when a validation split is cut. Default: the column ``group`` of a table.
+        exclude: images to leave out: a CSV file with a column ``path``, or the paths, relative to the folder.
         validation: fraction of the training images to hold out if the source has no validation split.
         split_seed: seed of that split. Default: the recipe's seed.
         labels: names of the classes in the order of the network's outputs. Default: as for `open_data`.
@@ -133,7 +139,7 @@ def train(
     """
     path = _path(output)
     if resume:
-        given = (pictures, recipe, root, columns)
+        given = (pictures, recipe, root, columns, group, exclude)
         if any(each is not None for each in given) or changes.keys() - {"epochs"}:
             raise ValueError(f"{output} records its images and its recipe: give neither when resuming, except `epochs`")
         run = Run(path)
@@ -145,7 +151,8 @@ def train(
             raise ValueError("`pictures` must be given unless a run is resumed. Received: None")
         recipe = _begun(_recipe(recipe, changes), distribution)
         seed = recipe.seed if split_seed is None else split_seed
-        data = datasets.recorded(pictures, root=root, columns=columns) | {"validation": validation, "seed": seed}
+        data = datasets.recorded(pictures, root=root, columns=columns, group=group, exclude=exclude)
+        data |= {"validation": validation, "seed": seed}
         data |= {} if labels is None else {"labels": list(labels)}
     recipe.check_installed()
     distribution.check(recipe)
@@ -162,7 +169,7 @@ def train(
     if not resume:
         run = training.begin(path, data)
     if direct:  # compression reuses the images of a run that has already reported them
-        for line in left_out(splits.skipped, path / LEFT_OUT):
+        for line in [*left_out(splits.skipped, path / LEFT_OUT), *splits.remarks()]:
             log.warning("%s", line)
     with distribution.on_chief(lambda: locked(run.path)) or nullcontext():
         if changes and resume:
@@ -239,16 +246,11 @@ def _check_unchanged(run: Run, splits: datasets.Splits) -> None:
     source = run.data["source"]
     if splits.labels != run.labels:
         raise ValueError(f"{source} has changed: its classes differ from {run.path / LABELS}")
-    for name, fingerprint in _fingerprints(splits).items():
-        if fingerprint != run.fingerprint.get(name, fingerprint):
-            raise ValueError(
-                f"{source} has changed since {run.path} began: its {name} images differ, and there are now "
-                f"{len(getattr(splits, name))}. Restore them, or begin another run"
-            )
-
-
-def _fingerprints(splits: datasets.Splits) -> dict[str, str]:
-    return {name: getattr(splits, name).fingerprint() for name in ("train", "validation")}
+    for name in splits.changed(run.fingerprint):
+        raise ValueError(
+            f"{source} has changed since {run.path} began: its {name} images differ, and there are now "
+            f"{len(getattr(splits, name))}. Restore them, or begin another run"
+        )
 
 
 class _Training:
@@ -287,7 +289,8 @@ class _Training:
         return run
 
     def _create(self, path: Path, data: dict[str, Any]) -> None:
-        recorded = {**data, "fingerprint": _fingerprints(self.splits), "command": self.method.command}  # may be slow
+        fingerprints = self.splits.fingerprints()  # may be slow
+        recorded = {**data, **self.splits.counts(), "fingerprint": fingerprints, "command": self.method.command}
         with files.new_folder(path) as new:
             (new / CHECKPOINTS).mkdir()
             files.write_labels(new / LABELS, self.splits.labels)
@@ -298,6 +301,7 @@ class _Training:
             elif weights:
                 weights.save(new / f"{INITIAL}{SAFETENSORS}")
             files.write_json(new / DATA, recorded)
+            files.write_csv(new / SPLIT, self.splits.rows())
             if self.splits.skipped:
                 files.write_csv(new / LEFT_OUT, [skipped._asdict() for skipped in self.splits.skipped])
 

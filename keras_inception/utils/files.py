@@ -115,13 +115,17 @@ def write_csv(path: str | os.PathLike, rows: Sequence[Mapping], columns: Sequenc
     write_text(path, text.getvalue(), errors="surrogateescape")
 
 
-def read_text(path: str | os.PathLike) -> str:
+def read_text(path: str | os.PathLike, errors: str = "strict") -> str:
     """Return the text of a file, UTF-8 or UTF-16, without a byte order mark.
+
+    Args:
+        path: the file.
+        errors: as in `bytes.decode`; "surrogateescape" keeps names of files that are not UTF-8.
 
     Raises:
         ValueError: The file has another encoding. The message names it.
     """
-    return _decoded(Path(path).read_bytes(), str(path)).removeprefix(BYTE_ORDER_MARK)
+    return _decoded(Path(path).read_bytes(), str(path), errors).removeprefix(BYTE_ORDER_MARK)
 
 
 def read_csv(path: str | os.PathLike) -> list[dict[str, str]]:
@@ -231,7 +235,7 @@ def _is_json(text: str) -> bool:
         return False
 
 
-def _decoded(content: bytes, where: str) -> str:
+def _decoded(content: bytes, where: str, errors: str = "strict") -> str:
     """Return the text of a file. A byte order mark stays at its start.
 
     Raises:
@@ -240,7 +244,7 @@ def _decoded(content: bytes, where: str) -> str:
     marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     encoding = "UTF-16" if marked else "UTF-8"
     try:
-        text = content.decode(encoding)
+        text = content.decode(encoding, errors)
     except UnicodeDecodeError as error:
         line = 1 + content.count(b"\n", 0, error.start)
         received = f"byte 0x{content[error.start]:02x} at position {error.start}, in line {line}"

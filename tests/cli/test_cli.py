@@ -188,6 +188,9 @@ def test_a_mistake_prints_one_line(arguments, says, tmp_path, capfd):
     [
         ["train", "nowhere"],
         ["train", "{tmp}/labels.csv", "--columns", "id,dx"],
+        ["train", "{tmp}/labels.csv", "--group", "("],
+        ["train", "{tmp}/labels.csv", "--exclude", "nowhere.csv"],
+        ["train", "{tmp}/labels.csv", "--exclude", "{tmp}/text.tflite"],
         ["evaluate", "{tmp}/text.tflite", "{tmp}/labels.csv", "--columns", "id,dx"],
         ["train", "{tmp}", "--set", "weights=nowhere.pth"],
         ["train", "--resume", "--output", "nowhere"],
@@ -226,6 +229,7 @@ def test_a_mistake_prints_one_line(arguments, says, tmp_path, capfd):
         ["cost", "googlenet", "--by", "weeks"],
         ["cost", "googlenet", "--plot", "nowhere/plot.png"],
         ["shard", "nowhere", "{tmp}/shards"],
+        ["shard", "{tmp}/labels.csv", "{tmp}/shards", "--columns", "id,dx"],
         ["shard", "{tmp}", "{tmp}/shards", "--shards", "0"],
         ["convert-weights", "nowhere.pth", "{tmp}/out.keras"],
         ["convert-weights", "imagenet", "{tmp}/out.keras", "--model", "googlenut"],

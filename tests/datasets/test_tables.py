@@ -2,6 +2,7 @@
 
 import csv
 import os
+import sys
 import unicodedata
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from images import save_photographs
 
 from keras_inception.datasets import open_data, open_folder, open_labelled, open_table, recorded, tables
+from keras_inception.utils import files
 
 
 def table(path, *rows, text=None, encoding="utf-8", separator=","):
@@ -200,10 +202,21 @@ def test_a_table_that_cannot_be_used_is_refused_with_what_is_expected(text, colu
         open_table(made, root=photographs, columns=columns)
 
 
-def test_other_encodings_are_refused(tmp_path):
-    made = table(tmp_path / "labels.csv", ("path", "label"), ("é.jpg", "x"), encoding="latin-1")
-    with pytest.raises(ValueError, match=r"labels\.csv is not UTF-8 text\. Received: byte 0xe9 .* in line 2"):
+@pytest.mark.parametrize("rows", [[("path", "label"), ("é.jpg", "x")], [("path", "label"), ("1", "é")], [("id", "é")]])
+def test_other_encodings_are_refused(rows, tmp_path):
+    made = table(tmp_path / "labels.csv", *rows, encoding="latin-1")
+    with pytest.raises(ValueError, match=r"labels\.csv is not UTF-8 text\. Received: byte 0xe9 .* in line [12]"):
         open_table(made)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text on other systems")
+def test_names_of_files_may_be_any_bytes(tmp_path):
+    root = save_photographs(tmp_path / "photos", 2, classes=("a", "b"))
+    os.rename(root / "a" / "0.jpg", os.fsencode(root / "a") + b"/\xe9\n.jpg")
+    splits = open_folder(root, validation=0.5)
+    files.write_csv(tmp_path / "split.csv", splits.rows())
+    again = open_table(tmp_path / "split.csv", root=root, strict=True)
+    assert again.fingerprints() == splits.fingerprints()
 
 
 def test_options_of_a_table_are_refused_for_other_sources(photographs):

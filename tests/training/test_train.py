@@ -15,7 +15,8 @@ from tensorflow.python.framework import config
 
 import keras_inception
 from keras_inception import registry
-from keras_inception.datasets import Augmentation
+from keras_inception.datasets import Augmentation, open_data, open_table
+from keras_inception.evaluation.evaluator import evaluate
 from keras_inception.runs import Run
 from keras_inception.training import Recipe, building, train
 from keras_inception.training.schedules import Plan, phases
@@ -70,6 +71,33 @@ def test_a_run_directory_is_complete(run, recipe, pictures):
     assert model.input_shape == (None, 36, 36, 3)
     assert set(model.output) == {"predictions", *registry.NETWORKS[recipe.network].heads}
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+
+
+def test_a_run_keeps_its_images_in_a_table(run, pictures):
+    splits = open_table(run.path / "split.csv", root=pictures)
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == (21, 3, 12)
+    assert splits.fingerprints() == run.fingerprint
+
+
+def test_groups_and_excluded_images_stay_those_of_the_run(tiny, pictures, tmp_path):
+    (tmp_path / "suggested.csv").write_text("path,reason\nred/0.png,blurry\n")
+    options = {"group": r"/(\d)", "exclude": tmp_path / "suggested.csv"}
+    run = train(pictures / "train", tmp_path / "run", recipe=tiny.replace(epochs=1), verbose=0, **options)
+    recorded = json.loads((run.path / "data.json").read_text())
+    assert recorded["exclude"] == ["red/0.png"]
+    assert {name: recorded[name] for name in ("groups", "ungrouped", "excluded")} == dict(
+        groups=8, ungrouped=0, excluded=1
+    )
+    (tmp_path / "suggested.csv").unlink()
+    train(None, run.path, resume=True, epochs=2, verbose=0)
+    splits = open_data(**run.data)
+    assert len(splits.train) + len(splits.validation) == 23
+    assert not set(splits.train.groups) & set(splits.validation.groups)
+    assert open_table(run.path / "split.csv", root=pictures / "train").fingerprints() == run.fingerprint
+    assert evaluate(run).count == len(splits.validation)
+    for change in ({"group": "(a)"}, {"exclude": []}, {"root": pictures}, {"columns": "a,b"}):
+        with pytest.raises(ValueError, match="give neither"):
+            train(None, run.path, resume=True, **change)
 
 
 @pytest.mark.versions
