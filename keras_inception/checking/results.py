@@ -180,7 +180,9 @@ def _as_text(finding: Finding) -> str:
 
 def _group_line(group: Group) -> str:
     more = f" and {len(group.paths) - SHOWN} more" if len(group.paths) > SHOWN else ""
-    return f"{group.caption}: {', '.join(group.paths[:SHOWN])}{more}"
+    remarks = {"in several splits too": group.across_classes and group.across_splits, "accepted": group.accepted}
+    marked = ", ".join(remark for remark, holds in remarks.items() if holds)
+    return f"{group.kind}: {', '.join(group.paths[:SHOWN])}{more}" + (f" ({marked})" if marked else "")
 
 
 def table_of_counts(found: Check) -> tuple[list[str], list[list]]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # JPEG decoders smooth subsampled colors across columns, so a region that is decoded alone differs at its left and right
 # edges. Decoding this many extra columns on each side and cropping them gives the same colors as the whole image.
 MARGIN = 4
+TAIL = 1024  # bytes at the end of a file that tell different images of one size apart, except for few
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -76,6 +77,14 @@ class Examples(abc.ABC):
         content = io.BytesIO()
         Image.fromarray(self.read(index)).save(content, "PNG")
         return content.getvalue()
+
+    @abc.abstractmethod
+    def content(self, index: int) -> bytes:
+        """Return an image's bytes as they are stored."""
+
+    @abc.abstractmethod
+    def clues(self) -> list[tuple[int, int]]:
+        """Return for each image a pair of numbers that images with the same bytes share, and few others."""
 
     @abc.abstractmethod
     def _marks(self) -> Iterable[int]:
@@ -148,21 +157,31 @@ class Files(Examples):
         """
 
         def decodes(index: int) -> bool:
-            return self.plain[index] and tensorflow_decodes(self._content(index))
+            return self.plain[index] and tensorflow_decodes(self.content(index))
 
         with ThreadPoolExecutor() as pool:  # TensorFlow releases the GIL while decoding
             return np.array(list(pool.map(decodes, range(len(self)))), bool)
 
     def encoded(self, index: int) -> bytes:
-        content = self._content(index)
+        content = self.content(index)
         return content if self.plain[index] and tensorflow_decodes(content) else super().encoded(index)
 
-    def _content(self, index: int) -> bytes:
+    def content(self, index: int) -> bytes:
         return Path(self.name(index)).read_bytes()
+
+    def clues(self) -> list[tuple[int, int]]:
+        def clue(index: int) -> tuple[int, int]:
+            with open(self.name(index), "rb", buffering=0) as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(size - TAIL, 0))
+                return size, zlib.crc32(file.read(TAIL))
+
+        with ThreadPoolExecutor() as pool:
+            return list(pool.map(clue, range(len(self))))
 
     def _marks(self) -> list[int]:
         with ThreadPoolExecutor() as pool:
-            return list(pool.map(lambda index: zlib.crc32(self._content(index)), range(len(self))))
+            return list(pool.map(lambda index: zlib.crc32(self.content(index)), range(len(self))))
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -187,6 +206,12 @@ class Arrays(Examples):
 
     def decoder(self) -> "Callable[[tf.Tensor, Crop], tf.Tensor]":
         return lambda index, crop: _part(_by_python(self.read, index), crop)
+
+    def content(self, index: int) -> bytes:
+        return self.pictures[index].tobytes()
+
+    def clues(self) -> list[tuple[int, int]]:
+        return [(picture.nbytes, mark) for picture, mark in zip(self.pictures, self._marks(), strict=True)]
 
     def _marks(self) -> list[int]:
         return [zlib.crc32(picture.tobytes()) for picture in self.pictures]

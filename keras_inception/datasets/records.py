@@ -94,6 +94,9 @@ class Records(Examples):
     def encoded(self, index: int) -> bytes:
         return self.content(index) if self.plain[index] else super().encoded(index)
 
+    def clues(self) -> list[tuple[int, int]]:
+        return list(zip(self.length.tolist(), self.crc.tolist(), strict=True))
+
     def _marks(self) -> list[int]:
         return self.crc.tolist()
 

@@ -19,6 +19,7 @@ from tensorflow.python.framework import config
 
 from keras_inception import datasets
 from keras_inception.datasets.batches import batch_mixing, first_batch
+from keras_inception.datasets.copies import copies_across, in_words
 from keras_inception.datasets.splits import left_out
 from keras_inception.evaluation import metrics as evaluation
 from keras_inception.preprocessing import Preprocessing
@@ -169,13 +170,20 @@ def train(
     if not resume:
         run = training.begin(path, data)
     if direct:  # compression reuses the images of a run that has already reported them
-        for line in [*left_out(splits.skipped, path / LEFT_OUT), *splits.remarks()]:
-            log.warning("%s", line)
+        _log_remarks(splits, path, pictures if distribution.is_chief else None)
     with distribution.on_chief(lambda: locked(run.path)) or nullcontext():
         if changes and resume:
             distribution.on_chief(lambda: recipe.save(path / RECIPE))
         training.fit(run, verbose)
     return run
+
+
+def _log_remarks(splits: datasets.Splits, path: Path, pictures: str | os.PathLike | None) -> None:
+    """Log what there is to know of the images; if `pictures` is given, also that some are in two splits."""
+    for line in [*left_out(splits.skipped, path / LEFT_OUT), *splits.remarks()]:
+        log.warning("%s", line)
+    if pictures is not None and (copies := copies_across(splits)):
+        log.warning("%s: keras-inception check %s shows them", in_words(copies), pictures)
 
 
 def _path(output: str | os.PathLike) -> Path:

@@ -154,10 +154,15 @@ def test_images_left_out_are_summarized_in_the_log_and_listed_in_the_run(picture
     broken = [tmp_path / "pictures" / "train" / "red" / f"broken_{index}.png" for index in range(8)]
     for path in broken:
         path.write_text("this is not a picture")
+    shutil.copy(pictures / "train/red/0.png", tmp_path / "pictures/test/red/copy.png")
     run = train(tmp_path / "pictures", tmp_path / "run", recipe=tiny.replace(epochs=1), verbose=0)
     logged = [record.getMessage() for record in caplog.records if record.name.startswith("keras_inception")]
     assert [line.partition(":")[0] for line in logged[:5]] == [f"left out {path}" for path in broken[:5]]
-    assert logged[5:] == [f"and 3 more, listed in {run.path / 'left_out.csv'}"]
+    assert logged[5:] == [
+        f"and 3 more, listed in {run.path / 'left_out.csv'}",
+        "test/red/copy.png has the same bytes as train/red/0.png, in another split: "
+        f"keras-inception check {tmp_path / 'pictures'} shows them",
+    ]
     with open(run.path / "left_out.csv", newline="", encoding="utf-8") as file:
         assert [row["path"] for row in csv.DictReader(file)] == list(map(str, broken))
 
