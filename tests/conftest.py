@@ -70,6 +70,29 @@ def own_draws(_quick_draws):
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _without_reports():
+    """Leave no reports in the many runs that are trained for other tests: drawing takes longer than these trainings."""
+    from keras_inception.training.reporting import ReportRun
+
+    real = {name: getattr(ReportRun, name) for name in ("on_epoch_begin", "on_epoch_end", "finish")}
+    with pytest.MonkeyPatch.context() as patch:
+        for name in real:
+            patch.setattr(ReportRun, name, lambda *arguments: None)
+        yield real
+
+
+@pytest.fixture(scope="module")
+def own_reports(_without_reports):
+    """Leave reports in runs, as users have them."""
+    from keras_inception.training.reporting import ReportRun
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, method in _without_reports.items():
+            patch.setattr(ReportRun, name, method)
+        yield
+
+
 @pytest.fixture(scope="session")
 def forks(tmp_path_factory):
     """Stand in for `run_module` with children that are forked from a process that has imported TensorFlow."""

@@ -312,7 +312,7 @@ class _Compression:
             if (run.path / name).is_file():
                 with files.replacing(self._output / name) as beside:
                     shutil.copyfile(run.path / name, beside)
-        reporting.attempt(lambda: reporting.write(Run(self._output)), self._output / reports.REPORT)
+        reports.attempt(lambda: reporting.write(Run(self._output)), self._output / reports.REPORT)
 
     def _trained(self, path: Path, step: str, before: Run) -> Run:
         """Train a step to completion, resuming an interrupted training, and return its run."""

@@ -109,7 +109,7 @@ def reliability_chart(bins: Sequence[ConfidenceBin]) -> str:
 
 def _svg(title: str, parts: Sequence[str]) -> str:
     box = f'viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{text(title)}"'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {box}>\n' + "\n".join(parts) + "\n</svg>"
+    return f"<svg {box}>\n" + "\n".join(parts) + "\n</svg>"
 
 
 def _text(x: float, y: float, content: str, anchor: str = "start", extra: str = "") -> str:

@@ -1,6 +1,7 @@
 """Parts of a report that show an evaluation: confusion, calibration, mistakes and results by class."""
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,16 +30,17 @@ def accuracy(evaluation: Evaluation) -> str:
     return ", ".join(parts) + "."
 
 
-def confusion(evaluation: Evaluation, picture: Callable[[], bytes]) -> str:
+def confusion(evaluation: Evaluation, picture: Path) -> str:
     """Return the confusion matrix: a table of counts for up to 30 classes, otherwise the picture.
 
     Args:
         evaluation: the evaluation.
-        picture: returns the PNG image for more classes.
+        picture: PNG file for more classes. Without it there is only a sentence.
     """
     explained = html.paragraph("Rows are true classes, columns are predictions.", faint=True)
     if len(evaluation.class_names) > COUNTED_CLASSES:
-        return explained + html.picture(picture(), "confusion matrix")
+        shown = html.picture(picture, "confusion matrix") if picture.is_file() else ""
+        return explained + shown
     names = [html.text(name) for name in evaluation.class_names]
     head = "<td></td>" + "".join(f'<th scope="col">{name}</th>' for name in names)
     rows = []

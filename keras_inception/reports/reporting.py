@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from keras_inception.evaluation.classifiers import open_classifier
 from keras_inception.evaluation.metrics import Evaluation, evaluate_batches
 from keras_inception.reports import comparison, html
 from keras_inception.reports import run as of_run
-from keras_inception.runs import MODEL, Run
+from keras_inception.runs import MODEL, RECIPE, Run
 from keras_inception.utils.progress import Progress, silent
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ def check_report(
         raise ValueError(f"`output` is for several runs: the report of one stays in it. Received: output={output}")
     target = Path(output or of_run.REPORT)
     if len(found) > 1 and target.exists() and not _is_report(target):
-        raise FileExistsError(f"{target} exists and is no report: choose another --output")
+        raise FileExistsError(f"{target} exists and is no report of several runs: choose another --output")
     return found
 
 
@@ -87,7 +87,7 @@ def write(run: Run, custom_objects: str | os.PathLike | None = None, progress: P
     elif splits is not None and len(splits.validation):
         evaluation = validate(run, splits, custom_objects, progress)
     if splits is not None and not (run.path / of_run.BATCH).is_file():
-        attempt(lambda: of_run.draw_first_batch(run, splits), of_run.BATCH)
+        of_run.attempt(lambda: of_run.draw_first_batch(run, splits), run.path / of_run.BATCH)
     of_run.write(run, of_run.Results(splits, evaluation, notes=notes))
 
 
@@ -108,17 +108,10 @@ def validate(
     return of_run.named(result, splits, run)
 
 
-def attempt(action: Callable[[], None], what: str | os.PathLike) -> None:
-    """Draw something that a training can do without: an error becomes a warning."""
-    try:
-        action()
-    except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        log.warning("%s was not written: %.300s", what, reason)
-
-
 def _is_report(path: Path) -> bool:
-    return path.is_file() and html.STYLE_CLASS in path.read_text(encoding="utf-8", errors="replace")
+    """Return whether a file is a page of this package, and not the report of a run, which belongs to it."""
+    is_page = path.is_file() and html.STYLE_CLASS in path.read_text(encoding="utf-8", errors="replace")
+    return is_page and not (path.parent / RECIPE).is_file()
 
 
 def _opened(run: Run, notes: list[str], progress: Progress) -> datasets.Splits | None:

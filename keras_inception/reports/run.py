@@ -2,10 +2,12 @@
 
 import contextlib
 import dataclasses
+import logging
 import math
 import shlex
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -13,10 +15,13 @@ from keras_inception import figures
 from keras_inception.datasets import Augmentation, Splits, training_batches
 from keras_inception.datasets.batches import batch_mixing, first_batch
 from keras_inception.evaluation import predictions
-from keras_inception.evaluation.metrics import Evaluation
+from keras_inception.evaluation.metrics import Evaluation, ImageResults
 from keras_inception.reports import charts, evaluated, html
 from keras_inception.runs import LEFT_OUT, METRICS, MODEL, RECIPE, Run
 from keras_inception.utils import files
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 REPORT, CURVES, BATCH, CONFUSION, MISTAKES = "report.html", "curves.png", "batch.png", "confusion.png", "mistakes.png"
 SHOWN_LEFT_OUT, DRAWN_IMAGES = 100, 16
@@ -43,14 +48,27 @@ class Results:
 
 
 def write(run: Run, results: Results) -> None:
-    """Write the report of a run and the files beside it, each of them completely or not at all."""
-    draw_curves(run)
+    """Write the report of a run and the files beside it, each of them completely or not at all.
+
+    A figure that cannot be drawn is a warning. The page is written in any case.
+    """
+    attempt(lambda: draw_curves(run), run.path / CURVES)
     evaluation, splits = results.evaluation, results.splits
     if evaluation is not None and evaluation.images is not None and splits is not None:
-        predictions.write(run.path / predictions.FILE, evaluation.images, evaluation.class_names)
-        figures.confusion_picture(evaluation, run.path / CONFUSION)
-        _draw_mistakes(run, evaluation, splits)
+        images, names = evaluation.images, evaluation.class_names
+        attempt(lambda: predictions.write(run.path / predictions.FILE, images, names), run.path / predictions.FILE)
+        attempt(lambda: figures.confusion_picture(evaluation, run.path / CONFUSION), run.path / CONFUSION)
+        attempt(lambda: _draw_mistakes(run, images, splits), run.path / MISTAKES)
     write_page(run, results)
+
+
+def attempt(action: Callable[[], T], what: Path) -> T | None:
+    """Do something that a training can do without: an error becomes a warning that names the file `what`."""
+    try:
+        return action()
+    except Exception as error:
+        log.warning("%s was not written: %.300s", what, " ".join(str(error).split()) or type(error).__name__)
+        return None
 
 
 def draw_curves(run: Run) -> None:
@@ -168,14 +186,17 @@ def loss_explained(recipe: Mapping[str, Any], rows: Sequence[Mapping[str, Any]],
 
 def next_commands(run: Run) -> list[str]:
     """Return the commands that go on from a run."""
-    path = shlex.quote(str(run.path))
-    longer = 2 * max(len(run.metrics), 1)
-    again = f"keras-inception train --resume --output {path} --epochs {longer}"
+    path, recipe, done = shlex.quote(str(run.path)), files.read_json(run.path / RECIPE), len(run.metrics)
+    longer = "" if done < recipe["epochs"] and not recipe.get("minutes") else f" --epochs {2 * done}"
+    again = [
+        f"keras-inception train --resume --output {path}{longer}",
+        f"keras-inception compress {path} --output small --macs 0.5",
+    ]
     return [
         f"keras-inception evaluate {path}",
         f"keras-inception predict {path} IMAGE",
         f"keras-inception export {path} --output exported",
-        *([again, f"keras-inception compress {path} --output small --macs 0.5"] if run.command == "train" else []),
+        *(again if run.command == "train" else ()),
     ]
 
 
@@ -198,7 +219,7 @@ def _parts(run: Run, results: Results) -> list[str]:
         parts.append(html.section("A batch", html.picture(run.path / BATCH, "a batch of training images", caption)))
     if evaluation is not None:
         accuracy = html.paragraph(evaluated.accuracy(evaluation))
-        matrix = evaluated.confusion(evaluation, (run.path / CONFUSION).read_bytes)
+        matrix = evaluated.confusion(evaluation, run.path / CONFUSION)
         parts.append(html.section("Validation", accuracy, matrix))
         parts.append(html.section("Calibration", evaluated.calibration(evaluation)))
         if results.splits is not None:
@@ -257,10 +278,9 @@ def _smallest_loss(smoothing: float, classes: int) -> float:
     return -true * math.log(true) - (classes - 1) * rest * math.log(rest)
 
 
-def _draw_mistakes(run: Run, evaluation: Evaluation, splits: Splits) -> None:
+def _draw_mistakes(run: Run, images: ImageResults, splits: Splits) -> None:
     """Draw ``mistakes.png``: the worst mistakes, or without any the least certain images."""
-    images, fit = evaluation.images, run.preprocessing.fit
-    assert images is not None
+    fit = run.preprocessing.fit
     chosen = evaluated.drawn_mistakes(images)
     shown = [fit(splits.validation.read(index)) for index in chosen]
     truth = [int(images.truth[index]) for index in chosen]

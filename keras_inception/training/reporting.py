@@ -1,17 +1,18 @@
 """The callback that draws a run while it trains, and writes its report at the end."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import keras
 import numpy as np
 
 from keras_inception.datasets import Splits
+from keras_inception.evaluation import predictions
 from keras_inception.evaluation.metrics import Evaluation
 from keras_inception.reports import run as report
-from keras_inception.reports.reporting import attempt, validate
+from keras_inception.reports.reporting import validate
 from keras_inception.runs import Run
 from keras_inception.training.callbacks import RunCheckpoint, accuracies
 
@@ -40,15 +41,17 @@ class ReportRun(keras.callbacks.Callback):
     validated: Callable[[], Evaluation | None]
 
     def __post_init__(self):
-        self.drawn = -SECONDS
         self.best: Evaluation | None = None
+        self.next_drawing = 0.0
+        self.has_batch = (self.run.path / report.BATCH).exists()
 
     def on_epoch_begin(self, epoch, logs=None):
-        if not (self.run.path / report.BATCH).exists():
-            attempt(self._draw_batch, self._path(report.BATCH))
-        if epoch >= 2 and time.monotonic() - self.drawn >= SECONDS:
-            attempt(self._draw_progress, self._path(report.CURVES))
-            self.drawn = time.monotonic()
+        if not self.has_batch:
+            report.attempt(self._draw_batch, self.run.path / report.BATCH)
+            self.has_batch = True  # or it cannot be drawn
+        if epoch >= 2 and time.monotonic() >= self.next_drawing:
+            drawn = report.attempt(self._draw_progress, self.run.path / report.CURVES)
+            self.next_drawing = time.monotonic() + SECONDS if drawn else math.inf
 
     def on_epoch_end(self, epoch, logs=None):
         found = accuracies(self.checkpoint.rows)
@@ -57,18 +60,19 @@ class ReportRun(keras.callbacks.Callback):
 
     def finish(self) -> None:
         """Write the final report. If the best epoch was not trained by this process, evaluate its network first."""
-        attempt(self._write, self._path(report.REPORT))
+        evaluation = report.attempt(self._evaluation, self.run.path / predictions.FILE)
+        results = report.Results(self.splits, evaluation)
+        report.attempt(lambda: report.write(self.run, results), self.run.path / report.REPORT)
 
-    def _path(self, name: str) -> Path:
-        return self.run.path / name
+    def _evaluation(self) -> Evaluation:
+        if self.best is not None:
+            return report.named(self.best, self.splits, self.run)
+        return validate(self.run, self.splits)
 
     def _draw_batch(self) -> None:
         report.draw_batch(*self.batch(), self.splits.labels, self.run)
 
-    def _draw_progress(self) -> None:
+    def _draw_progress(self) -> bool:
         report.draw_curves(self.run)
         report.write_page(self.run, report.Results(self.splits, planned=self.checkpoint.plan.epochs))
-
-    def _write(self) -> None:
-        best = self.best and report.named(self.best, self.splits, self.run)
-        report.write(self.run, report.Results(self.splits, best or validate(self.run, self.splits)))
+        return True

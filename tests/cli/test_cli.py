@@ -199,6 +199,8 @@ def test_a_mistake_prints_one_line(arguments, says, tmp_path, capfd):
         ["evaluate", "{tmp}/text.tflite", "nowhere"],
         ["evaluate", "{tmp}/text.tflite", "{tmp}", "--ensemble", "nowhere"],
         ["evaluate", "{tmp}/text.tflite", "{tmp}", "--confusion", "nowhere/confusion.png"],
+        ["report", "nowhere"],
+        ["report", "{tmp}"],
         ["predict", "nowhere", "{tmp}/picture.png"],
         ["evaluate", "{tmp}/text.tflite", "{tmp}", "--labels", "nowhere.txt"],
         ["predict", "{tmp}/text.tflite", "nowhere.png"],

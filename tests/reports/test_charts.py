@@ -10,11 +10,9 @@ from keras_inception.evaluation.metrics import ConfidenceBin
 from keras_inception.reports.charts import MAX_POINTS, Line, line_chart, reliability_chart
 from keras_inception.reports.html import STYLE
 
-SVG = "{http://www.w3.org/2000/svg}"
-
 
 def elements(chart, tag):
-    return list(ET.fromstring(chart).iter(f"{SVG}{tag}"))
+    return list(ET.fromstring(chart).iter(tag))
 
 
 def texts(chart):

@@ -22,7 +22,7 @@ DRAWN = (reports.CURVES, reports.BATCH, reports.CONFUSION, reports.MISTAKES)
 
 
 @pytest.fixture(scope="module")
-def watched(pictures, quick, tmp_path_factory):
+def watched(own_reports, pictures, quick, tmp_path_factory):
     """A run, and the files of it that were there when each epoch began."""
     seen, begins = [], reporting.ReportRun.on_epoch_begin
 
@@ -91,17 +91,19 @@ def test_drawing_changes_no_weights(watched, pictures, tmp_path, monkeypatch):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_a_drawing_that_fails_ends_no_training(pictures, tiny, tmp_path, monkeypatch, caplog):
+def test_a_drawing_that_fails_ends_no_training(own_reports, pictures, tiny, tmp_path, monkeypatch, caplog):
     def fail(*arguments):
         raise RuntimeError("no\nfonts")
 
     monkeypatch.setattr(figures, "batch_picture", fail)
     monkeypatch.setattr(figures, "curves_picture", fail)
     with caplog.at_level(logging.WARNING):
-        run = train(pictures, tmp_path / "run", recipe=tiny.replace(epochs=1), verbose=0)
-    assert len(run.metrics) == 1
+        run = train(pictures, tmp_path / "run", recipe=tiny, verbose=0)
+    assert len(run.metrics) == tiny.epochs
     said = [message for message in caplog.messages if "was not written" in message]
-    assert said == [f"{run.path / name} was not written: no fonts" for name in (reports.BATCH, reports.REPORT)]
+    names = (reports.BATCH, reports.CURVES, reports.CURVES)  # not anew in each epoch, and once more at the end
+    assert said == [f"{run.path / name} was not written: no fonts" for name in names]
+    assert (run.path / reports.REPORT).is_file()
 
 
 def test_a_run_that_was_killed_before_its_report_gets_it_by_resuming(copy):
@@ -149,7 +151,7 @@ def test_runs_are_laid_side_by_side(copy, watched, tmp_path):
     assert text.count("<svg") == 5
     assert (copy.path / "predictions.csv").is_file()
     (tmp_path / "mine.html").write_text("mine")
-    with pytest.raises(FileExistsError, match=r"mine\.html exists and is no report"):
+    with pytest.raises(FileExistsError, match=r"mine\.html exists and is no report of several runs"):
         keras_inception.report([watched[0], copy], tmp_path / "mine.html")
     with pytest.raises(ValueError, match="`output` is for several runs"):
         keras_inception.report(copy, tmp_path / "both.html")
