@@ -164,6 +164,14 @@ def locked(path: Path) -> AbstractContextManager:
     return taken
 
 
+def run_of(path: Path) -> Path | None:
+    """Return the run directory whose network a file is, or None."""
+    try:
+        return Run(path.parent).path if path.name == MODEL else None
+    except ValueError:
+        return None
+
+
 def is_run(source: object) -> TypeGuard[str | os.PathLike]:
     """Return True if `source` is a directory that is no SavedModel, which is always taken for a run."""
     is_folder = isinstance(source, (str, os.PathLike)) and Path(source).is_dir()

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from children import Forks
 from hypothesis import settings
+from litert_children import LiteRTForks
 from PIL import Image
 
 from keras_inception.exporting import convert
+from keras_inception.tflite import isolation as tflite_isolation
 from keras_inception.utils.subprocesses import run_module
 from keras_inception.weights.readers import isolation
 
@@ -19,6 +21,7 @@ settings.register_profile("random", deadline=None)
 settings.register_profile("derandomized", deadline=None, derandomize=True)
 settings.load_profile("derandomized")
 
+START = tflite_isolation.start
 COLORS = {"blue": (30, 40, 220), "green": (30, 200, 40), "red": (220, 30, 40)}
 
 
@@ -125,6 +128,25 @@ def quick_children(own_children, monkeypatch, forks):
     """Fork the children that read weights, for tests that read many files in a module of `own_children`."""
     if sys.platform != "win32":
         monkeypatch.setattr(isolation, "run_module", forks)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quick_litert():
+    """Fork the children that run .tflite files."""
+    if sys.platform == "win32":
+        yield
+        return
+    forks = LiteRTForks()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tflite_isolation, "start", forks)
+        yield
+    forks.close()
+
+
+@pytest.fixture
+def own_litert(monkeypatch):
+    """Start the children that run .tflite files as users do."""
+    monkeypatch.setattr(tflite_isolation, "start", START)
 
 
 @pytest.fixture

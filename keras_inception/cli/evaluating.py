@@ -10,7 +10,9 @@ from keras_inception.cli import console
 from keras_inception.utils import files
 from keras_inception.utils.progress import bars
 
-Source = Annotated[Path, Argument(metavar="RUN|FILE", help="A run directory, a .tflite file, or your own model.")]
+Source = Annotated[
+    Path, Argument(metavar="RUN|FILE", help="A run directory, a .tflite file, an export's folder, or your own model.")
+]
 Preprocessing = Annotated[
     str | None, Option(help="Name or JSON file, for a model and for a file that does not say how it normalizes.")
 ]
@@ -36,7 +38,7 @@ def evaluate(
     json: console.Json = False,
 ) -> None:
     """Evaluate a network: top-1, top-5, calibration, results by class."""
-    from keras_inception.evaluation import evaluator
+    from keras_inception.evaluation import classifiers, evaluator
 
     options: dict[str, Any] = {
         **{"crops": crops, "ensemble": ensemble or (), "preprocessing": preprocessing, "labels": labels},
@@ -44,7 +46,8 @@ def evaluate(
     }
     evaluator.check_evaluation(source, images, **options)
     files.check_parent(confusion)
-    console.import_tensorflow()
+    if any(map(classifiers.needs_keras, (source, *(ensemble or ())))) or str(images).startswith("tfds:"):
+        console.import_tensorflow()
     result = evaluator.evaluate(source, images, **options, strict=strict, on_progress=bars())
     if confusion:
         from keras_inception import figures

@@ -181,14 +181,14 @@ def benchmark(
     For reliable results, nothing else should run on the machine.
     """
     from keras_inception.tflite.benchmark import benchmark as measure
-    from keras_inception.tflite.classifier import interpreter
+    from keras_inception.tflite.benchmark import check_runs
 
-    for path in paths:
-        interpreter(path)
     columns = ["path", "mb", "macs", "load_ms", "memory_mb", "median_ms", "p10_ms", "p90_ms", "ratio"]
     with tempfile.TemporaryDirectory() as folder:
         peaks = []
         if peak:
+            for path in paths:
+                check_runs(path)
             console.import_tensorflow()
             from keras_inception.exporting.noise import write_peaks
 

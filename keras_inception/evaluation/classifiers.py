@@ -1,5 +1,6 @@
 """A common interface for classifiers: a run directory, an exported file or a model of one's own."""
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,11 +10,14 @@ import numpy as np
 
 from keras_inception import model_files
 from keras_inception.preprocessing import NAMED, Preprocessing
-from keras_inception.runs import Run, is_run, load
+from keras_inception.runs import RECIPE, Run, is_run, load, run_of
+from keras_inception.tflite import exported
 from keras_inception.utils import files
 
 if TYPE_CHECKING:
     import keras
+
+log = logging.getLogger(__name__)
 
 
 class Classifier(Protocol):
@@ -105,6 +109,8 @@ def check_input(model: "keras.Model", preprocessing: Preprocessing) -> None:
 def located(source: Source) -> Run | Path | Classifier:
     """Return the run, file or SavedModel at a path, and a `Run` or `Classifier` as it is. Nothing heavy is loaded.
 
+    The ``model.keras`` of a run stands for the run, and a folder that `export` wrote for its smallest file.
+
     Raises:
         FileNotFoundError: the path does not exist.
         ValueError: the path is a directory but not a run directory, the run has no finished epoch, or `source` is of
@@ -114,7 +120,13 @@ def located(source: Source) -> Run | Path | Classifier:
         source = Path(source)
         if not source.exists():
             raise FileNotFoundError(f"there is no run directory, .tflite file or model at {source}")
-        source = Run(Path(source)) if is_run(source) else source
+        if exported.is_export(source) and not (source / RECIPE).exists():
+            source = exported.smallest(source)
+        source = run_of(source) or source
+        if is_run(source):
+            source = Run(Path(source))
+        else:
+            model_files.check_runnable(source)
     if isinstance(source, Run):
         source.check_trained()
     elif not isinstance(source, Path) and not all(hasattr(source, part) for part in ("predict", "labels")):
@@ -135,8 +147,8 @@ def open_classifier(
     """Open the classifier of a run, of a ``.tflite`` file or of a model file.
 
     Args:
-        source: a run directory, a `Run`, a ``.tflite`` file or a model file (`keras_inception.load`). A `Classifier` is
-            returned as it is.
+        source: a run directory, a `Run`, a ``.tflite`` file, a folder that `export` wrote, or a model file
+            (`keras_inception.load`). A `Classifier` is returned as it is.
         preprocessing: preprocessing of a file: a `Preprocessing`, the name of one, or its JSON file. It takes
             precedence over the metadata of a ``.tflite`` file, and is required for a model file.
         labels: class names of a file, or a text file with one per line. They take precedence, too.
@@ -149,6 +161,8 @@ def open_classifier(
     """
     found = located(source)
     described = _description(found, preprocessing, labels)
+    if isinstance(found, Path) and found != Path(name_of(source)):
+        log.warning("%s: taking %s, the smallest file of this export", source, found)
     if isinstance(found, Run):
         return KerasClassifier(found.model(custom_objects), found.labels, found.preprocessing)
     if isinstance(found, Path):

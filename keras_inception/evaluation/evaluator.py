@@ -72,7 +72,7 @@ def evaluate(
     )
     progress = on_progress or silent
     sources = [source, *ensemble]
-    names = tuple(map(name_of, sources))
+    names = tuple(name_of(located(each)) for each in sources)
     others = [open_classifier(each, custom_objects=custom_objects) for each in ensemble]
     classifiers = [open_classifier(source, preprocessing, labels, custom_objects), *others]
     for name, each in zip(names, classifiers, strict=True):

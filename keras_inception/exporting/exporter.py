@@ -21,7 +21,7 @@ from keras_inception.exporting.layer_errors import layer_errors as measure_layer
 from keras_inception.exporting.layer_origins import LayerOrigins, recorded_scopes
 from keras_inception.exporting.model_card import CARD, model_card, not_sure_remark, write_sidecars
 from keras_inception.exporting.options import TEST_IMAGES, ExportOptions
-from keras_inception.exporting.report import LAYER_ERRORS, REPORT, ExportReport
+from keras_inception.exporting.report import LAYER_ERRORS, ExportReport
 from keras_inception.exporting.rewrites import for_variants
 from keras_inception.exporting.signature import deployed, save
 from keras_inception.exporting.source import Source, open_source
@@ -31,6 +31,7 @@ from keras_inception.preprocessing import Preprocessing
 from keras_inception.runs import LABELS, PREPROCESSING
 from keras_inception.tflite import metadata
 from keras_inception.tflite.classifier import interpreter
+from keras_inception.tflite.exported import REPORT
 from keras_inception.tflite.operations import MULTIPLYING, Node
 from keras_inception.utils import files
 from keras_inception.utils.progress import Progress, counted, silent

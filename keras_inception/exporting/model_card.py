@@ -47,7 +47,7 @@ def write_sidecars(
     answers = {}
     for variant, row in report.variants.items():
         if "path" in row:
-            classifier = TFLiteClassifier(folder / row["path"])
+            classifier = TFLiteClassifier(folder / row["path"], isolated=False)
             (probabilities,) = classifier.predict(image[None])
             best = top_k(probabilities, 5)
             answers[variant] = [{"label": classifier.labels[i], "probability": float(probabilities[i])} for i in best]

@@ -13,12 +13,13 @@ from keras_inception.exporting.calibration import Calibration
 from keras_inception.exporting.calibration import check as check_calibration
 from keras_inception.exporting.clients import check as check_clients
 from keras_inception.exporting.model_card import SIDECARS
-from keras_inception.exporting.report import LAYER_ERRORS, REPORT
+from keras_inception.exporting.report import LAYER_ERRORS
 from keras_inception.exporting.rewrites import REWRITES
 from keras_inception.exporting.targets import LITERT_SAMPLE, Target
 from keras_inception.exporting.variants import TYPES, VARIANTS
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.runs import Run, is_run
+from keras_inception.tflite.exported import REPORT
 from keras_inception.tflite.metadata import About
 from keras_inception.tflite.runtimes import numbers
 from keras_inception.utils import files

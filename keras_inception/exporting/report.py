@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from keras_inception.utils import tables
 from keras_inception.utils.results import Result
 
-REPORT, LAYER_ERRORS = "report.json", "layer_errors.json"
+LAYER_ERRORS = "layer_errors.json"
 COLUMNS = ("variant", "mb", "top1_interval", "agreement_interval", "latency_ms", "outside_delegate")
 
 

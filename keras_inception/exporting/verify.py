@@ -124,7 +124,9 @@ def verify(
         ValueError: LiteRT cannot run the file, or its outputs are not probabilities.
     """
     min_agreement = variant.min_agreement if min_agreement is None else min_agreement
-    classifier = TFLiteClassifier(path, os.cpu_count() or 1)  # scores do not depend on the number of threads
+    classifier = TFLiteClassifier(
+        path, os.cpu_count() or 1, isolated=False
+    )  # scores do not depend on the number of threads
     count = len(reference.images)
     probabilities = classifier.predict(
         reference.images, lambda done: progress(f"{variant.name}: verifying", done, count)
@@ -146,7 +148,7 @@ def verify(
         "agreement_interval": list(wilson(round(agreed * count), count)),
         "ties": ties,
         "max_difference": float(np.abs(probabilities - reference.probabilities).max()),
-        "latency_ms": TFLiteClassifier(path, threads).latency_ms(),
+        "latency_ms": TFLiteClassifier(path, threads, isolated=False).latency_ms(),
         "outside_delegate": outside_delegate(path),
         "outside_gpu": outside_gpu(path),
         "runtime": (oldest := oldest_runtime(path))._asdict(),
@@ -207,7 +209,7 @@ def try_clients(
     differences = [outcome["max_difference"] for outcome in tried.values() if "max_difference" in outcome]
     if not differences:
         return tried
-    step = TFLiteClassifier(path).described()["output"]["scale"]
+    step = TFLiteClassifier(path, isolated=False).described()["output"]["scale"]
     multiplying = sum(node.kind in MULTIPLYING for node in nodes(path))
     tolerance = max(variant.tolerance(multiplying), 1.5 * step)
     if not max(differences) <= tolerance:

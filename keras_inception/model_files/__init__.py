@@ -13,6 +13,7 @@ from keras_inception.model_files.custom_objects import check_custom_objects as c
 from keras_inception.model_files.custom_objects import current, given
 from keras_inception.model_files.kinds import KERAS_3, SAVED_MODEL, kind_of
 from keras_inception.model_files.kinds import check_exists as check_exists
+from keras_inception.model_files.kinds import check_runnable as check_runnable
 from keras_inception.model_files.kinds import check_source as check_source
 from keras_inception.model_files.kinds import is_model_file as is_model_file
 from keras_inception.model_files.kinds import is_saved_model as is_saved_model

@@ -8,9 +8,20 @@ from keras_inception.weights.readers.keras import CONFIG, SIGNATURE
 
 ACCEPTED = "a run directory, a .keras or .h5 file, or a SavedModel folder"
 SAVED_MODEL_FILE = "saved_model.pb"
-KERAS_3, HDF5, SAVED_MODEL, WEIGHTS, OTHER = ".keras", ".h5", "SavedModel", "weights", "other"
+RUNNABLE = "a run directory, a .tflite file, a .keras or .h5 file, or a SavedModel folder"
+KERAS_3, HDF5, SAVED_MODEL, TFLITE, WEIGHTS, OTHER = ".keras", ".h5", "SavedModel", ".tflite", "weights", "other"
+TFLITE_IDENTIFIER = b"TFL3"
 # Formats that hold weights without their network, by suffix. Their content is recognized too where it is distinct.
 WEIGHTS_SUFFIXES = (".weights.h5", ".safetensors", ".pth", ".pt", ".ckpt", ".index", ".caffemodel", ".npz")
+# What other files begin with.
+BEGINNINGS = {
+    b"PK": f"a damaged archive, or one without {CONFIG}",
+    b"version https://git-lfs": "a pointer of Git LFS: fetch the file with git lfs pull",
+    b"<": "a web page, and not the file behind the link",
+    b"\x89PNG": "an image: the network comes first, then the images",
+    b"\xff\xd8\xff": "an image: the network comes first, then the images",
+    b"\x08": "perhaps an ONNX or frozen TensorFlow graph, which must be converted to TFLite or Keras first",
+}
 
 
 def is_saved_model(path: object) -> bool:
@@ -39,7 +50,7 @@ def check_exists(path: str | os.PathLike) -> None:
 
 
 def kind_of(path: Path) -> str:
-    """Return the kind of an existing file or folder: `KERAS_3`, `HDF5`, `SAVED_MODEL`, `WEIGHTS` or `OTHER`.
+    """Return the kind of a file or folder: `KERAS_3`, `HDF5`, `SAVED_MODEL`, `TFLITE`, `WEIGHTS` or `OTHER`.
 
     An HDF5 file may turn out to hold weights alone.
     """
@@ -49,6 +60,8 @@ def kind_of(path: Path) -> str:
         head = file.read(9)
     if head.startswith(SIGNATURE):
         return HDF5
+    if head[4:8] == TFLITE_IDENTIFIER:
+        return TFLITE
     if head.startswith(b"PK"):
         names = _entries(path)
         if CONFIG in names:
@@ -70,8 +83,18 @@ def check_source(path: str | os.PathLike) -> None:
     kind = kind_of(path)
     if kind == WEIGHTS:
         raise weights_alone(path)
+    if kind in (OTHER, TFLITE):
+        raise ValueError(f"{path} is not a Keras file that can be opened: {reason(path)}. Accepted: {ACCEPTED}")
+
+
+def check_runnable(path: Path) -> None:
+    """Raise ValueError unless an existing file or folder is a network that can classify images, by its kind."""
+    kind = kind_of(path)
+    if kind == WEIGHTS or (kind == HDF5 and path.name.endswith(WEIGHTS_SUFFIXES)):
+        advice = "the command convert-weights makes a .keras file of published weights"
+        raise ValueError(f"{path} holds weights alone, and the network is missing: give {RUNNABLE}; {advice}")
     if kind == OTHER:
-        raise ValueError(f"{path} is not a Keras file that can be opened: {_reason(path)}. Accepted: {ACCEPTED}")
+        raise ValueError(f"{path} is not a network that can be run: {reason(path)}. Give {RUNNABLE}")
 
 
 def weights_alone(path: Path) -> ValueError:
@@ -91,19 +114,20 @@ def _entries(path: Path) -> list[str]:
         return []
 
 
-def _reason(path: Path) -> str:
+def reason(path: Path) -> str:
     """Return why a file is of no kind that is accepted."""
     if path.is_dir():
         return f"it is a folder without {SAVED_MODEL_FILE}"
     with open(path, "rb") as file:
-        head = file.read(8)
+        head = file.read(64)
     if head.lstrip()[:1] == b"{":
         return "it is JSON, which holds no weights; build the network in Python, load its weights, and pass the model"
-    if head[4:] == b"TFL3":
+    if head[4:8] == TFLITE_IDENTIFIER:
         return "it is a TFLite file, which is what an export makes"
-    models = [name for name in _entries(path) if name.endswith((".keras", ".h5", SAVED_MODEL_FILE))]
+    models = [name for name in _entries(path) if name.endswith((".keras", ".h5", ".tflite", SAVED_MODEL_FILE))]
     if models:
-        return f"it is an archive that holds {', '.join(models)}: unpack it, and give that"
-    if head.startswith(b"PK"):
-        return f"it is a damaged archive, or one without {CONFIG}"
-    return "it is empty" if not head else "it is of an unknown format, or damaged"
+        return f"it is an archive that holds {', '.join(models):.200}: unpack it, and give that"
+    for beginning, what in BEGINNINGS.items():
+        if head.lstrip().startswith(beginning):
+            return f"it is {what}"
+    return "it is of an unknown format, or damaged" if head else "it is empty"

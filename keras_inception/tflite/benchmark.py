@@ -7,15 +7,18 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import numpy as np
 
-from keras_inception.tflite.classifier import interpreter
+from keras_inception.tflite.isolation import IsolatedSession
 from keras_inception.tflite.operations import operations
 from keras_inception.utils.subprocesses import ChildError
+
+SECONDS = 600  # after which a process that times something is taken to hang
 
 
 def benchmark(
@@ -48,18 +51,26 @@ def benchmark(
     if threads < 1 or runs < 1:
         raise ValueError(f"`threads` and `runs` must be at least 1. Received: {threads=}, {runs=}")
     for path in paths:
-        interpreter(path)
+        check_runs(path)
     measured = [Path(path) for path in (*paths, *peaks)]
-    with ExitStack() as stack:
-        watches = [stack.enter_context(Stopwatch(of_file(path, threads))) for path in measured]
-        take_turns(watches, runs, on_round)
-        rows = [_row(path, watch) for path, watch in zip(measured, watches, strict=True)]
+    try:
+        with ExitStack() as stack:
+            watches = [stack.enter_context(Stopwatch(of_file(path, threads))) for path in measured]
+            take_turns(watches, runs, on_round)
+            rows = [_row(path, watch) for path, watch in zip(measured, watches, strict=True)]
+    except ChildError as error:
+        raise ValueError(f"a file cannot be timed: {error}") from None
     peak_gmacs = {row["kind"]: row["gmacs"] for row in rows[len(paths) :]}
     for row in rows[: len(paths)]:
         row["ratio"] = row["median_ms"] / rows[0]["median_ms"]
         if peaks:
             row["share_of_peak"] = row["gmacs"] / peak_gmacs[row["kind"]]
     return rows[: len(paths)]
+
+
+def check_runs(path: str | os.PathLike) -> None:
+    """Raise the errors of a .tflite file that LiteRT cannot run, by running it once."""
+    IsolatedSession(path).time(1)
 
 
 class Stopwatch(AbstractContextManager["Stopwatch"]):
@@ -94,7 +105,10 @@ class Stopwatch(AbstractContextManager["Stopwatch"]):
 
     def _answer(self):
         assert self._process.stdout
+        timer = threading.Timer(SECONDS, self._process.kill)
+        timer.start()
         line = self._process.stdout.readline()
+        timer.cancel()
         if not line:
             raise ChildError(f"{' '.join(self._command)} ended with {self._process.wait()}")
         return json.loads(line)

@@ -4,7 +4,6 @@ import json
 import math
 import os
 import statistics
-import timeit
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,9 @@ import numpy as np
 from keras_inception.preprocessing import DEFAULT, GRAY, NAMED, Preprocessing
 from keras_inception.runs import LABELS, PREPROCESSING
 from keras_inception.tflite import metadata
+from keras_inception.tflite.isolation import IsolatedSession, check_file
 from keras_inception.tflite.logits import ends_in_logits
+from keras_inception.tflite.session import Session
 from keras_inception.utils.quiet import silenced
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 KINDS = ("float32", "float16", "uint8", "int8")  # of input and output
 # Far more than any classifier has. A file that declares more would fill the memory.
 MAX_SIDE, MAX_CLASSES = 2**13, 2**20
-TOLERANCE = 0.01  # by which a probability may be outside of 0 to 1, in addition to a quantization step
+TOLERANCE = 0.02  # by which a probability may be outside of 0 to 1, a few quantization steps
+CHUNK = 8  # images that are handed over at a time
 
 
 class TFLiteClassifier:
@@ -44,7 +46,9 @@ class TFLiteClassifier:
         preprocessing: preprocessing that the network expects, at any size. If it does not normalize, a uint8 input
             takes raw pixels and an int8 input raw pixels minus 128.
         labels: names of the classes.
-        **options: further arguments of LiteRT's `Interpreter`.
+        isolated: run the file in a child process (`isolation`), so that a file that crashes LiteRT does not end this
+            process. Files that were just made here need not be isolated.
+        **options: further arguments of LiteRT's `Interpreter`, which then runs in this process.
 
     Attributes:
         path: the .tflite file.
@@ -56,10 +60,10 @@ class TFLiteClassifier:
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: the file is not a runnable TFLite model; does not have exactly one float or 8-bit input (1, height,
-            width, 3 or 1) and one output (1, classes); does not have one label for each class; does not say how its
-            input is normalized, and `preprocessing` is not given; its input cannot hold pixels that are normalized so;
-            or its metadata or archive is damaged.
+        ValueError: the file is not a runnable TFLite model, or crashes LiteRT; does not have exactly one float or 8-bit
+            input (1, height, width, 3 or 1) and one output (1, classes); does not have one label for each class; does
+            not say how its input is normalized, and `preprocessing` is not given; its input cannot hold pixels that are
+            normalized so; or its metadata or archive is damaged.
     """
 
     def __init__(
@@ -69,18 +73,23 @@ class TFLiteClassifier:
         *,
         preprocessing: Preprocessing | None = None,
         labels: Sequence[str] | None = None,
+        isolated: bool = True,
         **options,
     ):
         self.path = Path(path)
-        self._interpreter = interpreter(self.path, threads, **options)
-        inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        self._session = (
+            IsolatedSession(self.path, threads)
+            if isolated and not options
+            else Session(interpreter(self.path, threads, **options))
+        )
+        inputs, outputs = self._session.inputs, self._session.outputs
         if len(inputs) != 1 or len(outputs) != 1:
             received = f"{len(inputs)} and {len(outputs)}"
             raise ValueError(f"{self.path} must have one input and one output. Received: {received}")
         self._input, self._output = inputs[0], outputs[0]
         self.size: tuple[int, int] = self._checked_size()
         packed = metadata.unpack(self.path, PREPROCESSING)
-        operations = self._interpreter._get_ops_details() if packed is None else ()
+        operations = self._session.operations() if packed is None else ()
         self._logits = ends_in_logits(operations, self._output["index"])
         self._check_quantization()
         found = metadata.labels_of(self.path, LABELS, self._counts()) if labels is None else tuple(labels)
@@ -98,8 +107,7 @@ class TFLiteClassifier:
 
     def _checked_size(self) -> tuple[int, int]:
         """Return (height, width) of the input; raise ValueError if it does not take one image of a fixed size."""
-        shape, kind = self._input["shape"].tolist(), self._input["dtype"].__name__
-        signature = self._input["shape_signature"].tolist()
+        shape, signature, kind = (self._input[key] for key in ("shape", "signature", "kind"))
         if len(shape) != 4 or shape[0] != 1 or shape[3] not in (1, 3) or -1 in signature[1:] or kind not in KINDS:
             allowed = f"{', '.join(KINDS[:-1])} or {KINDS[-1]} [1, height, width, 3 or 1]"
             raise ValueError(f"{self.path} must take {allowed}. Received: {kind} {signature or shape}")
@@ -110,18 +118,18 @@ class TFLiteClassifier:
     def _check_quantization(self) -> None:
         """Raise ValueError if an 8-bit tensor whose values are to be converted has no usable scale."""
         for name, tensor in {"input": self._input, "output": self._output}.items():
-            scale, _ = tensor["quantization"]
-            if np.dtype(tensor["dtype"]).kind != "f" and not (math.isfinite(scale) and scale >= 0):
-                raise ValueError(f"{self.path} must have an {name} with a scale that is a number. Received: {scale}")
+            scale = tensor["scale"]
+            if "int" in tensor["kind"] and not (math.isfinite(scale) and scale >= 0):
+                raise ValueError(f"{self.path} must have an {name} with a positive scale. Received: {scale}")
 
     def _counts(self) -> tuple[int, ...]:
         """Return how many labels the output can have."""
-        scores = self._output["shape"].tolist()[-1:]
+        scores = self._output["shape"][-1:]
         return (1, 2) if scores == [1] else tuple(scores)
 
     def _checked_classes(self, labels: Sequence[str] | None) -> int:
         """Return the number of classes; raise ValueError if the output is not one score for each class."""
-        shape, kind = self._output["shape"].tolist(), self._output["dtype"].__name__
+        shape, kind = self._output["shape"], self._output["kind"]
         if len(shape) < 2 or {*shape[:-1]} != {1} or kind not in KINDS:
             raise ValueError(f"{self.path} must give [1, classes]. Received: {kind} {shape}")
         if shape[-1] > MAX_CLASSES:
@@ -140,7 +148,10 @@ class TFLiteClassifier:
     def _expected(self, packed: str | None) -> Preprocessing:
         """Return the preprocessing that the file describes; raise ValueError if it describes none."""
         if packed is not None:
-            return Preprocessing.from_json(packed)
+            try:
+                return Preprocessing.from_json(packed)
+            except (ValueError, RecursionError) as error:
+                raise ValueError(f"{self.path} has an unusable {PREPROCESSING}: {_short(error)}") from None
         described = _described(self.path)
         if described is None and self.input_type is not np.uint8:
             raise ValueError(
@@ -156,9 +167,11 @@ class TFLiteClassifier:
         scale, zero_point = self.quantization
         ends = np.array([[[[0.0] * 3, [255.0] * 3]]], np.float32)
         low, high = ((limit - zero_point) * scale for limit in self._limits)
-        black, white = self.preprocessing.normalize(ends)[0, 0]
-        inside = np.clip(white, low, high) - np.clip(black, low, high)
-        if not scale or (inside < 0.6 * (white - black)).any() or (inside < 0.4 * (high - low)).any():
+        with np.errstate(all="ignore"):
+            black, white = self.preprocessing.normalize(ends)[0, 0]
+            inside = np.clip(white, low, high) - np.clip(black, low, high)
+            fits = (inside >= 0.6 * (white - black)).all() and (inside >= 0.4 * (high - low)).all()  # NaN does not
+        if not scale or not fits:
             received = f"{black.min():.4g} to {white.max():.4g} by `preprocessing`"
             raise ValueError(
                 f"{self.path} takes {self.input_type.__name__} for values from {low:.4g} to {high:.4g}, and "
@@ -168,7 +181,7 @@ class TFLiteClassifier:
     @property
     def quantization(self) -> tuple[float, int]:
         """Return (scale, zero point) of the input, or (0.0, 0) if it is a float."""
-        return self._input["quantization"]
+        return self._input["scale"], self._input["zero_point"]
 
     @property
     def takes_bytes(self) -> bool:
@@ -188,11 +201,10 @@ class TFLiteClassifier:
             ``shape`` and ``dtype`` of the input; ``output`` with ``scale`` and ``zeroPoint``, both 0 if it is float32;
             and ``preprocessing``, whose normalization applies to a float32 input.
         """
-        scale, zero_point = self._output["quantization"]
         return {
-            "shape": self._input["shape"].tolist(),
-            "dtype": self._input["dtype"].__name__,
-            "output": {"scale": float(scale), "zeroPoint": int(zero_point)},
+            "shape": self._input["shape"],
+            "dtype": self._input["kind"],
+            "output": {"scale": self._output["scale"], "zeroPoint": self._output["zero_point"]},
             "preprocessing": json.loads(self.preprocessing.to_json()),
         }
 
@@ -218,19 +230,18 @@ class TFLiteClassifier:
             received = f"{images.min():g} to {images.max():g}"
             raise ValueError(f"`images` must be pixels from 0 to 255, not normalized. Received: {received}")
         probabilities = np.empty((len(images), self.classes), np.float32)
-        for done, (row, image) in enumerate(zip(probabilities, images, strict=True), start=1):
-            self._interpreter.set_tensor(self._input["index"], self.as_input(image[None]))
-            self._interpreter.invoke()
-            row[:] = self.probabilities(self._interpreter.get_tensor(self._output["index"]).reshape(-1))
-            self._check_scores(row)
-            if on_image:
-                on_image(done)
+        for start in range(0, len(images), CHUNK):
+            values = [self.as_input(image[None]) for image in images[start : start + CHUNK]]
+            for done, output in enumerate(self._session.run(np.concatenate(values)), start=start):
+                probabilities[done] = self.probabilities(output)
+                self._check_scores(probabilities[done])
+                if on_image:
+                    on_image(done + 1)
         return probabilities
 
     def _check_scores(self, scores: np.ndarray) -> None:
         """Raise ValueError unless scores are probabilities, which logits, for example, are not."""
-        tolerance = TOLERANCE + self._output["quantization"][0]
-        if not (scores.min() >= -tolerance and scores.max() <= 1 + tolerance):  # NaN is refused, too
+        if not (scores.min() >= -TOLERANCE and scores.max() <= 1 + TOLERANCE):  # NaN is refused, too
             received = f"{scores.min():.4g} to {scores.max():.4g}"
             raise ValueError(
                 f"{self.path} must give probabilities from 0 to 1: add a softmax to its network if these are logits. "
@@ -239,10 +250,7 @@ class TFLiteClassifier:
 
     def latency_ms(self, runs: int = 30) -> float:
         """Return the median time of one inference in milliseconds, after a few warm-up runs."""
-        noise = np.random.default_rng(0).integers(0, 256, (1, *self.size, 3), dtype=np.uint8)
-        self._interpreter.set_tensor(self._input["index"], self.as_input(noise))
-        times = timeit.repeat(self._interpreter.invoke, number=1, repeat=5 + runs)
-        return 1000 * statistics.median(times[5:])
+        return statistics.median(self._session.time(5 + runs)[5:])
 
     def as_input(self, images: np.ndarray) -> np.ndarray:
         """Convert images, as `predict` takes them, to the type, range and channels of the input, (n, h, w, 3 or 1)."""
@@ -250,27 +258,28 @@ class TFLiteClassifier:
             if self.preprocessing.channels == GRAY:
                 images = images.astype(np.float32) @ self.preprocessing.mixing
             return raw_pixels(np.rint(images).astype(np.uint8), self.input_type)
-        values = self.preprocessing.normalize(images.astype(np.float32))
-        if not self.takes_bytes:
-            return values.astype(self.input_type)
-        scale, zero_point = self.quantization
-        return np.clip(np.rint(values / scale) + zero_point, *self._limits).astype(self.input_type)
+        with np.errstate(all="ignore"):  # numbers of a damaged file; `predict` refuses what comes of them
+            values = self.preprocessing.normalize(images.astype(np.float32))
+            if not self.takes_bytes:
+                return values.astype(self.input_type)
+            scale, zero_point = self.quantization
+            return np.clip(np.rint(values / scale) + zero_point, *self._limits).astype(self.input_type)
 
     @property
     def input_type(self) -> type:
         """Return the NumPy type of the input tensor."""
-        return self._input["dtype"]
+        return np.dtype(self._input["kind"]).type
 
     @property
     def output_type(self) -> type:
         """Return the NumPy type of the output tensor."""
-        return self._output["dtype"]
+        return np.dtype(self._output["kind"]).type
 
     def probabilities(self, output: np.ndarray) -> np.ndarray:
         """Convert values of the output tensor, (..., scores), to float32 probabilities, (..., classes)."""
-        scale, zero_point = self._output["quantization"]
+        scale, zero_point = self._output["scale"], self._output["zero_point"]
         scores = output.astype(np.float32)
-        with np.errstate(over="ignore", invalid="ignore"):  # a damaged file's scores; `predict` refuses them
+        with np.errstate(all="ignore"):  # a damaged file's scores; `predict` refuses them
             if output.dtype.kind != "f":
                 scores = (scores - np.float32(zero_point)) * np.float32(scale)
             if self._logits:
@@ -285,7 +294,7 @@ def raw_pixels(images: np.ndarray, kind: type) -> np.ndarray:
 
 
 def interpreter(model: str | os.PathLike | bytes, threads: int = 1, **options) -> "Interpreter":
-    """Open a .tflite file in LiteRT's interpreter, ready to run.
+    """Open a .tflite file in LiteRT's interpreter, ready to run. A harmful file may end this process.
 
     Args:
         model: the file, or its content.
@@ -301,10 +310,9 @@ def interpreter(model: str | os.PathLike | bytes, threads: int = 1, **options) -
     source: dict[str, bytes | str]
     if isinstance(model, bytes):
         name, source = "`model`", {"model_content": model}
-    elif Path(model).is_file():
-        name, source = str(model), {"model_path": str(model)}
     else:
-        raise FileNotFoundError(f"there is no .tflite file at {model}")
+        check_file(model)
+        name, source = str(model), {"model_path": str(model)}
     try:
         with silenced():  # LiteRT logs which delegate it uses
             opened = Interpreter(**source, num_threads=threads, **options)
@@ -328,4 +336,9 @@ def _described(path: Path) -> Preprocessing | None:
     try:
         return DEFAULT.replace(mean=mean, std=std)
     except ValueError as error:
-        raise ValueError(f"{path} has unusable metadata: {error}") from None
+        raise ValueError(f"{path} has unusable metadata: {_short(error)}") from None
+
+
+def _short(error: Exception) -> str:
+    """Return an error as a line of limited length, since it may quote what a file holds."""
+    return f"{' '.join(str(error).split()):.300}"

@@ -204,7 +204,7 @@ def unpack(path: str | os.PathLike, name: str) -> str | None:
     """Return a text file from the archive at the end of a .tflite file, or None if there is no such file.
 
     Raises:
-        ValueError: the archive is damaged, or the text is larger than `MAX_TEXT_BYTES`.
+        ValueError: the archive is damaged, or the text is larger than `MAX_TEXT_BYTES` or not compressed by deflate.
     """
     content = _document(path, name)
     return None if content is None else content.decode("utf-8", errors="replace").replace("\r\n", "\n")
@@ -220,6 +220,8 @@ def _document(path: str | os.PathLike, name: str) -> bytes | None:
     with _archive(path) as archive:
         if archive is None or name not in archive.namelist():
             return None
+        if (method := archive.getinfo(name).compress_type) not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ValueError(f"{name} is compressed by method {method}, which may take any amount of memory")
         if archive.getinfo(name).file_size > MAX_TEXT_BYTES:
             raise ValueError(f"{name} is larger than {MAX_TEXT_BYTES} bytes")
         return archive.read(name)

@@ -1,17 +1,14 @@
 """Read the operations of a .tflite file: their kinds, multiply-adds and weights."""
 
 import gzip
+import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
-
-import numpy as np
+from typing import NamedTuple
 
 from keras_inception.tflite.delegate import undelegated
-
-if TYPE_CHECKING:
-    from ai_edge_litert.interpreter import Interpreter
+from keras_inception.tflite.isolation import IsolatedSession
 
 MULTIPLYING = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
@@ -32,7 +29,8 @@ class Node(NamedTuple):
 
 def nodes(path: str | os.PathLike) -> list[Node]:
     """Return the operations of a file in graph order."""
-    return _nodes(undelegated(path))
+    plain = undelegated(path)
+    return _nodes(plain._get_ops_details(), plain.get_tensor_details())
 
 
 def operations(path: str | os.PathLike) -> tuple[int, str]:
@@ -41,9 +39,10 @@ def operations(path: str | os.PathLike) -> tuple[int, str]:
     The type is "int8" or "float32".
     """
     macs = {"int8": 0, "float32": 0}
-    for inputs, kernel, outputs in _multiplications(nodes(path)):
-        kind = "int8" if inputs["dtype"] == np.int8 else "float32"
-        macs[kind] += int(np.prod(outputs["shape"][:-1])) * int(np.prod(kernel["shape"]))
+    opened = IsolatedSession(path, delegates=False)
+    for inputs, kernel, outputs in _multiplications(_nodes(opened.operations(), opened.tensors())):
+        kind = "int8" if inputs["kind"] == "int8" else "float32"
+        macs[kind] += math.prod(outputs["shape"][:-1]) * math.prod(kernel["shape"])
     return sum(macs.values()), max(macs, key=lambda kind: macs[kind])
 
 
@@ -51,7 +50,7 @@ def sparsity(path: str | os.PathLike) -> float:
     """Return the share of zeros, from 0 to 1, in the stored weights of convolutions and dense layers."""
     plain = undelegated(path)
     zeros = total = 0
-    for _, kernel, _ in _multiplications(_nodes(plain)):
+    for _, kernel, _ in _multiplications(_nodes(plain._get_ops_details(), plain.get_tensor_details())):
         values = plain.get_tensor(kernel["index"])
         zero_points = kernel["quantization_parameters"]["zero_points"]
         zeros += int((values == (zero_points[0] if len(zero_points) else 0)).sum())
@@ -64,18 +63,19 @@ def gzip_mb(path: str | os.PathLike) -> float:
     return len(gzip.compress(Path(path).read_bytes(), mtime=0)) / 1e6
 
 
-def _nodes(plain: "Interpreter") -> list[Node]:
-    tensors = {tensor["index"]: tensor for tensor in plain.get_tensor_details()}
+def _nodes(operations: Sequence[Mapping], tensors: Sequence[dict]) -> list[Node]:
+    numbered = {tensor["index"]: tensor for tensor in tensors}
     return [
-        Node(node["op_name"], *([tensors[i] for i in node[side] if i in tensors] for side in ("inputs", "outputs")))
-        for node in plain._get_ops_details()
+        Node(node["op_name"], *([numbered[i] for i in node[side] if i in numbered] for side in ("inputs", "outputs")))
+        for node in operations
     ]
 
 
 def _multiplications(found: Sequence[Node]) -> Iterator[tuple[dict, dict, dict]]:
     """Yield the input, stored kernel and output of every operation that has a kernel."""
-    stored = {node.outputs[0]["index"]: node.inputs[0] for node in found if node.kind == "DEQUANTIZE"}
-    for node in found:
-        if node.kind in MULTIPLYING:
+    complete = [node for node in found if node.inputs and node.outputs]  # all are, but in a damaged file
+    stored = {node.outputs[0]["index"]: node.inputs[0] for node in complete if node.kind == "DEQUANTIZE"}
+    for node in complete:
+        if node.kind in MULTIPLYING and len(node.inputs) > 1:
             inputs, kernel, *_ = node.inputs
             yield inputs, stored.get(kernel["index"], kernel), node.outputs[0]

@@ -108,9 +108,18 @@ def test_wrong_usage_has_exit_code_2(capsys):
         (["train", "--resume", "--output", "{tmp}"], "is not a run directory"),
         (["evaluate", "no/such/run"], "no/such/run"),
         (["evaluate", "{tmp}"], "is not a run directory"),
-        (["evaluate", "{tmp}/text.tflite", "{tmp}"], "text.tflite"),
+        (
+            ["evaluate", "{tmp}/text.tflite", "{tmp}"],
+            "text.tflite is not a network that can be run: it is of an unknown",
+        ),
+        (["evaluate", "{tmp}/there.keras", "{tmp}"], "it is empty. Give a run directory, a .tflite file, a .keras"),
+        (
+            ["predict", "{tmp}/weights.pth", "{tmp}/own.py"],
+            "holds weights alone, and the network is missing: give a run",
+        ),
+        (["page", "{tmp}/text.tflite"], "must be a folder that `export` wrote. To make one: keras-inception export"),
         (["evaluate", "{tmp}", "--crops", "5"], "`crops` must be one of 1, 10, 12, 144. Received: crops=5"),
-        (["predict", "{tmp}/text.tflite", "{tmp}/text.tflite"], "text.tflite"),
+        (["predict", "{tmp}/text.tflite", "{tmp}/text.tflite"], "Give a run directory, a .tflite file, a .keras"),
         (["predict", "no/such/run", "no-such.png"], "no/such/run"),
         (["export"], "name either a run directory"),
         (["export", "no/such/run"], "no/such/run"),
@@ -132,7 +141,10 @@ def test_wrong_usage_has_exit_code_2(capsys):
         (["compress", "{tmp}/there.keras", "--quantize", "--labels", "nowhere.txt"], "must be given with `data`"),
         (["compress", "--resume", "--output", "{tmp}"], "was not made by `compress`"),
         (["benchmark", "no-such.tflite", "--no-peak"], "no-such.tflite"),
-        (["benchmark", "{tmp}/text.tflite", "--no-peak"], "text.tflite"),
+        (
+            ["benchmark", "{tmp}/text.tflite", "--no-peak"],
+            "text.tflite is not a TFLite model that can be run: it is of",
+        ),
         (["export", "{tmp}", "--quantize", "float16", "--keep-float", "conv1"], "`keep_float` requires int8"),
         (["export", "{tmp}", "--quantize", "float16", "--layer-errors"], "`layer_errors` requires int8"),
         (["export", "{tmp}/text.tflite"], "is of an unknown format, or damaged. Accepted: a run directory, a .keras"),
@@ -238,7 +250,7 @@ def test_a_mistake_prints_one_line(arguments, says, tmp_path, capfd):
     ],
 )
 def test_a_mistake_is_reported_before_tensorflow_is_imported(arguments, tmp_path, pictures, capsys, monkeypatch):
-    (tmp_path / "text.tflite").write_text("this is not a model")
+    (tmp_path / "text.tflite").write_text("1234TFL3 this is not a model")
     (tmp_path / "there.keras").write_text("neither is this")
     (tmp_path / "labels.csv").write_text("path,label\n1.png,cat\n")
     shutil.copy(pictures / "test" / "red" / "0.png", tmp_path / "picture.png")

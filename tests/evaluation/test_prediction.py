@@ -100,7 +100,7 @@ def test_an_image_that_cannot_be_read_is_an_error_among_the_others(pictures, tmp
 
 
 def test_no_network_is_loaded_if_there_are_no_images(tmp_path):
-    (tmp_path / "broken.tflite").touch()
+    (tmp_path / "broken.tflite").write_bytes(b"1234TFL3")
     (only,) = predict(tmp_path / "broken.tflite", tmp_path / "missing.png")
     assert only == Prediction(str(tmp_path / "missing.png"), error="No such file or directory")
     with pytest.raises(ValueError, match=r"broken\.tflite"):

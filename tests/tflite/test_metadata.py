@@ -340,6 +340,10 @@ def test_a_text_that_would_fill_the_memory_is_refused(bare, tmp_path):
     assert path.stat().st_size < 2**16
     with pytest.raises(ValueError, match=r"model\.tflite has a damaged archive: labels\.txt is larger than"):
         TFLiteClassifier(path)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("dict.txt", FIVE)
+    with pytest.raises(ValueError, match=r"damaged archive: dict\.txt is compressed by method 14"):
+        metadata.unpack(path, "dict.txt")
     assert metadata.unpack(path, "preprocessing.json") == DEFAULT.to_json()
 
 
@@ -443,18 +447,23 @@ def test_reading_does_not_import_tensorflow(described):
     assert done.stdout.splitlines()[-1] == "set()"
 
 
-def test_predict_runs_files_made_elsewhere_without_tensorflow(bare, tmp_path):
+def test_files_made_elsewhere_are_run_without_tensorflow(bare, tmp_path):
     path = with_labels(tmp_path / "model.tflite", bare["uint8"], [{"name": "d.txt", "type": AXIS}], {"d.txt": FIVE})
-    Image.fromarray(pixels(0)[0].astype(np.uint8)).save(tmp_path / "noise.png")
+    for name in FIVE.split():
+        (tmp_path / "images" / name).mkdir(parents=True)
+        Image.fromarray(pixels(0)[0].astype(np.uint8)).save(tmp_path / "images" / name / "noise.png")
+    image = tmp_path / "images" / "one" / "noise.png"
+    commands = [["evaluate", tmp_path / "images"], ["benchmark", "--no-peak", "--runs", 1], ["predict", image]]
     code = (
         "import sys\nfrom keras_inception.cli import main\n"
-        f"try: main(['predict', {str(path)!r}, {str(tmp_path / 'noise.png')!r}])\n"
-        "except SystemExit as stop: assert not stop.code\n"
+        f"for command, *rest in {[list(map(str, command)) for command in commands]}:\n"
+        f"    try: main([command, {str(path)!r}, *rest])\n"
+        "    except SystemExit as stop: assert not stop.code\n"
         "assert not {'tensorflow', 'keras'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, encoding="utf-8")
-    assert re.fullmatch(r"\S+noise\.png: .*(one|two|three) .*\n", done.stdout)
-    assert not done.stderr
+    assert re.fullmatch(r"\S+noise\.png: .*(one|two|three) .*", done.stdout.splitlines()[-1])
+    assert "I0000" not in done.stderr
 
 
 def anything(kind: str = ROOT) -> st.SearchStrategy:
