@@ -10,6 +10,8 @@ reason) if some files could not be used, and TensorBoard's ``logs/`` if the reci
 
 import csv
 import os
+import re
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +98,12 @@ class Run:
         """Hashes of the training and validation images by split, to detect changes."""
         return files.read_json(self.path / DATA).get("fingerprint", {})
 
+    def record(self, data: Mapping[str, Any]) -> None:
+        """Replace `data` in data.json, such as after the images were moved."""
+        recorded = files.read_json(self.path / DATA)
+        kept = {key: recorded[key] for key in RESULTS if key in recorded}
+        files.write_json(self.path / DATA, {**data, **kept})
+
     @property
     def metrics(self) -> list[dict[str, Any]]:
         """The rows of ``metrics.csv`` as numbers, one per finished epoch, without its empty cells."""
@@ -108,6 +116,14 @@ class Run:
             return [{**row, "epoch": int(row["epoch"])} for row in rows]
         except (ValueError, KeyError, TypeError):
             raise ValueError(f"{path} must be a table of numbers by epoch") from None
+
+    @property
+    def checkpoints(self) -> list[int]:
+        """The epochs that have a checkpoint, from which training goes on, in ascending order."""
+        found = (
+            re.fullmatch(r"epoch-(\d+)\.weights\.h5", path.name) for path in (self.path / CHECKPOINTS).glob("*.h5")
+        )
+        return sorted(int(match[1]) for match in found if match)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the run's settings and metrics as JSON types.
@@ -146,6 +162,11 @@ class Run:
         """
         self.check_trained()
         return model_files.load(self.path / MODEL, custom_objects)
+
+
+def kept_so_far(path: Path, epoch: int) -> str:
+    """Describe which weights a run has saved after `epoch` epochs."""
+    return f"{path} keeps the weights of epoch {epoch}" if epoch else f"{path} has no weights yet"
 
 
 def locked(path: Path) -> AbstractContextManager:

@@ -14,12 +14,15 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer import Option
 
-from keras_inception.utils.progress import bars
+from keras_inception.cli import stopping
+from keras_inception.utils import files
+from keras_inception.utils import progress as progress_bars
 from keras_inception.utils.quiet import silenced, without_modules
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 DATA = "Folder of images or of TFRecord shards, table of labels (.csv, .tsv), fashion_mnist[:FOLDER] or tfds:NAME."
+EXPECTED = (ValueError, OSError, FloatingPointError)  # errors that say all that a user needs
 RESUMED = "Output folder. An interrupted run is resumed."
 CustomObjects = Annotated[
     Path | None,
@@ -41,18 +44,22 @@ Strict = Annotated[bool, Option("--strict", help="Fail if an image cannot be rea
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command. An error prints one line to standard error and exits with code 1, or 2 for wrong usage."""
+    """Run a command. An error prints one line to standard error and exits with code 1, or 2 for wrong usage.
+
+    Without arguments, they are those of this process, which Ctrl-C then ends with exit code 130 and SIGTERM with 143.
+    """
+    if arguments is None:
+        stopping.end_on_signals()
     _print_any_name()
     try:
         app(arguments, prog_name="keras-inception")
-    except KeyboardInterrupt:
-        fail("interrupted", 130)
-    except (ValueError, OSError, FloatingPointError) as error:
-        if os.environ.get("KERAS_INCEPTION_TRACEBACK"):
+    except Exception as error:
+        full = files.full_disk(error)
+        if os.environ.get("KERAS_INCEPTION_TRACEBACK") or not (full or isinstance(error, EXPECTED)):
             raise
         if isinstance(error, OSError) and error.filename is not None and error.strerror:
             fail(f"{error.filename}: {error.strerror}")
-        fail(str(error))
+        fail(f"the output cannot be written: {full}" if full else str(error))
 
 
 def _print_any_name() -> None:
@@ -65,6 +72,7 @@ def _print_any_name() -> None:
 
 def fail(message: str, code: int = 1) -> NoReturn:
     """Print an error and exit."""
+    progress_bars.clear()
     typer.echo(f"error: {message}", err=True)
     raise SystemExit(code)
 
@@ -89,7 +97,7 @@ def show(result: Any, json: bool) -> None:
 
 def progress(what: str) -> Callable[[int, int], None]:
     """Return a function of (number done, total) that shows a progress bar."""
-    return functools.partial(bars(), what)
+    return functools.partial(progress_bars.bars(), what)
 
 
 def fields_of(kind: type, context: typer.Context) -> dict[str, Any]:

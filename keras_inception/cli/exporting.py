@@ -1,7 +1,6 @@
 """Commands that make and measure .tflite files: export, compress, rewrites, benchmark and page."""
 
 import contextlib
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +9,7 @@ import typer
 from typer import Argument, Option
 
 from keras_inception import registry
-from keras_inception.cli import console
+from keras_inception.cli import console, stopping
 from keras_inception.utils import files, tables
 from keras_inception.utils.progress import bars
 
@@ -85,6 +84,7 @@ def export(
         "clients": () if client == "none" else _parts(client),
     }
     ExportOptions(**options).check(source, output)
+    stopping.when_stopped(lambda: f"the export is not complete; run it again{_overwriting(output)}")
     network = model and registry.resolve(model)
     if weights is not None:
         check_weights(weights)
@@ -132,7 +132,7 @@ def compress(
         raise ValueError(f"--resume takes the run and the steps from {output}: give neither")
     if not resume and source is None:
         raise ValueError("RUN is missing: give a run directory or a model file to compress, or --resume")
-    from keras_inception.compression.job import Job, check_compression
+    from keras_inception.compression.job import Job, check_compression, kept_so_far
     from keras_inception.compression.own import OwnModel
     from keras_inception.model_files import check_custom_objects
 
@@ -145,6 +145,8 @@ def compress(
     check_custom_objects(custom_objects)
     own = {"labels": labels, "preprocessing": preprocessing, "size": _size(size), "output_name": output_name}
     check_compression(source, output, job, OwnModel.given(data, validation, **own), **options)
+    given_again = () if custom_objects is None else ("--custom-objects", custom_objects)
+    stopping.when_resumable(lambda: kept_so_far(output), "compress", "--resume", "--output", output, *given_again)
     console.import_tensorflow()
     from keras_inception.compression import compress as compression
 
@@ -184,7 +186,7 @@ def benchmark(
     from keras_inception.tflite.benchmark import check_runs
 
     columns = ["path", "mb", "macs", "load_ms", "memory_mb", "median_ms", "p10_ms", "p90_ms", "ratio"]
-    with tempfile.TemporaryDirectory() as folder:
+    with files.temporary_folder() as folder:
         peaks = []
         if peak:
             for path in paths:
@@ -192,7 +194,7 @@ def benchmark(
             console.import_tensorflow()
             from keras_inception.exporting.noise import write_peaks
 
-            peaks = write_peaks(Path(folder))
+            peaks = write_peaks(folder)
             columns.append("share_of_peak")
         rows = measure(paths, threads=threads, runs=runs, peaks=peaks, on_round=console.progress("Timing"))
     if json:
@@ -217,6 +219,7 @@ def page(
     site = pages.page(exported, output, overwrite=overwrite)
     typer.echo(f"Site: {output} ({', '.join(site['variants'])})")
     if serve:
+        stopping.raise_on_interrupt()
         with pages.server(output, port) as server, contextlib.suppress(KeyboardInterrupt):
             typer.echo(f"http://localhost:{server.server_port} (Ctrl-C stops it)")
             server.serve_forever()
@@ -230,6 +233,11 @@ def show_report(report: "ExportReport", json: bool = False) -> None:
         typer.echo(report.table)
     if report.refused:
         console.fail("\n".join(f"{name} was not exported: {reason}" for name, reason in report.refused.items()))
+
+
+def _overwriting(output: Path) -> str:
+    """Return how to replace the files that an interrupted export has finished, if there are any."""
+    return " with --overwrite" if any(output.glob("*.tflite")) else ""
 
 
 def _show_layer_errors(folder: Path) -> None:

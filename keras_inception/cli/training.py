@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from keras_inception.cli import console
+from keras_inception.cli import console, stopping
 from keras_inception.cli.exporting import show_report
 from keras_inception.utils.progress import bars
 from keras_inception.utils.tables import columns, number, text
@@ -61,10 +61,12 @@ def train(
 ) -> None:
     """Train an image classifier. Without --recipe, fine-tune the published weights of GoogLeNet or of --network.
 
-    With --resume, go on with a run that was interrupted; with --resume --epochs N also with one that is complete.
+    With --resume, go on with a run that was interrupted; with --resume --epochs N also with one that is complete. Give
+    images that were moved again.
     """
     from keras_inception import datasets
     from keras_inception import training as trainer
+    from keras_inception.datasets.sources import check_there
     from keras_inception.datasets.splits import check_share
     from keras_inception.reports.run import REPORT
     from keras_inception.runs import RECIPE, Run
@@ -76,20 +78,24 @@ def train(
     if size is not None:
         changes["size"] = size_from(size)
     table: dict[str, Any] = {"root": pictures, "columns": columns, "group": group, "exclude": exclude}
-    others = images or changes.keys() - {"epochs"} or given or recipe or from_scratch or validation is not None
-    others = others or any(value is not None for value in table.values())
-    if resume and others:
-        raise ValueError(f"--resume takes the images and the recipe from {output}: give neither, only --epochs")
+    others = changes.keys() - {"epochs"} or given or recipe or from_scratch
+    if resume and (others or any(value is not None for value in (validation, columns, group, exclude))):
+        raise ValueError(
+            f"--resume takes the recipe and the split from {output}: give neither, only --epochs, or IMAGES (or "
+            "--pictures) if they were moved"
+        )
     if not resume and images is None:
         raise ValueError(
             "IMAGES is missing: give a folder of class folders or a table of labels, or --resume to resume a run"
         )
     if not resume and not distribute and output.exists():  # another worker may have created it already
         raise FileExistsError(f"{output} exists: resume it with --resume, or choose another --output")
-    if images is None:
-        datasets.located(Run(output).data["source"])
+    data = Run(output).data if resume else {}
+    if resume and images is None and pictures is None:
+        check_there(output, data)
     else:
-        datasets.recorded(images, **table)
+        source = data["source"] if images is None else images
+        datasets.recorded(source, **{**table, "columns": data.get("columns", columns)})
     chosen = None if resume else _recipe(recipe, changes, given, from_scratch=from_scratch)
     (chosen or trainer.Recipe.load(output / RECIPE)).check_installed()
     if chosen and chosen.weights is not None:
@@ -97,6 +103,11 @@ def train(
     share = 0.15 if validation is None else validation
     check_share(share)
     prepare(distribute)
+    moved = (images,) if resume and images is not None else ()
+    again = {"--output": output, "--distribute": distribute, "--workers": workers, "--worker-id": worker_id}
+    more = {"--epochs": epochs, "--pictures": pictures} if resume else {}
+    given_again = [each for option in {**again, **more}.items() if option[1] is not None for each in option]
+    stopping.when_resumable(lambda: _kept(output), "train", *moved, "--resume", *given_again)
     console.import_tensorflow()
     with open_distribution(distribute, workers=workers, worker_id=worker_id) as distribution:
         run = trainer.train(
@@ -114,6 +125,13 @@ def train(
     typer.echo(f"{_stopped_early(run)}Run: {run.path}")
     if (run.path / REPORT).is_file():
         typer.echo(f"Report: {run.path / REPORT}")
+
+
+def _kept(output: Path) -> str:
+    """Describe what a run keeps; raise ValueError if there is none."""
+    from keras_inception.runs import Run, kept_so_far
+
+    return kept_so_far(output, max(Run(output).checkpoints, default=0))
 
 
 def _stopped_early(run: "Run") -> str:
@@ -178,6 +196,7 @@ def shard(
 
     check_shards(shards)
     datasets.recorded(images, root=pictures, columns=columns)
+    stopping.when_stopped(lambda: f"{output} keeps the whole shards; the same command goes on")
     console.import_tensorflow()
     manifest = datasets.write_shards(
         images,
@@ -207,6 +226,7 @@ def demo(
     minutes: Annotated[float | None, Option(min=0.01, help="Time limit for training.")] = None,
 ) -> None:
     """Train, export, verify and classify on the bundled images."""
+    stopping.when_stopped(lambda: f"{output} keeps what is finished; the same command goes on")
     console.import_tensorflow()
     from keras_inception import demo as demonstration
 

@@ -1,6 +1,5 @@
 """Find how far to prune filters to reach a given latency or size of the int8 file."""
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from keras_inception.compression.filter_pruning import DependencyGraph, Scores
 from keras_inception.exporting.noise import convert_on_noise
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.tflite.benchmark import benchmark
+from keras_inception.utils import files
 
 BISECTIONS = 5
 
@@ -36,8 +36,8 @@ def macs_within(
     """
     kind, limit = budget
     low, high = filter_pruning.min_macs(graph) / graph.macs({}), 1.0
-    with tempfile.TemporaryDirectory(prefix="keras-inception-") as folder:
-        unpruned, pruned = (Path(folder) / f"{name}.tflite" for name in ("unpruned", "pruned"))
+    with files.temporary_folder() as folder:
+        unpruned, pruned = (folder / f"{name}.tflite" for name in ("unpruned", "pruned"))
 
         def write(model: keras.Model, path: Path) -> None:
             convert_on_noise(model, preprocessing, preprocessing.without_normalization(), {"int8": path})

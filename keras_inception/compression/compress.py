@@ -13,7 +13,7 @@ import numpy as np
 from keras_inception import analysis, datasets
 from keras_inception.compression import filter_pruning
 from keras_inception.compression.budget import macs_within
-from keras_inception.compression.job import FILTER_PRUNING, JOB, Job, JobOptions, check_compression
+from keras_inception.compression.job import FILTER_PRUNING, JOB, STEPS, Job, JobOptions, check_compression
 from keras_inception.compression.own import OwnModel, write_run
 from keras_inception.exporting.exporter import export
 from keras_inception.exporting.signature import is_trained_for_int8
@@ -34,7 +34,7 @@ from keras_inception.utils.progress import Progress, counted, silent
 from keras_inception.utils.results import Result
 from keras_inception.utils.suggestions import did_you_mean
 
-STEPS, REPORT = "steps", "compression_report.json"
+REPORT = "compression_report.json"
 OWN_SOURCE = "0_source"  # the run directory in `STEPS` of a model of one's own
 RANKING_IMAGES, RANGE_IMAGES, BATCH = 512, 64, 32
 # Epochs and learning rate of each step, as shares of the original training's.

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from keras_inception.compression.own import OwnModel
+from keras_inception.datasets.sources import check_there
 from keras_inception.model_files import is_saved_model
 from keras_inception.runs import Run
+from keras_inception.utils import files
 from keras_inception.utils.checks import check_one_of
 
 if TYPE_CHECKING:
     import keras
 
-JOB = "compression.json"
+JOB, STEPS = "compression.json", "steps"
 BUDGETS = ("macs", "latency", "mb")
 CRITERIA = ("taylor", "l1", "batch_norm_scale")  # functions of `filter_pruning`
 FILTER_PRUNING = "slim"  # the step's name in files and results
@@ -95,6 +97,21 @@ class Job:
         return [name for name, value in wanted.items() if value]
 
 
+def kept_so_far(output: Path) -> str:
+    """Describe what a compression has finished.
+
+    Raises:
+        OSError, ValueError: `output` records no job.
+    """
+    steps = Job(**files.read_json(output / JOB)["job"]).steps
+    paths = [output / STEPS / f"{number}_{step}" for number, step in enumerate(steps, start=1)]
+    begun = [path for path in paths if path.is_dir()]
+    if not begun:
+        return f"{output} has no trained step yet"
+    epoch = max(Run(begun[-1]).checkpoints, default=0)
+    return f"{output} keeps step {len(begun)} of {len(steps)} ({steps[len(begun) - 1]}) up to epoch {epoch}"
+
+
 def check_compression(
     source: "str | os.PathLike | keras.Model | None",
     output: str | os.PathLike,
@@ -125,7 +142,9 @@ def check_compression(
     if is_path and is_saved_model(source):
         raise ValueError(f"{source} is a SavedModel, which has no layers: compress the .keras file that it came from")
     if is_path and not Path(source).is_file():
-        Run(Path(source)).check_trained()
+        run = Run(Path(source))
+        run.check_trained()
+        check_there(run, run.data)
         if own is not None:
             raise ValueError(f"`data` is for a model: {source} is a run, which has its own. Received: {own.data}")
     elif own is None:

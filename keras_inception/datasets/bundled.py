@@ -5,6 +5,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from keras_inception.utils.files import room_in
+
 ARCHIVE = Path(__file__).with_name("pictograms.zip")
 
 
@@ -33,7 +35,7 @@ def pictograms(directory: str | os.PathLike) -> Path:
 
 def _unpack(archive: zipfile.ZipFile, root: Path) -> None:
     root.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=root.parent) as beside:
+    with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=root.parent) as beside, room_in(Path(beside), root):
         whole = Path(beside) / "pictograms"
         archive.extractall(whole)  # never outside of `whole`: it strips ".." and root directories from names
         try:

@@ -2,7 +2,7 @@
 
 import os
 import posixpath
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from keras_inception.utils.suggestions import did_you_mean
 Source = str | os.PathLike  # accepted by `open_data`
 Exclude = str | os.PathLike | Collection[str | os.PathLike]  # a file that lists paths, or these
 
+RESUME = "keras-inception train IMAGES --resume --output {}"  # with images that were moved
 FASHION_MNIST, TFDS = "fashion_mnist", "tfds"
 KINDS = (
     f"a folder of images or of TFRecord shards, {FASHION_MNIST}, {FASHION_MNIST}:FOLDER, "
@@ -268,6 +269,27 @@ def _base(source: Source, root: str | os.PathLike | None) -> str | None:
     if _kind(source)[0]:
         return None
     return os.path.abspath(root or (os.path.dirname(source) if is_table(source) else source))
+
+
+def check_there(run: str | os.PathLike, data: Mapping[str, Any], ways: str = "") -> None:
+    """Check that the source of a run's images exists.
+
+    Args:
+        run: the run directory, for messages.
+        data: what the run records, `Run.data`.
+        ways: sentences that say what else can be done if the source does not exist.
+
+    Raises:
+        ValueError: it does not exist. The message says how to tell the run where it is now.
+    """
+    for source in filter(None, (data["source"], data.get("root"))):
+        try:
+            located(source)
+        except ValueError:
+            raise ValueError(
+                f"the images of {os.fspath(run)} are not at {source} any more. {ways}If they were moved, tell the run "
+                f"where they are: {RESUME.format(os.fspath(run))}"
+            ) from None
 
 
 def _check_table(source: Source, root: str | os.PathLike | None, columns: Columns | None) -> None:

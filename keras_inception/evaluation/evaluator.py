@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from keras_inception import datasets
+from keras_inception.datasets.sources import check_there
 from keras_inception.datasets.splits import Progress as ScanProgress
 from keras_inception.datasets.splits import left_out
 from keras_inception.evaluation import crops as cropping
@@ -132,7 +133,8 @@ def check_evaluation(
     elif root is not None or columns is not None:
         raise ValueError("`root` and `columns` are for a table of labels, which must be given as the images")
     else:
-        _run(source)
+        run = _run(source)
+        check_there(run, run.data, f"Give labeled images: keras-inception evaluate {run.path} IMAGES. ")
 
 
 def _run(source: Source) -> Run:

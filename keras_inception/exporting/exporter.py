@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -165,8 +164,8 @@ def export(
         say("No images were given: verifying on noise")
     about = options.about(source, opened.model.name, len(opened.class_names))
     folder, rows = Path(output), {}
-    with tempfile.TemporaryDirectory(prefix="keras-inception-") as temporary:
-        conversions = {each.variant.name: each for each in _prepared(opened, options, Path(temporary))}
+    with files.temporary_folder() as temporary:
+        conversions = {each.variant.name: each for each in _prepared(opened, options, temporary)}
         say(f"Converting to {', '.join(conversions)}, and running Keras")
         longest_first = sorted(conversions.values(), key=lambda each: not each.variant.calibrated)
         with ThreadPoolExecutor(os.cpu_count()) as pool:

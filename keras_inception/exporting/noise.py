@@ -1,6 +1,5 @@
 """Convert networks for timing, without any images: int8 is calibrated on noise."""
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from keras_inception.exporting.convert import convert
 from keras_inception.exporting.signature import deployed, save
 from keras_inception.exporting.variants import VARIANTS
 from keras_inception.preprocessing import DEFAULT, Preprocessing
+from keras_inception.utils.files import temporary_folder
 
 if TYPE_CHECKING:
     import keras
@@ -27,8 +27,8 @@ def convert_on_noise(
         input_preprocessing: preprocessing that the input of the files expects.
         files: the path to write for each variant, such as ``{"int8": Path("model.tflite")}``.
     """
-    with tempfile.TemporaryDirectory(prefix="keras-inception-") as folder:
-        saved_model, noise = Path(folder) / "model", Path(folder) / "noise.npy"
+    with temporary_folder() as folder:
+        saved_model, noise = folder / "model", folder / "noise.npy"
         save(deployed(model, preprocessing, input_preprocessing), saved_model)
         np.save(noise, np.random.default_rng(0).integers(0, 256, (4, *preprocessing.size, 3), np.uint8))
         for variant, path in files.items():

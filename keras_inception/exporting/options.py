@@ -67,6 +67,12 @@ class ExportOptions:
         """The target that the files are made for."""
         return LITERT_SAMPLE if self.litert_sample else Target(self.int8_input, self.int8_output)
 
+    @property
+    def other_images(self) -> str:
+        """Return which images can be given in place of a run's."""
+        needed = {"--test (`test`)": self.test, "for int8 --calibration (`calibration`)": self.calibration}
+        return f"Give other images: {', '.join(name for name, given in needed.items() if given is None)}. "
+
     def check(self, source: "str | os.PathLike | keras.Model | None", output: str | os.PathLike) -> None:
         """Check the options and raise the errors of `export` that do not depend on the model.
 
@@ -75,13 +81,17 @@ class ExportOptions:
             output: folder to write into.
         """
         from keras_inception import datasets
+        from keras_inception.datasets.sources import check_there
 
         self._check_values()
         check_clients(self.clients)
         if self.custom_objects is not None and not isinstance(source, (str, os.PathLike)):
             raise ValueError(f"`custom_objects` requires a model file as the source. Received: {self.custom_objects}")
         if is_run(source):
-            Run(Path(source)).check_trained()
+            run = Run(Path(source))
+            run.check_trained()
+            if self.test is None:
+                check_there(run, run.data, self.other_images)
         elif isinstance(source, (str, os.PathLike)):
             model_files.check_exists(source)
         if isinstance(self.labels, (str, os.PathLike)):

@@ -171,7 +171,9 @@ def open_source(
         )
     provisional = preprocessing or Preprocessing.named("unit", size)
     resized = provisional.replace(size=options.target.size or size)
-    pool, held_out, labeled = _images(run, options, class_names, resized, say)
+    calibrates = any(VARIANTS[name].calibrated for name in options.quantize or VARIANTS)
+    calibrates = calibrates and not is_trained_for_int8(network)
+    pool, held_out, labeled = _images(run, options, class_names, resized, say, calibrates)
     if preprocessing is None:
         preprocessing = _found_by_pictures(network, size, held_out if labeled else None, say, progress)
     preprocessing = with_channels(preprocessing, network.inputs[0].shape[-1])
@@ -223,18 +225,25 @@ def _class_names(option: str | os.PathLike | Sequence[str] | None, run: Run | No
 
 
 def _images(
-    run: Run | None, options: ExportOptions, class_names: tuple[str, ...], fitted: Preprocessing, say: Say
+    run: Run | None,
+    options: ExportOptions,
+    class_names: tuple[str, ...],
+    fitted: Preprocessing,
+    say: Say,
+    calibrates: bool,
 ) -> "tuple[Examples | None, Examples | None, bool]":
     """Return the images to calibrate with and to verify on, if any, and whether the latter have the network's labels.
 
     Calibration images are shuffled, and any first part of them is as balanced by class or folder as possible.
     """
     from keras_inception import datasets
+    from keras_inception.datasets.sources import check_there
 
     splits, pool, held_out, labeled = None, None, None, True
-    if run and (options.calibration is None or options.test is None):
+    if run and ((options.calibration is None and calibrates) or options.test is None):
+        check_there(run, run.data, options.other_images)
         splits = datasets.open_data(**{**run.data, "labels": run.labels})
-        pool, held_out = splits.train, splits.test or splits.validation
+        pool, held_out = splits.train if calibrates else None, splits.test or splits.validation
     if options.calibration is not None:
         unused = options.verify_pictures if options.test is None and not splits else 0
         pool = _reported(open_calibration(options.calibration, class_names, unused, fitted), say)

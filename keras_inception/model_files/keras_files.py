@@ -8,7 +8,6 @@ import logging
 import marshal
 import re
 import shutil
-import tempfile
 import types
 import zipfile
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ import numpy as np
 from keras_inception.model_files.configurations import FUNCTION, MODULES, check_configuration
 from keras_inception.model_files.custom_objects import CustomObjects
 from keras_inception.model_files.kinds import weights_alone
+from keras_inception.utils import files
 from keras_inception.utils.quiet import silenced
 from keras_inception.weights.readers.keras import CONFIG, WEIGHTS, check_hdf5, read_description
 
@@ -54,18 +54,20 @@ def open_keras_file(path: Path, is_archive: bool, custom: CustomObjects | None) 
     lambdas = dict(_lambdas(path, config, custom)) if custom else {}
     objects = {**(custom.objects if custom else {}), **lambdas}
     suffix = ".keras" if is_archive else ".h5"
-    with tempfile.TemporaryDirectory(prefix="keras-inception-") as folder:
+    with files.temporary_folder() as folder:
         source = path
         if lambdas or path.suffix != suffix or _has_compile_config(config):
-            source = Path(folder) / f"model{suffix}"
+            source = folder / f"model{suffix}"
             _copy(path, source, _prepared(config))
         try:
             return keras.saving.load_model(source, custom_objects=objects, compile=False, safe_mode=True)
         except Exception as error:  # a damaged file can make Keras raise anything
+            if files.full_disk(error):
+                raise
             reason = cause(error)
         if is_archive and not version.startswith("2."):
             raise _not_opened(path, reason)
-        copied = Path(folder) / f"tf_keras{suffix}"
+        copied = folder / f"tf_keras{suffix}"
         _copy(path, copied, _of_tf_keras(_prepared(config)))
         return _by_tf_keras(path, copied, objects, reason)
 
@@ -146,10 +148,12 @@ def _read_archive(path: Path) -> tuple[dict, str]:
 def _check_weights(path: Path) -> None:
     """Raise ValueError if the weights in a .keras file are damaged, or refer to other files."""
     try:
-        with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
+        with zipfile.ZipFile(path) as archive, files.temporary_folder() as folder:
             if WEIGHTS in archive.namelist():  # Keras 3 looks for this, tf_keras does not
                 check_hdf5(archive.extract(WEIGHTS, folder))
     except Exception as error:  # of a damaged archive
+        if files.full_disk(error):
+            raise
         raise _not_opened(path, " ".join(str(error).split())) from None
 
 

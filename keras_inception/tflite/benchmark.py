@@ -16,7 +16,7 @@ import numpy as np
 
 from keras_inception.tflite.isolation import IsolatedSession
 from keras_inception.tflite.operations import operations
-from keras_inception.utils.subprocesses import ChildError
+from keras_inception.utils.subprocesses import ChildError, start
 
 SECONDS = 600  # after which a process that times something is taken to hang
 
@@ -90,7 +90,7 @@ class Stopwatch(AbstractContextManager["Stopwatch"]):
     def __init__(self, command: Sequence[str | os.PathLike]):
         self.times: list[float] = []
         self._command = [os.fspath(word) for word in command]
-        self._process = subprocess.Popen(
+        self._process = start(
             self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8"
         )
         self.told = self._answer()

@@ -11,13 +11,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_inception.runs import METRICS, MODEL
+from keras_inception.runs import METRICS, MODEL, kept_so_far
 from keras_inception.training import epoch_checkpoints
 from keras_inception.training.recipe import Recipe
 from keras_inception.training.schedules import Plan, plateaus
 from keras_inception.utils import files
 
 MONITOR = "val_top1"  # metric that selects the best network
+MAKE_ROOM = "free some space, then resume"
 
 # These dataclasses skip the constructor of Keras' Callback, which only resets attributes that `fit` sets.
 
@@ -64,11 +65,6 @@ def diverged(problem: str, run: Path, epoch: int) -> FloatingPointError:
     """Return the error for a training run that diverged after `epoch` good epochs."""
     hint = "Start another run with a lower learning_rate, a clip_norm, or precision=float32"
     return FloatingPointError(f"{problem}; {kept_so_far(run, epoch)}. {hint}")
-
-
-def kept_so_far(run: Path, epoch: int) -> str:
-    """Describe which weights a run has saved after `epoch` epochs."""
-    return f"{run} keeps the weights of epoch {epoch}" if epoch else f"{run} has no weights yet"
 
 
 def reduce_rate_on_plateau(recipe: Recipe, highest: float, rows: Sequence[dict]) -> keras.callbacks.Callback:
@@ -132,7 +128,7 @@ class RunCheckpoint(keras.callbacks.Callback):
             raise
         except OSError as error:
             problem = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-            raise OSError(f"{problem}. {kept_so_far(self.run, epoch)}: free some space, then resume") from error
+            raise OSError(f"{problem}. {kept_so_far(self.run, epoch)}: {MAKE_ROOM}") from error
         if self.is_complete:
             self.model.stop_training = True
 

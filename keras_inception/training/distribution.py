@@ -120,6 +120,7 @@ class MultiWorker(Distribution):
         import tensorflow as tf
 
         tf.config.set_visible_devices([], "GPU")  # TensorFlow only reads images: leave the GPUs to JAX
+        jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM for itself
         self.rendezvous = Rendezvous(cluster, timeout)
         jax.distributed.initialize(
             cluster.addresses[0],

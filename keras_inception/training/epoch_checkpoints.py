@@ -1,12 +1,11 @@
 """Checkpoints of the training state after each epoch, including the optimizer's state."""
 
 import logging
-import re
 from pathlib import Path
 
 import keras
 
-from keras_inception.runs import CHECKPOINTS
+from keras_inception.runs import CHECKPOINTS, Run
 from keras_inception.utils import files
 
 KEPT = 2  # number of checkpoints to keep
@@ -20,7 +19,7 @@ def save(model: keras.Model, run: Path, epoch: int) -> None:
     with files.replacing(path) as beside:
         model.save_weights(beside)
         files.write_text(hash_path, files.sha256(beside))  # a hash without its checkpoint does no harm
-    for old in epochs(run)[:-KEPT]:
+    for old in Run(run).checkpoints[:-KEPT]:
         for each in _paths(run, old):
             each.unlink(missing_ok=True)
 
@@ -40,12 +39,6 @@ def load(model: keras.Model, run: Path, epoch: int) -> bool:
         log.warning("%s cannot be used: %s. Falling back to the previous checkpoint or initial weights", path, error)
         return False
     return True
-
-
-def epochs(run: Path) -> list[int]:
-    """Return the epochs that have a checkpoint, in ascending order."""
-    found = (re.fullmatch(r"epoch-(\d+)\.weights\.h5", path.name) for path in (run / CHECKPOINTS).glob("*.h5"))
-    return sorted(int(match[1]) for match in found if match)
 
 
 def _paths(run: Path, epoch: int) -> tuple[Path, Path]:

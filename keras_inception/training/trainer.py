@@ -20,6 +20,7 @@ from tensorflow.python.framework import config
 from keras_inception import datasets
 from keras_inception.datasets.batches import batch_mixing, first_batch
 from keras_inception.datasets.copies import copies_across, in_words
+from keras_inception.datasets.sources import check_there
 from keras_inception.datasets.splits import left_out
 from keras_inception.evaluation import metrics as evaluation
 from keras_inception.preprocessing import Preprocessing
@@ -36,6 +37,7 @@ from keras_inception.runs import (
     RECIPE,
     SPLIT,
     Run,
+    kept_so_far,
     locked,
 )
 from keras_inception.training import batch_norm, building, callbacks, epoch_checkpoints
@@ -105,7 +107,8 @@ def train(
 
     Args:
         pictures: a folder with one subfolder of images per class, a table of labels, or any other source that
-            `keras_inception.datasets.open_data` accepts. None when resuming: the run records it.
+            `keras_inception.datasets.open_data` accepts. When resuming, None, since the run records it; or the new
+            place of the same images, which the run then records.
         output: the run directory to create, or with ``resume=True`` the one to continue.
         recipe: how to train: a `Recipe`, the name of one (`keras_inception.training.RECIPES`) or a JSON file. Default:
             fine-tune GoogLeNet's published weights, which are downloaded once (``"finetune"``); ``weights=None`` or
@@ -140,11 +143,13 @@ def train(
     """
     path = _path(output)
     if resume:
-        given = (pictures, recipe, root, columns, group, exclude)
-        if any(each is not None for each in given) or changes.keys() - {"epochs"}:
-            raise ValueError(f"{output} records its images and its recipe: give neither when resuming, except `epochs`")
+        others = (recipe, columns, group, exclude)
+        if any(each is not None for each in others) or changes.keys() - {"epochs"}:
+            raise ValueError(
+                f"{output} records its recipe: when resuming, give none, but `epochs`, or the new place of its images"
+            )
         run = Run(path)
-        recipe, data = _resumed(run, method, distribution, **changes), run.data
+        recipe, data = _resumed(run, method, distribution, **changes), _found(run, pictures, root)
     else:
         if distribution.is_chief and os.path.lexists(path):
             raise FileExistsError(f"{output} exists. Resume it, or choose another folder")
@@ -159,7 +164,7 @@ def train(
     distribution.check(recipe)
     splits = datasets.open_data(**data, strict=strict, progress=on_scan)
     if resume:
-        _check_unchanged(run, splits)
+        _check_unchanged(run, splits, data["source"])
     elif not len(splits.validation):
         raise ValueError(f"{pictures} leaves no images for validation. Received: validation={validation}")
     direct = method is DIRECT
@@ -172,8 +177,8 @@ def train(
     if direct:  # compression reuses the images of a run that has already reported them
         _log_remarks(splits, path, pictures if distribution.is_chief else None)
     with distribution.on_chief(lambda: locked(run.path)) or nullcontext():
-        if changes and resume:
-            distribution.on_chief(lambda: recipe.save(path / RECIPE))
+        if resume:
+            distribution.on_chief(lambda: _record(run, recipe, data))
         training.fit(run, verbose)
     return run
 
@@ -210,8 +215,25 @@ def _resumed(run: Run, method: Method, distribution: Distribution, epochs: int |
     recipe = Recipe.load(run.path / RECIPE)
     if epochs is None:
         return recipe
-    done = max(epoch_checkpoints.epochs(run.path), default=0)
+    done = max(run.checkpoints, default=0)
     return Recipe.from_dict(distribution.broadcast(extended(recipe, epochs, done).to_dict()))
+
+
+def _found(run: Run, pictures: str | os.PathLike | None, root: str | os.PathLike | None) -> dict[str, Any]:
+    """Return the arguments of `open_data` for the images of a run, which may have been moved to a new place."""
+    if pictures is None and root is None:
+        check_there(run, run.data)
+        return run.data
+    source = run.data["source"] if pictures is None else pictures
+    return run.data | datasets.recorded(source, root=root, columns=run.data.get("columns"))
+
+
+def _record(run: Run, recipe: Recipe, data: dict[str, Any]) -> None:
+    """Record what has changed since a run began: the number of its epochs, or the place of its images."""
+    if recipe != Recipe.load(run.path / RECIPE):
+        recipe.save(run.path / RECIPE)
+    if data != run.data:
+        run.record(data)
 
 
 def _initial_weights(path: Path, recipe: Recipe, classes: int) -> building.Weights:
@@ -249,15 +271,22 @@ def extended(recipe: Recipe, epochs: int, done: int) -> Recipe:
     return dataclasses.replace(longer, freeze_epochs=min(recipe.freeze_epochs, epochs), extended_at=done, minutes=None)
 
 
-def _check_unchanged(run: Run, splits: datasets.Splits) -> None:
-    """Raise ValueError if the images are not those that the run began with."""
-    source = run.data["source"]
+def _check_unchanged(run: Run, splits: datasets.Splits, source: str) -> None:
+    """Raise ValueError if the images at a place are not those that the run began with."""
     if splits.labels != run.labels:
         raise ValueError(f"{source} has changed: its classes differ from {run.path / LABELS}")
-    for name in splits.changed(run.fingerprint):
+    moved = source != run.data["source"]
+    changed = splits.changed(run.fingerprint) if run.fingerprint or not moved else ["train"]
+    for name in changed:
+        count = len(getattr(splits, name))
+        if moved:
+            raise ValueError(
+                f"{source} must have the images that {run.path} began with. Received: {count} {name} images, which are "
+                "not the same"
+            )
         raise ValueError(
-            f"{source} has changed since {run.path} began: its {name} images differ, and there are now "
-            f"{len(getattr(splits, name))}. Restore them, or begin another run"
+            f"{source} has changed since {run.path} began: its {name} images differ, and there are now {count}. "
+            "Restore them, or begin another run"
         )
 
 
@@ -288,12 +317,18 @@ class _Training:
 
     def begin(self, path: Path, data: dict[str, Any]) -> Run:
         """Create the run directory atomically and return the run once every worker sees it."""
-        self.distribution.on_chief(lambda: self._create(path, data))
+        try:
+            self.distribution.on_chief(lambda: self._create(path, data))
+        except FileExistsError:
+            raise FileExistsError(
+                f"{path} exists: another training has begun it at the same time. Resume it once that one has ended, or "
+                "choose another folder"
+            ) from None
         if not path.is_dir():
             raise ValueError(f"worker 0 created {path}, but this worker cannot see it: all must share this path")
         run = Run(path)
         if not self.distribution.is_chief:
-            _check_unchanged(run, self.splits)
+            _check_unchanged(run, self.splits, run.data["source"])
         return run
 
     def _create(self, path: Path, data: dict[str, Any]) -> None:
@@ -351,7 +386,10 @@ class _Training:
                     verbose=verbose if is_chief else 0,
                 )
             except tf.errors.OpError as error:
-                raise ValueError(f"{_reason(error)}. {callbacks.kept_so_far(run.path, len(rows))}") from error
+                so_far = kept_so_far(run.path, len(rows))
+                if full := files.full_disk(error):  # of TensorBoard's logs
+                    raise OSError(f"{run.path}: cannot be written: {full}. {so_far}: {callbacks.MAKE_ROOM}") from error
+                raise ValueError(f"{_reason(error)}. {so_far}") from error
         if is_chief and not (was_complete and (run.path / REPORT).exists()):
             report.finish()
 
@@ -361,7 +399,7 @@ class _Training:
         Returns:
             The metrics of the finished epochs, the plan for the rest, and the phase that the trainee is compiled for.
         """
-        epochs = epoch_checkpoints.epochs(run.path)
+        epochs = run.checkpoints
         if epochs != (seen := self.distribution.broadcast(epochs)):
             raise ValueError(f"{run.path} must be the same for all workers. Worker 0 sees {seen=}. Received: {epochs=}")
         for epoch in reversed(epochs):

@@ -8,16 +8,115 @@ import hashlib
 import io
 import json
 import os
+import re
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 MODEL, PREPROCESSING = "model.keras", "preprocessing.json"  # of a run directory, whose network can be initial weights
 WRITING = ".writing-"  # prefix of the names of unfinished files and folders
 BYTE_ORDER_MARK = "\ufeff"  # some editors put it at the start of a text file
+OTHER_WRITER = "another process has begun it at the same time. Choose another folder"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a used up quota, and the limit of a file's size
+# The same in words: the errors of HDF5, TensorFlow and NumPy have no number.
+FULL_IN_WORDS = re.compile("|".join([*map(os.strerror, FULL), r"\d+ requested and \d+ written"]))
+
+_unfinished: set[Path] = set()  # temporary files and folders of this process
+_process = SimpleNamespace(is_ending=False)
+
+
+def full_disk(error: BaseException | None) -> str | None:
+    """Return the reason if an error, or one that led to it, says that there is no room on the disk; otherwise None."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return os.strerror(error.errno)
+        if said := FULL_IN_WORDS.search(str(error)):
+            return said[0] if "requested" not in said[0] else os.strerror(errno.ENOSPC)
+        error = error.__cause__ or error.__context__
+    return None
+
+
+@contextmanager
+def room_in(folder: Path, name: str | os.PathLike, hint: str = "") -> Iterator[None]:
+    """Convert an error of any library about a full disk into an OSError about `name`, where a folder is written to.
+
+    An OSError about a file elsewhere stays as it is.
+    """
+    try:
+        yield
+    except Exception as error:
+        reason = full_disk(error)
+        named = [Path(os.fsdecode(each)) for each in _named(error)]
+        if not reason or (named and not any(each.is_relative_to(folder) for each in named)):
+            raise
+        raise OSError(errno.ENOSPC, f"cannot be written: {reason}{hint}", os.fspath(name)) from error
+
+
+def _named(error: Exception) -> list[str | bytes]:
+    """Return the paths that an OSError names: of a copy, the source and the target."""
+    names = (error.filename, error.filename2) if isinstance(error, OSError) else ()
+    return [name for name in names if isinstance(name, (str, bytes))]
+
+
+@contextmanager
+def _removed_afterwards(path: Path) -> Iterator[None]:
+    """Let `remove_temporary` remove a file or folder as long as the block runs.
+
+    Raises:
+        RuntimeError: It has been called: this process is about to end.
+    """
+    if _process.is_ending:
+        raise RuntimeError("this process is about to end")
+    _unfinished.add(path)
+    try:
+        yield
+    finally:
+        _unfinished.discard(path)
+
+
+def remove_temporary() -> None:
+    """Remove the temporary files and folders of this process, which is about to end without finishing its work.
+
+    Its other threads cannot make new ones from now on.
+    """
+    _process.is_ending = True
+    for _ in range(2):  # a thread may have been about to write one
+        for path in list(_unfinished):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
+        time.sleep(0.02)
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Yield a temporary folder, which is removed afterwards.
+
+    Raises:
+        OSError: The disk became full. Its `filename` is the system's temporary folder, whichever library was writing.
+    """
+    path = Path(tempfile.gettempdir(), f"keras-inception-{secrets.token_hex(8)}")
+    hint = "; the variable TMPDIR can name another folder for temporary files"
+    with room_in(path, path.parent, hint), _private_folder(path):
+        yield path
+
+
+@contextmanager
+def _private_folder(path: Path) -> Iterator[None]:
+    """Create a folder, and remove it afterwards."""
+    with _removed_afterwards(path):
+        path.mkdir(0o700)
+        try:
+            yield
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager
@@ -27,25 +126,31 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     The temporary name has the suffix of `path`, since some writers choose the format by it.
 
     Raises:
-        OSError: The file cannot be written, for example because the disk is full. Its `filename` is `path`, which is
-            left unchanged. A ConnectionError is not about this file and is raised as it is.
+        OSError: The file cannot be written, for example because the disk is full, whichever library was writing. Its
+            `filename` is `path`, which is left unchanged. A ConnectionError is not about this file and is raised as it
+            is.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{WRITING}{secrets.token_hex(4)}{path.name}")
     try:
-        beside.touch(exist_ok=False)
-        mode = beside.stat().st_mode
-        yield beside
-        with open(beside, "r+b") as written:  # Windows cannot flush a file that is open only for reading
-            os.fsync(written.fileno())
-        beside.chmod(mode)  # writers that replace the file, as safetensors does, may make it private
-        os.replace(beside, path)
+        with _removed_afterwards(beside):
+            beside.touch(exist_ok=False)
+            mode = beside.stat().st_mode
+            yield beside
+            with open(beside, "r+b") as written:  # Windows cannot flush a file that is open only for reading
+                os.fsync(written.fileno())
+            beside.chmod(mode)  # writers that replace the file, as safetensors does, may make it private
+            os.replace(beside, path)
     except ConnectionError:
         raise
-    except OSError as error:
-        reason = error.strerror or " ".join(str(error).split())
-        raise OSError(error.errno or errno.EIO, f"cannot be written: {reason}", str(path)) from error
+    except Exception as error:
+        reason, number = full_disk(error), errno.ENOSPC
+        if reason is None and isinstance(error, OSError):
+            reason, number = error.strerror or " ".join(str(error).split()), error.errno or errno.EIO
+        if reason is None:
+            raise
+        raise OSError(number, f"cannot be written: {reason}", str(path)) from error
     finally:
         beside.unlink(missing_ok=True)
 
@@ -57,18 +162,44 @@ def new_folder(path: str | os.PathLike) -> Iterator[Path]:
     Unfinished versions of the same folder, left by killed processes, are removed first.
 
     Raises:
-        OSError: The folder cannot be written, or `path` is a folder that is not empty.
+        FileExistsError: Another process is writing the same folder, or has written it meanwhile.
+        OSError: The folder cannot be written, for example because the disk is full. Its `filename` is `path`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     prefix = f"{WRITING}{path.name}-"
-    for left in path.parent.glob(f"{glob.escape(prefix)}{'[a-z0-9_]' * 8}"):
-        shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=prefix, dir=path.parent) as beside:
-        new = Path(beside) / path.name
-        new.mkdir()
-        yield new
-        os.rename(new, path)
+    with _only_writer(path):
+        for left in path.parent.glob(f"{glob.escape(prefix)}{'[a-z0-9_]' * 8}"):
+            shutil.rmtree(left, ignore_errors=True)
+        beside = path.with_name(f"{prefix}{secrets.token_hex(4)}")
+        with room_in(beside, path), _private_folder(beside):
+            new = beside / path.name
+            new.mkdir()
+            yield new
+            try:
+                os.rename(new, path)
+            except OSError:
+                if os.path.lexists(path):
+                    raise FileExistsError(f"{path} exists: {OTHER_WRITER}") from None
+                raise
+
+
+@contextmanager
+def _only_writer(path: Path) -> Iterator[None]:
+    """Keep other processes from writing the same folder, and from taking this process's version for a left one."""
+    import filelock  # not above: it takes as long to import as all the rest, and every child imports this module
+
+    lock = filelock.FileLock(path.with_name(f"{WRITING}{path.name}.lock"), timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise FileExistsError(f"{path} is being written: {OTHER_WRITER}") from None
+    try:
+        with _removed_afterwards(Path(lock.lock_file)):
+            yield
+    finally:
+        lock.release()
+        Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def cache() -> Path:

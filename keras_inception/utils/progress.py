@@ -7,9 +7,17 @@ T = TypeVar("T")
 
 Progress = Callable[[str, int, int], None]  # called with the name of the step, the number done and the total
 
+_shown: list = []  # Rich's progress displays
+
 
 def silent(what: str, done: int, total: int) -> None:
     """Show nothing."""
+
+
+def clear() -> None:
+    """Remove the progress bars that an error or a signal has left on the terminal."""
+    while _shown:
+        _shown.pop().stop()
 
 
 def bars() -> Progress:
@@ -21,6 +29,7 @@ def bars() -> Progress:
     if not console.is_terminal:
         return silent
     bar = Bar(console=console, transient=True)
+    _shown.append(bar)
 
     def show(what: str, done: int, total: int) -> None:
         if [task.description for task in bar.tasks] != [what]:

@@ -3,17 +3,22 @@
 import os
 import subprocess
 import sys
-import tempfile
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from keras_inception.utils import files
 
 # Seconds. The largest network takes a few minutes to convert and quantize, and several times that on a busy machine.
 TIMEOUT = 30 * 60.0
+SECONDS_TO_END = 5.0  # of a child that was killed
 LINE_SEPARATOR = " / "
+
+_started: "weakref.WeakSet[subprocess.Popen]" = weakref.WeakSet()
+_state = SimpleNamespace(ending=False)  # no lock or event: a signal handler sets it
 
 
 class ChildError(RuntimeError):
@@ -31,6 +36,30 @@ class ChildError(RuntimeError):
     def last_line(self) -> str:
         """The last line of the child's output: the error itself if `answer` caught one."""
         return str(self).rpartition(LINE_SEPARATOR)[2]
+
+
+def start(command: Sequence[str | os.PathLike], **options: Any) -> subprocess.Popen:
+    """Start a child process, which `end_children` ends. Arguments are those of `subprocess.Popen`.
+
+    Raises:
+        ChildError: The children of this process have been ended.
+    """
+    process = subprocess.Popen([os.fspath(word) for word in command], **options)
+    _started.add(process)
+    if _state.ending:
+        process.kill()
+        raise ChildError(f"{os.fspath(command[0])} was stopped")
+    return process
+
+
+def end_children() -> None:
+    """End the children of this process, which is about to end too. Others are ended as soon as they start."""
+    _state.ending = True
+    for process in list(_started):
+        process.kill()  # no effect if the process has ended
+    for process in list(_started):
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(SECONDS_TO_END)
 
 
 def run_module(module: str, job: dict, environment: Mapping[str, str] | None = None, **limits: Any) -> None:
@@ -59,16 +88,17 @@ def run_program(
 
     Raises:
         ChildError: The child exited with a code other than 0, or took too long.
+        OSError: The disk became full.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "job.json"
+    with files.temporary_folder() as folder:
+        path, temporary = folder / "job.json", dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))
         files.write_json(path, job)
-        with subprocess.Popen(
+        with start(
             [*program, path],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1", **(environment or {})},
+            env={**os.environ, **temporary, "CUDA_VISIBLE_DEVICES": "-1", **(environment or {})},
             encoding="utf-8",
             errors="replace",
         ) as process:
@@ -79,10 +109,10 @@ def run_program(
                 raise ChildError(f"{name} was stopped because it took longer than {timeout:.0f} s") from None
             finally:
                 process.kill()  # no effect if the process has ended
-    if process.returncode:
-        last = [line for line in output.splitlines() if line.strip()][-3:]
-        reason = LINE_SEPARATOR.join(last) or "no message"
-        raise ChildError(f"{name} ended with exit code {process.returncode}: {reason}", output)
+        if process.returncode:
+            last = [line for line in output.splitlines() if line.strip()][-3:]
+            reason = LINE_SEPARATOR.join(last) or "no message"
+            raise ChildError(f"{name} ended with exit code {process.returncode}: {reason}", output)
 
 
 def limit_memory(pid: int, memory: int | None) -> None:

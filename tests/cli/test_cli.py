@@ -81,7 +81,7 @@ def test_wrong_usage_has_exit_code_2(capsys):
     ("arguments", "says"),
     [
         (["train"], "IMAGES is missing"),
-        (["train", "--resume", "pictures"], "give neither"),
+        (["train", "--resume", "--network", "googlenet"], "give neither"),
         (["train", "no/such/folder", "--output", "{tmp}/run"], "no/such/folder"),
         (["train", "{tmp}", "--output", "{tmp}/run"], "class"),
         (["train", "{tmp}/labels.csv", "--output", "{tmp}/run"], "a column of paths, named path, file, "),
@@ -313,8 +313,9 @@ def test_patience_ends_a_training_and_says_so(trained, pictures, tmp_path, capsy
     options = ["--recipe", trained.parent / "recipe.json", *unchanging, "--epochs", 9]
     command("train", pictures, "--output", tmp_path / "run", *options, "--patience", 1)
     assert json.loads((tmp_path / "run" / "recipe.json").read_text())["early_stopping"] == 1
-    said = capsys.readouterr().out.splitlines()[-2:]
-    assert said == ["Stopped after epoch 2 of 9: no better validation top-1 since epoch 1.", f"Run: {tmp_path / 'run'}"]
+    said = capsys.readouterr().out.splitlines()
+    at = said.index(f"Run: {tmp_path / 'run'}")
+    assert said[at - 1] == "Stopped after epoch 2 of 9: no better validation top-1 since epoch 1."
 
 
 def test_evaluate_uses_the_held_out_images_of_a_run(trained, pictures, tmp_path, capsys):
@@ -339,6 +340,33 @@ def test_evaluate_uses_the_held_out_images_of_a_run(trained, pictures, tmp_path,
     assert f"12 images: top-1 {result['top1']:.1%} (95 % interval {low:.1%} to {high:.1%}), top-5 100.0%" in table
     assert table.rstrip().endswith(f"calibration error {result['calibration_error']:.1%}")
     assert all(label in table for label in ("blue", "green", "red", "precision", "F1"))
+
+
+def test_a_run_whose_images_were_moved_says_what_can_be_given(trained, pictures, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    data = json.loads((run / "data.json").read_text())
+    (run / "data.json").write_text(json.dumps({**data, "source": str(tmp_path / "gone")}))
+    again = f"keras-inception train IMAGES --resume --output {run}"
+    _, told = failure(capsys, "evaluate", run)
+    assert f"keras-inception evaluate {run} IMAGES" in told
+    assert again in told
+    _, told = failure(capsys, "export", run, "--output", tmp_path / "exported")
+    assert "--test" in told
+    assert "--calibration" in told
+    _, told = failure(capsys, "export", run, "--output", tmp_path / "exported", "--test", pictures / "test")
+    assert "--test" not in told
+    assert "for int8 --calibration" in told
+    assert again in failure(capsys, "compress", run, "--output", tmp_path / "compressed", "--prune", "0.5")[1]
+    assert again in failure(capsys, "train", "--resume", "--output", run)[1]
+
+    command("evaluate", run, pictures / "test")
+    float_alone = ["--quantize", "float32", "--test", pictures / "test", "--client", "none"]
+    command("export", run, "--output", tmp_path / "exported", *float_alone)
+    command("train", pictures, "--resume", "--output", run)
+    capsys.readouterr()
+    command("evaluate", run)
+    assert "12 images" in capsys.readouterr().out
 
 
 def test_evaluate_summarizes_what_it_left_out(trained, pictures, tmp_path, caplog):

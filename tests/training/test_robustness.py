@@ -13,7 +13,7 @@ import pytest
 
 from keras_inception.datasets.examples import Files
 from keras_inception.runs import Run
-from keras_inception.training import epoch_checkpoints, train
+from keras_inception.training import train, trainer
 
 TRAIN = """
 import os, sys
@@ -130,6 +130,50 @@ def test_changed_images_are_refused(change, begun, pictures, tmp_path):
         train(None, begun.path, resume=True)
 
 
+@pytest.fixture
+def moved(begun, pictures, tmp_path):
+    """Return that run, and where its images are now: not where it records them."""
+    shutil.copytree(pictures, tmp_path / "elsewhere")
+    data = json.loads((begun.path / "data.json").read_text())
+    (begun.path / "data.json").write_text(json.dumps({**data, "source": str(tmp_path / "gone")}))
+    return begun, tmp_path / "elsewhere"
+
+
+def test_images_that_were_moved_are_resumed_with_and_recorded(moved, whole, rows, times):
+    run, place = moved
+    before = json.loads((run.path / "data.json").read_text())
+    again = f"keras-inception train IMAGES --resume --output {run.path}"
+    with pytest.raises(ValueError, match=rf"are not at .*gone any more\. If they were moved.* {again}$"):
+        train(None, run.path, resume=True, verbose=0)
+    train(place, run.path, resume=True, verbose=0)
+    assert [row["loss"] for row in rows(run)] == [row["loss"] for row in rows(whole)]
+    same_weights(run, whole)
+    assert json.loads((run.path / "data.json").read_text()) == {**before, "source": str(place)}
+    before = times(run)
+    train(place, run.path, resume=True, verbose=0)
+    assert times(run) == before, "a complete run should be left unchanged"
+
+
+def test_other_images_at_a_new_place_are_refused(moved, times):
+    run, place = moved
+    shutil.copy(place / "train" / "blue" / "0.png", place / "train" / "red" / "0.png")
+    before = times(run)
+    with pytest.raises(
+        ValueError, match=rf"{place} must have the images that .* began with\. Received: .* not the same"
+    ):
+        train(place, run.path, resume=True, verbose=0)
+    assert times(run) == before
+
+
+def test_images_of_which_a_run_has_no_fingerprint_are_refused_at_a_new_place(moved):
+    run, place = moved
+    data = json.loads((run.path / "data.json").read_text())
+    del data["fingerprint"]
+    (run.path / "data.json").write_text(json.dumps(data))
+    with pytest.raises(ValueError, match="must have the images that"):
+        train(place, run.path, resume=True, verbose=0)
+
+
 def test_an_image_that_becomes_unreadable_is_named(begun, pictures, tmp_path, monkeypatch):
     copy = tmp_path / "pictures"
     shutil.copytree(pictures, copy)
@@ -147,7 +191,7 @@ def test_an_image_that_becomes_unreadable_is_named(begun, pictures, tmp_path, mo
     with pytest.raises(ValueError, match=rf"{begun.path} keeps the weights of epoch 3") as error:
         train(None, begun.path, resume=True, verbose=0)
     assert "\n" not in str(error.value)
-    assert epoch_checkpoints.epochs(begun.path) == [3]
+    assert begun.checkpoints == [3]
 
 
 @pytest.mark.parametrize(
@@ -176,6 +220,25 @@ def test_an_epoch_without_metrics_is_repeated(whole, rows, tmp_path, caplog):
     assert "metrics.csv has 3 epochs, not 4" in caplog.text
     assert [row["loss"] for row in rows(resumed)] == [row["loss"] for row in rows(whole)]
     same_weights(resumed, whole)
+
+
+def test_a_second_training_started_at_the_same_time_is_told_what_to_do(pictures, tiny, tmp_path, monkeypatch):
+    started, create = [], trainer._Training._create
+
+    def late(training, path, data):
+        if not started:
+            started.append(True)
+            train(pictures, path, recipe=tiny.replace(epochs=1), verbose=0)
+        create(training, path, data)
+
+    monkeypatch.setattr(trainer._Training, "_create", late)
+    told = (
+        rf"^{tmp_path / 'run'} exists: another training .* Resume it once that one has ended, or choose another folder"
+    )
+    with pytest.raises(FileExistsError, match=told):
+        train(pictures, tmp_path / "run", recipe=tiny.replace(epochs=1), verbose=0)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert Run(tmp_path / "run").checkpoints == [1]
 
 
 def test_a_second_process_is_refused(begun, times):
@@ -224,4 +287,4 @@ def test_a_damaged_checkpoint_falls_back_to_the_previous_one(damage, whole, rows
     assert "Falling back to the previous checkpoint" in caplog.text
     assert [row["loss"] for row in rows(resumed)] == [row["loss"] for row in rows(whole)]
     same_weights(resumed, whole)
-    assert epoch_checkpoints.epochs(resumed.path) == [3, 4]
+    assert resumed.checkpoints == [3, 4]

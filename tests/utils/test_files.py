@@ -1,6 +1,9 @@
+import errno
 import json
 import os
+import re
 import stat
+import tempfile
 
 import pytest
 from hypothesis import given, settings
@@ -206,3 +209,98 @@ def test_a_file_without_labels_is_named(tmp_path, content, match):
     (tmp_path / "labels.txt").write_bytes(content)
     with pytest.raises(ValueError, match=match):
         files.read_labels(tmp_path / "labels.txt")
+
+
+FULL = [
+    OSError(errno.ENOSPC, "No space left on device"),
+    OSError(errno.EDQUOT, "Disk quota exceeded", "elsewhere"),
+    OSError("155648 requested and 0 written"),  # NumPy
+    RuntimeError("Unable to close file (file write failed: errno = 28, error message = 'No space left on device')"),
+    ValueError("model.ckpt; No space left on device [Op:SaveV2]"),  # TensorFlow has its own classes
+]
+
+
+@pytest.mark.parametrize("error", FULL, ids=lambda error: str(error)[:20])
+def test_a_full_disk_is_one_error_whichever_library_says_so(error, tmp_path):
+    def write():
+        with files.replacing(tmp_path / "file.txt") as beside:
+            beside.write_text("half")
+            raise error
+
+    reason = r"cannot be written: (No space left on device|Disk quota exceeded)$"
+    with pytest.raises(OSError, match="cannot be written") as caught:
+        write()
+    assert re.search(reason, caught.value.strerror)
+    assert caught.value.filename == str(tmp_path / "file.txt")
+    assert names(tmp_path) == []
+
+
+def test_another_error_of_a_library_stays_as_it_is(tmp_path):
+    def write():
+        with files.replacing(tmp_path / "file.txt"):
+            raise RuntimeError("not supported")
+
+    with pytest.raises(RuntimeError, match="not supported"):
+        write()
+
+
+def test_a_full_disk_names_the_folder_that_was_asked_for(tmp_path):
+    def fill():
+        with files.new_folder(tmp_path / "run") as new:
+            raise OSError(errno.ENOSPC, "No space left on device", "source", None, str(new / "file"))
+
+    def fill_temporary():
+        with files.temporary_folder() as folder:
+            raise RuntimeError(f"{folder}/model; No space left on device")
+
+    with pytest.raises(OSError, match="cannot be written: No space left") as error:
+        fill()
+    assert error.value.filename == str(tmp_path / "run")
+    with pytest.raises(OSError, match=r"cannot be written: No space left on device; .*TMPDIR") as error:
+        fill_temporary()
+    assert error.value.filename == tempfile.gettempdir()
+    assert names(tmp_path) == []
+
+
+def test_a_full_disk_elsewhere_is_not_taken_for_that_of_a_temporary_folder(tmp_path):
+    def fill():
+        with files.temporary_folder():
+            raise OSError(errno.ENOSPC, "cannot be written: No space left on device", str(tmp_path / "file.txt"))
+
+    with pytest.raises(OSError, match="No space") as error:
+        fill()
+    assert error.value.filename == str(tmp_path / "file.txt")
+
+
+def test_a_second_writer_of_a_folder_is_told_and_does_not_disturb_the_first(tmp_path):
+    with files.new_folder(tmp_path / "run") as new:
+        (new / "file.txt").write_text("first")
+        with pytest.raises(FileExistsError, match=r"run is being written: another process"):
+            files.new_folder(tmp_path / "run").__enter__()
+    assert (tmp_path / "run" / "file.txt").read_text() == "first"
+    assert names(tmp_path) == ["run"]
+
+
+def test_a_folder_that_was_created_meanwhile_is_named(tmp_path):
+    def late():
+        with files.new_folder(tmp_path / "run") as new:
+            (new / "file.txt").write_text("late")
+            (tmp_path / "run").mkdir()
+            (tmp_path / "run" / "file.txt").write_text("first")
+
+    with pytest.raises(FileExistsError, match=rf"^{re.escape(str(tmp_path / 'run'))} exists: another process"):
+        late()
+    assert (tmp_path / "run" / "file.txt").read_text() == "first"
+    assert names(tmp_path) == ["run"]
+
+
+def test_temporary_files_of_a_process_that_ends_at_once_are_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr(files._process, "is_ending", False)  # also afterwards
+    with files.temporary_folder() as folder, files.new_folder(tmp_path / "new") as new:
+        (new / "file.txt").write_text("text")
+        files.remove_temporary()
+        assert not folder.exists()
+        assert not new.exists()
+        with pytest.raises(RuntimeError, match="about to end"):
+            files.write_text(tmp_path / "file.txt", "text")
+        new.mkdir(parents=True)

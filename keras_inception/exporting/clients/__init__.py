@@ -9,13 +9,13 @@ functions:
 """
 
 import importlib
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 
+from keras_inception.utils import files
 from keras_inception.utils.checks import check_some_of
 
 CLIENTS = ("task-library", "mediapipe", "litert-web")
@@ -32,8 +32,8 @@ def exchange(run: Callable[[dict], None], path: Path, images: np.ndarray, classe
     The job has ``model`` (file), ``images`` (.npy file), ``classes`` (number of classes) and ``scores`` (.npy file to
     write).
     """
-    with tempfile.TemporaryDirectory() as folder:
-        inputs, scores = Path(folder) / "images.npy", Path(folder) / "scores.npy"
+    with files.temporary_folder() as folder:
+        inputs, scores = folder / "images.npy", folder / "scores.npy"
         np.save(inputs, np.ascontiguousarray(images))
         run({"model": str(path), "images": str(inputs), "classes": classes, "scores": str(scores)})
         return np.load(scores)

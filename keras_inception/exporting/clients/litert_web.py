@@ -6,12 +6,12 @@
 
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from keras_inception.tflite.classifier import TFLiteClassifier
+from keras_inception.utils import files
 from keras_inception.utils.subprocesses import run_program
 
 VARIABLE = "KERAS_INCEPTION_LITERT_WEB"
@@ -36,8 +36,8 @@ def scores(path: Path, images: np.ndarray, classes: int) -> np.ndarray:
     """Return the scores of LiteRT.js (see `keras_inception.exporting.clients`)."""
     classifier = TFLiteClassifier(path)
     values = classifier.as_input(images)
-    with tempfile.TemporaryDirectory() as folder:
-        inputs, outputs = Path(folder) / "inputs", Path(folder) / "outputs"
+    with files.temporary_folder() as folder:
+        inputs, outputs = folder / "inputs", folder / "outputs"
         values.tofile(inputs)
         job = {"model": str(path), "inputs": str(inputs), "outputs": str(outputs), "type": values.dtype.name}
         packages = Path(os.environ[VARIABLE]).resolve()

@@ -10,7 +10,6 @@ pickled.
 
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -57,9 +56,9 @@ def ask(module: str, job: dict, size: int) -> dict:
 
 def read(module: str, job: dict, size: int) -> Iterator[tuple[str, np.ndarray]]:
     """Yield the names and arrays that a reader's child process finds: float32, or int64, which the caller refuses."""
-    with tempfile.TemporaryDirectory() as folder:
-        names = ask(module, {**job, "folder": folder}, size)["names"]
-        with open(Path(folder) / TENSORS, "rb") as file:
+    with files.temporary_folder() as folder:
+        names = ask(module, {**job, "folder": str(folder)}, size)["names"]
+        with open(folder / TENSORS, "rb") as file:
             for name in names:
                 yield name, np.load(file, allow_pickle=False)
 

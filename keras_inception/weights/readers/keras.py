@@ -3,13 +3,13 @@
 import json
 import os
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
+from keras_inception.utils import files
 from keras_inception.weights.readers import isolation
 from keras_inception.weights.readers.archives import Archive
 
@@ -22,13 +22,13 @@ LAYERS = "layers/"
 
 def read_archive(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
     """Yield the weights of a .keras file as (``layer/variable``, array)."""
-    with tempfile.TemporaryDirectory() as folder:
+    with files.temporary_folder() as folder:
         job: dict[str, str | None] = {"path": f"{folder}/{WEIGHTS}", "config": None}
         with Archive(path) as archive:
-            Path(folder, WEIGHTS).write_bytes(archive.content(WEIGHTS))
+            (folder / WEIGHTS).write_bytes(archive.content(WEIGHTS))
             if CONFIG in archive:
                 job["config"] = f"{folder}/{CONFIG}"
-                Path(folder, CONFIG).write_bytes(archive.content(CONFIG))
+                (folder / CONFIG).write_bytes(archive.content(CONFIG))
         yield from isolation.read(CHILD, job, os.path.getsize(path))
 
 
@@ -57,8 +57,8 @@ def check_hdf5(path: str | os.PathLike) -> None:
 
 
 def _asked(path: str | os.PathLike, task: str) -> dict:
-    with tempfile.TemporaryDirectory() as folder:
-        job = {"path": os.path.abspath(path), "folder": folder, task: True}
+    with files.temporary_folder() as folder:
+        job = {"path": os.path.abspath(path), "folder": str(folder), task: True}
         return isolation.ask(CHILD, job, os.path.getsize(path))
 
 

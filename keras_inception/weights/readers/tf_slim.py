@@ -9,12 +9,12 @@ import os
 import re
 import shutil
 import struct
-import tempfile
 from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
 
+from keras_inception.utils import files
 from keras_inception.weights.readers import isolation
 
 MAGIC = struct.pack("<Q", 0xDB4775248B80FB57)
@@ -48,7 +48,7 @@ def read(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
     path = os.path.abspath(path)
     prefix = path.removesuffix(INDEX) if path.endswith(INDEX) else path
     sources = [path] if prefix == path else [path, *_shards(prefix)]
-    with tempfile.TemporaryDirectory() as folder:  # TensorFlow treats a path as a glob pattern
+    with files.temporary_folder() as folder:  # TensorFlow treats a path as a glob pattern
         for source in sources:
             _link(source, os.path.join(folder, f"model.ckpt{source.removeprefix(prefix)}"))
         job = {"path": os.path.join(folder, "model.ckpt")}
