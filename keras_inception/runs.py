@@ -89,6 +89,12 @@ class Run:
         return {key: value for key, value in recorded if key not in RESULTS}
 
     @property
+    def counts(self) -> dict[str, int]:
+        """The numbers of groups, of images in none and of excluded images, if there are any (`Splits.counts`)."""
+        recorded = files.read_json(self.path / DATA)
+        return {key: recorded[key] for key in ("groups", "ungrouped", "excluded") if key in recorded}
+
+    @property
     def command(self) -> str:
         """The command that created the run: ``train`` or ``compress``."""
         return files.read_json(self.path / DATA).get("command", "train")

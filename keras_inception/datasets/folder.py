@@ -166,8 +166,10 @@ def _loose_images(folder: Path) -> list[Skipped]:
 
 
 def _hint(folder: Path) -> str:
-    loose = "; its images are not in class folders: put the images of each class into their own folder"
-    return loose if _loose_images(folder) else ""
+    if not _loose_images(folder):
+        return ""
+    way_out = "put the images of each class into their own folder, or give a table of labels (.csv, .tsv)"
+    return f"; its images are not in class folders: {way_out}"
 
 
 def _class_folders(folder: Path, class_names: tuple[str, ...]) -> Iterator[tuple[Path, int, list[str]]]:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_inception.datasets.examples import Examples, Files
+from keras_inception.utils import tables
 from keras_inception.utils.files import clean_label
 
 SHOWN = 5  # skipped files to list; the others are only counted
@@ -75,10 +76,12 @@ class Splits:
 
     def remarks(self) -> list[str]:
         """Return lines about excluded images and about groups that the source's own splits divide."""
-        lines = [f"excluded {self.excluded} images"] if self.excluded else []
+        lines = [f"excluded {tables.number(self.excluded, 'image')}"] if self.excluded else []
         divided = {group: splits for group, splits in self.groups().items() if len(splits) > 1}
         for group, splits in list(divided.items())[:1]:
-            lines.append(f"{len(divided)} groups are in more than one split, such as {group} in {' and '.join(splits)}")
+            verb = "is" if len(divided) == 1 else "are"
+            there = f"such as {group} in {' and '.join(splits)}"
+            lines.append(f"{tables.number(len(divided), 'group')} {verb} in more than one split, {there}")
         return lines
 
     def rows(self) -> list[dict[str, str]]:

@@ -234,7 +234,8 @@ def _parts(run: Run, results: Results) -> list[str]:
 
 def _data(run: Run, splits: Splits | None) -> list[str]:
     """Return what is known of the images of a run, and those that were left out."""
-    parts = [html.table((), _shown({key: value for key, value in run.data.items() if key != "labels"}))]
+    settings = {key: value for key, value in run.data.items() if key not in ("labels", "exclude")}
+    parts = [html.table((), _shown(settings | run.counts))]
     if splits is not None:
         names = ("train", "validation", "test")
         counts = [[int(n) for n in _counts(splits, name)] for name in names]

@@ -79,15 +79,17 @@ def test_a_run_keeps_its_images_in_a_table(run, pictures):
     assert splits.fingerprints() == run.fingerprint
 
 
-def test_groups_and_excluded_images_stay_those_of_the_run(tiny, pictures, tmp_path):
+def test_the_table_the_groups_and_the_excluded_images_stay_those_of_the_run(tiny, pictures, tmp_path, caplog):
+    lines = [f"{color}/{index},{color}" for color in ("blue", "green", "red") for index in range(8)]
+    (tmp_path / "labels.csv").write_text("\n".join(["image,color", *lines, "red/9,red"]))
     (tmp_path / "suggested.csv").write_text("path,reason\nred/0.png,blurry\n")
-    options = {"group": r"/(\d)", "exclude": tmp_path / "suggested.csv"}
-    run = train(pictures / "train", tmp_path / "run", recipe=tiny.replace(epochs=1), verbose=0, **options)
+    source = {"root": pictures / "train", "columns": "image,color"}
+    options = {**source, "group": r"/(\d)", "exclude": tmp_path / "suggested.csv"}
+    run = train(tmp_path / "labels.csv", tmp_path / "run", recipe=tiny.replace(epochs=1), verbose=0, **options)
+    assert caplog.messages[-2:] == [f"left out {pictures / 'train' / 'red' / '9'}: does not exist", "excluded 1 image"]
     recorded = json.loads((run.path / "data.json").read_text())
     assert recorded["exclude"] == ["red/0.png"]
-    assert {name: recorded[name] for name in ("groups", "ungrouped", "excluded")} == dict(
-        groups=8, ungrouped=0, excluded=1
-    )
+    assert run.counts == {"groups": 8, "ungrouped": 0, "excluded": 1}
     (tmp_path / "suggested.csv").unlink()
     train(None, run.path, resume=True, epochs=2, verbose=0)
     splits = open_data(**run.data)
