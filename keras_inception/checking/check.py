@@ -16,7 +16,7 @@ from keras_inception.checking.pairs import Pair, connected, read_pairs
 from keras_inception.checking.results import FEW, Check, Group
 from keras_inception.datasets.folder import IMAGE_SUFFIX
 from keras_inception.datasets.sources import Source, recorded, survey
-from keras_inception.datasets.splits import Found
+from keras_inception.datasets.splits import Found, splits_of_groups
 from keras_inception.datasets.tables import Columns, is_table
 from keras_inception.utils.progress import Progress, silent
 
@@ -28,6 +28,7 @@ def check(
     *,
     root: str | os.PathLike | None = None,
     columns: Columns | None = None,
+    group: str | None = None,
     near: int = NEAR,
     accept: str | os.PathLike | None = None,
     output: str | os.PathLike | None = None,
@@ -49,6 +50,7 @@ def check(
         pictures: a folder, or any other source that `train` accepts. It is taken as it is: no split is cut.
         root: the folder that the paths in a table of labels are relative to. Default: that of the table.
         columns: names of a table's columns of paths and of labels, a pair or ``"PATH,LABEL"``.
+        group: regular expression that finds the name of an image's group in its path, as for `train`.
         near: bits in which the hashes of nearly equal images may differ, 0 to 16.
         accept: CSV file with pairs of images that are known and wanted: columns ``path`` and ``other``.
         output: folder to write ``report.html``, ``pairs.csv`` and ``suggested.csv`` to. Those of an earlier check are
@@ -60,9 +62,10 @@ def check(
         ValueError: there is no such source, or an argument is out of range.
         OSError: a file cannot be read or written.
     """
-    pairs = check_arguments(pictures, root=root, columns=columns, near=near, accept=accept, output=output)
+    pairs = check_arguments(pictures, root=root, columns=columns, group=group, near=near, accept=accept, output=output)
     scan = functools.partial(on_progress, "Scanning images")
-    found = survey(pictures, root=root, columns=columns, progress=scan)
+    found = survey(pictures, root=root, columns=columns, group=group, progress=scan)
+    named_groups = splits_of_groups(found.splits)
     images = Images(found)
     folder = _folder(pictures, root)
     measures, failed = measure(images, on_progress)
@@ -84,6 +87,8 @@ def check(
         reasons=dict(sorted(reasons.items())),
         left_out={_relative(path, folder): why for path, why in found.skipped if path not in missing},
         groups=sorted(groups, key=_severity),
+        named_groups=len(named_groups),
+        divided_groups={name: splits for name, splits in named_groups.items() if len(splits) > 1},
         similar_names=_similar_names(images),
         unknown_classes=_unknown_classes(counts),
         few=_few(counts),
@@ -102,6 +107,7 @@ def check_arguments(
     *,
     root: str | os.PathLike | None,
     columns: Columns | None,
+    group: str | None,
     near: int,
     accept: str | os.PathLike | None,
     output: str | os.PathLike | None,
@@ -109,7 +115,7 @@ def check_arguments(
     """Return the pairs in `accept`, if the arguments of `check` are valid; it raises the same errors."""
     if not isinstance(near, int) or not 0 <= near <= MAX_NEAR:
         raise ValueError(f"`near` must be a number of bits, 0 to {MAX_NEAR}. Received: near={near!r}")
-    recorded(pictures, root=root, columns=columns)
+    recorded(pictures, root=root, columns=columns, group=group)
     if output is not None:
         report.check_output(output)
     return [] if accept is None else read_pairs(accept)

@@ -77,6 +77,8 @@ class Check(Result):
         reasons: why, for each of them.
         left_out: files and folders that are no images of a class, with the reason.
         groups: images that are the same or nearly the same, the worst first.
+        named_groups: number of groups of images that belong together, by `group` or by the column of a table.
+        divided_groups: those of which several splits have images, and these splits.
         similar_names: classes whose names differ only in case or blanks.
         unknown_classes: classes that only validation or test have, by split.
         few: classes with few images to train with, and their number.
@@ -95,6 +97,8 @@ class Check(Result):
     reasons: dict[str, str]
     left_out: dict[str, str]
     groups: list[Group]
+    named_groups: int
+    divided_groups: dict[str, list[str]]
     similar_names: list[list[str]]
     unknown_classes: dict[str, list[str]]
     few: dict[str, int]
@@ -116,7 +120,8 @@ class Check(Result):
         classes = {name for by_class in self.splits.values() for name in by_class}
         by_split = ", ".join(f"{split} {count:,}" for split, count in counts.items())
         total = number(sum(counts.values()), "image")
-        return f"{total} in {len(classes)} classes ({by_split})"
+        named = f", {number(self.named_groups, 'group')} that belong together" if self.named_groups else ""
+        return f"{total} in {len(classes)} classes ({by_split}){named}"
 
     def __str__(self) -> str:
         found = [_as_text(finding) for finding in findings(self)] or ["Nothing was found."]
@@ -146,9 +151,11 @@ def findings(found: Check) -> list[Finding]:
     others = [group for group in found.groups if not group.across_splits and not group.across_classes]
     unknown = [f"{name} (only in {split})" for split, names in found.unknown_classes.items() for name in names]
     images = "of equal or nearly equal images"
+    divided = [f"{name}: {', '.join(splits)}" for name, splits in found.divided_groups.items()]
     every = [
         Finding(f"{number(len(labels), 'group')} {images} in several classes: a label is wrong", groups=labels),
         Finding(f"{number(len(splits), 'group')} {images} in several splits: the test is too easy", groups=splits),
+        Finding(f"{number(len(divided), 'group')} of images that belong together in several splits", lines=divided),
         _of_paths("that cannot be read", found.unreadable)._replace(lines=_reasons(found.reasons)),
         Finding("Classes whose names differ only in case or blanks", lines=_names(found.similar_names)),
         Finding("Classes without training images", lines=unknown),

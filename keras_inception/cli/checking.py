@@ -14,6 +14,7 @@ def check(
     images: Annotated[str, Argument(metavar="IMAGES", help=console.DATA)],
     pictures: console.Pictures = None,
     columns: console.Columns = None,
+    group: console.Group = None,
     output: Annotated[
         Path | None, Option("--output", "-o", help="Folder for report.html, pairs.csv and suggested.csv.")
     ] = None,
@@ -36,7 +37,8 @@ def check(
     from keras_inception.checking import check as checking
     from keras_inception.datasets.shards import is_shard_folder
 
-    options: dict[str, Any] = {"root": pictures, "columns": columns, "near": near, "accept": accept, "output": output}
+    source = {"root": pictures, "columns": columns, "group": group}
+    options: dict[str, Any] = {**source, "near": near, "accept": accept, "output": output}
     checking.check_arguments(images, **options)
     if not Path(images).exists() or (Path(images).is_dir() and is_shard_folder(images)):
         console.import_tensorflow()

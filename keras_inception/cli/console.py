@@ -36,6 +36,9 @@ Columns = Annotated[
     str | None,
     Option(metavar="PATH,LABEL", help="Columns of a table of labels. Default: path or file, label or class, …"),
 ]
+Group = Annotated[
+    str | None, Option(metavar="REGEX", help="Images whose paths give the same first group belong into one split.")
+]
 Json = Annotated[bool, Option("--json", help="Print the result as JSON, and nothing else to standard output.")]
 Overwrite = Annotated[bool, Option("--overwrite", help="Replace existing output.")]
 Resume = Annotated[bool, Option("--resume", help="Resume the run at --output instead of starting one.")]

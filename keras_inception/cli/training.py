@@ -24,9 +24,7 @@ def train(
     resume: console.Resume = False,
     pictures: console.Pictures = None,
     columns: console.Columns = None,
-    group: Annotated[
-        str | None, Option(metavar="REGEX", help="Keep images together whose paths give the same first group.")
-    ] = None,
+    group: console.Group = None,
     exclude: Annotated[
         Path | None, Option(metavar="FILE", help="CSV file with a column `path` of images to leave out.")
     ] = None,

@@ -56,12 +56,7 @@ class Splits:
 
     def groups(self) -> dict[str, list[str]]:
         """Return the splits that have images of each group, by its name."""
-        found: dict[str, list[str]] = {}
-        for split, examples in self.named().items():
-            for group in [] if examples.groups is None else dict.fromkeys(examples.groups.tolist()):
-                if group:
-                    found.setdefault(group, []).append(split)
-        return found
+        return splits_of_groups(self.named())
 
     def counts(self) -> dict[str, int]:
         """Return the numbers of groups, of images in none, and of excluded images, without those of what is not used.
@@ -213,6 +208,17 @@ class Found(NamedTuple):
         if not len(chosen):
             raise ValueError(f"{self.where} has no images{such_as(self.skipped)}")
         return chosen
+
+
+def splits_of_groups(splits: Mapping[str, Examples]) -> dict[str, list[str]]:
+    """Return the splits that have images of each group, by its name."""
+    found: dict[str, list[str]] = {}
+    for split in SPLITS:
+        groups = splits[split].groups if split in splits else None
+        for group in [] if groups is None else dict.fromkeys(groups.tolist()):
+            if group:
+                found.setdefault(group, []).append(split)
+    return found
 
 
 def make_splits(found: Found, *, validation: float, seed: int, all_classes: bool) -> Splits:

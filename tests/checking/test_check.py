@@ -299,6 +299,20 @@ def test_a_table_is_checked_by_its_labels_and_splits(folder, tmp_path):
     assert found.splits == {"train": {"07": 1, "7": 1}, "test": {"07": 0, "7": 1}}
 
 
+def test_images_that_belong_together_are_counted_and_named_in_several_splits(folder, tmp_path):
+    found = keras_inception.check(folder, group=r"/(\d+)")
+    assert found.named_groups == 12
+    assert found.divided_groups == {"00": ["train", "test"], "01": ["train", "test"]}
+    assert "12 groups that belong together\n" in str(found)
+    assert "2 groups of images that belong together in several splits\n  00: train, test\n" in str(found)
+    rows = ["train/apple/00,a,one", "train/birch/00,b,one", "train/birch/01,b,"]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,class,group", *rows]), encoding="utf-8")
+    found = keras_inception.check(tmp_path / "labels.csv", root=folder)
+    assert (found.named_groups, found.divided_groups) == (1, {})
+    with pytest.raises(ValueError, match="`group` must match some"):
+        keras_inception.check(folder, group="patient")
+
+
 def test_no_split_is_cut_and_none_is_needed(folder):
     (folder / "train").rename(folder / "val")
     found = keras_inception.check(folder)
