@@ -281,10 +281,10 @@ def test_trainings_can_begin(arguments, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     for source in ("IMAGES", "shards"):
         Path(source).mkdir()
-    Path("run").mkdir()
-    Path("run/split.csv").write_text("path,label,split\n1,a,train\n", encoding="utf-8")
-    Path("suggested.csv").write_text("path,reason\n", encoding="utf-8")
-    Path("labels.csv").write_text("path,label,image_name,diagnosis\n1,a,1,a\n", encoding="utf-8")
+    for argument in arguments:
+        if argument.endswith(".csv"):
+            Path(argument).parent.mkdir(exist_ok=True)
+            Path(argument).write_text("path,label,image_name,diagnosis\n1,a,1,a\n", encoding="utf-8")
     monkeypatch.setattr(training, "train", train)
     with pytest.raises(SystemExit) as stop:
         cli.main(arguments)
