@@ -1,6 +1,7 @@
 """The command predict, and the formats in which it prints its answers."""
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from keras_inception.evaluation.prediction import Answer, Prediction
 
 STANDARD_INPUT = "-"
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def predict(
@@ -61,7 +63,7 @@ def predict(
         for answer in answers:
             if answer.error is not None:
                 unreadable += 1
-                typer.echo(f"error: {answer.path}: {answer.error}", err=True)
+                typer.echo(_one_line(f"error: {answer.path}: {answer.error}"), err=True)
             yield answer
 
     predictions = (answer.prediction(class_names, top) for answer in named())
@@ -84,7 +86,12 @@ def _paths(images: Iterable[str]) -> Iterator[str]:
 
 
 def _text(predictions: Iterable["Prediction"]) -> Iterator[str]:
-    return (f"{prediction}\n" for prediction in predictions if prediction.error is None)
+    return (f"{_one_line(str(prediction))}\n" for prediction in predictions if prediction.error is None)
+
+
+def _one_line(text: str) -> str:
+    """Escape line breaks, and what controls a terminal, in the name of a file."""
+    return CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def _json_lines(predictions: Iterable["Prediction"]) -> Iterator[str]:

@@ -136,7 +136,7 @@ def _heic_is_supported() -> bool:
     try:
         import pillow_heif
     except ImportError:
-        raise ValueError("HEIC images require the extra heif: pip install 'keras-inception[heif]'") from None
+        raise ValueError('HEIC images require the extra heif: pip install "keras-inception[heif]"') from None
     pillow_heif.register_heif_opener()
     return True
 

@@ -33,7 +33,7 @@ def contact_sheet(
     Args:
         answers: the answers of a network.
         output: the folder to create.
-        network: name of the network.
+        network: path of the network.
         class_names: names of its classes.
         overwrite: replace an existing report.
 
@@ -93,7 +93,7 @@ class _Sheet:
             more = self.unreadable - len(self.errors)
             listed = [html.table(["image", "reason"], self.errors)] + [html.paragraph(f"and {more} more")] * (more > 0)
             parts.append(html.section("Images that cannot be read", *listed))
-        return html.page(f"Predictions of {network}", *parts)
+        return html.page(f"Predictions of {os.path.basename(network)}", *parts)
 
     def _cell(self, answer: Answer, picture: np.ndarray) -> html.Cell:
         guesses = answer.prediction(self.class_names, GUESSES).top

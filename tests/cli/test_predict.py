@@ -113,6 +113,16 @@ def test_names_that_are_not_utf_8(photographs, locale, form):
         assert done.stdout.splitlines()[form == "--csv"].startswith(name)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="names have no such characters there")
+def test_a_line_break_in_a_name_does_not_break_the_line(photographs, capfd):
+    os.rename("a.png", "a\n\x1b[31m.png")
+    os.rename("b.png", "b\n.png")
+    _, output = failure_with_output(capfd, "predict", FILE, "a\n\x1b[31m.png", "b\n.png")
+    assert output.out.startswith(r"a\x0a\x1b[31m.png: ")
+    assert output.err.startswith(r"error: b\x0a.png: ")
+    assert (output.out.count("\n"), output.err.count("\n")) == (1, 1)
+
+
 def test_a_file_is_run_without_tensorflow(photographs):
     code = f"""
 import sys

@@ -234,7 +234,7 @@ def test_damaged_heic_is_reported(heic):
 def test_heic_without_its_extra(heic, monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     reading._heic_is_supported.cache_clear()
-    assert examine(heic) == "HEIC images require the extra heif: pip install 'keras-inception[heif]'"
+    assert examine(heic) == 'HEIC images require the extra heif: pip install "keras-inception[heif]"'
     heic.write_bytes(heic.read_bytes()[:8] + b"avif")
     assert examine(heic) == "not a readable image"
 
