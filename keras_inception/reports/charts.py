@@ -55,9 +55,9 @@ def line_chart(title: str, lines: Sequence[Line], *, percent: bool = False) -> s
         return top + (HEIGHT - BOTTOM - top) * (1 - y / high)
 
     shown = [_title(title), _legend(named)]
-    for tick in ticks:
-        if tick <= high * 1.001:
-            shown.append(_horizontal(y_of(tick), f"{tick:.0%}" if percent else _short(tick)))
+    ticks = [tick for tick in ticks if tick <= high * 1.001]
+    labels = [f"{tick:.0%}" for tick in ticks] if percent else _labels(ticks)
+    shown += [_horizontal(y_of(tick), label) for tick, label in zip(ticks, labels, strict=True)]
     for tick in _whole_ticks(first, last):
         shown.append(_text(x_of(tick), HEIGHT - BOTTOM + 15, f"{tick:g}", "middle"))
     shown.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 4, "epoch", "middle"))
@@ -161,10 +161,13 @@ def _ticks(high: float) -> list[float]:
     return [round(place * step, 12) for place in range(math.ceil(round(high / step, 6)) + 1)]
 
 
-def _short(value: float) -> str:
-    """Return a number in at most five letters or in powers of ten: 0.01, 5e-4."""
-    plain = f"{value:g}"
-    return plain if len(plain) <= 5 else f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
+def _labels(ticks: Sequence[float]) -> list[str]:
+    """Return numbers as text; if one of them is longer than five letters, all in powers of ten: 5e-4."""
+    plain = [f"{tick:g}" for tick in ticks]
+    if max(map(len, plain)) <= 5:
+        return plain
+    parts = [f"{tick:.1e}".split("e") for tick in ticks]
+    return [f"{mantissa.removesuffix('.0')}e{int(power)}" if mantissa != "0.0" else "0" for mantissa, power in parts]
 
 
 def _whole_ticks(first: float, last: float) -> list[float]:

@@ -119,7 +119,7 @@ def draw_first_batch(run: Run, splits: Splits) -> None:
 
 def write_page(run: Run, results: Results) -> None:
     """Write ``report.html``."""
-    html.write(run.path / REPORT, html.page(f"Run {run.path.name}", *_parts(run, results)))
+    html.write(run.path / REPORT, html.page(f"Report of {run.path.resolve().name}", *_parts(run, results)))
 
 
 def short(run: Run) -> str:
@@ -176,7 +176,7 @@ def loss_explained(recipe: Mapping[str, Any], rows: Sequence[Mapping[str, Any]],
         said.append("Its targets are partly the predictions of the network that is compressed, unless that is off")
     if any("predictions_loss" in row for row in rows):
         weight = recipe.get("auxiliary_weight")
-        said.append(f"The column `loss` of {METRICS} adds {weight:g} times the loss of each auxiliary head")
+        said.append(f"The loss in {METRICS} adds {weight:g} times the loss of each auxiliary head")
     if recipe.get("weight_decay"):
         said.append(f"Weight decay of {recipe['weight_decay']:g} acts on the weights and is not part of the loss")
     if recipe.get("network") is None:
