@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import keras
 
 log = logging.getLogger(__name__)
+NETWORKS = (".tflite", ".keras", ".h5")  # endings of files that can be meant by their folder
+SOME = 3  # of them are named
 
 
 class Classifier(Protocol):
@@ -124,7 +126,7 @@ def located(source: Source) -> Run | Path | Classifier:
             source = exported.smallest(source)
         source = run_of(source) or source
         if is_run(source):
-            source = Run(Path(source))
+            source = _run(Path(source))
         else:
             model_files.check_runnable(source)
     if isinstance(source, Run):
@@ -136,6 +138,18 @@ def located(source: Source) -> Run | Path | Classifier:
             f"{wrapped * hasattr(source, 'layers')}. Received: {type(source).__name__}"
         )
     return source
+
+
+def _run(folder: Path) -> Run:
+    """Return the run in a folder. If there is none, the error names what could be meant in it."""
+    try:
+        return Run(folder)
+    except ValueError as error:
+        inside = [each for each in sorted(folder.iterdir()) if each.suffix in NETWORKS or (each / RECIPE).is_file()]
+        if not inside:
+            raise
+        some = ", ".join(map(str, inside[:SOME])) + ", …" * (len(inside) > SOME)
+        raise ValueError(f"{error}; what is in it can be given: {some}") from None
 
 
 def open_classifier(

@@ -49,6 +49,15 @@ def test_the_model_of_a_run_means_the_run(run, tmp_path):
     assert located(alone) == alone
 
 
+def test_a_folder_of_networks_gets_a_line_that_names_them(exported, run, tmp_path):
+    shutil.copy(exported[0] / "colours_int8.tflite", tmp_path)
+    shutil.copytree(run, tmp_path / "first")
+    with pytest.raises(
+        ValueError, match=r"is not a run directory: .*; what is in it can be given: \S+8\.tflite, \S+first$"
+    ):
+        located(tmp_path)
+
+
 def test_page_takes_a_file_of_an_export_and_says_what_to_export(exported, run, tmp_path):
     folder, _ = exported
     assert site._export_of(folder) == site._export_of(folder / "colours_int8.tflite") == folder
