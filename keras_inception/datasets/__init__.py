@@ -14,6 +14,7 @@ from keras_inception.datasets.sources import (
     open_folder,
     open_labelled,
     open_table,
+    open_validation,
     recorded,
     survey,
 )
@@ -21,6 +22,6 @@ from keras_inception.datasets.splits import Skipped, Splits
 from keras_inception.datasets.writing import write_shards
 
 __all__ = ["Arrays", "Augmentation", "Examples", "Exclude", "Files", "Records", "Skipped", "Splits"]
-__all__ += ["list_pictures", "located", "open_data", "open_folder", "open_labelled", "open_table"]
+__all__ += ["list_pictures", "located", "open_data", "open_folder", "open_labelled", "open_table", "open_validation"]
 __all__ += ["pictograms", "read_picture", "recorded"]
 __all__ += ["evaluation_batches", "steps_per_epoch", "survey", "training_batches", "write_shards"]

@@ -10,6 +10,7 @@ from keras_inception.datasets.examples import Examples
 from keras_inception.datasets.fashion_mnist import find_fashion_mnist
 from keras_inception.datasets.folder import existing_folder, find_folder
 from keras_inception.datasets.shards import find_shards, is_shard_folder
+from keras_inception.datasets.split_folders import split_folders
 from keras_inception.datasets.splits import (
     Found,
     Progress,
@@ -172,6 +173,38 @@ def open_labelled(
     """
     found = _find(source, root=root, columns=columns, labels=labels, prefer=prefer, strict=strict, progress=progress)
     return found.first(prefer), found.skipped
+
+
+def open_validation(
+    source: Source,
+    labels: Sequence[str],
+    *,
+    root: str | os.PathLike | None = None,
+    columns: Columns | None = None,
+    progress: Progress | None = None,
+) -> Examples | None:
+    """Return the validation images of a dataset that has test images beside them, otherwise None.
+
+    Args:
+        source: as for `open_data`; it need not have every class.
+        labels: names of the network's classes.
+        root: as for `open_data`.
+        columns: as for `open_data`.
+        progress: as for `open_data`.
+
+    Raises:
+        ValueError: as for `open_data`.
+    """
+    names: Collection[str | None] = ("validation", "test")
+    if is_table(source):
+        names = {row.split for row in read_table(source, columns)}
+    elif os.path.isdir(source) and not is_shard_folder(source):
+        names = split_folders(Path(source), labels)[0].keys()
+    if not {"validation", "test"} <= set(names):  # before files are read
+        return None
+    prefer = ("validation",)
+    found = _find(source, root=root, columns=columns, labels=labels, prefer=prefer, progress=progress)
+    return found.splits.get("validation")
 
 
 def survey(

@@ -53,6 +53,11 @@ def abstentions(confidence: np.ndarray, right: np.ndarray, thresholds: Sequence[
     return tuple(rows)
 
 
+def shown_threshold(threshold: float) -> str:
+    """Return a threshold as text, rounded down, so that as many images are answered with what is shown."""
+    return f"{math.floor(threshold * 1e4) / 1e4:.4f}"
+
+
 def accuracy_by_answered(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the curve of accuracy against the share of images that are answered, most confident first.
 

@@ -3,9 +3,11 @@
 import dataclasses
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
+
+import numpy as np
 
 from keras_inception import datasets
 from keras_inception.datasets.sources import check_there
@@ -13,11 +15,21 @@ from keras_inception.datasets.splits import Progress as ScanProgress
 from keras_inception.datasets.splits import left_out
 from keras_inception.evaluation import crops as cropping
 from keras_inception.evaluation import predictions
-from keras_inception.evaluation.classifiers import Labels, Source, check_description, located, name_of, open_classifier
-from keras_inception.evaluation.metrics import Evaluation, evaluate_batches
+from keras_inception.evaluation.abstention import abstentions, choose_thresholds
+from keras_inception.evaluation.classifiers import (
+    Classifier,
+    Labels,
+    Source,
+    check_description,
+    located,
+    name_of,
+    open_classifier,
+)
+from keras_inception.evaluation.metrics import EVALUATED, VALIDATION, Evaluation, ImageResults, evaluate_batches
 from keras_inception.model_files import check_custom_objects
 from keras_inception.preprocessing import Preprocessing
-from keras_inception.runs import Run
+from keras_inception.runs import MODEL, Run
+from keras_inception.utils import files
 from keras_inception.utils.checks import check_one_of
 from keras_inception.utils.progress import Progress, silent
 
@@ -82,32 +94,41 @@ def evaluate(
     class_names = classifiers[0].labels
     cropping.check_class_names(names, [each.labels for each in classifiers])
     scan = partial(progress, "Scanning images")
+    validation: datasets.Examples | None
     if images is None:
         data = _run(source).data
         folder = data["source"], data.get("root")
-        labeled, skipped = _held_out(_run(source), class_names, strict, scan)
+        labeled, validation, skipped = _held_out(_run(source), class_names, strict, scan)
     else:
         folder = images, root
         labeled, skipped = datasets.open_labelled(images, class_names, **table, strict=strict, progress=scan)
+        validation = _validation(images, class_names, table, scan)
     for line in left_out(skipped):
         log.warning("%s", line)
-    done = 0
 
-    def on_batch(count: int) -> None:
-        nonlocal done
-        done += count
-        progress("Classifying", done, len(labeled))
+    def classified(examples: datasets.Examples, step: str) -> Evaluation:
+        return _classified(examples, classifiers, crops, partial(progress, step))
 
-    result = evaluate_batches(
-        cropping.averaged(classifiers),
-        cropping.view_batches(labeled, [each.preprocessing for each in classifiers], crops),
-        class_names,
-        keep=True,
-        on_batch=on_batch,
-    )
+    result = classified(labeled, "Classifying")
     assert result.images is not None
-    named = dataclasses.replace(result.images, paths=predictions.relative_paths(labeled, *folder))
-    return dataclasses.replace(result, models=names, crops=crops, images=named)
+    recorded = None if crops > 1 or ensemble else _recorded_confidence(source)
+    confidence = None
+    if not _is_validation(labeled, result.images, validation, recorded):
+        confidence = recorded
+        if recorded is None and validation:
+            answers = classified(validation, "Classifying validation images").images
+            confidence = None if answers is None else answers.confidence
+    thresholds = choose_thresholds(result.images.confidence if confidence is None else confidence)
+    right = result.images.predicted == result.images.truth
+    named = dataclasses.replace(result.images, paths=predictions.relative_paths(labeled, *folder), examples=labeled)
+    return dataclasses.replace(
+        result,
+        models=names,
+        crops=crops,
+        images=named,
+        not_sure=abstentions(named.confidence, right, thresholds),
+        not_sure_chosen_on=EVALUATED if confidence is None else VALIDATION,
+    )
 
 
 def check_evaluation(
@@ -147,10 +168,74 @@ def _run(source: Source) -> Run:
 
 def _held_out(
     run: Run, class_names: Sequence[str], strict: bool, progress: ScanProgress
-) -> tuple[datasets.Examples, Sequence[datasets.Skipped]]:
-    """Return the test images of a run, or its validation images if it has none, and the images left out."""
+) -> tuple[datasets.Examples, datasets.Examples, Sequence[datasets.Skipped]]:
+    """Return the test images of a run, or its validation images if it has none, both, and the images left out."""
     splits = datasets.open_data(**{**run.data, "labels": class_names}, strict=strict, progress=progress)
     if not splits.test and "validation" in splits.changed(run.fingerprint):
         warning = "%s has changed since %s was started: the images may include some of its training images"
         log.warning(warning, run.data["source"], run.path)
-    return splits.test or splits.validation, splits.skipped
+    return splits.test or splits.validation, splits.validation, splits.skipped
+
+
+def _validation(
+    images: str | os.PathLike, class_names: Sequence[str], table: Mapping[str, Any], progress: ScanProgress
+) -> datasets.Examples | None:
+    """Return the validation images beside the test images, None if there are none that can be used."""
+    try:
+        return datasets.open_validation(images, class_names, **table, progress=progress)
+    except (OSError, ValueError) as error:
+        log.warning("thresholds are chosen without the validation images: %s", error)
+        return None
+
+
+def _classified(
+    examples: datasets.Examples, classifiers: Sequence[Classifier], crops: int, progress: ScanProgress
+) -> Evaluation:
+    """Evaluate networks together, and keep their answers to each image."""
+    done = 0
+
+    def on_batch(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(done, len(examples))
+
+    batches = cropping.view_batches(examples, [each.preprocessing for each in classifiers], crops)
+    predict, class_names = cropping.averaged(classifiers), classifiers[0].labels
+    return evaluate_batches(predict, batches, class_names, keep=True, on_batch=on_batch)
+
+
+def _is_validation(
+    examples: datasets.Examples,
+    answers: ImageResults,
+    validation: datasets.Examples | None,
+    recorded: np.ndarray | None,
+) -> bool:
+    """Return whether the images that are evaluated are the validation images on which thresholds would be chosen.
+
+    Args:
+        examples: the images that are evaluated.
+        answers: the answers to them.
+        validation: the validation images, if they are known.
+        recorded: confidence on the validation images of the run, if it is known.
+    """
+    names = [[each.name(index) for index in range(len(each))] for each in (examples, validation) if each is not None]
+    if len(names) == 2 and names[0] == names[1]:
+        return True
+    if recorded is None or len(recorded) != len(examples):
+        return False
+    return np.allclose(np.sort(recorded), np.sort(answers.confidence), rtol=0, atol=1e-3)
+
+
+def _recorded_confidence(source: Source) -> np.ndarray | None:
+    """Return the confidence of a run on its validation images, as its report recorded it; None if it is not known."""
+    found = located(source)
+    if not isinstance(found, Run):
+        return None
+    table, network = found.path / predictions.FILE, found.path / MODEL
+    try:
+        if table.stat().st_mtime_ns < network.stat().st_mtime_ns:  # of an earlier epoch
+            return None
+        confidence = np.array([float(row["probability"]) for row in files.read_csv(table)])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return confidence if len(confidence) and ((confidence >= 0) & (confidence <= 1)).all() else None

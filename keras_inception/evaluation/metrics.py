@@ -9,14 +9,23 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from keras_inception.evaluation.abstention import Abstention, shown_threshold
 from keras_inception.utils import tables
 
 if TYPE_CHECKING:
     import keras
 
+    from keras_inception.datasets import Examples
+
 Predict = Callable[..., np.ndarray]
 
 BINS = 15  # confidence bins (1706.04599, section 5)
+CONFUSED_PAIRS, SHOWN_PAIRS = 10, 3
+VALIDATION, EVALUATED = "validation", "evaluated"
+CHOSEN_ON = {
+    VALIDATION: "Thresholds were chosen on validation images, to answer 95, 90 and 80 % of them.",
+    EVALUATED: "Thresholds were chosen on these images themselves, to answer 95, 90 and 80 %, which flatters.",
+}
 
 
 class ClassResult(NamedTuple):
@@ -35,6 +44,26 @@ class ClassResult(NamedTuple):
     top1: float | None
     precision: float | None
     f1: float | None
+
+
+class ConfusedPair(NamedTuple):
+    """Two classes that are taken for each other.
+
+    Attributes:
+        first, second: names of the classes, in the order of the classes.
+        first_as_second: number of images of the first that are classified as the second.
+        second_as_first: number of images of the second that are classified as the first.
+    """
+
+    first: str
+    second: str
+    first_as_second: int
+    second_as_first: int
+
+    @property
+    def pictures(self) -> int:
+        """Number of images of either class that are taken for the other."""
+        return self.first_as_second + self.second_as_first
 
 
 class ConfidenceBin(NamedTuple):
@@ -62,11 +91,13 @@ class ImageResults:
         truth: index of each image's class, (images,).
         probabilities: float32 (images, classes).
         paths: path of each image, relative to the folder of images if there is one. Empty if they have none.
+        examples: the images themselves, if they were kept.
     """
 
     truth: np.ndarray
     probabilities: np.ndarray
     paths: tuple[str, ...] = ()
+    examples: "Examples | None" = None
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -105,6 +136,9 @@ class Evaluation:
         models: names of the runs or files whose probabilities were averaged.
         crops: views of each image that were averaged.
         images: the answers to each image, if they were kept. `to_dict` leaves them out.
+        not_sure: accuracy if the classifier may say "not sure", for 95, 90 and 80 % of answers. Empty if unknown.
+        not_sure_chosen_on: the images that these thresholds were chosen on: ``"validation"``, or ``"evaluated"``, the
+            same images as were evaluated, which flatters. Empty if there are none.
     """
 
     class_names: tuple[str, ...]
@@ -115,6 +149,8 @@ class Evaluation:
     models: tuple[str, ...] = ()
     crops: int = 1
     images: ImageResults | None = None
+    not_sure: tuple[Abstention, ...] = ()
+    not_sure_chosen_on: str = ""
 
     @property
     def count(self) -> int:
@@ -155,6 +191,21 @@ class Evaluation:
             for name, n, r, p in zip(self.class_names, pictures, right, predicted, strict=True)
         )
 
+    @property
+    def confused_pairs(self) -> tuple[ConfusedPair, ...]:
+        """The pairs of classes that are taken for each other, those with the most images first; at most ten."""
+        mistaken = np.triu(self.confusion + self.confusion.T, 1)
+        most = np.argsort(-mistaken, axis=None, kind="stable")[:CONFUSED_PAIRS]
+        pairs = [(first, second) for first, second in zip(*np.unravel_index(most, mistaken.shape), strict=True)]
+        return tuple(
+            ConfusedPair(
+                *(self.class_names[first], self.class_names[second]),
+                *(int(self.confusion[first, second]), int(self.confusion[second, first])),
+            )
+            for first, second in pairs
+            if mistaken[first, second]
+        )
+
     def to_dict(self) -> dict:
         """Return all results as a dictionary that ``json.dumps`` accepts."""
         return {
@@ -168,6 +219,9 @@ class Evaluation:
             "count": self.count,
             "per_class": [row._asdict() for row in self.per_class],
             "calibration": [each._asdict() for each in self.calibration],
+            "not_sure": [row._asdict() for row in self.not_sure],
+            "not_sure_chosen_on": self.not_sure_chosen_on,
+            "confused_pairs": [pair._asdict() for pair in self.confused_pairs],
             "labels": list(self.class_names),
             "confusion": self.confusion.tolist(),
         }
@@ -179,12 +233,26 @@ class Evaluation:
         error = "" if self.calibration_error is None else f", calibration error {self.calibration_error:.1%}"
         lines = [
             tables.text(columns, [row._asdict() for row in self.per_class]),
+            *self._abstentions(),
+            *self._confused(),
             f"{tables.number(self.count, 'image')}: {top1}, top-5 {self.top5:.1%}, loss {self.loss:.3f}{error}",
         ]
         if self.crops > 1 or len(self.models) > 1:
             crops, networks = tables.number(self.crops, "crop"), tables.number(len(self.models), "network")
             lines.append(f"Averaged over {crops} of each image and {networks}.")
         return "\n".join(lines)
+
+    def _abstentions(self) -> list[str]:
+        """Return a table of the accuracy with "not sure", and the images that the thresholds were chosen on."""
+        if not self.not_sure:
+            return []
+        rows = [{**row._asdict(), "threshold": shown_threshold(row.threshold)} for row in self.not_sure]
+        return [tables.text(tables.columns("threshold", "answered", "top1"), rows), CHOSEN_ON[self.not_sure_chosen_on]]
+
+    def _confused(self) -> list[str]:
+        """Return a line with the pairs of classes that are confused the most."""
+        shown = [f"{pair.first} and {pair.second} ({pair.pictures})" for pair in self.confused_pairs[:SHOWN_PAIRS]]
+        return [f"Most often confused: {', '.join(shown)}"] if shown else []
 
 
 def top_k(probabilities: np.ndarray, k: int = 5) -> np.ndarray:

@@ -14,6 +14,7 @@ from hypothesis.extra import numpy as hnp
 from keras_inception.evaluation.metrics import (
     ClassResult,
     ConfidenceBin,
+    ConfusedPair,
     Evaluation,
     evaluate_batches,
     keras_predictor,
@@ -44,6 +45,18 @@ def test_evaluation_counted_by_hand():
         ClassResult("dog", 3, 2 / 3, 2 / 3, 2 / 3),
         ClassResult("unseen", 0, None, None, None),
     )
+
+
+def test_confused_pairs_counted_by_hand():
+    confusion = np.array([[5, 2, 0, 1], [1, 4, 0, 0], [0, 0, 9, 0], [3, 0, 0, 7]])
+    result = Evaluation(("a", "b", "c", "d"), confusion, top5=1.0, loss=1.0)
+    assert result.confused_pairs == (ConfusedPair("a", "d", 1, 3), ConfusedPair("a", "b", 2, 1))
+    assert result.to_dict()["confused_pairs"][0] == dict(first="a", second="d", first_as_second=1, second_as_first=3)
+    assert str(result).splitlines()[-2] == "Most often confused: a and d (4), a and b (3)"
+    many = Evaluation(tuple("abcdefg"), np.ones((7, 7), int), top5=1.0, loss=1.0)
+    assert len(many.confused_pairs) == 10
+    assert str(many).splitlines()[-2] == "Most often confused: a and b (2), a and c (2), a and d (2)"
+    assert Evaluation(("a",), np.array([[3]]), top5=1.0, loss=0.0).confused_pairs == ()
 
 
 def test_precision_differs_from_recall():
