@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from keras_inception import analysis as analysis
     from keras_inception.checking.check import check as check
     from keras_inception.compression.compress import compress as compress
-    from keras_inception.evaluation.evaluator import evaluate as evaluate
     from keras_inception.evaluation.prediction import predict as predict
     from keras_inception.exporting.exporter import export as export
     from keras_inception.imagenet import decode_predictions as decode_predictions
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from keras_inception.preprocessing import Preprocessing as Preprocessing
     from keras_inception.registry import create as create
     from keras_inception.registry import list_models as list_models
+    from keras_inception.reports.evaluation import evaluate as evaluate
     from keras_inception.reports.reporting import report as report
     from keras_inception.runs import load as load
     from keras_inception.training import Recipe as Recipe
@@ -41,7 +41,7 @@ _HOMES = {
     "compress": "compression.compress",
     "create": "registry",
     "decode_predictions": "imagenet",
-    "evaluate": "evaluation.evaluator",
+    "evaluate": "reports.evaluation",
     "export": "exporting.exporter",
     "features": "models.inference",
     "inference_model": "models.inference",

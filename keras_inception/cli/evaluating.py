@@ -30,25 +30,33 @@ def evaluate(
     ensemble: Annotated[
         list[Path] | None, Option(metavar="RUN|FILE.tflite", help="Another network to average with. Repeatable.")
     ] = None,
+    output: Annotated[Path | None, Option("--output", "-o", help="Folder to create for a report.")] = None,
     confusion: Annotated[Path | None, Option(help="PNG file for a plot of the confusion matrix.")] = None,
     preprocessing: Preprocessing = None,
     labels: Labels = None,
     strict: console.Strict = False,
     custom_objects: console.CustomObjects = None,
+    overwrite: console.Overwrite = False,
     json: console.Json = False,
 ) -> None:
-    """Evaluate a network: top-1, top-5, calibration, results by class."""
+    """Evaluate a network: top-1, top-5, calibration, "not sure", results by class.
+
+    The report of --output shows the mistakes, classes that are confused, and labels that are probably wrong.
+    """
     from keras_inception.evaluation import classifiers, evaluator
+    from keras_inception.reports import evaluation
 
     options: dict[str, Any] = {
         **{"crops": crops, "ensemble": ensemble or (), "preprocessing": preprocessing, "labels": labels},
         **{"custom_objects": custom_objects, "root": pictures, "columns": columns},
     }
     evaluator.check_evaluation(source, images, **options)
+    evaluation.check_output(output, overwrite)
     files.check_parent(confusion)
     if any(map(classifiers.needs_keras, (source, *(ensemble or ())))) or str(images).startswith("tfds:"):
         console.import_tensorflow()
-    result = evaluator.evaluate(source, images, **options, strict=strict, on_progress=bars())
+    options |= {"output": output, "overwrite": overwrite, "strict": strict, "on_progress": bars()}
+    result = evaluation.evaluate(source, images, **options)
     if confusion:
         from keras_inception import figures
 
@@ -56,3 +64,5 @@ def evaluate(
     console.show(result, json)
     if confusion and not json:
         typer.echo(f"Confusion matrix: {confusion}")
+    if output and not json:
+        typer.echo(f"Report: {output / evaluation.REPORT}")

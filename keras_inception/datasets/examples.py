@@ -100,6 +100,19 @@ class Examples(abc.ABC):
         """Return the same images with other class indices."""
         return dataclasses.replace(self, labels=np.asarray(labels, np.int32))
 
+    def among(self, others: "Examples") -> np.ndarray:
+        """Return which of these images are among others, whatever their names and labels, bool (n,).
+
+        Images are equal if their bytes are (`content`), in folders and shards alike.
+        """
+        known = set(others._digests())
+        return np.array([digest in known for digest in self._digests()], bool)
+
+    def _digests(self) -> list[bytes]:
+        """Return the SHA-256 of each image. CRCs do not tell PNG files apart well, which contain their own CRCs."""
+        with ThreadPoolExecutor() as pool:
+            return list(pool.map(lambda index: hashlib.sha256(self.content(index)).digest(), range(len(self))))
+
     def fingerprint(self, names: Iterable[str] | None = None) -> str:
         """Return a hash of names, labels and contents in order.
 

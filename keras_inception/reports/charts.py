@@ -4,6 +4,9 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
+from keras_inception.evaluation.abstention import Abstention
 from keras_inception.evaluation.metrics import ConfidenceBin
 from keras_inception.reports.html import COLORS, text
 
@@ -105,6 +108,39 @@ def reliability_chart(bins: Sequence[ConfidenceBin]) -> str:
         f'<line x1="{LEFT}" y1="{y_of(0)}" x2="{x_of(1)}" y2="{top}" stroke="currentColor" stroke-dasharray="4 3"/>'
     )
     return _svg("reliability diagram", shown)
+
+
+def abstention_chart(answered: np.ndarray, top1: np.ndarray, rows: Sequence[Abstention]) -> str:
+    """Return the accuracy against the share of images that are answered, with a dot at each threshold.
+
+    Args:
+        answered: the shares, ascending in (0, 1].
+        top1: top-1 of the images that are answered, at each share.
+        rows: the thresholds with their shares and accuracies.
+    """
+    low = math.floor(10 * min(top1)) / 10
+    low = min(low, 0.9)
+    top = TOP + LEGEND_LINE
+
+    def x_of(share: float) -> float:
+        return LEFT + (WIDTH - LEFT - RIGHT) * share
+
+    def y_of(share: float) -> float:
+        return top + (HEIGHT - BOTTOM - top) * (1 - (share - low) / (1 - low))
+
+    shown = [_title("top-1 by share of answers")]
+    shown += [_horizontal(y_of(share), f"{share:.0%}") for share in (low, (low + 1) / 2, 1)]
+    shown += [_text(x_of(share), HEIGHT - BOTTOM + 15, f"{share:.0%}", "middle") for share in (0.25, 0.5, 0.75)]
+    shown.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 4, "images that are answered", "middle"))
+    points = _thinned(list(zip(map(float, answered), map(float, top1), strict=True)))
+    path = " ".join(f"{x_of(x):.1f},{y_of(y):.1f}" for x, y in points)
+    shown.append(f'<polyline points="{path}" fill="none" stroke="{_paint(0)}" stroke-width="2"/>')
+    for row in rows:
+        if row.top1 is not None:
+            said = f"{row.answered:.1%} answered, top-1 {row.top1:.1%}"
+            x, y = x_of(row.answered), y_of(row.top1)
+            shown.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{_paint(1)}"><title>{said}</title></circle>')
+    return _svg("accuracy by share of answers", shown)
 
 
 def _svg(title: str, parts: Sequence[str]) -> str:

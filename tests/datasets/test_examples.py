@@ -1,5 +1,6 @@
 """All kinds of `Examples` behave alike: reading, decoding in a graph, selection, fingerprint."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from images import photograph, save_photographs
 from PIL import Image
 
-from keras_inception.datasets import Arrays, Files, open_data, read_picture, write_shards
+from keras_inception.datasets import Arrays, Files, open_data, open_labelled, read_picture, write_shards
 
 SIZES = [(67, 45), (96, 80), (33, 61), (5, 9), (40, 3)]
 
@@ -234,3 +235,18 @@ def test_an_image_that_became_unreadable_is_named(tmp_path):
     with pytest.raises(tf.errors.OpError, match=name):
         next(iter(in_graph))
     records.read(3)
+
+
+def test_images_are_recognized_among_others_by_their_content(pictures, tmp_path):
+    splits = open_data(pictures, validation=0)
+    shutil.copytree(pictures / "test", tmp_path / "renamed" / "test")
+    for path in sorted((pictures / "train" / "red").iterdir())[:3]:
+        shutil.copyfile(path, tmp_path / "renamed" / "test" / "blue" / f"red_{path.name}")
+    held_out, _ = open_labelled(tmp_path / "renamed", splits.labels)
+    same = held_out.among(splits.train)
+    assert [held_out.keys[index] for index in np.flatnonzero(same)] == [f"blue/red_{index}.png" for index in range(3)]
+    write_shards(pictures, tmp_path / "shards")
+    shards, _ = open_labelled(tmp_path / "shards", splits.labels, prefer=("train",))
+    assert held_out.among(shards).tolist() == same.tolist()
+    arrays = Arrays(labels=np.zeros(3, int), keys=np.arange(3), pictures=np.arange(12).reshape(3, 2, 2), source="x")
+    assert arrays.select([0, 2]).among(arrays.select([1, 2])).tolist() == [False, True]
