@@ -73,10 +73,14 @@ class LocalResponseNormalization(_Layer):
 
             y = tf.nn.local_response_normalization(x, self.depth_radius, self.bias, self.alpha, self.beta)
             return ops.cast(y, self.compute_dtype)
-        scaled = x if self.input_scale == 1 else x * self.input_scale
-        scale = ops.conv(ops.square(scaled), self._band, padding="valid", data_format="channels_last") + self.bias
+        scale = self.sums(x)
         power = ops.sqrt(ops.sqrt(scale)) / scale if self.beta == 0.75 else ops.power(scale, -self.beta)
         return ops.cast(x * power, self.compute_dtype)
+
+    def sums(self, x):
+        """Return ``bias + alpha * sum(x**2)`` over the neighbors of each channel, in the shape of x, float32."""
+        scaled = x if self.input_scale == 1 else x * self.input_scale
+        return ops.conv(ops.square(scaled), self._band, padding="valid", data_format="channels_last") + self.bias
 
 
 @keras.saving.register_keras_serializable(package="keras_inception")

@@ -57,6 +57,9 @@ def export(
         str, Option(help="Its output: uint8, int8, or float32, which avoids ties between thousands of classes.")
     ] = "uint8",
     litert_sample: Annotated[bool, Option("--litert-sample", help="Export for Google's LiteRT sample app.")] = False,
+    half_precision: Annotated[
+        bool, Option(help="Let phones compute the float16 file in 16 bits if its answers stay.")
+    ] = True,
     not_sure: Annotated[
         float | None, Option(metavar="PROBABILITY", help="Below it, apps and the page say that they are not sure.")
     ] = None,

@@ -16,6 +16,7 @@ from keras_inception.evaluation.classifiers import KerasClassifier
 from keras_inception.exporting.calibration import Calibration
 from keras_inception.exporting.convert import convert
 from keras_inception.exporting.expected_input import without_normalization
+from keras_inception.exporting.half_precision import trial as half_precision_trial
 from keras_inception.exporting.layer_errors import layer_errors as measure_layer_errors
 from keras_inception.exporting.layer_origins import LayerOrigins, recorded_scopes
 from keras_inception.exporting.model_card import CARD, model_card, not_sure_remark, write_sidecars
@@ -66,6 +67,7 @@ def export(
     int8_input: str = "uint8",
     int8_output: str = "uint8",
     litert_sample: bool = False,
+    half_precision: bool = True,
     not_sure: float | None = None,
     runtime: str | None = None,
     custom_objects: str | os.PathLike | None = None,
@@ -133,6 +135,9 @@ def export(
             1 and float32 output in every variant, and labels under the file name that the sample looks for. If the
             network has another input size or normalization, the graph resizes (bilinear) and normalizes. The files are
             verified on 224×224 images.
+        half_precision: let phones compute the float16 file in half precision, sums included, if its sums and
+            coefficients stay in range on held-out images and its answers stay (see
+            `keras_inception.exporting.half_precision.trial`). The report says what was found.
         not_sure: probability, between 0 and 1, of the most likely class below which an app should say that it is not
             sure. The report and the model card state it, and the page of `keras_inception.page` does so.
             `keras_inception.evaluate` says which thresholds answer 95, 90 and 80 % of the images, and how well.
@@ -294,10 +299,19 @@ class _Conversion:
         """
         try:
             convert()
+            half = self._half_precision(reference, limits["min_agreement"])
             self.describe(about)
-            return self.verify(reference, **limits)
+            return {**self.verify(reference, **limits), **half}
         except (_RefusedError, ChildError, ValueError) as error:
             return {"refused": str(error)}
+
+    def _half_precision(self, reference: Reference, min_agreement: float | None) -> dict[str, Any]:
+        """Let phones compute the file in half precision if that is safe, and return what was found."""
+        if not self.variant.half_precision or not self.options.half_precision or self.source.noise:
+            return {}
+        model = deployed(self.model, self.source.preprocessing, self.preprocessing)
+        required = self.variant.min_agreement if min_agreement is None else min_agreement
+        return {"half_precision": half_precision_trial(self.path, model, self.preprocessing, reference, required)}
 
     def alternatives(self) -> "Iterator[_Conversion]":
         """Yield the conversions to try if this file is refused."""

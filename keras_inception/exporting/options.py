@@ -56,6 +56,7 @@ class ExportOptions:
     int8_input: str = "uint8"
     int8_output: str = "uint8"
     litert_sample: bool = False
+    half_precision: bool = True
     not_sure: float | None = None
     runtime: str | None = None
     custom_objects: str | os.PathLike | None = None

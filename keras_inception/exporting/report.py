@@ -23,9 +23,10 @@ class ExportReport(Result):
         variants: for each variant, by name: ``path`` (relative to the folder), ``mb``, ``top1``, ``top1_interval``,
             ``top5``, ``agreement``, ``agreement_interval``, ``ties`` (share of the images on which two or more classes
             are the most likely), ``max_difference`` (of probabilities, from Keras), ``latency_ms``,
-            ``outside_delegate``, ``outside_gpu``, ``runtime``, ``clients``, ``advice`` if ties are frequent, and
-            ``keep_float`` if layers stay in float32. ``runtime`` is the oldest release of TensorFlow Lite that runs the
-            file, with the operation that asks for it (`keras_inception.tflite.runtimes.Runtime`). A refused variant has
+            ``outside_delegate``, ``outside_gpu``, ``runtime``, ``half_precision``, ``clients``, ``advice`` if ties are
+            frequent, and ``keep_float`` if layers stay in float32. ``half_precision`` is the outcome of
+            `exporting.half_precision.trial`. ``runtime`` is the oldest release of TensorFlow Lite that runs the file,
+            with the operation that asks for it (`keras_inception.tflite.runtimes.Runtime`). A refused variant has
             ``refused`` with the reason, and no ``path``. In ``clients``, a client has ``max_difference`` (of its
             scores, from LiteRT's), the ``tolerance`` for it, and ``agreement`` (the share of images with the same most
             likely class); or whether it is ``installed`` and the ``reason`` why it gave no scores.

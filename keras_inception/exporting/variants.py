@@ -38,6 +38,7 @@ class Variant:
         compressed: whether the converter may shrink the weights.
         weight_type: type of the stored weights; None for the converter's choice.
         weight_scales: scales of 8-bit weights that are tried, in order: `BY_CHANNEL`, `DENSE_BY_LAYER` and `BY_LAYER`.
+        half_precision: whether phones may compute the file in 16 bits, if that is safe.
         calibrated: whether activations are quantized too. This requires calibration images, or a network trained for
             it. Single layers can be kept in float32, and the error of each layer can be measured.
         input_type: one of `TYPES`. A uint8 input takes raw pixels, an int8 input raw pixels minus 128.
@@ -53,6 +54,7 @@ class Variant:
     compressed: bool = True
     weight_type: str | None = None
     weight_scales: tuple[str, ...] = (BY_CHANNEL,)
+    half_precision: bool = False
     calibrated: bool = False
     input_type: str = "float32"
     output_type: str = "float32"
@@ -143,8 +145,9 @@ VARIANTS = {
     for variant in (
         FLOAT32,
         Variant(
-            *("float16", "16-bit float weights, computed in float32.", 0.99, 1e-5, FLOAT_ROUNDING),
+            *("float16", "16-bit float weights.", 0.99, 1e-5, FLOAT_ROUNDING),
             weight_type="float16",
+            half_precision=True,
         ),
         Variant(
             *("dynamic", "8-bit weights; activations are quantized as the file runs.", 0.95, 0.03, 2**-8),
