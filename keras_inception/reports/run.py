@@ -4,8 +4,10 @@ import contextlib
 import dataclasses
 import logging
 import math
+import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -210,7 +212,7 @@ def _parts(run: Run, results: Results) -> list[str]:
     rows, recipe, evaluation = run.metrics, recipe_of(run), results.evaluation
     parts = [html.paragraph(str(run)), *map(html.paragraph, results.notes)]
     if results.planned is not None:
-        parts.append(html.paragraph(f"The training goes on: {len(rows)} of {results.planned} epochs are finished."))
+        parts.append(html.paragraph(f"Written during the training, after {len(rows)} of {results.planned} epochs."))
     if rows:
         explained = html.paragraph(loss_explained(recipe, rows, len(run.labels), run.command), faint=True)
         parts.append(html.section("Curves", charts_of(rows), explained))
@@ -283,6 +285,7 @@ def _draw_mistakes(run: Run, images: ImageResults, splits: Splits) -> None:
     """Draw ``mistakes.png``: the worst mistakes, or without any the least certain images."""
     fit = run.preprocessing.fit
     chosen = evaluated.drawn_mistakes(images)
-    shown = [fit(splits.validation.read(index)) for index in chosen]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        shown = list(pool.map(lambda index: fit(splits.validation.read(index)), chosen))
     truth = [int(images.truth[index]) for index in chosen]
     figures.prediction_picture(shown, images.probabilities[chosen], run.labels, truth, run.path / MISTAKES)

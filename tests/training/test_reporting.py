@@ -63,7 +63,7 @@ def test_the_report_shows_all_of_the_run(watched):
     ]  # fmt: skip
     assert "mixup" in page
     assert f"keras-inception export {run.path} --output exported" in page
-    assert "The training goes on" not in page
+    assert "Written during the training" not in page
 
 
 def test_predictions_are_those_of_the_network_that_is_kept(watched):
