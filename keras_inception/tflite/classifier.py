@@ -241,7 +241,9 @@ class TFLiteClassifier:
 
     def _check_scores(self, scores: np.ndarray) -> None:
         """Raise ValueError unless scores are probabilities, which logits, for example, are not."""
-        if not (scores.min() >= -TOLERANCE and scores.max() <= 1 + TOLERANCE):  # NaN is refused, too
+        if not np.isfinite(scores).all():
+            raise ValueError(f"{self.path} gives NaN or infinity in place of probabilities")
+        if scores.min() < -TOLERANCE or scores.max() > 1 + TOLERANCE:
             received = f"{scores.min():.4g} to {scores.max():.4g}"
             raise ValueError(
                 f"{self.path} must give probabilities from 0 to 1: add a softmax to its network if these are logits. "

@@ -227,6 +227,13 @@ def test_any_packed_preprocessing_gives_an_answer_or_a_line(tmp_path, image, pac
     answer_or_line(path, image)
 
 
+def test_scores_that_are_no_numbers_are_refused():
+    whole = WRITTEN / "googlenet_float32.tflite"
+    classifier = TFLiteClassifier(whole, preprocessing=DEFAULT.replace(std=(1e-300,) * 3))
+    with pytest.raises(ValueError, match=r"googlenet_float32\.tflite gives NaN or infinity in place of probabilities"):
+        classifier.predict(pixels(WHOLE))
+
+
 def answer_or_line(path: Path, image: Path) -> None:
     """Require an answer, or one line that names the file."""
     refused = ""
