@@ -126,7 +126,8 @@ def write_page(run: Run, results: Results) -> None:
 
 def short(run: Run) -> str:
     """Return a short form of the report for a notebook, below 200 KB, from the files of the run alone."""
-    parts = [html.paragraph(str(run)), charts_of(run.metrics)]
+    rows = run.metrics
+    parts = [html.paragraph(str(run)), *([charts_of(rows)] if rows else [])]
     with contextlib.suppress(OSError):
         from PIL import Image
 

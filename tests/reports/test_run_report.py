@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_inception.reports import comparison
 from keras_inception.reports import run as reports
@@ -58,6 +59,22 @@ def test_commands_go_on_from_where_the_run_is(run):
 def test_mixed_labels_are_shown_with_their_shares():
     assert reports._target(np.array([0.0, 1.0]), ("cat", "dog")) == "dog"
     assert reports._target(np.array([0.3, 0.7]), ("cat", "dog")) == "70% dog + 30% cat"
+
+
+def test_a_notebook_shows_a_run_without_figures_and_without_epochs(run):
+    assert run._repr_html_().count("<svg") == 3
+    assert "<img" not in run._repr_html_()
+    (run.path / "metrics.csv").unlink()
+    assert "<svg" not in run._repr_html_()
+    assert "0 epochs" in run._repr_html_()
+
+
+def test_a_picture_that_is_too_large_is_left_out_of_a_notebook(run):
+    noise = np.random.default_rng(0).integers(0, 256, (2000, 2000, 3), np.uint8)
+    Image.fromarray(noise).save(run.path / reports.MISTAKES)
+    shown = run._repr_html_()
+    assert len(shown.encode()) < 200_000
+    assert "<svg" in shown
 
 
 def test_nested_fields_are_compared_one_by_one(run, tmp_path):
