@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,13 +15,12 @@ from keras_inception.evaluation.classifiers import Source, located, name_of
 from keras_inception.evaluation.label_errors import find_label_errors
 from keras_inception.evaluation.metrics import CHOSEN_ON, Evaluation, ImageResults
 from keras_inception.reports import charts, evaluated, html
-from keras_inception.reports.run import CONFUSION, MISTAKES, REPORT
+from keras_inception.reports import output as output_folder
+from keras_inception.reports.output import CONFUSION, LABEL_ERRORS, MISTAKES, REPORT
 from keras_inception.runs import Run
 from keras_inception.utils import files
 from keras_inception.utils.tables import number
 
-LABEL_ERRORS = "label_errors.csv"
-FILES = (REPORT, predictions.FILE, CONFUSION, MISTAKES, LABEL_ERRORS)
 DRAWN_SIDE = 256  # pixels of an image in `MISTAKES`
 SHOWN_LABEL_ERRORS = 36
 MEMORIZED = "A network may have learned the labels of its training images by heart, wrong ones too"
@@ -80,16 +78,12 @@ def evaluate(
 
 
 def check_output(output: str | os.PathLike | None, overwrite: bool) -> None:
-    """Raise FileExistsError if a report cannot be written to a folder."""
-    if output is None or not os.path.lexists(output):
+    """Raise FileExistsError if a report cannot be written to a folder, such as one that exists."""
+    if output is None:
         return
-    if not overwrite:
-        raise FileExistsError(f"{output} exists: choose another folder, or overwrite it")
-    others = sorted(set(os.listdir(output)) - set(FILES)) if os.path.isdir(output) else ["no folder"]
-    if others:
-        raise FileExistsError(
-            f"{output} is not a report of `evaluate` and will not be overwritten. Received: {', '.join(others):.200}"
-        )
+    if os.path.lexists(output) and not overwrite:
+        raise FileExistsError(f"{output} exists: choose another folder, or overwrite it (--overwrite)")
+    output_folder.check_output(output, overwrite)
 
 
 def write(
@@ -107,7 +101,7 @@ def write(
     assert answers is not None
     assert answers.examples is not None
     errors = label_errors(answers, sources, images, result.class_names)
-    with files.new_folder(output) as folder:
+    with output_folder.report_folder(output, overwrite=True) as folder:
         predictions.write(folder / predictions.FILE, answers, result.class_names)
         figures.confusion_picture(result, folder / CONFUSION)
         chosen = evaluated.drawn_mistakes(answers)
@@ -118,8 +112,6 @@ def write(
             files.write_csv(folder / LABEL_ERRORS, _rows(errors, answers, result.class_names))
         parts = _parts(result, answers, errors, sources, output, folder)
         html.write(folder / REPORT, html.page(f"Evaluation of {Path(result.models[0]).name}", *parts))
-        if os.path.lexists(output):  # only now that the new one is complete
-            shutil.rmtree(output)
 
 
 def label_errors(

@@ -19,13 +19,14 @@ from keras_inception.datasets.batches import batch_mixing, first_batch
 from keras_inception.evaluation import predictions
 from keras_inception.evaluation.metrics import Evaluation, ImageResults
 from keras_inception.reports import charts, evaluated, html
+from keras_inception.reports.output import CONFUSION, MISTAKES, REPORT
 from keras_inception.runs import LEFT_OUT, METRICS, MODEL, RECIPE, Run
 from keras_inception.utils import files
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-REPORT, CURVES, BATCH, CONFUSION, MISTAKES = "report.html", "curves.png", "batch.png", "confusion.png", "mistakes.png"
+CURVES, BATCH = "curves.png", "batch.png"
 SHOWN_LEFT_OUT, DRAWN_IMAGES = 100, 16
 SHORT = 200_000  # bytes of the short form, at most
 PERCENT = {"top-1": True}

@@ -79,8 +79,11 @@ def test_only_a_report_is_overwritten(tmp_path):
     sheet(tmp_path / "empty", 0.9)
     with pytest.raises(FileExistsError, match=r"empty exists: choose another folder, or overwrite it \(--overwrite\)"):
         check_output(tmp_path / "empty", overwrite=False)
-    (tmp_path / "empty" / "old.txt").touch()
+    (tmp_path / "empty" / "mistakes.png").touch()
     assert shown(sheet(tmp_path / "empty", 0.9, 0.8, overwrite=True)) == ["photo 1.png", "photo 0.png"]
-    assert not (tmp_path / "empty" / "old.txt").exists()
+    assert not (tmp_path / "empty" / "mistakes.png").exists()
+    (tmp_path / "empty" / "model.keras").touch()
+    with pytest.raises(FileExistsError, match=r"will not be overwritten: it also has model\.keras"):
+        check_output(tmp_path / "empty", overwrite=True)
     with pytest.raises(FileExistsError, match=r"is not a report and will not be overwritten: it has no report\.html"):
         check_output(tmp_path, overwrite=True)
