@@ -4,10 +4,12 @@ import math
 import re
 import xml.etree.ElementTree as ET
 
+import numpy as np
 import pytest
 
+from keras_inception.evaluation.abstention import abstentions, accuracy_by_answered
 from keras_inception.evaluation.metrics import ConfidenceBin
-from keras_inception.reports.charts import MAX_POINTS, Line, line_chart, reliability_chart
+from keras_inception.reports.charts import MAX_POINTS, Line, abstention_chart, line_chart, reliability_chart
 from keras_inception.reports.html import STYLE
 
 
@@ -72,3 +74,15 @@ def test_a_reliability_diagram_shows_the_bins_that_have_images():
     (bar,) = elements(chart, "rect")
     assert "".join(bar.itertext()) == "50% to 100%: 4 images, mean confidence 75.0%, top-1 50.0%"
     assert bar.get("height") == f"{(float(bar.get('y')) - 28):.1f}", "half of the height, below the middle"
+
+
+def test_the_chart_of_abstention_has_a_dot_at_each_threshold_with_answers():
+    confidence, right = np.array([0.9, 0.8, 0.7, 0.6]), np.array([True, True, False, False])
+    rows = abstentions(confidence, right, [0.8, 0.6, 0.95])
+    chart = abstention_chart(*accuracy_by_answered(confidence, right), rows)
+    dots = elements(chart, "circle")
+    assert [dot[0].text for dot in dots] == ["50.0% answered, top-1 100.0%", "100.0% answered, top-1 50.0%"]
+    (line,) = elements(chart, "polyline")
+    points = [tuple(map(float, pair.split(","))) for pair in line.get("points").split()]
+    assert [(float(dot.get("cx")), float(dot.get("cy"))) for dot in dots] == [points[1], points[3]]
+    assert "50%" in texts(chart), "the axis begins at the lowest accuracy"

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+from keras_inception.evaluation.abstention import abstentions, accuracy_by_answered
 from keras_inception.evaluation.metrics import evaluate_batches
 from keras_inception.figures import curves
 from keras_inception.reports import charts, evaluated, html
@@ -35,6 +36,7 @@ def report(tmp_path_factory):
     truth = chance.integers(0, len(NAMES), 60)
     probabilities = chance.dirichlet([0.2] * len(NAMES), 60)
     evaluation = evaluate_batches(lambda x: probabilities[x], [(np.arange(60), truth)], NAMES, keep=True)
+    confidence, right = evaluation.images.confidence, evaluation.images.predicted == evaluation.images.truth
     rows = [
         {"epoch": n, "loss": 3 / n, "top1": 1 - 1 / n, "aux_4a_loss": 4 / n, "predictions_loss": 2.0}
         for n in range(1, 30)
@@ -46,6 +48,7 @@ def report(tmp_path_factory):
         f'<div class="charts">{charts.line_chart("loss", lines) * 3}</div>',
         evaluated.confusion(evaluation, path),
         evaluated.calibration(evaluation),
+        charts.abstention_chart(*accuracy_by_answered(confidence, right), abstentions(confidence, right, [0.5, 0.8])),
         evaluated.by_class(evaluation),
         evaluated.gallery(evaluation.images, NAMES, range(8), lambda index: np.full((60, 90, 3), index, np.uint8)),
         html.commands("keras-inception evaluate " + "long" * 100),
