@@ -14,6 +14,7 @@ from keras_inception.datasets.listing import contents, files_below
 from keras_inception.datasets.reading import examine
 from keras_inception.datasets.split_folders import split_folders
 from keras_inception.datasets.splits import (
+    NO_IMAGES,
     SPLITS,
     Found,
     Progress,
@@ -79,7 +80,7 @@ def find_folder(
     skipped = [*filter(_is_named_image, unreadable), *beside]
     skipped += [file for folder in folders.values() for file in _loose_images(folder)]
     seen = readable.keys() | passed_over
-    skipped += [Skipped(str(path), "no images") for _, path, _, inside in classes if seen.isdisjoint(inside)]
+    skipped += [Skipped(str(path), NO_IMAGES) for _, path, _, inside in classes if seen.isdisjoint(inside)]
     skipped = sorted(each for each in skipped if _relative(each.path, given) not in excluded)
     check_none_skipped(skipped, strict)
     rows: dict[str, list[tuple[int, str]]] = {split: [] for split in folders}

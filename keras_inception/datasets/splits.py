@@ -21,6 +21,7 @@ SPLIT_NAMES = {"train": "train", "validation": "validation", "valid": "validatio
 SPLITS = ("train", "validation", "test")
 
 Progress = Callable[[int, int], None]  # called with (done, total)
+NO_IMAGES = "no images"  # the reason why a class is skipped
 
 
 class Skipped(NamedTuple):
@@ -357,8 +358,11 @@ def check_none_skipped(skipped: Sequence[Skipped], strict: bool) -> None:
 
 
 def such_as(skipped: Sequence[Skipped]) -> str:
-    """Return the end of a message: how many files were skipped, and the first. Empty if there are none."""
-    return f"; {len(skipped)} skipped, such as {skipped[0].path}: {skipped[0].reason}" if skipped else ""
+    """Return the end of a message: how many were skipped, and one of them, a file if possible. Empty without any."""
+    if not skipped:
+        return ""
+    first = next((each for each in skipped if each.reason != NO_IMAGES), skipped[0])
+    return f"; {len(skipped)} skipped, such as {first.path}: {first.reason}"
 
 
 def nfc(name: str) -> str:

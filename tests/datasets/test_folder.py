@@ -266,7 +266,7 @@ def test_folders_without_images_are_refused(tmp_path):
         open_folder(tmp_path)
     for name in "ab":
         text(tmp_path / name / "a.jpg")
-    with pytest.raises(ValueError, match=r"two or more classes; 4 skipped, such as .*: no images"):
+    with pytest.raises(ValueError, match=r"two or more classes; 4 skipped, such as .*a\.jpg: not a readable image"):
         open_folder(tmp_path)
     with pytest.raises(ValueError, match="has no images; 2 skipped"):
         list_pictures(tmp_path)
