@@ -6,7 +6,7 @@ import unicodedata
 import numpy as np
 import pytest
 from images import save_photographs
-from test_tables import table
+from test_label_tables import table
 
 from keras_inception.datasets import open_data, open_folder, open_table, recorded
 from keras_inception.datasets.splits import Found

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from images import save_photographs
-from test_tables import table
+from test_label_tables import table
 
 from keras_inception.datasets import Files, open_data, open_table, recorded
 from keras_inception.datasets.splits import cut
