@@ -5,6 +5,7 @@ import os
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from keras_inception.checking.measures import measure
 from keras_inception.checking.pairs import Pair, connected, read_pairs
 from keras_inception.checking.results import FEW, Check, Group
 from keras_inception.datasets.folder import IMAGE_SUFFIX
-from keras_inception.datasets.sources import Source, recorded, survey
+from keras_inception.datasets.sources import Exclude, Source, recorded, survey
 from keras_inception.datasets.splits import Found, splits_of_groups
 from keras_inception.datasets.tables import Columns, is_table
 from keras_inception.utils.progress import Progress, silent
@@ -29,6 +30,7 @@ def check(
     root: str | os.PathLike | None = None,
     columns: Columns | None = None,
     group: str | None = None,
+    exclude: Exclude | None = None,
     near: int = NEAR,
     accept: str | os.PathLike | None = None,
     output: str | os.PathLike | None = None,
@@ -51,6 +53,7 @@ def check(
         root: the folder that the paths in a table of labels are relative to. Default: that of the table.
         columns: names of a table's columns of paths and of labels, a pair or ``"PATH,LABEL"``.
         group: regular expression that finds the name of an image's group in its path, as for `train`.
+        exclude: images to leave out: a CSV file with a column ``path``, such as ``suggested.csv``, or the paths.
         near: bits in which the hashes of nearly equal images may differ, 0 to 16.
         accept: CSV file with pairs of images that are known and wanted: columns ``path`` and ``other``.
         output: folder to write ``report.html``, ``pairs.csv`` and ``suggested.csv`` to. Those of an earlier check are
@@ -62,10 +65,9 @@ def check(
         ValueError: there is no such source, or an argument is out of range.
         OSError: a file cannot be read or written.
     """
-    pairs = check_arguments(pictures, root=root, columns=columns, group=group, near=near, accept=accept, output=output)
-    scan = functools.partial(on_progress, "Scanning images")
-    found = survey(pictures, root=root, columns=columns, group=group, progress=scan)
-    named_groups = splits_of_groups(found.splits)
+    dataset: dict[str, Any] = {"root": root, "columns": columns, "group": group, "exclude": exclude}
+    pairs = check_arguments(pictures, dataset, near=near, accept=accept, output=output)
+    found = survey(pictures, **dataset, progress=functools.partial(on_progress, "Scanning images"))
     images = Images(found)
     folder = _folder(pictures, root)
     measures, failed = measure(images, on_progress)
@@ -79,6 +81,7 @@ def check(
     named = {images.path(index): why for index, why in failed.items()}
     reasons |= {path: why for path, why in named.items() if is_table(pictures) or IMAGE_SUFFIX.fullmatch(path)}
     counts = _counts(found, images, indices)
+    named_groups = splits_of_groups(found.splits)
     result = Check(
         source=os.fspath(pictures),
         near=near,
@@ -98,24 +101,25 @@ def check(
         },
     )
     if output is not None:
-        report.write(result, images, output, on_progress)
+        report.write(result, images, output, dataset, on_progress)
     return result
 
 
 def check_arguments(
     pictures: Source,
+    dataset: Mapping[str, Any],
     *,
-    root: str | os.PathLike | None,
-    columns: Columns | None,
-    group: str | None,
     near: int,
     accept: str | os.PathLike | None,
     output: str | os.PathLike | None,
 ) -> list[Pair]:
-    """Return the pairs in `accept`, if the arguments of `check` are valid; it raises the same errors."""
+    """Return the pairs in `accept`, if the arguments of `check` are valid; raise its errors otherwise.
+
+    `dataset` has those that say more of `pictures`: root, columns, group and exclude.
+    """
     if not isinstance(near, int) or not 0 <= near <= MAX_NEAR:
         raise ValueError(f"`near` must be a number of bits, 0 to {MAX_NEAR}. Received: near={near!r}")
-    recorded(pictures, root=root, columns=columns, group=group)
+    recorded(pictures, **dataset)
     if output is not None:
         report.check_output(output)
     return [] if accept is None else read_pairs(accept)

@@ -21,8 +21,8 @@ MEASURES = np.dtype(
         ("colors", np.uint8, (CELLS, CELLS, 3)),  # mean Y, Cb and Cr of each cell
         ("height", np.int32),
         ("width", np.int32),
-        ("darkest", np.uint8),  # gray levels that 1 % and 99 % of the pixels do not exceed
-        ("brightest", np.uint8),
+        ("darkest", np.uint8),  # level that 1 % of the pixels do not exceed in their least channel
+        ("brightest", np.uint8),  # gray level that 99 % of the pixels do not exceed
         ("white", np.float32),  # share of pixels with a gray level of 250 or more
         ("contrast", np.float32),  # standard deviation of the gray levels
         ("sharpness", np.float32),  # see `_sharpness`; NaN if it says nothing
@@ -64,23 +64,24 @@ def measure(images: Images, progress: Progress) -> tuple[np.ndarray, dict[int, s
 def measured(pixels: np.ndarray) -> tuple:
     """Return the `MEASURES` of an image, uint8 (height, width, 3)."""
     import imagehash
-    from PIL import Image
+    from PIL import Image, ImageChops
 
     image = Image.fromarray(pixels)
+    red, green, blue = image.split()
+    least = np.cumsum(ImageChops.darker(ImageChops.darker(red, green), blue).histogram())
     gray = image.convert("L")
     colors = image.resize((CELLS, CELLS), Image.Resampling.BOX).convert("YCbCr")
     counts = np.array(gray.histogram())
     levels = np.arange(256)
     mean = counts @ levels / counts.sum()
     contrast = np.sqrt(counts @ (levels - mean) ** 2 / counts.sum())
-    darkest, brightest = np.searchsorted(counts.cumsum(), [0.01 * counts.sum(), 0.99 * counts.sum()])
     return (
         pixel_hash(pixels),
         int(str(imagehash.phash(gray)), 16),
         np.asarray(colors),
         *pixels.shape[:2],
-        darkest,
-        brightest,
+        np.searchsorted(least, 0.01 * counts.sum()),
+        np.searchsorted(counts.cumsum(), 0.99 * counts.sum()),
         counts[250:].sum() / counts.sum(),
         contrast,
         _sharpness(gray),

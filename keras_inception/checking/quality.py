@@ -14,8 +14,8 @@ SMALL, SMALLER = 64, 3  # tiny: a shorter side below 64 pixels and at most a thi
 TINIEST = 8  # or below 8 pixels
 PLAIN, PLAIN_COLORS = 1.5, 4  # single color: standard deviation of gray levels; range of each channel of the grid
 DARK, LIT = 60, 100  # dark: 99 % of the pixels are not brighter, where the median of this is higher
-PALE = 200  # overexposed: 99 % of the pixels are brighter,
-LIGHT, WHITE = 60, 0.6  # or brighter than 60 and most of them white,
+PALE = 200  # overexposed: 99 % of the pixels are brighter in all channels,
+LIGHT, WHITE = 60, 0.5  # or brighter than 60 in all channels and most of them white,
 USUAL_WHITE = 0.2  # where white is no usual background: the median share of it is lower
 BLURRY, BLURRIER, SPREADS = 0.1, 1.7, 3  # blurry: sharpness; times less than the median, and as many of its spread
 ODD = 3  # times longer, or wider, than the median shape
@@ -41,7 +41,7 @@ def dark(measures: np.ndarray) -> np.ndarray:
 
 
 def overexposed(measures: np.ndarray) -> np.ndarray:
-    """Return which images are white for the most part and have no dark one, unlike the others, bool (n,)."""
+    """Return which images are mostly white without a dark or saturated part, unlike the others, bool (n,)."""
     darkest, white = measures["darkest"], measures["white"]
     pale = (darkest > PALE) | ((darkest > LIGHT) & (white > WHITE))
     return pale & (np.median(white) < USUAL_WHITE) & ~single_color(measures)

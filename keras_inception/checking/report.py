@@ -1,8 +1,10 @@
 """Write what `check` found: a page with the images side by side, and tables to go on with."""
 
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from keras_inception.checking.images import Images
 from keras_inception.checking.pairs import COLUMNS
@@ -23,14 +25,19 @@ def check_output(output: str | os.PathLike) -> None:
         raise FileExistsError(f"{output} exists and is no folder of an earlier check: choose another --output")
 
 
-def write(found: Check, images: Images, output: str | os.PathLike, progress: Progress) -> None:
-    """Write the page, the pairs and the suggestions to a folder."""
+def write(
+    found: Check, images: Images, output: str | os.PathLike, dataset: Mapping[str, Any], progress: Progress
+) -> None:
+    """Write the page, the pairs and the suggestions to a folder.
+
+    `dataset` has the arguments of `check` that say more of the images.
+    """
     folder = Path(output)
     pairs = [row for group in found.groups for row in _pairs(group)]
     files.write_csv(folder / PAIRS, pairs, (*COLUMNS, "kind", "across_classes", "across_splits"))
     rows = [{"path": path, "reason": reason} for path, reason in suggestions(found).items()]
     files.write_csv(folder / SUGGESTED, rows, ("path", "reason"))
-    html.write(folder / REPORT, _page(found, images, folder, progress))
+    html.write(folder / REPORT, _page(found, images, folder, dataset, progress))
 
 
 def _pairs(group: Group) -> list[dict]:
@@ -85,7 +92,7 @@ def _of_group(group: Group) -> Iterator[tuple[str, str]]:
         yield from ((path, f"is the same as {first}") for path in others)
 
 
-def _page(found: Check, images: Images, folder: Path, progress: Progress) -> str:
+def _page(found: Check, images: Images, folder: Path, dataset: Mapping[str, Any], progress: Progress) -> str:
     every = findings(found)
     shown = [path for finding in every for path in _shown(finding)]
     indices = images.find(shown)
@@ -96,6 +103,8 @@ def _page(found: Check, images: Images, folder: Path, progress: Progress) -> str
         except ValueError:  # removed since
             thumbnails[path] = ""
     titles, rows = table_of_counts(found)
+    given = _as_given(found.source, dataset)
+    suggested, pairs = (shlex.quote(str(folder / name)) for name in (SUGGESTED, PAIRS))
     return html.page(
         f"Check of {found.source}",
         html.paragraph(found.summary()),
@@ -106,14 +115,25 @@ def _page(found: Check, images: Images, folder: Path, progress: Progress) -> str
             "Go on",
             html.paragraph(f"{SUGGESTED} lists the images that a training may better leave out: read it first."),
             html.commands(
-                f"keras-inception train {found.source} --exclude {folder / SUGGESTED}",
-                f"keras-inception check {found.source} --strict --accept {folder / PAIRS}",
+                f"keras-inception train {given} --exclude {suggested}",
+                f"keras-inception check {given} --exclude {suggested}",
+                f"keras-inception check {given} --strict --accept {pairs}",
             ),
             html.paragraph(
                 f"{PAIRS} lists all pairs. With the lines of those that are wanted, it is a file for --accept."
             ),
         ),
     )
+
+
+def _as_given(source: str, dataset: Mapping[str, Any]) -> str:
+    """Return the images as a command takes them."""
+    options = {"--pictures": dataset["root"], "--columns": dataset["columns"], "--group": dataset["group"]}
+    words = [source]
+    for option, value in options.items():
+        if value is not None:
+            words += [option, os.fspath(value) if isinstance(value, (str, os.PathLike)) else ",".join(value)]
+    return shlex.join(words)
 
 
 def _shown(finding: Finding) -> list[str]:
@@ -125,11 +145,12 @@ def _shown(finding: Finding) -> list[str]:
 def _parts(finding: Finding, thumbnails: Mapping[str, str]) -> Iterator[str]:
     for group in finding.groups[:GROUPS]:
         members = list(zip(group.paths, group.labels, group.splits, strict=True))[:MEMBERS]
+        kind = "equal" if group.kind == "same" else "nearly equal"
+        yield html.paragraph(f"{len(group.paths)} {kind} images{group.remarks}", faint=True)
         yield html.gallery(
             html.Cell(thumbnails[path], [path, f"{label}, {split}"], "wrong" * (label != group.labels[0]))
             for path, label, split in members
         )
-        yield html.paragraph(group.caption, faint=True)
     if finding.lines:
         yield html.table([], [[line] for line in finding.lines[:LINES]])
     elif finding.paths:

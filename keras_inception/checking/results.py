@@ -47,15 +47,11 @@ class Group(Result):
     accepted: bool
 
     @property
-    def caption(self) -> str:
-        """What the images have in common, and that they span classes or splits."""
-        what = "equal" if self.kind == "same" else "nearly equal"
-        marks = {
-            "in several classes": self.across_classes,
-            "in several splits": self.across_splits,
-            "accepted": self.accepted,
-        }
-        return ", ".join([f"{len(self.paths)} {what} images", *(mark for mark, holds in marks.items() if holds)])
+    def remarks(self) -> str:
+        """What the title of its finding does not say, in parentheses; empty if that is nothing."""
+        remarks = {"in several splits too": self.across_classes and self.across_splits, "accepted": self.accepted}
+        marked = ", ".join(remark for remark, holds in remarks.items() if holds)
+        return f" ({marked})" if marked else ""
 
     @property
     def is_fault(self) -> bool:
@@ -119,9 +115,8 @@ class Check(Result):
         counts = {split: sum(by_class.values()) for split, by_class in self.splits.items()}
         classes = {name for by_class in self.splits.values() for name in by_class}
         by_split = ", ".join(f"{split} {count:,}" for split, count in counts.items())
-        total = number(sum(counts.values()), "image")
         named = f", {number(self.named_groups, 'group')} that belong together" if self.named_groups else ""
-        return f"{total} in {len(classes)} classes ({by_split}){named}"
+        return f"{sum(counts.values()):,} images in {len(classes)} classes ({by_split}){named}"
 
     def __str__(self) -> str:
         found = [_as_text(finding) for finding in findings(self)] or ["Nothing was found."]
@@ -149,9 +144,9 @@ def findings(found: Check) -> list[Finding]:
     labels = [group for group in found.groups if group.across_classes]
     splits = [group for group in found.groups if group.across_splits and not group.across_classes]
     others = [group for group in found.groups if not group.across_splits and not group.across_classes]
+    divided = [f"{name}: {', '.join(splits)}" for name, splits in found.divided_groups.items()]
     unknown = [f"{name} (only in {split})" for split, names in found.unknown_classes.items() for name in names]
     images = "of equal or nearly equal images"
-    divided = [f"{name}: {', '.join(splits)}" for name, splits in found.divided_groups.items()]
     every = [
         Finding(f"{number(len(labels), 'group')} {images} in several classes: a label is wrong", groups=labels),
         Finding(f"{number(len(splits), 'group')} {images} in several splits: the test is too easy", groups=splits),
@@ -187,9 +182,7 @@ def _as_text(finding: Finding) -> str:
 
 def _group_line(group: Group) -> str:
     more = f" and {len(group.paths) - SHOWN} more" if len(group.paths) > SHOWN else ""
-    remarks = {"in several splits too": group.across_classes and group.across_splits, "accepted": group.accepted}
-    marked = ", ".join(remark for remark, holds in remarks.items() if holds)
-    return f"{group.kind}: {', '.join(group.paths[:SHOWN])}{more}" + (f" ({marked})" if marked else "")
+    return f"{group.kind}: {', '.join(group.paths[:SHOWN])}{more}{group.remarks}"
 
 
 def table_of_counts(found: Check) -> tuple[list[str], list[list]]:

@@ -15,6 +15,7 @@ def check(
     pictures: console.Pictures = None,
     columns: console.Columns = None,
     group: console.Group = None,
+    exclude: console.Exclude = None,
     output: Annotated[
         Path | None, Option("--output", "-o", help="Folder for report.html, pairs.csv and suggested.csv.")
     ] = None,
@@ -37,12 +38,12 @@ def check(
     from keras_inception.checking import check as checking
     from keras_inception.datasets.shards import is_shard_folder
 
-    source = {"root": pictures, "columns": columns, "group": group}
-    options: dict[str, Any] = {**source, "near": near, "accept": accept, "output": output}
-    checking.check_arguments(images, **options)
+    dataset: dict[str, Any] = {"root": pictures, "columns": columns, "group": group, "exclude": exclude}
+    options: dict[str, Any] = {"near": near, "accept": accept, "output": output}
+    checking.check_arguments(images, dataset, **options)
     if not Path(images).exists() or (Path(images).is_dir() and is_shard_folder(images)):
         console.import_tensorflow()
-    found = checking.check(images, **options, on_progress=bars())
+    found = checking.check(images, **dataset, **options, on_progress=bars())
     console.show(found, json)
     if output and not json:
         typer.echo(f"Report: {output / 'report.html'}")

@@ -36,6 +36,7 @@ Columns = Annotated[
     str | None,
     Option(metavar="PATH,LABEL", help="Columns of a table of labels. Default: path or file, label or class, …"),
 ]
+Exclude = Annotated[Path | None, Option(metavar="FILE", help="CSV file with a column `path` of images to leave out.")]
 Group = Annotated[
     str | None, Option(metavar="REGEX", help="Images whose paths give the same first group belong into one split.")
 ]

@@ -25,9 +25,7 @@ def train(
     pictures: console.Pictures = None,
     columns: console.Columns = None,
     group: console.Group = None,
-    exclude: Annotated[
-        Path | None, Option(metavar="FILE", help="CSV file with a column `path` of images to leave out.")
-    ] = None,
+    exclude: console.Exclude = None,
     recipe: Annotated[str | None, Option(help="Name (see `keras-inception recipes`) or JSON file.")] = None,
     settings: console.Settings = None,
     from_scratch: Annotated[bool, Option("--from-scratch", help="Begin with random weights.")] = False,

@@ -213,6 +213,7 @@ def survey(
     root: str | os.PathLike | None = None,
     columns: Columns | None = None,
     group: str | None = None,
+    exclude: Exclude | None = None,
     progress: Progress | None = None,
 ) -> Found:
     """Find all images of a dataset in the splits that it has, without decoding those that have a file each.
@@ -222,6 +223,7 @@ def survey(
         root: as for `open_data`.
         columns: as for `open_data`.
         group: as for `open_data`.
+        exclude: as for `open_data`.
         progress: as for `open_data`.
 
     Returns:
@@ -230,7 +232,7 @@ def survey(
     Raises:
         ValueError: as for `open_data`, but for what is in the files.
     """
-    return _find(source, root=root, columns=columns, group=group, progress=progress, survey=True)
+    return _find(source, root=root, columns=columns, group=group, exclude=exclude, progress=progress, survey=True)
 
 
 def located(source: Source) -> str:

@@ -161,6 +161,7 @@ def test_images_that_show_little_are_named(folder):
         "blurry": scene(23, SIZE).filter(ImageFilter.GaussianBlur(6)),
         "odd_shape": scene(24, (480, 60)),
     }
+    save(disc("red"), folder / "train/birch/white-ground.png")
     for name, image in poor.items():
         save(image, folder / "train/birch" / f"{name}.png")
     found = keras_inception.check(folder)
@@ -311,6 +312,21 @@ def test_images_that_belong_together_are_counted_and_named_in_several_splits(fol
     assert (found.named_groups, found.divided_groups) == (1, {})
     with pytest.raises(ValueError, match="`group` must match some"):
         keras_inception.check(folder, group="patient")
+
+
+def test_images_are_left_out_and_the_report_says_how(folder, tmp_path, capsys):
+    save(photo(folder, "train/apple/03.png"), folder / "test/apple/copy.bmp")
+    keras_inception.check(folder, group=r"/(0\d)", output=tmp_path / "checked")
+    command = ["check", str(folder), "--group", r"/(0\d)", "--exclude", str(tmp_path / "checked/suggested.csv")]
+    with pytest.raises(SystemExit) as stop:
+        console.main([*command, "--json"])
+    assert not stop.value.code
+    found = json.loads(capsys.readouterr().out)
+    assert found["groups"] == []
+    assert found["splits"]["train"]["apple"] == 11
+    assert found["named_groups"] == 10
+    page = (tmp_path / "checked/report.html").read_text(encoding="utf-8")
+    assert f"keras-inception train {folder} --group &#x27;/(0\\d)&#x27; --exclude {tmp_path}" in page
 
 
 def test_no_split_is_cut_and_none_is_needed(folder):
