@@ -131,8 +131,10 @@ def compress(
     The network is that of a run, or any functional classifier in a model file, with its images as --data. The result
     is a run directory. A table shows what each step costs and saves.
     """
-    if resume and (source or settings or macs or latency or mb or prune or cluster or quantize or data):
-        raise ValueError(f"--resume takes the run and the steps from {output}: give neither")
+    if resume and (source or settings or macs or latency or mb or prune or cluster or quantize):
+        raise ValueError(
+            f"--resume takes the run and the steps from {output}: give neither, only --data if the images were moved"
+        )
     if not resume and source is None:
         raise ValueError("RUN is missing: give a run directory or a model file to compress, or --resume")
     from keras_inception.compression.job import Job, check_compression, kept_so_far

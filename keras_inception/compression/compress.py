@@ -15,6 +15,7 @@ from keras_inception.compression import filter_pruning
 from keras_inception.compression.budget import macs_within
 from keras_inception.compression.job import FILTER_PRUNING, JOB, STEPS, Job, JobOptions, check_compression
 from keras_inception.compression.own import OwnModel, write_run
+from keras_inception.datasets.sources import check_there
 from keras_inception.exporting.exporter import export
 from keras_inception.exporting.signature import is_trained_for_int8
 from keras_inception.model_files.custom_objects import check_custom_objects, given
@@ -28,6 +29,7 @@ from keras_inception.tflite.operations import gzip_mb, sparsity
 from keras_inception.training import Recipe, building, train
 from keras_inception.training.generators import generators_kept
 from keras_inception.training.methods import Continued
+from keras_inception.training.trainer import relocate
 from keras_inception.utils import files, tables
 from keras_inception.utils.names import by_any_name
 from keras_inception.utils.progress import Progress, counted, silent
@@ -35,6 +37,7 @@ from keras_inception.utils.results import Result
 from keras_inception.utils.suggestions import did_you_mean
 
 REPORT = "compression_report.json"
+RESUME = "keras-inception compress --resume --data IMAGES --output {}"  # with images that were moved
 OWN_SOURCE = "0_source"  # the run directory in `STEPS` of a model of one's own
 RANKING_IMAGES, RANGE_IMAGES, BATCH = 512, 64, 32
 # Epochs and learning rate of each step, as shares of the original training's.
@@ -148,7 +151,8 @@ def compress(
         output: run directory to write. Its ``steps`` folder keeps the run and the int8 file of each step.
         job: what to do, as an alternative to `options`; None when resuming.
         data: images of a model of one's own: a folder with a subfolder for each class, or another source that
-            `keras_inception.datasets.open_data` accepts. A run has its own.
+            `keras_inception.datasets.open_data` accepts. A run has its own. When resuming, the new place of images that
+            were moved.
         labels: names of the classes in the order of that model's outputs, or a file with one per line. Default: the
             sorted names of the folders.
         preprocessing: what the input of that model expects: a `Preprocessing`, the name of one or its JSON file.
@@ -193,7 +197,10 @@ def compress(
             _begin(source, own, output, job, dict(settings or {}), distillation)
         with locked(output):
             try:
-                rows = _Compression(output, on_step or (lambda line: None), verbose, on_progress or silent).run()
+                compression = _Compression(output, on_step or (lambda line: None), verbose, on_progress or silent)
+                if resume and own is not None:
+                    relocate(compression.runs(), own.data)
+                rows = compression.run()
             except ValueError:
                 trained = [path for path in (output / STEPS).glob("*") if path.is_dir() and path.name != OWN_SOURCE]
                 if not trained and not resume:
@@ -314,8 +321,16 @@ class _Compression:
                     shutil.copyfile(run.path / name, beside)
         reports.attempt(lambda: reporting.write(Run(self._output)), self._output / reports.REPORT)
 
+    def runs(self) -> list[Run]:
+        """Return the source, the steps so far and, if there is one, the result."""
+        folders = (path for path in sorted((self._output / STEPS).glob("*")) if (path / DATA).is_file())
+        result = [self._output] if (self._output / DATA).is_file() else []
+        return [self._source, *(Run(path) for path in (*folders, *result) if path != self._source.path)]
+
     def _trained(self, path: Path, step: str, before: Run) -> Run:
         """Train a step to completion, resuming an interrupted training, and return its run."""
+        data = self._source.data
+        check_there(self._output, data, again=RESUME)
         self._say(f"{TITLES[step]}: training")
         start = path.with_name(f"{path.name}_start.keras")
         if not start.exists():
@@ -330,8 +345,8 @@ class _Compression:
         recipe = recipe.replace(options=options).override(self._record["settings"])
         how: dict[str, Any] = {"method": self._method(step, before, network, recipe), "verbose": self._verbose}
         if path.exists():
-            return train(None, path, resume=True, **how)
-        data = self._source.data
+            moved = data["source"] if data["source"] != Run(path).data["source"] else None
+            return train(moved, path, resume=True, **how)
         how |= {"split_seed": data.pop("seed"), "recipe": recipe}
         return train(data.pop("source"), path, **data, **how)
 

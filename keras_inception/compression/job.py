@@ -125,10 +125,9 @@ def check_compression(
     """Raise the errors of `compress` that do not depend on the network, before anything is loaded."""
     output = Path(output)
     if resume:
-        if source is not None or job is not None or settings or own is not None:
+        if source is not None or job is not None or settings:
             raise ValueError(f"{output} records its run and its job: give neither when resuming")
-        if not (output / JOB).is_file():
-            raise ValueError(f"{output} was not made by `compress`: it has no {JOB}")
+        _check_resumable(output, own)
         return
     if os.path.lexists(output):
         raise FileExistsError(f"{output} exists. Resume it, or choose another folder")
@@ -151,3 +150,13 @@ def check_compression(
         raise ValueError("`data` must be given for a model: a folder of images with class folders. Received: None")
     else:
         own.check()
+
+
+def _check_resumable(output: Path, own: OwnModel | None) -> None:
+    """Raise ValueError if a compression cannot be resumed, or if more than the place of its images is given."""
+    if own is not None and own != OwnModel(own.data, validation=own.validation):
+        raise ValueError(f"{output} records its model: when resuming, give only `data`, if the images were moved")
+    if own is not None:
+        own.check()
+    if not (output / JOB).is_file():
+        raise ValueError(f"{output} was not made by `compress`: it has no {JOB}")

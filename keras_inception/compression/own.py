@@ -144,7 +144,7 @@ def write_run(source: "str | os.PathLike | keras.Model", own: OwnModel, folder: 
     files.write_labels(folder / LABELS, splits.labels)
     preprocessing.save(folder / PREPROCESSING)
     own_recipe(preprocessing).save(folder / RECIPE)
-    files.write_json(folder / DATA, {**data, "command": "compress"})
+    files.write_json(folder / DATA, {**data, "fingerprint": splits.fingerprints(), "command": "compress"})
     files.write_csv(folder / SPLIT, splits.rows())
     network.save(folder / MODEL)
     run = Run(folder)

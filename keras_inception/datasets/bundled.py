@@ -1,11 +1,10 @@
 """The pictograms dataset that is bundled with the package."""
 
 import os
-import tempfile
 import zipfile
 from pathlib import Path
 
-from keras_inception.utils.files import room_in
+from keras_inception.utils.files import temporary_folder
 
 ARCHIVE = Path(__file__).with_name("pictograms.zip")
 
@@ -35,8 +34,8 @@ def pictograms(directory: str | os.PathLike) -> Path:
 
 def _unpack(archive: zipfile.ZipFile, root: Path) -> None:
     root.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=root.parent) as beside, room_in(Path(beside), root):
-        whole = Path(beside) / "pictograms"
+    with temporary_folder(root) as beside:
+        whole = beside / "pictograms"
         archive.extractall(whole)  # never outside of `whole`: it strips ".." and root directories from names
         try:
             whole.rename(root)  # replaces an empty folder too

@@ -306,13 +306,14 @@ def _base(source: Source, root: str | os.PathLike | None) -> str | None:
     return os.path.abspath(root or (os.path.dirname(source) if is_table(source) else source))
 
 
-def check_there(run: str | os.PathLike, data: Mapping[str, Any], ways: str = "") -> None:
+def check_there(run: str | os.PathLike, data: Mapping[str, Any], ways: str = "", *, again: str = RESUME) -> None:
     """Check that the source of a run's images exists.
 
     Args:
         run: the run directory, for messages.
         data: what the run records, `Run.data`.
         ways: sentences that say what else can be done if the source does not exist.
+        again: the command that tells the run where they are, with {} for its directory.
 
     Raises:
         ValueError: it does not exist. The message says how to tell the run where it is now.
@@ -323,7 +324,7 @@ def check_there(run: str | os.PathLike, data: Mapping[str, Any], ways: str = "")
         except ValueError:
             raise ValueError(
                 f"the images of {os.fspath(run)} are not at {source} any more. {ways}If they were moved, tell the run "
-                f"where they are: {RESUME.format(os.fspath(run))}"
+                f"where they are: {again.format(os.fspath(run))}"
             ) from None
 
 

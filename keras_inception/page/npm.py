@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 from keras_inception.utils import files
+from keras_inception.utils.subprocesses import start
 
 WEB = Path(__file__).with_name("static")
 LOCK = ("package.json", "package-lock.json")
@@ -28,8 +29,10 @@ def packages() -> Path:
             for name in LOCK:
                 shutil.copyfile(WEB / name, new / name)
             command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-            done = subprocess.run(command, cwd=new, capture_output=True, encoding="utf-8", check=False)
-            if done.returncode:
-                last = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()][-2:]
-                raise OSError(f"npm ci ended with exit code {done.returncode}: {' / '.join(last) or 'no message'}")
+            pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+            with start(command, cwd=new, encoding="utf-8", **pipes) as process:
+                output, errors = process.communicate()
+            if process.returncode:
+                last = [line for line in (errors + output).splitlines() if line.strip()][-2:]
+                raise OSError(f"npm ci ended with exit code {process.returncode}: {' / '.join(last) or 'no message'}")
     return folder / "node_modules"

@@ -19,6 +19,7 @@ import numpy as np
 
 from keras_inception.model_files.kinds import TFLITE, kind_of, reason
 from keras_inception.tflite import session
+from keras_inception.utils import subprocesses
 from keras_inception.utils.subprocesses import ChildError, limit_memory
 
 # Limits of a child: enough to start and to run a small file on a busy machine, and an allowance by the file's size.
@@ -182,7 +183,7 @@ class _Child:
 
 def start() -> subprocess.Popen:
     """Start a child process that runs `session`."""
-    return subprocess.Popen(
+    return subprocesses.start(
         [sys.executable, "-P", session.__file__],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -228,6 +228,20 @@ def _found(run: Run, pictures: str | os.PathLike | None, root: str | os.PathLike
     return run.data | datasets.recorded(source, root=root, columns=run.data.get("columns"))
 
 
+def relocate(runs: Sequence[Run], pictures: str | os.PathLike) -> None:
+    """Let runs record the new place of the images that they share.
+
+    Raises:
+        ValueError: the images there are not those that the runs began with.
+    """
+    data = _found(runs[0], pictures, None)
+    splits = datasets.open_data(**data)
+    for run in runs:
+        _check_unchanged(run, splits, data["source"])
+        if data["source"] != run.data["source"]:
+            run.record({**run.data, "source": data["source"]})
+
+
 def _record(run: Run, recipe: Recipe, data: dict[str, Any]) -> None:
     """Record what has changed since a run began: the number of its epochs, or the place of its images."""
     if recipe != Recipe.load(run.path / RECIPE):

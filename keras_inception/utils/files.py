@@ -22,9 +22,10 @@ MODEL, PREPROCESSING = "model.keras", "preprocessing.json"  # of a run directory
 WRITING = ".writing-"  # prefix of the names of unfinished files and folders
 BYTE_ORDER_MARK = "\ufeff"  # some editors put it at the start of a text file
 OTHER_WRITER = "another process has begun it at the same time. Choose another folder"
+OTHER_FOLDER = "the variable TMPDIR can name another folder for temporary files"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a used up quota, and the limit of a file's size
 # The same in words: the errors of HDF5, TensorFlow and NumPy have no number.
-FULL_IN_WORDS = re.compile("|".join([*map(os.strerror, FULL), r"\d+ requested and \d+ written"]))
+FULL_IN_WORDS = re.compile("|".join([*map(os.strerror, FULL), r"\d+ requested and \d+ written"]), re.IGNORECASE)
 
 _unfinished: set[Path] = set()  # temporary files and folders of this process
 _process = SimpleNamespace(is_ending=False)
@@ -42,7 +43,7 @@ def full_disk(error: BaseException | None) -> str | None:
 
 
 @contextmanager
-def room_in(folder: Path, name: str | os.PathLike, hint: str = "") -> Iterator[None]:
+def _room_in(folder: Path, name: str | os.PathLike, hint: str = "") -> Iterator[None]:
     """Convert an error of any library about a full disk into an OSError about `name`, where a folder is written to.
 
     An OSError about a file elsewhere stays as it is.
@@ -96,25 +97,25 @@ def remove_temporary() -> None:
 
 
 @contextmanager
-def temporary_folder() -> Iterator[Path]:
+def temporary_folder(beside: str | os.PathLike | None = None) -> Iterator[Path]:
     """Yield a temporary folder, which is removed afterwards.
 
+    Args:
+        beside: The path next to which it is made, for what will be moved there. Default: where the system's are.
+
     Raises:
-        OSError: The disk became full. Its `filename` is the system's temporary folder, whichever library was writing.
+        OSError: The disk became full. Its `filename` is `beside` or the system's temporary folder, whichever library
+            was writing.
     """
-    path = Path(tempfile.gettempdir(), f"keras-inception-{secrets.token_hex(8)}")
-    hint = "; the variable TMPDIR can name another folder for temporary files"
-    with room_in(path, path.parent, hint), _private_folder(path):
-        yield path
-
-
-@contextmanager
-def _private_folder(path: Path) -> Iterator[None]:
-    """Create a folder, and remove it afterwards."""
-    with _removed_afterwards(path):
+    if beside is None:
+        folder, start, hint = Path(tempfile.gettempdir()), "keras-inception-", f"; {OTHER_FOLDER}"
+    else:
+        folder, start, hint = Path(beside).parent, f"{WRITING}{Path(beside).name}-", ""
+    path = folder / f"{start}{secrets.token_hex(4)}"
+    with _room_in(path, beside or folder, hint), _removed_afterwards(path):
         path.mkdir(0o700)
         try:
-            yield
+            yield path
         finally:
             shutil.rmtree(path, ignore_errors=True)
 
@@ -171,8 +172,7 @@ def new_folder(path: str | os.PathLike) -> Iterator[Path]:
     with _only_writer(path):
         for left in path.parent.glob(f"{glob.escape(prefix)}{'[a-z0-9_]' * 8}"):
             shutil.rmtree(left, ignore_errors=True)
-        beside = path.with_name(f"{prefix}{secrets.token_hex(4)}")
-        with room_in(beside, path), _private_folder(beside):
+        with temporary_folder(path) as beside:
             new = beside / path.name
             new.mkdir()
             yield new

@@ -136,7 +136,7 @@ def test_wrong_usage_has_exit_code_2(capsys):
         (["compress", "{tmp}", "--output", "{tmp}/small", "--prune", "half"], "--prune must be a number"),
         (["compress", "{tmp}", "--output", "{tmp}/small", "--macs", "0.5", "--mb", "2"], "give one of macs, latency"),
         (["compress", "{tmp}", "--resume", "--quantize"], "give neither"),
-        (["compress", "--resume", "--output", "{tmp}", "--data", "{tmp}"], "give neither"),
+        (["compress", "--resume", "--output", "{tmp}", "--data", "{tmp}"], "was not made by `compress`"),
         (["compress", "{tmp}/there.keras", "--quantize"], "`data` must be given for a model"),
         (["compress", "{tmp}/there.keras", "--quantize", "--labels", "nowhere.txt"], "must be given with `data`"),
         (["compress", "--resume", "--output", "{tmp}"], "was not made by `compress`"),

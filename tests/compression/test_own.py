@@ -1,5 +1,8 @@
 """Compressing one's own model: as a run directory, with its own preprocessing, and what is refused."""
 
+import json
+import shutil
+
 import keras
 import numpy as np
 import pytest
@@ -134,8 +137,12 @@ def test_an_interrupted_compression_is_resumed(own, pictures, tmp_path, monkeypa
             compress(own, tmp_path / "small", data=pictures, prune=0.5, settings={"epochs": "1"}, verbose=0)
     moved = (tmp_path / "small").rename(tmp_path / "moved")
     assert [step.step for step in compress(None, moved, resume=True, verbose=0)] == ["source", "prune"]
-    with pytest.raises(ValueError, match="give neither when resuming"):
-        compress(None, moved, resume=True, data=pictures)
+    with pytest.raises(ValueError, match="when resuming, give only `data`"):
+        compress(None, moved, resume=True, data=pictures, labels=["blue", "green", "red"])
+    shutil.copytree(pictures, tmp_path / "elsewhere")
+    compress(None, moved, resume=True, data=tmp_path / "elsewhere", verbose=0)
+    recorded = [json.loads(path.read_text())["source"] for path in moved.rglob("data.json")]
+    assert recorded == [str(tmp_path / "elsewhere")] * 3, "of the source, the step and the result"
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_a_killed_process_leaves_nothing_under_the_final_name(tmp_path):
     root = tmp_path / "here"
     ran = subprocess.run([sys.executable, "-c", program, root], check=False)
     assert ran.returncode == 9
-    assert len(list(tmp_path.glob(".unpacking-*/pictograms/README.md"))) == 1
+    assert len(list(tmp_path.glob(".writing-here-*/pictograms/README.md"))) == 1
     assert not root.exists()
     assert len(list(pictograms(root).glob("test/*/*.jpg"))) == 1202
 

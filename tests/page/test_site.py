@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import sys
 import threading
 import urllib.request
 
@@ -141,13 +142,14 @@ def test_missing_npm_is_an_error(exported, tmp_path, monkeypatch, capsys):
 
 
 def test_a_failure_of_npm_is_quoted_and_nothing_is_kept(tmp_path, monkeypatch):
-    def run(command, cwd, **options):
+    def start(command, cwd, **options):
         (cwd / "node_modules").mkdir()
-        return subprocess.CompletedProcess(command, 1, "", "npm error code EAI_AGAIN\nnpm error no network\n")
+        failing = "import sys; sys.exit('npm error code EAI_AGAIN\\nnpm error no network')"
+        return subprocess.Popen([sys.executable, "-c", failing], **options)
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(shutil, "which", lambda name: name)
-    monkeypatch.setattr(npm.subprocess, "run", run)
+    monkeypatch.setattr(npm, "start", start)
     with pytest.raises(OSError, match="npm ci ended with exit code 1: npm error code EAI_AGAIN / npm error no network"):
         npm.packages()
     assert [path for path in (tmp_path / "keras-inception" / "npm").iterdir()] == []
