@@ -104,7 +104,9 @@ def compress(
     source: Annotated[Path | None, Argument(metavar="RUN|MODEL", help="A run directory, .keras or .h5 file.")] = None,
     output: Annotated[Path, Option("--output", "-o", help="Run directory to create.")] = Path("compressed"),
     resume: console.Resume = False,
-    data: Annotated[str | None, Option(help=f"Images for a model file. {console.DATA}")] = None,
+    data: Annotated[
+        str | None, Option(help=f"Images for a model file, or that were moved, to resume. {console.DATA}")
+    ] = None,
     labels: Annotated[Path | None, Option(help="File with one class name per line. Default: sorted folders.")] = None,
     preprocessing: Annotated[str | None, Option(help="Name or JSON file. Default: found in the model.")] = None,
     validation: Annotated[float, Option(help="Share of --data to hold out if it has no validation split.")] = 0.15,
