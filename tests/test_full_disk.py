@@ -17,6 +17,7 @@ from safetensors.numpy import save_file
 import keras_inception
 from keras_inception.cli import main
 from keras_inception.exporting.signature import save
+from keras_inception.training import Recipe
 from keras_inception.utils import files, subprocesses
 
 ROOM = 50_000  # bytes
@@ -112,6 +113,20 @@ def test_an_export_without_room_is_one_line(small_disk, tmp_path, capsys):
     with small_disk(ROOM), pytest.raises(OSError, match="cannot be written: File too large"):  # in TensorFlow
         keras_inception.export(model(), tmp_path / "exported", **options)
     assert not list(tmp_path.rglob("*.tflite"))
+
+
+def test_a_training_without_room_names_the_file_and_says_what_to_do(small_disk, pictures, tmp_path, capsys):
+    recipe = Recipe(network="network_in_network", options={"form": "cifar"}, size=32, epochs=1, batch_size=8)
+    recipe.save(tmp_path / "recipe.json")
+    options = ["--output", str(tmp_path / "run"), "--recipe", str(tmp_path / "recipe.json")]
+    with small_disk(200_000), pytest.raises(SystemExit) as stop:
+        main(["train", str(pictures), *options])
+    assert stop.value.code == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith(f"error: {tmp_path / 'run'}")
+    assert "cannot be written: File too large" in line
+    assert "has no weights yet: free some space, then resume" in line
+    assert not list(tmp_path.rglob(f"{files.WRITING}*"))
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")

@@ -63,7 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         if isinstance(error, OSError) and error.filename is not None and error.strerror:
             fail(f"{error.filename}: {error.strerror}")
-        fail(f"the output cannot be written: {full}" if full else str(error))
+        unnamed = not isinstance(error, EXPECTED) or (isinstance(error, OSError) and error.errno is not None)
+        fail(f"the output cannot be written: {full}" if full and unnamed else str(error))
 
 
 def _print_any_name() -> None:
