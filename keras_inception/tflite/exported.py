@@ -27,5 +27,5 @@ def smallest(folder: str | os.PathLike) -> Path:
         raise ValueError(f"{path} is not a report of `export`: {error!r}") from None
     found = [path.with_name(name) for name in names if path.with_name(name).is_file()]
     if not found:
-        raise ValueError(f"{folder} has none of the files that {REPORT} lists. Received: {', '.join(names) or 'none'}")
+        raise ValueError(f"{folder} has none of the files that {REPORT} lists. Received: {names!r:.200}")
     return min(found, key=lambda each: each.stat().st_size)

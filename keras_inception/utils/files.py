@@ -269,7 +269,7 @@ def read_json(path: str | os.PathLike):
     """Read a JSON file. Raise ValueError with the name of the file if it is not JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # too many digits, or nested too deeply
         raise ValueError(f"{path} is not a JSON file: {error}") from None
 
 

@@ -38,8 +38,23 @@ def test_refused_and_missing_files_of_an_export_are_not_taken(exported, tmp_path
     (tmp_path / names["float32"]).unlink()
     with pytest.raises(ValueError, match=r"has none of the files that report\.json lists\. Received: .*float32"):
         located(tmp_path)
-    (tmp_path / "report.json").write_text("[1]", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"report\.json is not a report of `export`: TypeError"):
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("[1]", "is not a report of `export`: TypeError"),
+        ('{"variants": {"int8": {"path": 7}}}', "is not a report of `export`: TypeError"),
+        ('{"variants": {"int8": {}}}', "is not a report of `export`: KeyError"),
+        ('{"variants": {"int8": {"path": "a\\u001bb"}}}', r"lists\. Received: \['a\\x1bb'\]"),
+        ("[" * 100_000, "is not a JSON file: maximum recursion depth"),
+        ("9" * 5000, "is not a JSON file: Exceeds the limit"),
+    ],
+    ids=range(6),
+)
+def test_any_report_of_an_export_gets_a_line(tmp_path, content, says):
+    (tmp_path / "report.json").write_text(content, encoding="utf-8")
+    with pytest.raises(ValueError, match=rf"report\.json {says}"):
         located(tmp_path)
 
 
