@@ -2,7 +2,8 @@
 
 python tests/web/report_screenshot.py REPORT OUT.png HEADING draws what follows a heading. docs/images/report.png and
 report_mistakes.png are of `keras-inception report` on the run ``base`` of benchmarks/finetune_table.py, a GoogLeNet
-trained on ten classes of the pictograms.
+trained on ten classes of the pictograms; evaluation.png and evaluation_labels.png are of `keras-inception evaluate` on
+it, from "If it may say" and "Classes that are taken".
 """
 
 import io
