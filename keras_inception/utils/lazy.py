@@ -1,7 +1,8 @@
 """Lazy imports: load the public names of a package on first use."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -21,7 +22,8 @@ def attach(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], obje
     def __getattr__(name: str):  # noqa: N807
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        home = import_module(f"{package}.{homes[name]}")
+        with generators_kept():
+            home = import_module(f"{package}.{homes[name]}")
         value = home if homes[name] == name else getattr(home, name)
         setattr(sys.modules[package], name, value)
         return value
@@ -30,6 +32,24 @@ def attach(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], obje
         return sorted({*vars(sys.modules[package]), *homes})
 
     return __getattr__, __dir__
+
+
+@contextmanager
+def generators_kept() -> Iterator[None]:
+    """Leave the global generators of `random` and NumPy as they are: TensorFlow draws from both when it is imported.
+
+    Those of modules that nobody has imported have nothing to keep.
+    """
+    python, numpy = sys.modules.get("random"), sys.modules.get("numpy.random")
+    state = python and python.getstate()
+    numpy_state = numpy and numpy.get_state()
+    try:
+        yield
+    finally:
+        if python:
+            python.setstate(state)
+        if numpy:
+            numpy.set_state(numpy_state)
 
 
 def import_after(first: str, module: str) -> None:

@@ -1,6 +1,8 @@
 """Training leaves the global random generators as it found them, and depends on its own seed alone."""
 
 import random
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -49,6 +51,24 @@ def test_generators_that_nobody_has_set_are_not_set_afterwards():
     disturbed()
     assert context.global_seed() is None
     assert len({float(tf.random.uniform(())) for _ in range(4)}) == 4
+
+
+def test_the_first_use_of_the_package_imports_tensorflow_without_drawing():
+    code = """
+import random
+import numpy
+import keras_inception
+random.seed(3)
+numpy.random.seed(3)
+keras_inception.train
+import sys
+assert "tensorflow" in sys.modules
+print(random.random(), numpy.random.random())
+"""
+    random.seed(3)
+    np.random.seed(3)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
+    assert done.stdout == f"{random.random()} {np.random.random()}\n"
 
 
 def test_an_error_gives_the_generators_back_too():
