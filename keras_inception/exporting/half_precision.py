@@ -8,7 +8,6 @@ float32, so that neither can be seen on them: the ranges are measured instead.
 
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -230,8 +229,8 @@ def predict(path: str | os.PathLike, images: np.ndarray, preprocessing: Preproce
         ChildError: LiteRT fails.
     """
     classifier = TFLiteClassifier(path, preprocessing=preprocessing)
-    with tempfile.TemporaryDirectory() as folder:
-        values, outputs = Path(folder) / "values.npy", Path(folder) / "outputs.npy"
+    with files.temporary_folder() as folder:
+        values, outputs = folder / "values.npy", folder / "outputs.npy"
         np.save(values, classifier.as_input(images))
         job = {"model": str(path), "values": str(values), "outputs": str(outputs), "accelerator": "fp16"}
         run_program([sys.executable, "-I", SCRIPT], job, "LiteRT in half precision")
