@@ -96,8 +96,8 @@ def check(
         unknown_classes=_unknown_classes(counts),
         few=_few(counts),
         **{
-            name: [images.path(index) for index in indices[find(measures)].tolist()]
-            for name, find in quality.FINDINGS.items()
+            name: [images.path(index) for index in indices[places].tolist()]
+            for name, places in quality.poor(measures).items()
         },
     )
     if output is not None:

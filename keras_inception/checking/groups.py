@@ -39,13 +39,14 @@ def find_groups(measures: np.ndarray, near: int, progress: Progress = silent) ->
         near: bits in which hashes may differ, 0 to `MAX_NEAR`.
         progress: called with the name of the step, the number of images done and the total.
     """
-    _, firsts, inverse = np.unique(measures["sha256"], return_index=True, return_inverse=True)
-    order = np.argsort(inverse, kind="stable")
-    copies = {int(part[0]): tuple(part.tolist()) for part in np.split(order, np.cumsum(np.bincount(inverse))[:-1])}
+    copies: dict[int, list[int]] = {}
+    first_with: dict[bytes, int] = {}
+    for index, digest in enumerate(measures["sha256"].tolist()):
+        copies.setdefault(first_with.setdefault(digest, index), []).append(index)
     groups = []
-    for leader, *others in _clusters(measures, np.sort(firsts), near, progress):
+    for leader, *others in _clusters(measures, np.array(list(copies), np.intp), near, progress):
         members = [index for first in (leader, *sorted(others)) for index in copies[first]]
-        equal = tuple(copies[first] for first in (leader, *sorted(others)) if len(copies[first]) > 1)
+        equal = tuple(tuple(copies[first]) for first in (leader, *sorted(others)) if len(copies[first]) > 1)
         if len(members) > 1:
             groups.append(Members("near" if others else "same", tuple(members), equal))
     return groups

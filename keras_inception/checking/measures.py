@@ -54,10 +54,14 @@ def measure(images: Images, progress: Progress) -> tuple[np.ndarray, dict[int, s
 
     done = 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding, hashing and resizing release the GIL
-        for block, failed in zip(blocks, pool.map(fill, blocks), strict=True):
-            unreadable |= failed
-            done += len(block)
-            progress("Reading images", done, len(images))
+        try:
+            for block, failed in zip(blocks, pool.map(fill, blocks), strict=True):
+                unreadable |= failed
+                done += len(block)
+                progress("Reading images", done, len(images))
+        except BaseException:  # an interrupted check does not measure the rest first
+            pool.shutdown(cancel_futures=True)
+            raise
     return measures, unreadable
 
 

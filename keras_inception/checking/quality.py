@@ -64,6 +64,9 @@ def odd_shape(measures: np.ndarray) -> np.ndarray:
     return np.abs(shape - np.median(shape)) > np.log(ODD)
 
 
-FINDINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    each.__name__: each for each in (single_color, tiny, dark, overexposed, blurry, odd_shape)
-}
+FINDINGS: tuple[Callable[[np.ndarray], np.ndarray], ...] = (single_color, tiny, dark, overexposed, blurry, odd_shape)
+
+
+def poor(measures: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the indices of the images of each finding, by its name."""
+    return {find.__name__: np.flatnonzero(find(measures)) if len(measures) else np.arange(0) for find in FINDINGS}

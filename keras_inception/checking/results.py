@@ -116,7 +116,9 @@ class Check(Result):
         classes = {name for by_class in self.splits.values() for name in by_class}
         by_split = ", ".join(f"{split} {count:,}" for split, count in counts.items())
         named = f", {number(self.named_groups, 'group')} that belong together" if self.named_groups else ""
-        return f"{sum(counts.values()):,} images in {len(classes)} classes ({by_split}){named}"
+        total = sum(counts.values())
+        images = f"{total:,} image{'' if total == 1 else 's'}"
+        return f"{images} in {len(classes)} classes ({by_split}){named}"
 
     def __str__(self) -> str:
         found = [_as_text(finding) for finding in findings(self)] or ["Nothing was found."]

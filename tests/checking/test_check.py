@@ -130,6 +130,15 @@ def test_unreadable_images_are_named_and_not_counted(folder):
     assert found.splits["train"]["apple"] == 12
 
 
+def test_a_dataset_without_a_readable_image_is_described(tmp_path):
+    for name in ("one/1.png", "two/2.png"):
+        (tmp_path / "images" / name).parent.mkdir(parents=True)
+        (tmp_path / "images" / name).write_bytes(b"no image")
+    found = keras_inception.check(tmp_path / "images", output=tmp_path / "checked")
+    assert found.unreadable == ["one/1.png", "two/2.png"]
+    assert "0 images in 2 classes" in str(found)
+
+
 def test_names_that_differ_in_case_or_blanks_are_named(folder):
     for name in ("apple ", "bir ch"):
         save(scene((5, ord(name[-2])), SIZE), folder / "train" / name / "0.png")
