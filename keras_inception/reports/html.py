@@ -45,12 +45,12 @@ STYLE = (
 .@ img { max-width: 100%; height: auto; border-radius: .35rem; }
 .@ .wide { overflow-x: auto; margin: 0 0 .75rem; }
 .@ table { width: auto; margin: 0; border-collapse: collapse; background: none; color: inherit; font-size: .9rem;
-  font-variant-numeric: tabular-nums; overflow-wrap: normal; }
+  font-variant-numeric: tabular-nums; overflow-wrap: break-word; }
 .@ tr { background: none; }
 .@ th, .@ td { padding: .2rem .8rem .2rem 0; border: 0; text-align: left; vertical-align: top; font-weight: normal;
-  max-width: 24rem; }
+  max-width: 18rem; }
 .@ th { border-bottom: 1px solid var(--line); }
-.@ .end { text-align: right; }
+.@ .end { text-align: right; white-space: nowrap; }
 .@ .matrix td, .@ .matrix th { padding: .15rem .3rem; border: 0; text-align: center; vertical-align: bottom;
   min-width: 1.3rem; }
 .@ .matrix th[scope=row] { text-align: right; white-space: nowrap; }

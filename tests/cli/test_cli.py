@@ -369,6 +369,15 @@ def test_a_run_whose_images_were_moved_says_what_can_be_given(trained, pictures,
     assert "12 images" in capsys.readouterr().out
 
 
+def test_report_says_where_it_is(trained, tmp_path, capsys):
+    copies = [shutil.copytree(trained, tmp_path / name) for name in ("one", "two")]
+    command("report", copies[0])
+    assert capsys.readouterr().out == f"Report: {copies[0] / 'report.html'}\n"
+    command("report", *copies, "--output", tmp_path / "both.html")
+    assert capsys.readouterr().out == f"Report: {tmp_path / 'both.html'}\n"
+    assert "<td>two</td>" in (tmp_path / "both.html").read_text(encoding="utf-8")
+
+
 def test_evaluate_summarizes_what_it_left_out(trained, pictures, tmp_path, caplog):
     shutil.copytree(pictures / "test", tmp_path / "test")
     for index in range(200):

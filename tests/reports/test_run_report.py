@@ -13,6 +13,7 @@ from PIL import Image
 from keras_inception.reports import comparison
 from keras_inception.reports import run as reports
 from keras_inception.runs import Run
+from keras_inception.utils import files
 
 OLD = Path(__file__).parents[1] / "version_0_1" / "run"
 
@@ -59,6 +60,19 @@ def test_commands_go_on_from_where_the_run_is(run):
 def test_mixed_labels_are_shown_with_their_shares():
     assert reports._target(np.array([0.0, 1.0]), ("cat", "dog")) == "dog"
     assert reports._target(np.array([0.3, 0.7]), ("cat", "dog")) == "70% dog + 30% cat"
+
+
+def test_images_that_were_left_out_are_listed(run):
+    rows = [{"path": f"{name}.png", "reason": "empty file"} for name in ("a&b", "\udcff", *range(120))]
+    files.write_csv(run.path / "left_out.csv", rows)
+    reports.write_page(run, reports.Results(notes=["A note."], planned=9))
+    page = (run.path / reports.REPORT).read_text(encoding="utf-8")
+    assert "Left out: 122" in page
+    assert "<td>a&amp;b.png</td><td>empty file</td>" in page
+    assert "<td>\ufffd.png</td>" in page
+    assert page.count("<td>empty file</td>") == 100
+    assert "A note." in page
+    assert "Written during the training, after 3 of 9 epochs." in page
 
 
 def test_a_notebook_shows_a_run_without_figures_and_without_epochs(run):

@@ -139,6 +139,14 @@ def test_a_run_whose_images_are_gone_is_reported_from_its_own_files(copy, tmp_pa
     assert re.findall(r"<h2>(.*)</h2>", page) == ["A batch", "Recipe", "Data", "How to go on"]
 
 
+def test_a_run_without_a_finished_epoch_is_reported(copy):
+    for name in ("model.keras", "metrics.csv", reports.BATCH):
+        (copy.path / name).unlink()
+    page = keras_inception.report(copy).read_text(encoding="utf-8")
+    assert "The training has not finished an epoch yet." in page
+    assert re.findall(r"<h2>(.*)</h2>", page) == ["A batch", "Recipe", "Data"]
+
+
 def test_runs_are_laid_side_by_side(copy, watched, tmp_path):
     recipe = (copy.path / "recipe.json").read_text().replace('"momentum": 0.9', '"momentum": 0.5')
     (copy.path / "recipe.json").write_text(recipe)
