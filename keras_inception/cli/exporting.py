@@ -107,6 +107,8 @@ def compress(
     data: Annotated[
         str | None, Option(help=f"Images for a model file, or that were moved, to resume. {console.DATA}")
     ] = None,
+    pictures: console.Pictures = None,
+    columns: console.Columns = None,
     labels: Annotated[Path | None, Option(help="File with one class name per line. Default: sorted folders.")] = None,
     preprocessing: Annotated[str | None, Option(help="Name or JSON file. Default: found in the model.")] = None,
     validation: Annotated[float, Option(help="Share of --data to hold out if it has no validation split.")] = 0.15,
@@ -150,7 +152,8 @@ def compress(
     changes = console.assignments(settings)
     options: dict[str, Any] = {"settings": changes, "distillation": distillation, "resume": resume}
     check_custom_objects(custom_objects)
-    own = {"labels": labels, "preprocessing": preprocessing, "size": _size(size), "output_name": output_name}
+    own: dict[str, Any] = {"root": pictures, "columns": columns}
+    own |= {"labels": labels, "preprocessing": preprocessing, "size": _size(size), "output_name": output_name}
     check_compression(source, output, job, OwnModel.given(data, validation, **own), **options)
     given_again = () if custom_objects is None else ("--custom-objects", custom_objects)
     stopping.when_resumable(lambda: kept_so_far(output), "compress", "--resume", "--output", output, *given_again)

@@ -119,6 +119,8 @@ def compress(
     labels: str | os.PathLike | Sequence[str] | None = None,
     preprocessing: str | os.PathLike | Preprocessing | None = None,
     validation: float = 0.15,
+    root: str | os.PathLike | None = None,
+    columns: str | Sequence[str] | None = None,
     size: tuple[int, int] | None = None,
     output_name: str | None = None,
     settings: Mapping[str, str] | None = None,
@@ -158,6 +160,8 @@ def compress(
         preprocessing: what the input of that model expects: a `Preprocessing`, the name of one or its JSON file.
             Default: raw pixels if the model begins by normalizing them or takes uint8.
         validation: fraction of the images in `data` to hold out if it has no validation split.
+        root: the folder that the paths in `data`, a table of labels, are relative to. Default: that of the table.
+        columns: names of the table's columns of paths and of labels. Default: as for `open_data`.
         size: (height, width) of the images, for a model that takes any size.
         output_name: name of that model's output to keep if it has several.
         settings: recipe fields that override those of `recipe_of` in each step, as in `Recipe.override`; None when
@@ -188,7 +192,14 @@ def compress(
             raise ValueError(f"give either `job` or its attributes. Received: both, {', '.join(options)}")
         job = Job(**options)
     own = OwnModel.given(
-        data, validation, labels=labels, preprocessing=preprocessing, size=size, output_name=output_name
+        data,
+        validation,
+        labels=labels,
+        preprocessing=preprocessing,
+        size=size,
+        output_name=output_name,
+        root=root,
+        columns=columns,
     )
     check_compression(source, output, job, own, settings=settings, distillation=distillation, resume=resume)
     check_custom_objects(custom_objects)
@@ -199,7 +210,7 @@ def compress(
             try:
                 compression = _Compression(output, on_step or (lambda line: None), verbose, on_progress or silent)
                 if resume and own is not None:
-                    relocate(compression.runs(), own.data)
+                    relocate(compression.runs(), own.data, own.root)
                 rows = compression.run()
             except ValueError:
                 trained = [path for path in (output / STEPS).glob("*") if path.is_dir() and path.name != OWN_SOURCE]

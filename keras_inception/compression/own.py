@@ -34,6 +34,8 @@ class OwnModel:
         validation: fraction of the images to hold out if `data` has no validation split.
         size: (height, width) of the images; None: that of the model's input.
         output_name: name of the output if there are several (`models.inference.without_heads`).
+        root: the folder that the paths in a table of labels are relative to; None: that of the table.
+        columns: names of the table's columns of paths and of labels; None: as for `open_data`.
     """
 
     data: str | os.PathLike
@@ -42,6 +44,8 @@ class OwnModel:
     validation: float = 0.15
     size: tuple[int, int] | None = None
     output_name: str | None = None
+    root: str | os.PathLike | None = None
+    columns: str | Sequence[str] | None = None
 
     @classmethod
     def given(cls, data: str | os.PathLike | None, validation: float, **others: Any) -> "OwnModel | None":
@@ -54,10 +58,10 @@ class OwnModel:
 
     def check(self) -> None:
         """Raise the errors that do not depend on the model, before anything heavy is loaded."""
-        from keras_inception.datasets import located
+        from keras_inception.datasets import recorded
         from keras_inception.datasets.splits import check_share
 
-        located(self.data)
+        recorded(self.data, root=self.root, columns=self.columns)
         check_share(self.validation)
         self.class_names()
         if isinstance(self.preprocessing, (str, os.PathLike)):
@@ -80,7 +84,8 @@ class OwnModel:
         from keras_inception.datasets.splits import class_numbers
 
         class_names = self.class_names()
-        data: dict[str, Any] = {"source": datasets.located(self.data), "validation": self.validation, "seed": 0}
+        data: dict[str, Any] = datasets.recorded(self.data, root=self.root, columns=self.columns)
+        data |= {"validation": self.validation, "seed": 0}
         splits = datasets.open_data(**data)
         if class_names is not None:
             numbers = class_numbers(class_names, splits.labels)

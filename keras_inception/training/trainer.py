@@ -228,18 +228,19 @@ def _found(run: Run, pictures: str | os.PathLike | None, root: str | os.PathLike
     return run.data | datasets.recorded(source, root=root, columns=run.data.get("columns"))
 
 
-def relocate(runs: Sequence[Run], pictures: str | os.PathLike) -> None:
+def relocate(runs: Sequence[Run], pictures: str | os.PathLike, root: str | os.PathLike | None = None) -> None:
     """Let runs record the new place of the images that they share.
 
     Raises:
         ValueError: the images there are not those that the runs began with.
     """
-    data = _found(runs[0], pictures, None)
+    data = _found(runs[0], pictures, root)
     splits = datasets.open_data(**data)
     for run in runs:
         _check_unchanged(run, splits, data["source"])
-        if data["source"] != run.data["source"]:
-            run.record({**run.data, "source": data["source"]})
+        moved = run.data | {key: data[key] for key in ("source", "root") if key in data}
+        if moved != run.data:
+            run.record(moved)
 
 
 def _record(run: Run, recipe: Recipe, data: dict[str, Any]) -> None:

@@ -263,6 +263,18 @@ def test_the_size_and_the_output_of_a_model_are_chosen(pictures, tmp_path):
     assert run.model().output_shape == (None, 3)
 
 
+def test_the_images_of_a_model_may_be_those_of_a_table(own, pictures, tmp_path):
+    folder = write_run(own, OwnModel(pictures / "train"), tmp_path / "folder")
+    shutil.copy(folder.path / "split.csv", tmp_path / "labels.csv")
+    table = OwnModel(tmp_path / "labels.csv", root=pictures / "train", columns="path,label")
+    table.check()
+    run = write_run(own, table, tmp_path / "run")
+    assert run.data["root"] == str(pictures / "train")
+    assert (run.path / "split.csv").read_text() == (folder.path / "split.csv").read_text()
+    with pytest.raises(ValueError, match="must have a column named file"):
+        OwnModel(tmp_path / "labels.csv", columns="file,label").check()
+
+
 @pytest.mark.full
 def test_gray_networks_are_pruned_and_evaluated(tmp_path):
     ends = [layers.Conv2D(8, 3, activation="relu"), layers.Flatten(), layers.Dense(2)]
