@@ -276,14 +276,16 @@ def test_trainings_can_begin(arguments, monkeypatch, tmp_path):
 
     def train(pictures, output, *, recipe, **others):
         recipes.append(building.resolved(recipe.replace(weights=None)))  # published weights are not downloaded
-        return SimpleNamespace(path=output)
+        output.mkdir()
+        recipe.save(output / "recipe.json")
+        return SimpleNamespace(path=output, metrics=[])
 
     monkeypatch.chdir(tmp_path)
     for source in ("IMAGES", "shards"):
         Path(source).mkdir()
     for argument in arguments:
         if argument.endswith(".csv"):
-            Path(argument).parent.mkdir(exist_ok=True)
+            Path(argument).parent.mkdir(exist_ok=True)  # run/split.csv
             Path(argument).write_text("path,label,image_name,diagnosis\n1,a,1,a\n", encoding="utf-8")
     monkeypatch.setattr(training, "train", train)
     with pytest.raises(SystemExit) as stop:

@@ -55,6 +55,10 @@ class Examples(abc.ABC):
         """Return an image's path relative to the folder of the dataset, with slashes; without a folder, its name."""
         return self.name(index)
 
+    def paths(self) -> tuple[str, ...]:
+        """Return `path` of all images, in order."""
+        return tuple(map(self.path, range(len(self))))
+
     @abc.abstractmethod
     def read(self, index: int) -> np.ndarray:
         """Read an image as `read_picture` does, uint8 RGB (height, width, 3).

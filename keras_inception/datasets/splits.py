@@ -107,7 +107,7 @@ class Splits:
 
 def _fingerprint(examples: Examples) -> str:
     files = isinstance(examples, Files)
-    return examples.fingerprint(map(examples.path, range(len(examples))) if files else None)
+    return examples.fingerprint(examples.paths() if files else None)
 
 
 class Found(NamedTuple):
@@ -167,7 +167,7 @@ class Found(NamedTuple):
         expression = group_expression(pattern)
         splits, example, matches = {}, "", False
         for split, examples in self.splits.items():
-            paths = examples.keys if not isinstance(examples, Files) else map(examples.path, range(len(examples)))
+            paths = examples.paths() if isinstance(examples, Files) else examples.keys
             groups = []
             for path in paths:
                 match = expression.search(path)

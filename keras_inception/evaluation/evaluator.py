@@ -96,11 +96,8 @@ def evaluate(
     scan = partial(progress, "Scanning images")
     validation: datasets.Examples | None
     if images is None:
-        data = _run(source).data
-        folder = data["source"], data.get("root")
         labeled, validation, skipped = _held_out(_run(source), class_names, strict, scan)
     else:
-        folder = images, root
         labeled, skipped = datasets.open_labelled(images, class_names, **table, strict=strict, progress=scan)
         validation = _validation(images, class_names, table, scan)
     for line in left_out(skipped):
@@ -120,7 +117,7 @@ def evaluate(
             confidence = None if answers is None else answers.confidence
     thresholds = choose_thresholds(result.images.confidence if confidence is None else confidence)
     right = result.images.predicted == result.images.truth
-    named = dataclasses.replace(result.images, paths=predictions.relative_paths(labeled, *folder), examples=labeled)
+    named = dataclasses.replace(result.images, paths=labeled.paths(), examples=labeled)
     return dataclasses.replace(
         result,
         models=names,

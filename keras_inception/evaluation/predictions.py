@@ -8,16 +8,11 @@ import functools
 import os
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import PurePath
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from keras_inception.evaluation.metrics import ImageResults, top_k
 from keras_inception.utils import files
-
-if TYPE_CHECKING:
-    from keras_inception.datasets import Examples
 
 FILE = "predictions.csv"
 LISTED_CLASSES, TOP = 100, 5
@@ -69,25 +64,6 @@ def write(path: str | os.PathLike, results: ImageResults, class_names: Sequence[
     """Write the table of labeled images, completely or not at all."""
     rows = zip(results.paths, results.probabilities, results.truth.tolist(), strict=True)
     files.write_csv(path, [row(name, values, class_names, class_names[true]) for name, values, true in rows])
-
-
-def relative_paths(
-    examples: "Examples", source: str | os.PathLike, root: str | os.PathLike | None = None
-) -> tuple[str, ...]:
-    """Return the paths of images relative to their folder; the names of other images as they are.
-
-    Args:
-        examples: the images.
-        source: the folder, or the table of labels.
-        root: the folder that the paths in a table are relative to. Default: that of the table.
-    """
-    folder = PurePath(os.path.abspath(root or (os.path.dirname(source) if os.path.isfile(source) else source)))
-    names = [examples.name(index) for index in range(len(examples))]
-    absolute = [PurePath(os.path.abspath(name)) for name in names]
-    return tuple(
-        path.relative_to(folder).as_posix() if path.is_relative_to(folder) else name
-        for name, path in zip(names, absolute, strict=True)
-    )
 
 
 def _rounded(probability: float) -> float:

@@ -105,7 +105,7 @@ def validate(
     classifier = open_classifier(run, custom_objects=custom_objects)
     batches = crops.view_batches(splits.validation, [classifier.preprocessing])
     result = evaluate_batches(crops.averaged([classifier]), batches, run.labels, keep=True, on_batch=on_batch)
-    return of_run.named(result, splits, run)
+    return of_run.named(result, splits)
 
 
 def _is_report(path: Path) -> bool:

@@ -80,11 +80,11 @@ def draw_curves(run: Run) -> None:
         figures.curves_picture(rows, run.path / CURVES)
 
 
-def named(evaluation: Evaluation, splits: Splits, run: Run) -> Evaluation:
+def named(evaluation: Evaluation, splits: Splits) -> Evaluation:
     """Return the evaluation of a run's validation images with the paths of these."""
     assert evaluation.images is not None
-    paths = predictions.relative_paths(splits.validation, run.data["source"], run.data.get("root"))
-    return dataclasses.replace(evaluation, images=dataclasses.replace(evaluation.images, paths=paths))
+    images = dataclasses.replace(evaluation.images, paths=splits.validation.paths())
+    return dataclasses.replace(evaluation, images=images)
 
 
 def draw_batch(pictures: np.ndarray, targets: np.ndarray, class_names: Sequence[str], run: Run) -> None:

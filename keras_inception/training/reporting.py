@@ -66,7 +66,7 @@ class ReportRun(keras.callbacks.Callback):
 
     def _evaluation(self) -> Evaluation:
         if self.best is not None:
-            return report.named(self.best, self.splits, self.run)
+            return report.named(self.best, self.splits)
         return validate(self.run, self.splits)
 
     def _draw_batch(self) -> None:
