@@ -1,8 +1,10 @@
 """`evaluate`, with a report: mistakes, confused classes, labels that are probably wrong, and "not sure"."""
 
+import contextlib
 import os
 import shlex
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +21,7 @@ from keras_inception.reports import output as output_folder
 from keras_inception.reports.output import CONFUSION, LABEL_ERRORS, MISTAKES, REPORT
 from keras_inception.runs import Run
 from keras_inception.utils import files
+from keras_inception.utils.progress import Progress, silent
 from keras_inception.utils.tables import number
 
 DRAWN_SIDE = 256  # pixels of an image in `MISTAKES`
@@ -73,7 +76,8 @@ def evaluate(
     check_output(output, overwrite)
     result = evaluator.evaluate(source, images, **options)
     if output is not None:
-        write(result, [source, *options.get("ensemble", ())], images, output)
+        sources = [source, *options.get("ensemble", ())]
+        write(result, sources, images, output, options.get("on_progress") or silent)
     return result
 
 
@@ -87,7 +91,11 @@ def check_output(output: str | os.PathLike | None, overwrite: bool) -> None:
 
 
 def write(
-    result: Evaluation, sources: Sequence[Source], images: str | os.PathLike | None, output: str | os.PathLike
+    result: Evaluation,
+    sources: Sequence[Source],
+    images: str | os.PathLike | None,
+    output: str | os.PathLike,
+    progress: Progress = silent,
 ) -> None:
     """Write the report of an evaluation to a folder, completely or not at all.
 
@@ -96,11 +104,12 @@ def write(
         sources: the networks that were evaluated.
         images: the images as they were given to it.
         output: the folder, which is replaced if it exists.
+        progress: called with (description, number done, total), for a progress bar.
     """
     answers = result.images
     assert answers is not None
     assert answers.examples is not None
-    errors = label_errors(answers, sources, images, result.class_names)
+    errors = label_errors(answers, sources, images, result.class_names, progress)
     with output_folder.report_folder(output, overwrite=True) as folder:
         predictions.write(folder / predictions.FILE, answers, result.class_names)
         figures.confusion_picture(result, folder / CONFUSION)
@@ -115,7 +124,11 @@ def write(
 
 
 def label_errors(
-    answers: ImageResults, sources: Sequence[Source], images: str | os.PathLike | None, class_names: Sequence[str]
+    answers: ImageResults,
+    sources: Sequence[Source],
+    images: str | os.PathLike | None,
+    class_names: Sequence[str],
+    progress: Progress = silent,
 ) -> LabelErrors:
     """Find labels that are probably wrong among the images that the networks were not trained on.
 
@@ -124,6 +137,7 @@ def label_errors(
         sources: the networks that were evaluated.
         images: the images as they were given to `evaluate`; None for the held-out images of the first network.
         class_names: names of the classes.
+        progress: called with (description, number done, total), for a progress bar.
     """
     assert answers.examples is not None
     judged, notes = np.ones(len(answers), bool), []
@@ -135,7 +149,7 @@ def label_errors(
             notes.append(f"None of these is a training image of {name}: they were held out.")
         else:
             try:
-                training = datasets.open_data(**{**found.data, "labels": class_names}).train
+                training = _training(found, images, class_names, progress)
             except (OSError, ValueError) as error:
                 notes.append(f"The training images of {name} may be among these, since they cannot be opened: {error}")
                 continue
@@ -146,6 +160,27 @@ def label_errors(
     indices = np.flatnonzero(judged)
     suspicious = indices[find_label_errors(answers.probabilities[indices], answers.truth[indices])]
     return LabelErrors(suspicious, len(indices), notes)
+
+
+def _training(
+    run: Run, images: str | os.PathLike | None, class_names: Sequence[str], progress: Progress
+) -> datasets.Examples:
+    """Return the training images of a run, or the same ones in `images` if they were moved there.
+
+    Raises:
+        OSError, ValueError: they are in neither.
+    """
+    scan = partial(progress, "Scanning training images")
+    arguments = {**run.data, "labels": class_names, "progress": scan}
+    try:
+        return datasets.open_data(**arguments).train
+    except (OSError, ValueError):
+        if images is not None and run.fingerprint:
+            with contextlib.suppress(OSError, ValueError):
+                moved = datasets.open_data(**{**arguments, "source": images})
+                if "train" not in moved.changed(run.fingerprint):
+                    return moved.train
+        raise
 
 
 def _rows(errors: LabelErrors, answers: ImageResults, class_names: Sequence[str]) -> list[dict[str, str | float]]:

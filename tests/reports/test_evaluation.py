@@ -10,6 +10,7 @@ from colours import LABELS, save_images
 from PIL import Image
 
 import keras_inception
+from keras_inception import datasets
 from keras_inception.cli import main
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.reports import evaluation, html
@@ -107,6 +108,19 @@ def test_training_images_of_a_run_are_recognized_by_their_content_and_not_judged
     page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
     assert f"Training images of {run} are not judged: 20 training images of these." in page
     assert "of 90, found by confident learning" in page
+
+
+def test_training_images_that_were_moved_are_recognized_in_the_images(run, pictures, tmp_path):
+    images, copied = shutil.copytree(pictures / "train", tmp_path / "images"), shutil.copytree(run, tmp_path / "run")
+    splits = datasets.open_data(images)
+    recorded = {"source": str(tmp_path / "gone"), "validation": 0.15, "seed": 0, "fingerprint": splits.fingerprints()}
+    files.write_json(copied / "data.json", recorded)
+    keras_inception.evaluate(copied, images, output=tmp_path / "report")
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    known = len(splits.train)
+    assert 0 < known < 60
+    assert f"Training images of {copied} are not judged: {known} training images of these." in page
+    assert f"of {60 - known}, found by confident learning" in page
 
 
 def test_training_images_that_are_not_there_are_named(run, pictures, tmp_path):
