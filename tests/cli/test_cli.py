@@ -128,6 +128,10 @@ def test_wrong_usage_has_exit_code_2(capsys):
         (["export", "{tmp}", "--quantize", "int4"], "int4"),
         (["export", "{tmp}", "--client", "task-libary"], "Did you mean task-library?"),
         (["export", "{tmp}/there.keras", "--calibration", "{tmp}/text.tflite"], "text.tflite, which is neither"),
+        (
+            ["export", "{tmp}", "--not-sure", "60"],
+            "`not_sure` must be a probability between 0 and 1. Received: not_sure=60",
+        ),
         (["export", "{tmp}", "--rewrites", "stem"], "`rewrites` must be a list of some of space_to_depth_stem"),
         (["compress", "--prune", "0.5"], "RUN is missing"),
         (["compress", "{tmp}", "--output", "{tmp}/small"], "there is nothing to do"),
