@@ -215,7 +215,9 @@ def test_the_tables_of_compressions(script):
     assert stands("compress_networks", compressed.networks(results, "slim_50"))
 
 
-@pytest.mark.parametrize("name", ["training_step", "input_pipeline", "latency", "arm64", "startup", "tensorflows"])
+@pytest.mark.parametrize(
+    "name", ["check", "training_step", "input_pipeline", "latency", "arm64", "startup", "tensorflows"]
+)
 def test_the_tables_of_speeds(script, name):
     assert stands(name, script(name).table(result(name)))
 
@@ -232,7 +234,7 @@ def test_the_overview(script):
 def test_every_marked_place_is_filled_by_a_script(script):
     names = re.findall(r"^<!-- (\w+) -->$", DOCS, re.MULTILINE)
     trained, compressed = script("train_table"), script("compress_table")
-    speeds = {"training_step", "input_pipeline", "latency", "arm64", "startup", "tensorflows"}
+    speeds = {"check", "training_step", "input_pipeline", "latency", "arm64", "startup", "tensorflows"}
     made = {"demo", "finetune", "compress_networks", "engines", "networks", "weights", *speeds}
     assert set(names) == made | set(trained.TABLES) | set(compressed.TABLES)
 

@@ -40,7 +40,7 @@ def check(
 
     The same image is found by the SHA-256 of its pixels, so in other files and formats too; nearly the same one by its
     perceptual hash (ImageHash's `phash`, 64 bits) and its colors, so in other sizes, in other qualities, and a little
-    brighter or darker. Images of a single color have no such hash. Memory grows by some 300 bytes an image.
+    brighter or darker. Images of a single color have no such hash. Memory grows by some 1.5 KB an image.
 
     Example::
 
