@@ -14,6 +14,8 @@ import io
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+WHOLE = 30  # letters up to which the names in the first column of a table are never cut
+
 
 class Column(NamedTuple):
     """A column of a table.
@@ -113,10 +115,13 @@ def text(columns: Mapping[str, Column], rows: Iterable[Mapping[str, Any]]) -> st
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in columns.values():
-        table.add_column(column.title, justify="left" if column.is_text else "right", no_wrap=not column.is_text)
-    for row in rows:
-        table.add_row(*(cell(row, *each) for each in columns.items()))
+    lines = [[cell(row, *each) for each in columns.items()] for row in rows]
+    named = all(len(line[0].split()) == 1 and len(line[0]) <= WHOLE for line in lines if line)
+    for place, column in enumerate(columns.values()):
+        whole = not column.is_text or (named and not place)
+        table.add_column(column.title, justify="left" if column.is_text else "right", no_wrap=whole)
+    for line in lines:
+        table.add_row(*line)
     console = Console(color_system=None, markup=False, emoji=False, highlight=False)
     with console.capture() as capture:
         console.print(table)

@@ -43,6 +43,15 @@ def test_long_text_wraps_and_figures_do_not(monkeypatch):
     assert "3.12" in found
 
 
+def test_names_in_the_first_column_are_not_cut(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    name = "average_pool_as_convolution"
+    rows = [{"rewrite": name, "variants": ["float32", "float16", "dynamic"], "about": "A long explanation. " * 5}]
+    shown = tables.text(tables.columns("rewrite", "variants", "about"), rows)
+    assert name in shown
+    assert max(map(len, shown.splitlines())) <= 60
+
+
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [
