@@ -215,9 +215,10 @@ def test_the_tables_of_compressions(script):
     assert stands("compress_networks", compressed.networks(results, "slim_50"))
 
 
-@pytest.mark.parametrize(
-    "name", ["check", "training_step", "input_pipeline", "latency", "arm64", "startup", "tensorflows"]
-)
+SPEEDS = ["check", "training_step", "input_pipeline", "latency", "arm64", "predict", "startup", "tensorflows"]
+
+
+@pytest.mark.parametrize("name", SPEEDS)
 def test_the_tables_of_speeds(script, name):
     assert stands(name, script(name).table(result(name)))
 
@@ -234,8 +235,7 @@ def test_the_overview(script):
 def test_every_marked_place_is_filled_by_a_script(script):
     names = re.findall(r"^<!-- (\w+) -->$", DOCS, re.MULTILINE)
     trained, compressed = script("train_table"), script("compress_table")
-    speeds = {"check", "training_step", "input_pipeline", "latency", "arm64", "startup", "tensorflows"}
-    made = {"demo", "finetune", "compress_networks", "engines", "networks", "weights", *speeds}
+    made = {"demo", "finetune", "compress_networks", "engines", "networks", "weights", *SPEEDS}
     assert set(names) == made | set(trained.TABLES) | set(compressed.TABLES)
 
 
