@@ -92,14 +92,19 @@ def test_the_table_the_groups_and_the_excluded_images_stay_those_of_the_run(tiny
     assert run.counts == {"groups": 8, "ungrouped": 0, "excluded": 1}
     (tmp_path / "suggested.csv").unlink()
     train(None, run.path, resume=True, epochs=2, verbose=0)
-    splits = open_data(**run.data)
+    recorded_data = run.data
+    splits = open_data(**recorded_data)
     assert len(splits.train) + len(splits.validation) == 23
     assert not set(splits.train.groups) & set(splits.validation.groups)
     assert open_table(run.path / "split.csv", root=pictures / "train").fingerprints() == run.fingerprint
     assert evaluate(run).count == len(splits.validation)
-    for change in ({"group": "(a)"}, {"exclude": []}, {"root": pictures}, {"columns": "a,b"}):
-        with pytest.raises(ValueError, match="give neither"):
+    for change in ({"group": "(a)"}, {"exclude": []}, {"columns": "a,b"}):
+        with pytest.raises(ValueError, match="when resuming, give none, but `epochs`, or the new place"):
             train(None, run.path, resume=True, **change)
+    shutil.copytree(pictures / "train", tmp_path / "moved")
+    train(None, run.path, resume=True, root=tmp_path / "moved", verbose=0)
+    assert run.data == {**recorded_data, "root": str(tmp_path / "moved")}
+    assert run.counts == {"groups": 8, "ungrouped": 0, "excluded": 1}
 
 
 @pytest.mark.versions
