@@ -231,7 +231,7 @@ def test_there_are_at_most_as_many_shards_as_images(tmp_path):
 
 
 def test_a_full_disk_leaves_no_partial_shard(small_disk, folder, tmp_path):
-    refused = pytest.raises(OSError, match=r"of-00002\.tfrecord cannot be written: File too large")
+    refused = pytest.raises(OSError, match=r"cannot be written: File too large: .*of-00002\.tfrecord")
     with refused, small_disk(6000):
         write_shards(folder, tmp_path / "out", shards=2)
     left = names(tmp_path / "out")
