@@ -90,7 +90,9 @@ def in_tensorflow(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("write", [in_tensorflow, in_a_child])
-def test_a_full_temporary_folder_is_named(write, small_disk):
+def test_a_full_temporary_folder_is_named(write, small_disk, monkeypatch):
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # it would write a file of its own in the child
+
     def fill():
         with files.temporary_folder() as folder:
             write(folder)

@@ -53,8 +53,8 @@ RECIPES = {
     ),
     "finetune": Recipe(
         about="Used if no recipe is named. Fine-tune ImageNet weights for other classes: first the new classifier "
-        "alone, then the whole network. Chosen by fine-tuning weights from half of the pictograms' classes, since "
-        "published weights are not available here: benchmarks/finetune_table.py.",
+        "alone, then the whole network. Not run here with published weights, which are not available. Its settings "
+        "were chosen with weights from half of the pictograms' classes: benchmarks/finetune_table.py.",
         weights="imagenet",
         epochs=20,
         freeze_epochs=4,

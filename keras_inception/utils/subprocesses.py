@@ -17,7 +17,7 @@ TIMEOUT = 30 * 60.0
 SECONDS_TO_END = 5.0  # of a child that was killed
 LINE_SEPARATOR = " / "
 
-_started: "weakref.WeakSet[subprocess.Popen]" = weakref.WeakSet()
+_started: "weakref.WeakValueDictionary[int, subprocess.Popen]" = weakref.WeakValueDictionary()
 _state = SimpleNamespace(ending=False)  # no lock or event: a signal handler sets it
 
 
@@ -45,19 +45,25 @@ def start(command: Sequence[str | os.PathLike], **options: Any) -> subprocess.Po
         ChildError: The children of this process have been ended.
     """
     process = subprocess.Popen([os.fspath(word) for word in command], **options)
-    _started.add(process)
+    _started[process.pid] = process
     if _state.ending:
         process.kill()
         raise ChildError(f"{os.fspath(command[0])} was stopped")
     return process
 
 
+def children() -> list[subprocess.Popen]:
+    """Return the child processes that `start` has started and that are still referred to."""
+    references = _started.valuerefs()  # copied at once, while other threads start children
+    return [process for reference in references if (process := reference()) is not None]
+
+
 def end_children() -> None:
     """End the children of this process, which is about to end too. Others are ended as soon as they start."""
     _state.ending = True
-    for process in list(_started):
+    for process in children():
         process.kill()  # no effect if the process has ended
-    for process in list(_started):
+    for process in children():
         with suppress(subprocess.TimeoutExpired):
             process.wait(SECONDS_TO_END)
 

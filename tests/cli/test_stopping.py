@@ -118,7 +118,7 @@ for _ in range(2):
     threading.Thread(target=subprocesses.run_program, args=(SLEEP, {}, "a child"), daemon=True).start()
 started = [subprocesses.start(SLEEP)]
 while len(started) < 3:
-    started = list(subprocesses._started)
+    started = subprocesses.children()
 print(*(process.pid for process in started), flush=True)
 with files.temporary_folder() as folder, files.new_folder("new") as new, files.replacing("file.txt") as beside:
     (new / "half").write_text("half")
