@@ -90,10 +90,6 @@ class Examples(abc.ABC):
     def clues(self) -> list[tuple[int, int]]:
         """Return for each image a pair of numbers that images with the same bytes share, and few others."""
 
-    @abc.abstractmethod
-    def _marks(self) -> Iterable[int]:
-        """Return a number for each image that changes with its content."""
-
     def select(self, indices) -> Self:
         """Return the images at these indices, in this order."""
         chosen = np.asarray(indices, np.intp)
@@ -113,7 +109,7 @@ class Examples(abc.ABC):
         return np.array([digest in known for digest in self._digests()], bool)
 
     def _digests(self) -> list[bytes]:
-        """Return the SHA-256 of each image. CRCs do not tell PNG files apart well, which contain their own CRCs."""
+        """Return the SHA-256 of each image."""
         with ThreadPoolExecutor() as pool:
             return list(pool.map(lambda index: hashlib.sha256(self.content(index)).digest(), range(len(self))))
 
@@ -125,6 +121,19 @@ class Examples(abc.ABC):
         """
         names = self.keys if names is None else names
         return fingerprint(zip(names, self.labels.tolist(), self._marks(), strict=True))
+
+    def fingerprint_0_1(self) -> str:
+        """Return the `fingerprint` that version 0.1 recorded. It misses changes of PNG files of equal sizes."""
+        return fingerprint(zip(self.keys, self.labels.tolist(), self._crcs(), strict=True))
+
+    def _marks(self) -> list[int]:
+        """Return a number for each image that changes with its content."""
+        return [int.from_bytes(digest[:8]) for digest in self._digests()]
+
+    def _crcs(self) -> list[int]:
+        """Return the CRC-32 of each image. That of a PNG file, which has CRCs inside, hardly depends on its pixels."""
+        with ThreadPoolExecutor() as pool:
+            return list(pool.map(lambda index: zlib.crc32(self.content(index)), range(len(self))))
 
 
 def fingerprint(rows: Iterable[tuple[str, int, int]]) -> str:
@@ -196,10 +205,6 @@ class Files(Examples):
         with ThreadPoolExecutor() as pool:
             return list(pool.map(clue, range(len(self))))
 
-    def _marks(self) -> list[int]:
-        with ThreadPoolExecutor() as pool:
-            return list(pool.map(lambda index: zlib.crc32(self.content(index)), range(len(self))))
-
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Arrays(Examples):
@@ -228,10 +233,7 @@ class Arrays(Examples):
         return self.pictures[index].tobytes()
 
     def clues(self) -> list[tuple[int, int]]:
-        return [(picture.nbytes, mark) for picture, mark in zip(self.pictures, self._marks(), strict=True)]
-
-    def _marks(self) -> list[int]:
-        return [zlib.crc32(picture.tobytes()) for picture in self.pictures]
+        return [(picture.nbytes, crc) for picture, crc in zip(self.pictures, self._crcs(), strict=True)]
 
 
 def decoding(

@@ -100,8 +100,7 @@ class Splits:
         return [
             split
             for split, recorded in fingerprints.items()
-            if recorded != _fingerprint(examples := self.named()[split])
-            and recorded != examples.fingerprint()  # as recorded before 0.2
+            if recorded != _fingerprint(examples := self.named()[split]) and recorded != examples.fingerprint_0_1()
         ]
 
 

@@ -123,6 +123,7 @@ def _opened(run: Run, notes: list[str], progress: Progress) -> datasets.Splits |
         notes.append(f"The images of this run cannot be opened, so the report has none of them: {error}")
         log.warning("%s: the report shows no images: %s", run.path, error)
         return None
-    if run.fingerprint.get("validation") not in (None, splits.validation.fingerprint()):
+    validated = {split: recorded for split, recorded in run.fingerprint.items() if split == "validation"}
+    if splits.changed(validated):
         notes.append("The images have changed since the training: some of these may have been training images.")
     return splits

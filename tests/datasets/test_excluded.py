@@ -112,7 +112,7 @@ def test_fingerprints_of_version_0_1_are_known(tmp_path):
     for split in ("train", "val"):
         save_photographs(tmp_path / split, 2)
     splits = open_folder(tmp_path)
-    earlier = {"train": splits.train.fingerprint(), "validation": splits.validation.fingerprint()}
+    earlier = {"train": splits.train.fingerprint_0_1(), "validation": splits.validation.fingerprint_0_1()}
     assert earlier != splits.fingerprints()
     assert splits.changed(earlier) == []
     assert splits.changed({**earlier, "train": "0"}) == ["train"]

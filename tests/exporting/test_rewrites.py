@@ -26,7 +26,7 @@ CHANGED = {
     "inception_v3": {"pool_after_projection", "average_pool_as_convolution"},
     "bn_inception": set(INT8_REWRITES),
     "resnet34": {"space_to_depth_stem"},
-    "alexnet": {"space_to_depth_stem", "lrn_for_half_precision"},
+    "alexnet": {"space_to_depth_stem"},
     "vgg16": set(),
 }
 
