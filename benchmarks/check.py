@@ -25,6 +25,7 @@ LAYERS = ((3, 1.0), (6, 0.7), (12, 0.5), (40, 0.25), (160, 0.12))  # cells per s
 HASHES = 100_000
 COLUMNS = {
     "what": tables.Column("what", is_text=True),
+    "seconds": tables.Column("s", tables.fixed(1)),
     "cpu_seconds": tables.Column("processor time, s", tables.fixed(1)),
     "memory_mb": tables.COLUMNS["memory_mb"],
 }
