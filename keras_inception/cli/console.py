@@ -38,7 +38,7 @@ Columns = Annotated[
 ]
 Exclude = Annotated[Path | None, Option(metavar="FILE", help="CSV file with a column `path` of images to leave out.")]
 Group = Annotated[
-    str | None, Option(metavar="REGEX", help="Images whose paths give the same first group belong into one split.")
+    str | None, Option(metavar="REGEX", help="Images whose paths give the same first group stay in one split.")
 ]
 Json = Annotated[bool, Option("--json", help="Print the result as JSON, and nothing else to standard output.")]
 Overwrite = Annotated[bool, Option("--overwrite", help="Replace existing output.")]

@@ -36,7 +36,7 @@ class Examples(abc.ABC):
         labels: class index of each image, int32 (n,).
         keys: name of each image, independent of where the dataset is stored, such as its path relative to the folder;
             str (n,).
-        groups: name of each image's group, whose images belong into one split; empty for an image of no group; str
+        groups: name of each image's group, whose images stay in one split; empty for an image of no group; str
             (n,). None if there are no groups.
     """
 
