@@ -19,6 +19,19 @@ from keras_inception.utils.subprocesses import TIMEOUT, ChildError, limit_memory
 HEAVY = {"tf_slim_child": ["tensorflow"], "convert": ["tensorflow", "tensorflow.lite.python.lite"]}
 
 
+def ends(pid: int, seconds: float = 60) -> bool:
+    """Return True once there is no such process, or only one that waits to be collected, which not every init does."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        shown = subprocess.run(
+            ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, encoding="utf-8", check=False
+        )
+        if shown.stdout.strip()[:1] in ("", "Z"):
+            return True
+        time.sleep(0.05)
+    return False
+
+
 class Forks:
     """Stand in for `subprocesses.run_module`, with one server process per module."""
 

@@ -1,6 +1,5 @@
 """Ctrl-C and SIGTERM end a command with one line, without children and with nothing half-written."""
 
-import contextlib
 import os
 import shlex
 import signal
@@ -9,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from children import ends
 
 from keras_inception.cli import main
 from keras_inception.runs import Run
@@ -127,10 +127,7 @@ with files.temporary_folder() as folder, files.new_folder("new") as new, files.r
 """
     done = command(work, folder=tmp_path)
     assert (done.returncode, len(done.stderr.splitlines())) == (143, 1), done.stderr
-    for pid in map(int, done.stdout.split()):
-        with contextlib.suppress(ProcessLookupError):
-            while True:  # the children have been killed, but a busy machine may not have ended them yet
-                os.kill(pid, 0)
+    assert all(ends(int(pid)) for pid in done.stdout.split())
     assert [path.name for path in tmp_path.rglob("*")] == ["temporary"]
 
 
