@@ -95,12 +95,19 @@ class Splits:
         """Return hashes of the paths, labels and contents of the training and validation images, by split."""
         return {split: _fingerprint(getattr(self, split)) for split in ("train", "validation")}
 
-    def changed(self, fingerprints: Mapping[str, str]) -> list[str]:
-        """Return the splits whose images are not those of the fingerprints that were recorded, if there are any."""
+    def changed(self, fingerprints: Mapping[str, str], splits: Container[str] = ("train", "validation")) -> list[str]:
+        """Return the splits whose images are not those of the fingerprints that were recorded, if there are any.
+
+        Args:
+            fingerprints: those that were recorded, by split.
+            splits: the splits to compare, all of whose images are read.
+        """
         return [
             split
             for split, recorded in fingerprints.items()
-            if recorded != _fingerprint(examples := self.named()[split]) and recorded != examples.fingerprint_0_1()
+            if split in splits
+            and recorded != _fingerprint(examples := self.named()[split])
+            and recorded != examples.fingerprint_0_1()
         ]
 
 

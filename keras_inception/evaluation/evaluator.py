@@ -168,7 +168,7 @@ def _held_out(
 ) -> tuple[datasets.Examples, datasets.Examples, Sequence[datasets.Skipped]]:
     """Return the test images of a run, or its validation images if it has none, both, and the images left out."""
     splits = datasets.open_data(**{**run.data, "labels": class_names}, strict=strict, progress=progress)
-    if not splits.test and "validation" in splits.changed(run.fingerprint):
+    if not splits.test and splits.changed(run.fingerprint, ["validation"]):
         warning = "%s has changed since %s was started: the images may include some of its training images"
         log.warning(warning, run.data["source"], run.path)
     return splits.test or splits.validation, splits.validation, splits.skipped

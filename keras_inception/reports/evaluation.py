@@ -178,7 +178,7 @@ def _training(
         if images is not None and run.fingerprint:
             with contextlib.suppress(OSError, ValueError):
                 moved = datasets.open_data(**{**arguments, "source": images})
-                if "train" not in moved.changed(run.fingerprint):
+                if not moved.changed(run.fingerprint, ["train"]):
                     return moved.train
         raise
 

@@ -123,7 +123,6 @@ def _opened(run: Run, notes: list[str], progress: Progress) -> datasets.Splits |
         notes.append(f"The images of this run cannot be opened, so the report has none of them: {error}")
         log.warning("%s: the report shows no images: %s", run.path, error)
         return None
-    validated = {split: recorded for split, recorded in run.fingerprint.items() if split == "validation"}
-    if splits.changed(validated):
+    if splits.changed(run.fingerprint, ["validation"]):
         notes.append("The images have changed since the training: some of these may have been training images.")
     return splits
