@@ -6,21 +6,21 @@ result is small, and coefficients below 2⁻¹⁴ are flushed to zero. x86 proce
 float32, so that neither can be seen on them: the ranges are measured instead.
 """
 
-import os
-import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from keras_inception.exporting.clients import exchange
 from keras_inception.exporting.verify import Reference, accuracy, agreement, decision_agreement
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.tflite.classifier import TFLiteClassifier
 from keras_inception.tflite.delegate import undelegated
 from keras_inception.tflite.model_entries import with_entry
 from keras_inception.utils import files
-from keras_inception.utils.subprocesses import ChildError, run_program
+from keras_inception.utils.subprocesses import ChildError, run_module
 
 if TYPE_CHECKING:
     import keras
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ENTRY, FP16 = "reduced_precision_support", b"fp16accfp16"  # multiply and add in half precision
 LARGEST = float(np.finfo(np.float16).max) / 4  # images that were not measured may reach more
 SMALLEST = float(np.finfo(np.float16).tiny)
-SCRIPT = Path(__file__).with_name("compiled_script.py")
+CHILD = f"{__name__}_child"
 BATCH = 16
 IMAGES, SUMMED = 100, 32  # held-out images to classify, and to measure sums on
 
@@ -215,7 +215,7 @@ def check_coefficients(path: Path) -> None:
                 raise HalfPrecisionError(f"{name} of {node['op_name']}, {largest:.1e}, is flushed to zero")
 
 
-def predict(path: str | os.PathLike, images: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+def predict(path: Path, images: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
     """Return a file's probabilities, (n, classes), in forced half precision on this processor.
 
     On x86, only products are in half precision, and sums are not.
@@ -228,10 +228,6 @@ def predict(path: str | os.PathLike, images: np.ndarray, preprocessing: Preproce
     Raises:
         ChildError: LiteRT fails.
     """
-    classifier = TFLiteClassifier(path, preprocessing=preprocessing)
-    with files.temporary_folder() as folder:
-        values, outputs = folder / "values.npy", folder / "outputs.npy"
-        np.save(values, classifier.as_input(images))
-        job = {"model": str(path), "values": str(values), "outputs": str(outputs), "accelerator": "fp16"}
-        run_program([sys.executable, "-I", SCRIPT], job, "LiteRT in half precision")
-        return classifier.probabilities(np.load(outputs))
+    classifier = TFLiteClassifier(path, preprocessing=preprocessing, isolated=False)
+    values = classifier.as_input(images)
+    return classifier.probabilities(exchange(partial(run_module, CHILD), path, values, classifier.classes))

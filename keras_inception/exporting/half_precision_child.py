@@ -1,39 +1,33 @@
-"""Run a .tflite file in LiteRT's CompiledModel, the interface of its accelerators: python compiled_script.py JOB.
+"""Run a .tflite file in half precision, in LiteRT's CompiledModel, whose options can force it.
 
-JOB is a JSON file with ``model`` (file), ``values`` (.npy file of inputs, (n, ...) of the input tensor's type),
-``outputs`` (.npy file to write, (n, scores), of the output tensor's type) and ``accelerator``: "fp16" computes in half
-precision on the CPU. The script imports only NumPy and LiteRT.
+The job is that of `keras_inception.exporting.clients.exchange`, but its images are values of the file's input and the
+scores those of its output, both of the tensor's type. This process imports only NumPy and LiteRT.
 """
 
-import json
-import sys
-from pathlib import Path
+from keras_inception.utils.subprocesses import answer
 
 FORCE_FP16 = 4  # XNNPACK's flag
 
 
 def main(job: dict) -> None:
-    """Run the job."""
+    """Run the job of the child process."""
     import numpy as np
     from ai_edge_litert.compiled_model import CompiledModel
     from ai_edge_litert.options import CpuOptions, HardwareAccelerator, Options
 
-    options = {"fp16": Options(HardwareAccelerator.CPU, CpuOptions(xnnpack_flags=FORCE_FP16))}[job["accelerator"]]
-    values = np.load(job["values"])
+    options = Options(HardwareAccelerator.CPU, CpuOptions(xnnpack_flags=FORCE_FP16))
+    values = np.load(job["images"])
     model = CompiledModel.from_file(job["model"], options=options)
     ((key, signature),) = model.get_signature_list().items()
     (tensor,) = (model.get_output_tensor_details(key)[name] for name in signature["outputs"])
-    outputs = np.empty((len(values), int(np.prod(tensor["shape"]))), tensor["dtype"])
+    scores = np.empty((len(values), int(np.prod(tensor["shape"]))), tensor["dtype"])
     given, taken = model.create_input_buffers(0), model.create_output_buffers(0)
-    for row, value in zip(outputs, values, strict=True):
+    for row, value in zip(scores, values, strict=True):
         given[0].write(np.ascontiguousarray(value).reshape(-1))
         model.run_by_index(0, given, taken)
-        row[:] = taken[0].read(len(row), outputs.dtype)
-    np.save(job["outputs"], outputs)
+        row[:] = taken[0].read(len(row), scores.dtype)
+    np.save(job["scores"], scores)
 
 
 if __name__ == "__main__":
-    try:
-        main(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
-    except Exception as error:
-        sys.exit(f"{type(error).__name__}: {error}")
+    answer(main)
