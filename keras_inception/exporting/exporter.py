@@ -35,6 +35,7 @@ from keras_inception.tflite.exported import REPORT
 from keras_inception.tflite.operations import MULTIPLYING, Node
 from keras_inception.utils import files
 from keras_inception.utils.progress import Progress, counted, silent
+from keras_inception.utils.steps import Steps
 from keras_inception.utils.subprocesses import ChildError
 
 if TYPE_CHECKING:
@@ -164,30 +165,28 @@ def export(
     options = ExportOptions(**{field.name: arguments[field.name] for field in dataclasses.fields(ExportOptions)})
     options.check(source, output)
     say, progress = on_step or (lambda line: None), on_progress or silent
-    opened = open_source(source, options, say, progress)
+    steps = Steps()
+    with steps.step("open"):
+        opened = open_source(source, options, say, progress)
     if opened.noise:
         say("No images were given: verifying on noise")
     about = options.about(source, opened.model.name, len(opened.class_names))
     folder, rows = Path(output), {}
     with files.temporary_folder() as temporary:
-        conversions = {each.variant.name: each for each in _prepared(opened, options, temporary)}
+        with steps.step("prepare"):
+            conversions = {each.variant.name: each for each in _prepared(opened, options, temporary)}
         say(f"Converting to {', '.join(conversions)}, and running Keras")
         longest_first = sorted(conversions.values(), key=lambda each: not each.variant.calibrated)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             converted = {each.variant.name: pool.submit(each.convert, each.float_nodes()) for each in longest_first}
-            reference = _reference(opened, options, progress)  # while child processes convert
+            with steps.step("keras"):  # while child processes convert
+                reference = _reference(opened, options, progress)
             _wait_for(converted.values(), progress)
         (folder / LAYER_ERRORS).unlink(missing_ok=True)
         for variant, conversion in conversions.items():
             say(f"{variant}: verifying")
             limits = {"min_agreement": min_agreement, "threads": threads, "clients": clients, "runtime": runtime}
-            row = conversion.verified(converted[variant].result, about, reference, progress=progress, **limits)
-            for other in conversion.alternatives() if "refused" in row and "agreement" in row else ():
-                say(f"{variant}: {_in_short(row)}; trying other scales of the weights")
-                found = other.verified(other.convert, about, reference, progress=progress, **limits)
-                if "refused" not in found:
-                    row = found
-                    break
+            row = _row(conversion, converted[variant].result, about, reference, say, progress=progress, **limits)
             if "refused" not in row:
                 row["path"] = conversion.place(folder, about["name"])
             rows[variant] = row
@@ -197,7 +196,10 @@ def export(
                     say(f"  {client} does not accept {variant}: {reason}")
             if layer_errors and conversion.variant.calibrated and "agreement" in row:  # it runs, even if it was refused
                 say(f"{variant}: comparing its layers with float32")
-                files.write_json(folder / LAYER_ERRORS, conversion.layer_errors(reference, progress))
+                with conversion.steps.step("layer_errors"):
+                    files.write_json(folder / LAYER_ERRORS, conversion.layer_errors(reference, progress))
+            row["steps"] = conversion.steps.rounded()
+            steps.add(conversion.steps.seconds)
     for variant in VARIANTS:
         if "path" not in rows.get(variant, {}):  # left by an earlier export of this name
             (folder / f"{about['name']}_{variant}.tflite").unlink(missing_ok=True)
@@ -208,6 +210,7 @@ def export(
         litert_sample=litert_sample,
         variants=rows,
         not_sure=None if not_sure is None else float(not_sure),
+        steps=steps.rounded(),
     )
     command = "keras_inception.export(...)"
     if isinstance(source, (str, os.PathLike)):
@@ -240,6 +243,7 @@ class _Conversion:
         calibration: .npy file of the calibration images; None for a network trained for int8.
         kept: names of the layers to keep in float32.
         path: the file, before it is verified and placed.
+        steps: the time that it takes.
     """
 
     variant: Variant
@@ -252,6 +256,7 @@ class _Conversion:
     calibration: Path | None
     kept: Sequence[str]
     path: Path
+    steps: Steps = dataclasses.field(default_factory=Steps)
 
     def convert(self, float_nodes: Sequence[str] = ()) -> None:
         """Write the file.
@@ -267,7 +272,8 @@ class _Conversion:
         if self.source.trained_for_int8 and not self.variant.calibrated:
             raise _RefusedError("the network has been trained for int8: export the run that it was made from")
         job = (self.saved_model, self.variant, self.path, self.calibration, self.preprocessing, float_nodes)
-        convert(*job, self.scopes)
+        with self.steps.step("convert"):
+            convert(*job, self.scopes)
         for layer, nodes in self._kept_nodes(self.path).items():
             floats = [node.kind for node in nodes if node.outputs[0]["dtype"] is np.float32]
             others = [node.kind for node in nodes if node.outputs[0]["dtype"] is not np.float32]
@@ -309,9 +315,11 @@ class _Conversion:
         """Let phones compute the file in half precision if that is safe, and return what was found."""
         if not self.variant.half_precision or not self.options.half_precision or self.source.noise:
             return {}
-        model = deployed(self.model, self.source.preprocessing, self.preprocessing)
         required = self.variant.min_agreement if min_agreement is None else min_agreement
-        return {"half_precision": half_precision_trial(self.path, model, self.preprocessing, reference, required)}
+        with self.steps.step("half_precision"):
+            model = deployed(self.model, self.source.preprocessing, self.preprocessing)
+            found = half_precision_trial(self.path, model, self.preprocessing, reference, required)
+        return {"half_precision": found}
 
     def alternatives(self) -> "Iterator[_Conversion]":
         """Yield the conversions to try if this file is refused."""
@@ -326,7 +334,8 @@ class _Conversion:
             **limits: keyword arguments of `verify`.
         """
         can_keep_float = not self.source.trained_for_int8
-        row = verify(self.path, self.variant, self.preprocessing, reference, can_keep_float=can_keep_float, **limits)
+        limits = {**limits, "can_keep_float": can_keep_float, "steps": self.steps}
+        row = verify(self.path, self.variant, self.preprocessing, reference, **limits)
         return {"keep_float": list(self.kept), **row} if self.kept else row
 
     def place(self, folder: Path, name: str) -> str:
@@ -434,6 +443,33 @@ def _wait_for(conversions: "Collection[Future]", progress: Progress) -> None:
         error = conversion.exception()
         if error and not isinstance(error, (_RefusedError, ChildError)):
             raise error
+
+
+def _row(
+    conversion: _Conversion,
+    convert: Callable[[], None],
+    about: metadata.About,
+    reference: Reference,
+    say: Callable[[str], None],
+    **limits,
+) -> dict[str, Any]:
+    """Return a variant's row of the report: that of the first of its files that is not refused, else of the first.
+
+    Args:
+        conversion: the conversion of the variant.
+        convert: writes its first file, or waits until it is written.
+        about: texts of the metadata.
+        reference: Keras' predictions.
+        say: called with a line of text at each step.
+        **limits: keyword arguments of `verify`.
+    """
+    row = conversion.verified(convert, about, reference, **limits)
+    for other in conversion.alternatives() if "refused" in row and "agreement" in row else ():
+        say(f"{conversion.variant.name}: {_in_short(row)}; trying other scales of the weights")
+        found = other.verified(other.convert, about, reference, **limits)
+        if "refused" not in found:
+            return found
+    return row
 
 
 def _in_short(row: dict) -> str:

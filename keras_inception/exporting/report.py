@@ -1,6 +1,6 @@
 """The report of an export."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from keras_inception.utils import tables
 from keras_inception.utils.results import Result
@@ -29,9 +29,14 @@ class ExportReport(Result):
             with the operation that asks for it (`keras_inception.tflite.runtimes.Runtime`). A refused variant has
             ``refused`` with the reason, and no ``path``. In ``clients``, a client has ``max_difference`` (of its
             scores, from LiteRT's), the ``tolerance`` for it, and ``agreement`` (the share of images with the same most
-            likely class); or whether it is ``installed`` and the ``reason`` why it gave no scores.
+            likely class); or whether it is ``installed`` and the ``reason`` why it gave no scores. ``steps`` are the
+            seconds of each step of this variant, as in `steps`.
         not_sure: probability of the most likely class below which an app should say that it is not sure; None if it
             always answers.
+        steps: seconds of each step, of all variants together: ``open`` (the network and the images), ``prepare`` (the
+            graphs to convert), ``keras`` (Keras' predictions), ``convert`` (with calibration), ``half_precision``,
+            ``verify``, ``clients``, ``latency`` and ``layer_errors``. Some run at the same time, so that they add up to
+            more than `seconds`.
     """
 
     top1: float | None
@@ -42,6 +47,7 @@ class ExportReport(Result):
     litert_sample: bool
     variants: dict[str, dict]
     not_sure: float | None = None
+    steps: dict[str, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return "\n".join([self.table, *(f"{name} was refused: {reason}" for name, reason in self.refused.items())])
@@ -54,6 +60,8 @@ class ExportReport(Result):
         if self.top1 is not None:
             lines.append(self.accuracy)
         lines.append(f"Measured on {self.measured_on}; 95 % intervals in parentheses.")
+        if self.steps:
+            lines.append(self.duration)
         return "\n".join(lines)
 
     @property
@@ -66,6 +74,13 @@ class ExportReport(Result):
         """Keras' accuracy as text."""
         cells = (tables.cell(self, key, column) for key, column in tables.columns("top1", "top5").items())
         return "Keras itself: top-1 {}, top-5 {}".format(*cells)
+
+    @property
+    def duration(self) -> str:
+        """The duration of the export and of its steps, the longest first, as text."""
+        longest = sorted(self.steps.items(), key=lambda step: step[1], reverse=True)
+        steps = ", ".join(f"{name.replace('_', ' ')} {seconds:.1f} s" for name, seconds in longest)
+        return f"Took {self.seconds:.1f} s. Steps, some at the same time: {steps}."
 
     @property
     def measured_on(self) -> str:

@@ -16,6 +16,7 @@ from keras_inception.tflite.delegate import outside_delegate, outside_gpu, witho
 from keras_inception.tflite.operations import MULTIPLYING, nodes
 from keras_inception.tflite.runtimes import oldest_runtime
 from keras_inception.utils.progress import Progress, silent
+from keras_inception.utils.steps import Steps
 from keras_inception.utils.subprocesses import ChildError
 
 MARGIN = 4  # clients differed up to 2.5 times as much from LiteRT as its own kernels from each other
@@ -101,6 +102,7 @@ def verify(
     threads: int = 1,
     clients: Sequence[str] | None = None,
     runtime: str | None = None,
+    steps: Steps | None = None,
     progress: Progress = silent,
 ) -> dict:
     """Return a file's row of the report, with the reasons in ``refused`` if the file must not be used.
@@ -118,22 +120,25 @@ def verify(
         clients: names in `CLIENTS` that must accept the file. By default, all installed clients are tried, but need
             not accept it.
         runtime: release of TensorFlow Lite that must run the file.
+        steps: times the steps ``verify``, ``clients`` and ``latency``.
         progress: called with (name of the step, number done, total).
 
     Raises:
         ValueError: LiteRT cannot run the file, or its outputs are not probabilities.
     """
     min_agreement = variant.min_agreement if min_agreement is None else min_agreement
-    classifier = TFLiteClassifier(
-        path, os.cpu_count() or 1, isolated=False
-    )  # scores do not depend on the number of threads
-    count = len(reference.images)
-    probabilities = classifier.predict(
-        reference.images, lambda done: progress(f"{variant.name}: verifying", done, count)
-    )
+    steps, count = steps or Steps(), len(reference.images)
+    with steps.step("verify"):  # scores do not depend on the number of threads
+        classifier = TFLiteClassifier(path, os.cpu_count() or 1, isolated=False)
+        probabilities = classifier.predict(
+            reference.images, lambda done: progress(f"{variant.name}: verifying", done, count)
+        )
     some = np.linspace(0, count - 1, min(50, count)).astype(int)  # clients are slow
     names = CLIENTS if clients is None else clients
-    tried = try_clients(names, path, variant, reference.images[some], probabilities[some])
+    with steps.step("clients"):
+        tried = try_clients(names, path, variant, reference.images[some], probabilities[some])
+    with steps.step("latency"):
+        latency_ms = TFLiteClassifier(path, threads, isolated=False).latency_ms()
     compare = decision_agreement if reference.independent else agreement
     agreed = compare(probabilities, reference.probabilities)
     ties = 0.0 if reference.independent else tie_share(probabilities)
@@ -148,7 +153,7 @@ def verify(
         "agreement_interval": list(wilson(round(agreed * count), count)),
         "ties": ties,
         "max_difference": float(np.abs(probabilities - reference.probabilities).max()),
-        "latency_ms": TFLiteClassifier(path, threads, isolated=False).latency_ms(),
+        "latency_ms": latency_ms,
         "outside_delegate": outside_delegate(path),
         "outside_gpu": outside_gpu(path),
         "runtime": (oldest := oldest_runtime(path))._asdict(),

@@ -34,7 +34,7 @@ def test_it_reads_like_the_dict_that_it_was(report):
         report["nothing"]
     assert list(report) == [field.name for field in dataclasses.fields(report)]
     assert dict(report.items()) == report.to_dict() == report
-    assert len(report) == 8
+    assert len(report) == 9
 
 
 def test_it_prints_as_a_table(report):
@@ -58,10 +58,29 @@ def test_noise_and_unknown_accuracy_print_too(report):
     assert str(unknown).endswith("Measured on noise, for lack of images; 95 % intervals in parentheses.")
 
 
+def test_it_says_which_steps_took_long(report):
+    timed = dataclasses.replace(report, steps={"open": 1.04, "half_precision": 3.0})
+    assert timed.table.splitlines()[-1] == "Took 2.5 s. Steps, some at the same time: half precision 3.0 s, open 1.0 s."
+
+
+def test_each_variant_is_timed_by_step(exported):
+    values = files.read_json(exported[0] / "report.json")
+    rows = {name: row["steps"] for name, row in values["variants"].items()}
+    for name, steps in rows.items():
+        half_precision = {"half_precision"} if name == "float16" else set()
+        assert steps.keys() == {"convert", "verify", "clients", "latency"} | half_precision
+        assert 0 < steps["convert"] < values["seconds"]
+    shared = {"open", "prepare", "keras"}
+    assert values["steps"].keys() == shared.union(*rows.values())
+    for step in values["steps"].keys() - shared:
+        in_all = sum(steps.get(step, 0) for steps in rows.values())
+        assert values["steps"][step] == pytest.approx(in_all, abs=0.03)
+
+
 def test_it_is_what_the_file_holds(exported):
     values = files.read_json(exported[0] / "report.json")
     assert ExportReport(**values).to_dict() == values
     assert list(values) == [
-        *("top1", "top1_interval", "top5", "seconds", "pictures", "litert_sample", "variants", "not_sure")
+        *("top1", "top1_interval", "top5", "seconds", "pictures", "litert_sample", "variants", "not_sure", "steps")
     ]
     assert values["not_sure"] is None
