@@ -9,6 +9,7 @@ instructions there.
 ``--list`` lists the files, ``--readme`` only makes the table.
 """
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,17 +17,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from aarch64 import PROCESSOR, UnavailableError, instruction_counter, run, userland
 from circumstances import circumstances
 from exports import converted, drawn, noise
 from readme import insert, keep, kept
 
 from keras_inception import registry
+from keras_inception.exporting.clients.arm64 import SCRIPT
+from keras_inception.exporting.clients.arm64_userland import PROCESSOR, UnavailableError, run, userland
 from keras_inception.exporting.rewrites import REWRITES
 from keras_inception.exporting.variants import VARIANTS
+from keras_inception.preprocessing import DEFAULT
+from keras_inception.tflite.classifier import TFLiteClassifier
 from keras_inception.utils import tables
+from keras_inception.utils.files import replacing
+from keras_inception.utils.subprocesses import run_program
 
-INFERENCE = Path(__file__).with_name("inference.py")
+COUNTER = Path(__file__).with_name("instructions.c")
 # Largest difference of the probabilities on ARM from those here. Dynamic files quantize activations at run time. The
 # logits of int8 must be identical; its softmax is LiteRT's own, in float, and may round to the next of 256 steps.
 LIMITS = {"float32": 1e-6, "float16": 1e-6, "dynamic": 1e-2, "int8": 1 / 256}
@@ -87,8 +93,7 @@ def measured(files: list[str]) -> dict[str, dict]:
         paths = {file.split("/")[1]: Path(temporary) / f"{file.split('/')[1]}.tflite" for file in files}
         model = drawn(created(network))
         converted(model, paths, [name for name in REWRITES if name not in network.without])
-        images = Path(temporary) / "images.npy"
-        np.save(images, noise(model.input_shape[1:3], 2))
+        images = noise(model.input_shape[1:3], 2)
         for file, path in zip(files, paths.values(), strict=True):
             rows[file] = {**compared(folder, path, images), **circumstances()}
     return rows
@@ -106,34 +111,64 @@ def created(network: Network):
     return registry.create(network.name, **network.options, filters=filters)
 
 
-def compared(folder: Path, file: Path, images: Path) -> dict:
+def compared(folder: Path, file: Path, images: np.ndarray) -> dict:
     """Run a file on ARM and here.
+
+    Args:
+        folder: the userland.
+        file: the file.
+        images: uint8 RGB (n, height, width, 3), at least two.
 
     Returns:
         The ``instructions`` of an inference on ARM, and the largest difference of ``probabilities`` and ``logits``.
 
     Raises:
-        UnavailableError: the file does not run on ARM.
+        ChildError: the file does not run.
+        UnavailableError: instructions cannot be counted.
         ValueError: its outputs are nearly all the same, which proves nothing.
     """
-    here, there = images.with_name("x86.npz"), images.with_name("arm.npz")
-    subprocess.run([sys.executable, INFERENCE, file, images, here], check=True, capture_output=True)
-    told = run(folder, INFERENCE, file, images, there, plugin=instruction_counter(folder))
+    classifier = TFLiteClassifier(file, preprocessing=DEFAULT, isolated=False)
+    values, here, there = (file.with_name(f"{file.stem}_{name}") for name in ("values.npy", "x86.npz", "arm.npz"))
+    np.save(values, classifier.as_input(images))
+    job = {"model": str(file), "values": str(values), "threads": 1}  # the plugin counts those of one thread
+    run_program([sys.executable, SCRIPT], {**job, "outputs": str(here)}, SCRIPT.name)
+    told = run(folder, SCRIPT, {**job, "outputs": str(there)}, instruction_counter(folder))
     counts = [int(line.split()[1]) for line in told.splitlines() if line.startswith("instructions:")]
-    return {"instructions": counts[-1] - counts[-2], **differences(here, there)}
+    parted = differences(outputs(classifier, here), outputs(classifier, there))
+    return {"instructions": counts[-1] - counts[-2], **parted}
 
 
-def differences(here: Path, there: Path) -> dict[str, float]:
-    """Return the largest differences between the arrays of two .npz files.
+def outputs(classifier: TFLiteClassifier, path: Path) -> dict[str, np.ndarray]:
+    """Return the ``probabilities`` and, of an 8-bit file, the ``logits`` that `SCRIPT` has written."""
+    with np.load(path) as found:
+        logits = {"logits": found["logits"].astype(np.float64)} if "logits" in found else {}
+        return {"probabilities": classifier.probabilities(found["scores"]), **logits}
+
+
+def differences(expected: dict[str, np.ndarray], found: dict[str, np.ndarray]) -> dict[str, float]:
+    """Return the largest differences between the arrays of the same name.
 
     Raises:
         ValueError: no array has many distinct values.
     """
-    with np.load(here) as left, np.load(there) as right:
-        expected, found = ({name: file[name].astype(np.float64) for name in left} for file in (left, right))
     if max(len(np.unique(array)) for array in expected.values()) < 8:
-        raise ValueError(f"{here.name} must hold 8 values or more. Received: {expected}")
+        raise ValueError(f"a file's outputs must hold 8 values or more. Received: {expected}")
     return {name: float(np.abs(array - found[name]).max()) for name, array in expected.items()}
+
+
+def instruction_counter(folder: Path) -> Path:
+    """Compile ``instructions.c`` into a folder and return the plugin.
+
+    Raises:
+        UnavailableError: there is no C compiler.
+    """
+    compiler = shutil.which("cc")
+    if not compiler:
+        raise UnavailableError("counting instructions needs a C compiler, `cc`. Received: none on this machine")
+    with replacing(folder / "instructions.so") as beside:
+        command = [compiler, "-O2", "-Wall", "-Wextra", "-shared", "-fPIC", "-o", beside, COUNTER]
+        subprocess.run(command, check=True)
+    return folder / "instructions.so"
 
 
 def complaints(rows: dict[str, dict]) -> list[str]:

@@ -1,5 +1,5 @@
 /* A qemu 7 plugin that counts the instructions of the program it runs. It prints the count whenever the program asks
-   for its parent's process id. Only inference.py does so, before and after the code to count.
+   for its parent's process id. Only arm64_script.py does so, before and after the code to count.
 
    The declarations are the part of qemu's plugin interface, version 1, that is used here:
    https://www.qemu.org/docs/master/devel/tcg-plugins.html */

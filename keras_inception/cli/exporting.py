@@ -50,7 +50,8 @@ def export(
     keep_float: Annotated[list[str] | None, Option(metavar="LAYER", help="Layer to keep float32. Repeatable.")] = None,
     layer_errors: Annotated[bool, Option("--layer-errors", help="Measure the error of each int8 layer.")] = False,
     client: Annotated[
-        str | None, Option(help="Require task-library,mediapipe,litert-web, or none. Default: check installed ones.")
+        str | None,
+        Option(help="Require task-library,mediapipe,litert-web,arm64, or none. Default: check installed fast ones."),
     ] = None,
     int8_input: Annotated[str, Option(help="Input of the int8 file: uint8, int8 or float32.")] = "uint8",
     int8_output: Annotated[

@@ -125,8 +125,9 @@ def export(
         layer_errors: also write ``layer_errors.json``, the quantization error of each layer of the int8 file
             (`keras_inception.exporting.layer_errors`), even if the file is refused.
         clients: names in `keras_inception.exporting.clients.CLIENTS` that must accept the files; () for none. By
-            default, all installed clients are tried, and the report says which files they do not accept and why. In
-            either case, a file is refused if a client's scores differ from LiteRT's by more than rounding can explain
+            default, all installed clients are tried, except slow ones (`keras_inception.exporting.clients.ON_REQUEST`),
+            and the report says which files they do not accept and why. In either case, a file is refused if a client's
+            scores differ from LiteRT's by more than rounding can explain
             (`keras_inception.exporting.verify.try_clients`). To get such a file all the same, pass ().
         int8_input: type of the int8 file's input: uint8 takes raw pixels, int8 raw pixels minus 128, and float32
             normalized pixels. The Task Library, MediaPipe and LiteRT.js do not accept int8.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from keras_inception.exporting.clients import exchange
-from keras_inception.exporting.verify import Reference, accuracy, agreement, decision_agreement
+from keras_inception.exporting.verify import Reference, accuracy, agreement, decision_agreement, evenly
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.tflite.classifier import TFLiteClassifier
 from keras_inception.tflite.delegate import undelegated
@@ -67,7 +67,7 @@ def trial(
         ``max_difference`` as in a variant's row of the report. What was not reached is None.
     """
     row: dict[str, Any] = dict.fromkeys(("reason", "largest_sum", "layer", "agreement", "top1", "max_difference"))
-    some = np.linspace(0, len(reference.images) - 1, min(IMAGES, len(reference.images))).astype(int)
+    some = evenly(len(reference.images), IMAGES)
     images, expected = reference.images[some], reference.probabilities[some]
     labels = None if reference.labels is None else reference.labels[some]
     try:

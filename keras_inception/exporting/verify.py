@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_inception.evaluation.metrics import evaluate_batches, wilson
-from keras_inception.exporting.clients import CLIENTS, client
+from keras_inception.exporting.clients import BY_DEFAULT, IMAGES, client
 from keras_inception.exporting.variants import Variant
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.tflite.classifier import TFLiteClassifier, numbered
@@ -117,8 +117,8 @@ def verify(
         can_keep_float: whether layers can be kept in float32, which is advised against ties: not in a network that was
             trained for int8.
         threads: threads of the interpreter whose latency is measured.
-        clients: names in `CLIENTS` that must accept the file. By default, all installed clients are tried, but need
-            not accept it.
+        clients: names in `CLIENTS` that must accept the file. By default, all installed clients but slow ones are
+            tried, and need not accept it.
         runtime: release of TensorFlow Lite that must run the file.
         steps: times the steps ``verify``, ``clients`` and ``latency``.
         progress: called with (name of the step, number done, total).
@@ -133,8 +133,8 @@ def verify(
         probabilities = classifier.predict(
             reference.images, lambda done: progress(f"{variant.name}: verifying", done, count)
         )
-    some = np.linspace(0, count - 1, min(50, count)).astype(int)  # clients are slow
-    names = CLIENTS if clients is None else clients
+    some = evenly(count, max(IMAGES.values()))
+    names = BY_DEFAULT if clients is None else clients
     with steps.step("clients"):
         tried = try_clients(names, path, variant, reference.images[some], probabilities[some])
     with steps.step("latency"):
@@ -190,10 +190,15 @@ def takes_raw_pixels(quantization: tuple[float, int], preprocessing: Preprocessi
     return bool(np.abs(meant - ends).max() < 0.51)
 
 
+def evenly(count: int, most: int) -> np.ndarray:
+    """Return the indices of at most `most` of `count` images, evenly spread, since images are ordered by class."""
+    return np.linspace(0, count - 1, min(most, count)).astype(int)
+
+
 def try_clients(
     names: Sequence[str], path: Path, variant: Variant, images: np.ndarray, probabilities: np.ndarray
 ) -> dict[str, dict]:
-    """Run a file in clients.
+    """Run a file in clients, each on as many of the images as `IMAGES` says.
 
     The `Variant.tolerance` and a step and a half of a quantized output are tolerated. If that is not enough, the file
     is run in LiteRT's other kernels too, without XNNPACK. Some networks amplify rounding much more than others of their
@@ -255,6 +260,8 @@ def _outcome(name: str, path: Path, images: np.ndarray, probabilities: np.ndarra
     """Return how far a client's scores are from `probabilities`, or the reason why it gave no scores."""
     if missing := client(name).unavailable():
         return {"installed": False, "reason": missing}
+    some = evenly(len(images), IMAGES[name])
+    images, probabilities = images[some], probabilities[some]
     try:
         scores = client(name).scores(path, images, probabilities.shape[1])
     except ChildError as error:

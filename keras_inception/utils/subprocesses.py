@@ -81,8 +81,8 @@ def run_program(
     *,
     timeout: float = TIMEOUT,
     memory: int | None = None,
-) -> None:
-    """Run ``program JOB.json`` and wait for it. Its output is shown only if it fails.
+) -> str:
+    """Run ``program JOB.json``, wait for it and return its output, which is shown only if it fails.
 
     Args:
         program: The program and its first arguments.
@@ -119,6 +119,7 @@ def run_program(
             last = [line for line in output.splitlines() if line.strip()][-3:]
             reason = LINE_SEPARATOR.join(last) or "no message"
             raise ChildError(f"{name} ended with exit code {process.returncode}: {reason}", output)
+        return output
 
 
 def limit_memory(pid: int, memory: int | None) -> None:

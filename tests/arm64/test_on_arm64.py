@@ -1,12 +1,11 @@
 """Exported files give the same outputs on an ARM processor, under qemu, as here. Run by `make test-arm64`."""
 
-import numpy as np
 import pytest
-from aarch64 import userland
 from arm64 import LIMITS, compared
 from exports import drawn, noise
 
 from keras_inception import registry
+from keras_inception.exporting.clients.arm64_userland import userland
 from keras_inception.exporting.exporter import export
 
 pytestmark = pytest.mark.arm64
@@ -25,9 +24,8 @@ def measured(request, tmp_path_factory, pictures):
     folder = tmp_path_factory.mktemp(request.param)
     name, options = NETWORKS[request.param]
     model = drawn(registry.create(name, input_shape=(SIDE, SIDE, 3), classes=100, **options))
-    export(model, folder, name=request.param, calibration=pictures / "train", min_agreement=0)
-    shown = folder / "noise.npy"
-    np.save(shown, noise((SIDE, SIDE), 4))
+    export(model, folder, name=request.param, calibration=pictures / "train", min_agreement=0, half_precision=False)
+    shown = noise((SIDE, SIDE), 4)
     return {variant: compared(userland(), folder / f"{request.param}_{variant}.tflite", shown) for variant in LIMITS}
 
 

@@ -1,7 +1,6 @@
-"""Clients: libraries that run exported files on phones and in browsers, one small module per library.
+"""Clients: libraries and processors that run exported files on phones and in browsers, one small module each.
 
-Each library runs in a child process, since none of them can share a process with TensorFlow. Each module has two
-functions:
+Each runs in a child process, since no library can share a process with TensorFlow. Each module has two functions:
 
 - ``unavailable()`` returns None if the client can be used here, otherwise the reason and how to install it.
 - ``scores(path, images, classes)`` returns the client's scores (n, classes) for a .tflite file and uint8 RGB images (n,
@@ -18,7 +17,11 @@ import numpy as np
 from keras_inception.utils import files
 from keras_inception.utils.checks import check_some_of
 
-CLIENTS = ("task-library", "mediapipe", "litert-web")
+# The number of images that each client is given at most: some are slow.
+IMAGES = {"task-library": 50, "mediapipe": 50, "litert-web": 50, "arm64": 20}
+CLIENTS = tuple(IMAGES)
+ON_REQUEST = ("arm64",)  # too slow to be tried by default
+BY_DEFAULT = tuple(name for name in CLIENTS if name not in ON_REQUEST)
 
 
 def client(name: str) -> ModuleType:
@@ -26,7 +29,7 @@ def client(name: str) -> ModuleType:
     return importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
 
 
-def exchange(run: Callable[[dict], None], path: Path, images: np.ndarray, classes: int) -> np.ndarray:
+def exchange(run: Callable[[dict], object], path: Path, images: np.ndarray, classes: int) -> np.ndarray:
     """Call `run` with a job for a child process, and return the scores that the process wrote, (n, classes).
 
     The job has ``model`` (file), ``images`` (.npy file), ``classes`` (number of classes) and ``scores`` (.npy file to

@@ -1,7 +1,8 @@
 """An aarch64 Linux userland with Python, NumPy and LiteRT in a folder. Programs run under qemu, without root or binfmt.
 
-Debian 12 packages and PyPI wheels are unpacked, never installed. Creating the folder takes apt-get, dpkg-deb, pip and
-a network connection. The folder stays in the cache and takes 250 MB.
+Debian 12 packages and PyPI wheels are unpacked, never installed. ``python -m
+keras_inception.exporting.clients.arm64_userland`` creates the folder, which takes apt-get, dpkg-deb, pip and a network
+connection. The folder stays in the cache and takes 250 MB.
 """
 
 import os
@@ -14,11 +15,9 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from peers import CACHE
-
 from keras_inception.utils import files
+from keras_inception.utils.subprocesses import run_program
 
-HERE = Path(__file__).parent
 ARM_PACKAGES = [
     "libbz2-1.0",
     "libc6",
@@ -71,10 +70,12 @@ CPU revision\t: 1
 
 
 class UnavailableError(RuntimeError):
-    """The userland cannot be created, or one of its programs failed.
+    """The userland cannot be created; the message names what is missing, or is the last line of a program's output."""
 
-    The message names what is missing, or is the last line of the program's output.
-    """
+
+def place() -> Path:
+    """Return the folder that the userland has or will have."""
+    return files.cache() / "arm64" / "_".join(f"{name}-{version(name)}" for name in WHEELS)
 
 
 def userland() -> Path:
@@ -83,9 +84,14 @@ def userland() -> Path:
     Raises:
         UnavailableError: it cannot be created on this machine.
     """
-    folder = CACHE / "arm64" / "_".join(f"{name}-{version(name)}" for name in WHEELS)
+    folder = place()
     if not folder.exists():
-        _check_host()
+        check_host()
+        missing = [tool for tool in ("apt-get", "dpkg-deb") if not shutil.which(tool)]
+        if missing:
+            raise UnavailableError(
+                f"apt-get and dpkg-deb of Debian or Ubuntu are needed. Received: no {' and no '.join(missing)}"
+            )
         print(f"Unpacking an aarch64 userland into {folder}", file=sys.stderr)
         with files.new_folder(folder) as new:
             _unpack_packages(new)
@@ -95,53 +101,35 @@ def userland() -> Path:
     return folder
 
 
-def run(folder: Path, script: Path, *arguments: str | os.PathLike, plugin: Path | None = None) -> str:
-    """Run a Python script on the emulated processor to completion.
+def check_host() -> None:
+    """Raise UnavailableError if ARM cannot be emulated on this machine."""
+    machine = f"{platform.system()} on {platform.machine()}"
+    if machine != "Linux on x86_64":
+        raise UnavailableError(f"ARM is emulated only on Linux on x86_64. Received: {machine}")
+
+
+def run(folder: Path, script: Path, job: dict, plugin: Path | None = None) -> str:
+    """Run a Python script with the path of a job on the emulated processor (`run_program`).
 
     Args:
         folder: the userland.
         script: the script.
-        arguments: arguments of the script.
+        job: the job, of JSON types.
         plugin: a plugin of qemu.
 
     Returns:
-        The standard error of the script and the plugin.
+        The output of the script and the plugin.
 
     Raises:
-        UnavailableError: the exit code was not 0.
+        ChildError: the exit code was not 0.
     """
     root, host = folder / "root", folder / "host"
-    command = [host / "usr/bin/qemu-aarch64", "-cpu", PROCESSOR, "-L", root, "-U", "LD_LIBRARY_PATH"]
-    command += ["-E", f"PYTHONPATH={folder / 'site'}", *(["-plugin", plugin] if plugin else [])]
-    command += [root / "usr/bin/python3.11", script, *arguments]
+    command: list[str | Path] = [host / "usr/bin/qemu-aarch64", "-cpu", PROCESSOR, "-L", root, "-U", "LD_LIBRARY_PATH"]
+    command += ["-E", f"PYTHONPATH={folder / 'site'}"]
+    command += ["-plugin", plugin] if plugin else []
+    command += [root / "usr/bin/python3.11", script]
     libraries = ":".join(str(host / place / "x86_64-linux-gnu") for place in ("lib", "usr/lib"))
-    return _output(command, "the program under qemu", {"LD_LIBRARY_PATH": libraries})
-
-
-def instruction_counter(folder: Path) -> Path:
-    """Compile ``instructions.c`` and return the plugin.
-
-    Raises:
-        UnavailableError: there is no C compiler.
-    """
-    compiler = shutil.which("cc")
-    if not compiler:
-        raise UnavailableError("counting instructions needs a C compiler, `cc`. Received: none on this machine")
-    with files.replacing(folder / "instructions.so") as beside:
-        command = [compiler, "-O2", "-Wall", "-Wextra", "-shared", "-fPIC", "-o", beside, HERE / "instructions.c"]
-        _output(command, "the compiler")
-    return folder / "instructions.so"
-
-
-def _check_host() -> None:
-    machine = f"{platform.system()} on {platform.machine()}"
-    if machine != "Linux on x86_64":
-        raise UnavailableError(f"ARM is emulated only on Linux on x86_64. Received: {machine}")
-    missing = [tool for tool in ("apt-get", "dpkg-deb") if not shutil.which(tool)]
-    if missing:
-        raise UnavailableError(
-            f"apt-get and dpkg-deb of Debian or Ubuntu are needed. Received: no {' and no '.join(missing)}"
-        )
+    return run_program(command, job, "the emulated ARM", {"LD_LIBRARY_PATH": libraries})
 
 
 def _unpack_packages(folder: Path) -> None:
@@ -155,34 +143,41 @@ def _unpack_packages(folder: Path) -> None:
         'APT::Architecture "amd64"; APT::Architectures { "amd64"; "arm64"; }; Acquire::Languages "none";\n'
     )
     environment = {**os.environ, "APT_CONFIG": str(apt / "apt.conf")}
-    _output(["apt-get", "update"], "apt-get", environment)
+    _call(["apt-get", "update"], "apt-get", environment)
     for tree, architecture, packages in (("root", "arm64", ARM_PACKAGES), ("host", "amd64", HOST_PACKAGES)):
         debs = apt / tree
         debs.mkdir()
         names = [f"{package}:{architecture}" for package in packages]
-        _output(["apt-get", "download", *names], "apt-get", environment, debs)
+        _call(["apt-get", "download", *names], "apt-get", environment, debs)
         for deb in sorted(debs.iterdir()):
-            _output(["dpkg-deb", "--extract", deb, folder / tree], "dpkg-deb")
+            _call(["dpkg-deb", "--extract", deb, folder / tree], "dpkg-deb")
     shutil.rmtree(apt)
 
 
 def _unpack_wheels(folder: Path) -> None:
     wheels = folder / "wheels"
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", wheels]
+    download = ("-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:")
+    command = [sys.executable, *download, "--dest", str(wheels)]
     command += ["--implementation", "cp", "--python-version", "3.11"]
     command += [f"--platform={name}" for name in PLATFORMS]
-    _output([*command, *(f"{name}=={version(name)}" for name in WHEELS)], "pip")
+    _call([*command, *(f"{name}=={version(name)}" for name in WHEELS)], "pip")
     for wheel in wheels.iterdir():
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(folder / "site")
     shutil.rmtree(wheels)
 
 
-def _output(
-    command: Sequence[str | os.PathLike], who: str, env: dict[str, str] | None = None, folder: Path | None = None
-) -> str:
+def _call(
+    command: Sequence[str | Path], who: str, env: dict[str, str] | None = None, folder: Path | None = None
+) -> None:
     done = subprocess.run(command, env=env, cwd=folder, capture_output=True, check=False, encoding="utf-8")
     if done.returncode:
         last = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]
         raise UnavailableError(f"{who} ended with exit code {done.returncode}: {last}")
-    return done.stderr
+
+
+if __name__ == "__main__":
+    try:
+        print(userland())
+    except (UnavailableError, OSError) as error:
+        sys.exit(str(error))
