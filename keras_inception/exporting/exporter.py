@@ -306,20 +306,23 @@ class _Conversion:
         """
         try:
             convert()
-            half = self._half_precision(reference, limits["min_agreement"])
+            half = self._half_precision(reference, limits["min_agreement"], limits["clients"] or ())
             self.describe(about)
-            return {**self.verify(reference, **limits), **half}
+            return {**self.verify(reference, tried=_on_arm(half), **limits), **half}
         except (_RefusedError, ChildError, ValueError) as error:
             return {"refused": str(error)}
 
-    def _half_precision(self, reference: Reference, min_agreement: float | None) -> dict[str, Any]:
+    def _half_precision(
+        self, reference: Reference, min_agreement: float | None, clients: Sequence[str]
+    ) -> dict[str, Any]:
         """Let phones compute the file in half precision if that is safe, and return what was found."""
         if not self.variant.half_precision or not self.options.half_precision or self.source.noise:
             return {}
         required = self.variant.min_agreement if min_agreement is None else min_agreement
         with self.steps.step("half_precision"):
             model = deployed(self.model, self.source.preprocessing, self.preprocessing)
-            found = half_precision_trial(self.path, model, self.preprocessing, reference, required)
+            job = (self.path, model, self.preprocessing, reference, required)
+            found = half_precision_trial(*job, on_arm="arm64" in clients)
         return {"half_precision": found}
 
     def alternatives(self) -> "Iterator[_Conversion]":
@@ -471,6 +474,14 @@ def _row(
         if "refused" not in found:
             return found
     return row
+
+
+def _on_arm(half: Mapping[str, Any]) -> dict[str, dict]:
+    """Return the outcome of the client `arm64` if a file may be computed in half precision, and was there."""
+    found = half.get("half_precision", {})
+    if not found.get("allowed") or found["arm64"] is None:
+        return {}
+    return {"arm64": {key: found["arm64"][key] for key in ("max_difference", "agreement", "tolerance")}}
 
 
 def _in_short(row: dict) -> str:

@@ -25,12 +25,13 @@ class ExportReport(Result):
             are the most likely), ``max_difference`` (of probabilities, from Keras), ``latency_ms``,
             ``outside_delegate``, ``outside_gpu``, ``runtime``, ``half_precision``, ``clients``, ``advice`` if ties are
             frequent, and ``keep_float`` if layers stay in float32. ``half_precision`` is the outcome of
-            `exporting.half_precision.trial`. ``runtime`` is the oldest release of TensorFlow Lite that runs the file,
-            with the operation that asks for it (`keras_inception.tflite.runtimes.Runtime`). A refused variant has
-            ``refused`` with the reason, and no ``path``. In ``clients``, a client has ``max_difference`` (of its
-            scores, from LiteRT's), the ``tolerance`` for it, and ``agreement`` (the share of images with the same most
-            likely class); or whether it is ``installed`` and the ``reason`` why it gave no scores. ``steps`` are the
-            seconds of each step of this variant, as in `steps`.
+            `exporting.half_precision.trial`; its ``arm64`` is None if the file was not run on the emulated ARM, which
+            alone is a proof. ``runtime`` is the oldest release of TensorFlow Lite that runs the file, with the
+            operation that asks for it (`keras_inception.tflite.runtimes.Runtime`). A refused variant has ``refused``
+            with the reason, and no ``path``. In ``clients``, a client has ``max_difference`` (of its scores, from
+            LiteRT's), the ``tolerance`` for it, and ``agreement`` (the share of images with the same most likely
+            class); or whether it is ``installed`` and the ``reason`` why it gave no scores. ``steps`` are the seconds
+            of each step of this variant, as in `steps`.
         not_sure: probability of the most likely class below which an app should say that it is not sure; None if it
             always answers.
         steps: seconds of each step, of all variants together: ``open`` (the network and the images), ``prepare`` (the

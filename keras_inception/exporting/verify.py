@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -101,6 +102,7 @@ def verify(
     can_keep_float: bool = True,
     threads: int = 1,
     clients: Sequence[str] | None = None,
+    tried: Mapping[str, dict] = MappingProxyType({}),
     runtime: str | None = None,
     steps: Steps | None = None,
     progress: Progress = silent,
@@ -119,6 +121,7 @@ def verify(
         threads: threads of the interpreter whose latency is measured.
         clients: names in `CLIENTS` that must accept the file. By default, all installed clients but slow ones are
             tried, and need not accept it.
+        tried: outcomes of clients that have run the file already, by name.
         runtime: release of TensorFlow Lite that must run the file.
         steps: times the steps ``verify``, ``clients`` and ``latency``.
         progress: called with (name of the step, number done, total).
@@ -136,7 +139,8 @@ def verify(
     some = evenly(count, max(IMAGES.values()))
     names = BY_DEFAULT if clients is None else clients
     with steps.step("clients"):
-        tried = try_clients(names, path, variant, reference.images[some], probabilities[some])
+        others = [name for name in names if name not in tried]
+        tried = {**try_clients(others, path, variant, reference.images[some], probabilities[some]), **tried}
     with steps.step("latency"):
         latency_ms = TFLiteClassifier(path, threads, isolated=False).latency_ms()
     compare = decision_agreement if reference.independent else agreement

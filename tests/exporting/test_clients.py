@@ -10,7 +10,7 @@ from colours import LABELS, color_images, without_archive
 
 import keras_inception
 from keras_inception.exporting import clients, exporter, targets
-from keras_inception.exporting.clients import litert_web, mediapipe, task_library
+from keras_inception.exporting.clients import arm64, arm64_userland, litert_web, mediapipe, task_library
 from keras_inception.exporting.model_card import model_card
 from keras_inception.exporting.noise import convert_on_noise
 from keras_inception.exporting.report import ExportReport
@@ -84,6 +84,27 @@ def test_scores_are_compared_on_fifty_images(verified, put):
     assert row["clients"]["litert-web"] == {"installed": False, "reason": "it is not here"}
     assert not not_accepted(row)
     assert fake.asked == 50
+
+
+def test_slow_clients_run_on_request_and_on_fewer_images(verified, put):
+    fakes = {name.replace("-", "_"): Fake() for name in clients.ON_REQUEST}
+    put(**fakes)
+    assert not set(verified()["clients"]) & set(clients.ON_REQUEST)
+    assert set(verified(clients=clients.ON_REQUEST)["clients"]) == set(clients.ON_REQUEST)
+    assert {name: fake.asked for name, fake in fakes.items()} == {
+        name.replace("-", "_"): clients.IMAGES[name] for name in clients.ON_REQUEST
+    }
+
+
+def test_an_arm_that_is_not_set_up_says_how(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(arm64_userland.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(arm64_userland.platform, "machine", lambda: "x86_64")
+    with pytest.raises(ValueError, match=r"Received: 'arm64', but the emulated ARM is not set up: python -m keras_inc"):
+        clients.check(["arm64"])
+    assert f"creates it in {tmp_path / 'keras-inception' / 'arm64'}" in arm64.unavailable()
+    monkeypatch.setattr(arm64_userland.platform, "system", lambda: "Darwin")
+    assert arm64.unavailable() == "ARM is emulated only on Linux on x86_64. Received: Darwin on x86_64"
 
 
 @pytest.mark.parametrize("asked", [{}, {"clients": ["mediapipe"]}])

@@ -8,12 +8,14 @@ from networks import with_drawn_weights
 import keras_inception
 from keras_inception import LocalResponseNormalization, registry
 from keras_inception.exporting import half_precision
+from keras_inception.exporting.clients import arm64
 from keras_inception.exporting.half_precision import ENTRY, FP16, HalfPrecisionError, largest_sum
 from keras_inception.exporting.rewrites import lrn_for_half_precision
 from keras_inception.exporting.verify import Reference
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.tflite.model_entries import entry
 from keras_inception.utils import files
+from keras_inception.utils.subprocesses import ChildError
 
 WIDER = b"fp16accfp32"  # what the converter writes into float16 files: products in half precision, sums in float32
 
@@ -23,9 +25,8 @@ def allowed(run, tmp_path):
     """Export the tiny classifier to float16, and return its row of the report and the entry in the file."""
 
     def export(**options):
-        report = keras_inception.export(
-            run, tmp_path / "exported", name="net", quantize=["float16"], clients=(), overwrite=True, **options
-        )
+        options = {"quantize": ["float16"], "clients": (), "overwrite": True, **options}
+        report = keras_inception.export(run, tmp_path / "exported", name="net", **options)
         content = (tmp_path / "exported" / "net_float16.tflite").read_bytes()
         return report["variants"]["float16"], entry(content, ENTRY)
 
@@ -43,6 +44,8 @@ def test_a_file_whose_answers_stay_is_allowed_half_precision(allowed, tmp_path):
     assert 0 < found["largest_sum"] < half_precision.LARGEST
     card = (tmp_path / "exported" / "README.md").read_text(encoding="utf-8")
     assert f"in {found['layer']}, and in forced half precision it agrees" in card
+    assert found["arm64"] is None
+    assert "adds in float32; on ARM it was not run." in card
     assert files.read_json(tmp_path / "exported" / "report.json")["variants"]["float16"]["half_precision"] == found
 
 
@@ -60,6 +63,73 @@ def test_answers_that_change_are_not_allowed(allowed, monkeypatch, tmp_path):
     assert row["half_precision"]["reason"].startswith("it agrees with Keras on ")
     assert "phones compute it in float32, since it agrees" in (tmp_path / "exported" / "README.md").read_text("utf-8")
     assert "refused" not in row
+
+
+@pytest.fixture
+def arm(monkeypatch):
+    """Return a function that puts other probabilities in place of those of the emulated ARM."""
+
+    def put(change):
+        def predict(classifier, images):
+            natively.append(entry(classifier.path.read_bytes(), ENTRY) == FP16)
+            return change(classifier.predict(images))
+
+        natively: list[bool] = []
+        monkeypatch.setattr(arm64, "unavailable", lambda: None)
+        monkeypatch.setattr(arm64, "predict", predict)
+        return natively
+
+    return put
+
+
+def test_a_file_whose_answers_stay_on_arm_is_proven(allowed, arm, tmp_path):
+    natively = arm(lambda scores: scores + 0.01)
+    row, written = allowed(clients=["arm64"])
+    assert natively == [True], "it is run once, in half precision"
+    assert written == FP16
+    same = {"agreement": 1, "max_difference": pytest.approx(0.01, rel=1e-3), "tolerance": 0.02}
+    assert row["half_precision"]["arm64"] == {"images": 20, **same}
+    assert row["clients"]["arm64"] == same
+    card = (tmp_path / "exported" / "README.md").read_text("utf-8")
+    assert "It is proven on an emulated ARM processor (Neoverse N1)" in card
+    assert "it agrees with Keras on 100.0% of 20 images, and its probabilities part from those in float32 by" in card
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda scores: scores[:, ::-1], "on ARM it agrees with Keras on "),
+        (lambda scores: scores + 0.03, "on ARM its probabilities part by up to 0.03 in half precision, more than 0.02"),
+        (lambda scores: scores * np.nan, "on ARM its probabilities are no numbers in half precision"),
+    ],
+)
+def test_a_file_whose_answers_change_on_arm_is_left_in_float32(allowed, arm, change, reason, tmp_path):
+    def in_half_precision(scores):
+        return change(scores) if natively[-1] else scores
+
+    natively = arm(in_half_precision)
+    row, written = allowed(clients=["arm64"])
+    assert natively == [True, False], "then it is run in float32"
+    assert written == WIDER
+    assert row["half_precision"]["reason"].startswith(reason)
+    assert not row["half_precision"]["allowed"]
+    assert row["clients"]["arm64"]["max_difference"] == 0
+    assert "refused" not in row
+    assert f"phones compute it in float32, since {reason}" in (tmp_path / "exported" / "README.md").read_text("utf-8")
+    assert "NaN" not in (tmp_path / "exported" / "report.json").read_text("utf-8")
+
+
+def test_an_emulation_that_fails_is_no_proof(run, monkeypatch, tmp_path):
+    def fail(*_):
+        raise ChildError("the emulated ARM ended with exit code 1: no memory")
+
+    monkeypatch.setattr(arm64, "unavailable", lambda: None)
+    monkeypatch.setattr(arm64, "predict", fail)
+    report = keras_inception.export(run, tmp_path / "exported", quantize=["float16"], clients=["arm64"])
+    row = report["variants"]["float16"]
+    assert row["half_precision"]["reason"] == "the emulated ARM ended with exit code 1: no memory"
+    assert row["refused"].startswith("arm64 does not accept it: the emulated ARM ended with exit code 1: no memory")
+    assert not list((tmp_path / "exported").glob("*.tflite"))
 
 
 def converted(model, path, values):
