@@ -184,6 +184,12 @@ def rewrites() -> None:
 
 def benchmark(
     paths: Annotated[list[Path], Argument(metavar="FILE.tflite...", help="Files to time. Ratios are to the first.")],
+    accelerator: Annotated[
+        str,
+        Option(
+            metavar="NAME,...", help="Some of cpu, fp16 (the CPU in forced half precision) and gpu (LiteRT's WebGPU)."
+        ),
+    ] = "cpu",
     threads: Annotated[int, Option(help="Threads per interpreter.")] = 1,
     runs: Annotated[int, Option(help="Timed inferences per file.")] = 50,
     peak: Annotated[bool, Option(help="Also measure the machine's peak, in half a minute.")] = True,
@@ -193,13 +199,16 @@ def benchmark(
 
     For reliable results, nothing else should run on the machine.
     """
+    from keras_inception.tflite.benchmark import CPU, check_options, check_runs
     from keras_inception.tflite.benchmark import benchmark as measure
-    from keras_inception.tflite.benchmark import check_runs
 
-    columns = ["path", "mb", "macs", "load_ms", "memory_mb", "median_ms", "p10_ms", "p90_ms", "ratio"]
+    accelerators = _parts(accelerator) or ()
+    check_options(threads, runs, accelerators)
+    of_file = ["mb", "macs", "load_ms", "memory_mb"] if accelerators == (CPU,) else ["accelerator", "mb", "load_ms"]
+    columns = ["path", *of_file, "median_ms", "p10_ms", "p90_ms", "ratio"]
     with files.temporary_folder() as folder:
         peaks = []
-        if peak:
+        if peak and CPU in accelerators:
             for path in paths:
                 check_runs(path)
             console.import_tensorflow()
@@ -207,11 +216,16 @@ def benchmark(
 
             peaks = write_peaks(folder)
             columns.append("share_of_peak")
-        rows = measure(paths, threads=threads, runs=runs, peaks=peaks, on_round=console.progress("Timing"))
+        options: dict[str, Any] = {"threads": threads, "runs": runs, "accelerators": accelerators, "peaks": peaks}
+        rows = measure(paths, **options, on_round=console.progress("Timing"))
     if json:
         console.print_json(rows)
     else:
-        typer.echo(tables.text(tables.columns(*columns), rows))
+        typer.echo(tables.text(tables.columns(*columns), [_with_error(row) for row in rows]))
+        for name, device in dict.fromkeys((row["accelerator"], row["device"]) for row in rows if row["device"]):
+            typer.echo(f"{name}: {device}")
+    if failed := [f"{row['path']} on {row['accelerator']}: {row['error']}" for row in rows if row["error"]]:
+        console.fail("\n".join(failed))
 
 
 def page(
@@ -244,6 +258,11 @@ def show_report(report: "ExportReport", json: bool = False) -> None:
         typer.echo(report.table)
     if report.refused:
         console.fail("\n".join(f"{name} was not exported: {reason}" for name, reason in report.refused.items()))
+
+
+def _with_error(row: dict) -> dict:
+    """Return a row of `benchmark` that says if there is no time."""
+    return {**row, "median_ms": "not run"} if row["error"] else row
 
 
 def _overwriting(output: Path) -> str:

@@ -47,7 +47,7 @@ class Compiled:
         inputs: ``name``, ``index``, ``dtype`` and ``shape`` of each input.
         outputs: the same of each output.
         device: what runs it, such as ``LiteRT's WebGPU accelerator, software Vulkan``.
-        outside: the kinds of operations that the GPU does not take, with LiteRT's reasons. The CPU runs them.
+        outside: operations that the GPU does not take and the CPU runs, each with LiteRT's reason.
         is_whole: whether the accelerator takes every operation.
     """
 

@@ -6,7 +6,6 @@ limits of time and memory, a crash becomes a ValueError that names the file.
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -20,7 +19,7 @@ import numpy as np
 from keras_inception.model_files.kinds import TFLITE, kind_of, reason
 from keras_inception.tflite import session
 from keras_inception.utils import subprocesses
-from keras_inception.utils.subprocesses import ChildError, limit_memory
+from keras_inception.utils.subprocesses import ChildError, how_it_ended, limit_memory
 
 # Limits of a child: enough to start and to run a small file on a busy machine, and an allowance by the file's size.
 SECONDS, SECONDS_AN_IMAGE, BYTES_A_SECOND = 120, 30, 10 * 2**20
@@ -169,15 +168,9 @@ class _Child:
 
     def _reason(self, late: threading.Event, seconds: float) -> str:
         """Return why there is no answer."""
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(5)
+        how = how_it_ended(self._process)
         if late.is_set():
             return f"it took longer than {seconds:.0f} s"
-        code = self._process.returncode
-        how = f"exit code {code}"
-        if code is not None and code < 0:
-            with suppress(ValueError):
-                how = signal.Signals(-code).name
         return f"LiteRT crashed on it ({how}), so it is damaged, made to do harm or too large for the memory"
 
 

@@ -3,6 +3,7 @@
 import gzip
 import math
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -33,17 +34,29 @@ def nodes(path: str | os.PathLike) -> list[Node]:
     return _nodes(plain._get_ops_details(), plain.get_tensor_details())
 
 
-def operations(path: str | os.PathLike) -> tuple[int, str]:
-    """Return the multiply-adds of a file's convolutions and dense layers, and the type of most of them.
+class Arithmetic(NamedTuple):
+    """The multiplications of a file.
 
-    The type is "int8" or "float32".
+    Attributes:
+        macs: multiply-adds of its convolutions and dense layers.
+        kind: the type of most of them, "int8" or "float32".
+        weights: the type in which most of their weights are stored, such as "float16".
     """
-    macs = {"int8": 0, "float32": 0}
+
+    macs: int
+    kind: str
+    weights: str
+
+
+def arithmetic(path: str | os.PathLike) -> Arithmetic:
+    """Return the multiply-adds of a file and their types."""
+    kinds, weights = Counter({"float32": 0}), Counter({"float32": 0})
     opened = IsolatedSession(path, delegates=False)
     for inputs, kernel, outputs in _multiplications(_nodes(opened.operations(), opened.tensors())):
-        kind = "int8" if inputs["kind"] == "int8" else "float32"
-        macs[kind] += math.prod(outputs["shape"][:-1]) * math.prod(kernel["shape"])
-    return sum(macs.values()), max(macs, key=lambda kind: macs[kind])
+        macs = math.prod(outputs["shape"][:-1]) * math.prod(kernel["shape"])
+        kinds["int8" if inputs["kind"] == "int8" else "float32"] += macs
+        weights[kernel["kind"]] += macs
+    return Arithmetic(kinds.total(), *(found.most_common(1)[0][0] for found in (kinds, weights)))
 
 
 def sparsity(path: str | os.PathLike) -> float:

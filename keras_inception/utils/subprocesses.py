@@ -1,6 +1,7 @@
 """Run work in a child process: code that leaks memory, prints a lot, may crash, or conflicts with TensorFlow."""
 
 import os
+import signal
 import subprocess
 import sys
 import weakref
@@ -120,6 +121,16 @@ def run_program(
             reason = LINE_SEPARATOR.join(last) or "no message"
             raise ChildError(f"{name} ended with exit code {process.returncode}: {reason}", output)
         return output
+
+
+def how_it_ended(process: subprocess.Popen) -> str:
+    """Return how a process ended, such as "SIGSEGV" or "exit code 1"; wait for it a few seconds if it has not."""
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(SECONDS_TO_END)
+    if process.returncode is not None and process.returncode < 0:
+        with suppress(ValueError):
+            return signal.Signals(-process.returncode).name
+    return f"exit code {process.returncode}"
 
 
 def limit_memory(pid: int, memory: int | None) -> None:

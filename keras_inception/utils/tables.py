@@ -46,6 +46,7 @@ def _columns(show: Callable[[Any], str], is_text: bool = False, /, **titles: str
 
 
 COLUMNS = {
+    **_columns(str, accelerator="on"),
     **_columns(str, True, about="about", label="class", layer="layer", network="network", operation="operation"),
     **_columns(str, True, outside_delegate="outside the delegate", outside_gpu="not on the GPU", path="file"),
     **_columns(str, True, recipe="recipe", rewrite="rewrite", step="step", type="type"),

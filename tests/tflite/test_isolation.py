@@ -20,7 +20,6 @@ import keras_inception
 from keras_inception.cli import main
 from keras_inception.preprocessing import DEFAULT
 from keras_inception.tflite import isolation, session
-from keras_inception.tflite.benchmark import benchmark
 from keras_inception.tflite.classifier import TFLiteClassifier, interpreter
 from keras_inception.tflite.isolation import IsolatedSession
 
@@ -158,12 +157,6 @@ def test_a_child_ends_with_its_parent_even_in_an_inference(tmp_path):
         os.kill(pid, 0)
         parent.kill()
     assert ends(pid)
-
-
-def test_benchmark_names_a_file_that_crashes_only_when_it_is_timed(monkeypatch):
-    monkeypatch.setattr("keras_inception.tflite.benchmark.of_file", lambda path, threads: [sys.executable, "-c", "1/0"])
-    with pytest.raises(ValueError, match=r"a file cannot be timed: .* ended with 1"):
-        benchmark([WHOLE], runs=1)
 
 
 def replaced(path: Path, old: bytes, new: bytes) -> Path:
