@@ -4,9 +4,10 @@ import dataclasses
 import functools
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_completed, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,7 +31,7 @@ from keras_inception.exporting.verify import Reference, accuracy, not_accepted, 
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.runs import LABELS, PREPROCESSING
 from keras_inception.tflite import metadata
-from keras_inception.tflite.classifier import interpreter
+from keras_inception.tflite.classifier import TFLiteClassifier, interpreter
 from keras_inception.tflite.exported import REPORT
 from keras_inception.tflite.operations import MULTIPLYING, Node
 from keras_inception.utils import files
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     import keras
 
 BATCH = 32  # images per batch when Keras predicts
+POLLING = 0.2  # seconds between two updates of the progress bar
 
 
 def export(
@@ -174,28 +176,29 @@ def export(
     about = options.about(source, opened.model.name, len(opened.class_names))
     folder, rows = Path(output), {}
     with files.temporary_folder() as temporary:
-        with steps.step("prepare"):
-            conversions = {each.variant.name: each for each in _prepared(opened, options, temporary)}
-        say(f"Converting to {', '.join(conversions)}, and running Keras")
-        longest_first = sorted(conversions.values(), key=lambda each: not each.variant.calibrated)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            converted = {each.variant.name: pool.submit(each.convert, each.float_nodes()) for each in longest_first}
+            with steps.step("prepare"):
+                models = for_variants(opened.model, opened.variants(options), options.rewrites)
+                conversions = {each.variant.name: each for each in _prepared(opened, models, options, temporary)}
+                say(f"Converting to {', '.join(conversions)}, and running Keras")
+                longest_first = sorted(conversions.values(), key=lambda each: not each.variant.calibrated)
+                converted = {each: pool.submit(each.convert, each.float_nodes()) for each in longest_first}
+                opened.check(opened.model, *models.values())
             with steps.step("keras"):  # while child processes convert
                 reference = _reference(opened, options, progress)
-            _wait_for(converted.values(), progress)
+            limits = {"min_agreement": min_agreement, "clients": clients, "runtime": runtime}
+            verified = _verified(pool, converted, about, reference, progress, **limits)
         (folder / LAYER_ERRORS).unlink(missing_ok=True)
         for variant, conversion in conversions.items():
-            say(f"{variant}: verifying")
-            limits = {"min_agreement": min_agreement, "threads": threads, "clients": clients, "runtime": runtime}
-            row = _row(conversion, converted[variant].result, about, reference, say, progress=progress, **limits)
+            row, remarks = verified[conversion]
+            rows[variant] = row
+            if "agreement" in row:  # it runs, even if it was refused
+                row["latency_ms"] = conversion.latency_ms(threads)
             if "refused" not in row:
                 row["path"] = conversion.place(folder, about["name"])
-            rows[variant] = row
-            say(f"{variant}: {_in_short(row)}")
-            if clients is None:  # otherwise, the file is refused for this reason
-                for client, reason in not_accepted(row).items():
-                    say(f"  {client} does not accept {variant}: {reason}")
-            if layer_errors and conversion.variant.calibrated and "agreement" in row:  # it runs, even if it was refused
+            for line in _lines(variant, row, remarks, clients):
+                say(line)
+            if layer_errors and conversion.variant.calibrated and "agreement" in row:
                 say(f"{variant}: comparing its layers with float32")
                 with conversion.steps.step("layer_errors"):
                     files.write_json(folder / LAYER_ERRORS, conversion.layer_errors(reference, progress))
@@ -213,9 +216,8 @@ def export(
         not_sure=None if not_sure is None else float(not_sure),
         steps=steps.rounded(),
     )
-    command = "keras_inception.export(...)"
-    if isinstance(source, (str, os.PathLike)):
-        command = f"keras-inception export {source} --output {output}{options.target.option}"
+    in_shell = f"keras-inception export {source} --output {output}{options.target.option}"
+    command = in_shell if isinstance(source, (str, os.PathLike)) else "keras_inception.export(...)"
     expected = FLOAT32.input(options.target.preprocessing(opened.preprocessing))
     write_sidecars(folder, opened.class_names, expected, reference, report)
     variants = [each.variant for each in conversions.values()]
@@ -342,6 +344,11 @@ class _Conversion:
         row = verify(self.path, self.variant, self.preprocessing, reference, **limits)
         return {"keep_float": list(self.kept), **row} if self.kept else row
 
+    def latency_ms(self, threads: int) -> float:
+        """Return the milliseconds of an inference. Nothing else should run."""
+        with self.steps.step("latency"):
+            return TFLiteClassifier(self.path, threads, isolated=False).latency_ms()
+
     def place(self, folder: Path, name: str) -> str:
         """Copy the verified file to its place, and return its name."""
         target = folder / f"{name}_{self.variant.name}.tflite"
@@ -396,8 +403,10 @@ class _Conversion:
         return LayerOrigins(self.source.model, self.model, self.scopes, self.source.preprocessing.size)
 
 
-def _prepared(opened: Source, options: ExportOptions, folder: Path) -> Iterator[_Conversion]:
-    """Write the SavedModels, and yield the conversion of each variant.
+def _prepared(
+    opened: Source, models: Mapping[str, "keras.Model"], options: ExportOptions, folder: Path
+) -> Iterator[_Conversion]:
+    """Write the SavedModels of the models of each variant, and yield its conversion.
 
     Tracing is not thread-safe, so it happens here and not in the conversion threads.
 
@@ -405,9 +414,6 @@ def _prepared(opened: Source, options: ExportOptions, folder: Path) -> Iterator[
         ValueError: calibration images are missing, or `keep_float` does not apply to this network.
     """
     variants, keep_float = opened.variants(options), opened.kept_in_float(options)
-    models = for_variants(opened.model, variants, options.rewrites)
-    for model in {id(model): model for model in (opened.model, *models.values())}.values():
-        opened.check(model)
     calibration = None if opened.trained_for_int8 else folder / "calibration.npy"
     np.save(folder / "calibration.npy", opened.calibration)
     saved: dict[tuple[keras.Model, Preprocessing], tuple[Path, dict[str, str]]] = {}
@@ -449,31 +455,77 @@ def _wait_for(conversions: "Collection[Future]", progress: Progress) -> None:
             raise error
 
 
-def _row(
-    conversion: _Conversion,
-    convert: Callable[[], None],
+def _verified(
+    pool: ThreadPoolExecutor,
+    converted: Mapping[_Conversion, Future],
     about: metadata.About,
     reference: Reference,
-    say: Callable[[str], None],
+    progress: Progress,
     **limits,
-) -> dict[str, Any]:
-    """Return a variant's row of the report: that of the first of its files that is not refused, else of the first.
+) -> dict[_Conversion, tuple[dict[str, Any], list[str]]]:
+    """Verify the files in threads, each as soon as it is converted, and return what `_row` does.
+
+    Args:
+        pool: runs the conversions, and then the verifications.
+        converted: the conversions, which may still run.
+        about: texts of the metadata.
+        reference: Keras' predictions.
+        progress: called with (name of the step, number done, total).
+        **limits: keyword arguments of `verify`.
+    """
+    done, stopped = dict.fromkeys(converted, 0), threading.Event()
+    limits["threads"] = max(1, (os.cpu_count() or 1) // len(converted))
+
+    def verified(conversion: _Conversion) -> tuple[dict[str, Any], list[str]]:
+        def on_image(count: int) -> None:
+            if stopped.is_set():
+                raise CancelledError
+            done[conversion] = count
+
+        return _row(conversion, converted[conversion].result, about, reference, on_image=on_image, **limits)
+
+    longest_first = sorted(converted, key=lambda each: (each.variant.calibrated, not each.variant.half_precision))
+    rows = {conversion: pool.submit(verified, conversion) for conversion in longest_first}
+    total = len(reference.images) * len(rows)
+    try:
+        _wait_for(converted.values(), progress)
+        while wait(rows.values(), POLLING).not_done:
+            progress("Verifying", sum(done.values()), total)
+        progress("Verifying", total, total)
+    finally:
+        stopped.set()
+    return {conversion: row.result() for conversion, row in rows.items()}
+
+
+def _row(
+    conversion: _Conversion, convert: Callable[[], None], about: metadata.About, reference: Reference, **limits
+) -> tuple[dict[str, Any], list[str]]:
+    """Return a variant's row of the report, and remarks on how it came about.
+
+    It is the row of the first of its files that is not refused, or else of the first.
 
     Args:
         conversion: the conversion of the variant.
         convert: writes its first file, or waits until it is written.
         about: texts of the metadata.
         reference: Keras' predictions.
-        say: called with a line of text at each step.
         **limits: keyword arguments of `verify`.
     """
-    row = conversion.verified(convert, about, reference, **limits)
+    row, remarks = conversion.verified(convert, about, reference, **limits), []
     for other in conversion.alternatives() if "refused" in row and "agreement" in row else ():
-        say(f"{conversion.variant.name}: {_in_short(row)}; trying other scales of the weights")
+        remarks.append(f"refused: {row['refused']}; tried other scales of the weights")
         found = other.verified(other.convert, about, reference, **limits)
         if "refused" not in found:
-            return found
-    return row
+            return found, remarks
+    return row, remarks
+
+
+def _lines(variant: str, row: dict, remarks: Sequence[str], clients: Sequence[str] | None) -> Iterator[str]:
+    """Yield what is said about a variant when it is done."""
+    for remark in (*remarks, _in_short(row)):
+        yield f"{variant}: {remark}"
+    for client, reason in not_accepted(row).items() if clients is None else ():  # else the file is refused for it
+        yield f"  {client} does not accept {variant}: {reason}"
 
 
 def _on_arm(half: Mapping[str, Any]) -> dict[str, dict]:

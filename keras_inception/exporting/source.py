@@ -102,11 +102,11 @@ class Source:
         known = by_any_name(layer.name for layer in self.model.layers)
         return tuple(known[layer] for layer in options.keep_float)
 
-    def check(self, model: "keras.Model") -> None:
-        """Check that a model made of the given one gives the same scores on held-out images.
+    def check(self, *models: "keras.Model") -> None:
+        """Check that models made of the given one give the same scores on held-out images.
 
         Raises:
-            ValueError: it does not. The message names the layer at which the two part.
+            ValueError: one does not. The message names the layer at which the two part.
         """
         from keras_inception.models.flat import HALF, parting, precision
         from keras_inception.models.scores import outputs_of
@@ -118,14 +118,15 @@ class Source:
         tolerance = 0.02 if precision(network) in HALF else 1e-4
         expected = self.given.predict(images)
         x = self.preprocessing.normalize(images.astype(np.float32))
-        difference = np.abs(outputs_of(model, x, network.inputs[0].shape[0]) - expected).max()
-        if difference <= tolerance:
-            return
-        layer = parting(network, model, x[:1], tolerance)
-        raise ValueError(
-            f"{self.given} cannot be exported: the network that is made of it for inference in float32 gives other "
-            f"scores, by up to {difference:.2g}" + (f". The first layer that differs is {layer}" if layer else "")
-        )
+        for model in {id(model): model for model in models}.values():
+            difference = np.abs(outputs_of(model, x, network.inputs[0].shape[0]) - expected).max()
+            if not difference <= tolerance:
+                layer = parting(network, model, x[:1], tolerance)
+                raise ValueError(
+                    f"{self.given} cannot be exported: the network that is made of it for inference in float32 gives "
+                    f"other scores, by up to {difference:.2g}"
+                    + (f". The first layer that differs is {layer}" if layer else "")
+                )
 
     @property
     def trained_for_int8(self) -> bool:

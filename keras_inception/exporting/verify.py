@@ -1,7 +1,7 @@
 """Verify an exported file: in LiteRT, against Keras, and in phone and browser clients."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -16,7 +16,6 @@ from keras_inception.tflite.classifier import TFLiteClassifier, numbered
 from keras_inception.tflite.delegate import outside_delegate, outside_gpu, without_delegates
 from keras_inception.tflite.operations import MULTIPLYING, nodes
 from keras_inception.tflite.runtimes import oldest_runtime
-from keras_inception.utils.progress import Progress, silent
 from keras_inception.utils.steps import Steps
 from keras_inception.utils.subprocesses import ChildError
 
@@ -100,14 +99,14 @@ def verify(
     *,
     min_agreement: float | None = None,
     can_keep_float: bool = True,
-    threads: int = 1,
+    threads: int | None = None,
     clients: Sequence[str] | None = None,
     tried: Mapping[str, dict] = MappingProxyType({}),
     runtime: str | None = None,
     steps: Steps | None = None,
-    progress: Progress = silent,
+    on_image: Callable[[int], None] | None = None,
 ) -> dict:
-    """Return a file's row of the report, with the reasons in ``refused`` if the file must not be used.
+    """Return a file's row of the report but its latency, with the reasons in ``refused`` if the file must not be used.
 
     Args:
         path: the file.
@@ -118,31 +117,27 @@ def verify(
             decisions (`decision_agreement`); None for the variant's.
         can_keep_float: whether layers can be kept in float32, which is advised against ties: not in a network that was
             trained for int8.
-        threads: threads of the interpreter whose latency is measured.
+        threads: threads of the interpreter, on which the scores do not depend. Default: one for each core.
         clients: names in `CLIENTS` that must accept the file. By default, all installed clients but slow ones are
             tried, and need not accept it.
         tried: outcomes of clients that have run the file already, by name.
         runtime: release of TensorFlow Lite that must run the file.
-        steps: times the steps ``verify``, ``clients`` and ``latency``.
-        progress: called with (name of the step, number done, total).
+        steps: times the steps ``verify`` and ``clients``.
+        on_image: called with the number of images done.
 
     Raises:
         ValueError: LiteRT cannot run the file, or its outputs are not probabilities.
     """
     min_agreement = variant.min_agreement if min_agreement is None else min_agreement
     steps, count = steps or Steps(), len(reference.images)
-    with steps.step("verify"):  # scores do not depend on the number of threads
-        classifier = TFLiteClassifier(path, os.cpu_count() or 1, isolated=False)
-        probabilities = classifier.predict(
-            reference.images, lambda done: progress(f"{variant.name}: verifying", done, count)
-        )
+    with steps.step("verify"):
+        classifier = TFLiteClassifier(path, threads or os.cpu_count() or 1, isolated=False)
+        probabilities = classifier.predict(reference.images, on_image)
     some = evenly(count, max(IMAGES.values()))
     names = BY_DEFAULT if clients is None else clients
     with steps.step("clients"):
         others = [name for name in names if name not in tried]
         tried = {**try_clients(others, path, variant, reference.images[some], probabilities[some]), **tried}
-    with steps.step("latency"):
-        latency_ms = TFLiteClassifier(path, threads, isolated=False).latency_ms()
     compare = decision_agreement if reference.independent else agreement
     agreed = compare(probabilities, reference.probabilities)
     ties = 0.0 if reference.independent else tie_share(probabilities)
@@ -157,7 +152,6 @@ def verify(
         "agreement_interval": list(wilson(round(agreed * count), count)),
         "ties": ties,
         "max_difference": float(np.abs(probabilities - reference.probabilities).max()),
-        "latency_ms": latency_ms,
         "outside_delegate": outside_delegate(path),
         "outside_gpu": outside_gpu(path),
         "runtime": (oldest := oldest_runtime(path))._asdict(),
