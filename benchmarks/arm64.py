@@ -3,8 +3,9 @@
 Compares each file's outputs on ARM with those here, and counts the instructions of one inference, which do not depend
 on the machine. Without arguments, all files without a result are measured in order, and each result is written to
 ``benchmarks/results/arm64.json`` at once; named files are measured again. The table in the documentation is made from
-that file. The exit code is 1, with the reasons, if outputs differ on ARM or a default rewrite of the graph costs
-instructions there.
+that file. The exit code is 1, with the reasons, if outputs differ on ARM, a default rewrite of the graph costs
+instructions there, or half precision saves too few. PRECISION is a variant, or ``half`` for a float16 file that is
+computed in half precision.
 
 ``--list`` lists the files, ``--readme`` only makes the table.
 """
@@ -24,18 +25,22 @@ from readme import insert, keep, kept
 from keras_inception import registry
 from keras_inception.exporting.clients.arm64 import SCRIPT
 from keras_inception.exporting.clients.arm64_userland import PROCESSOR, UnavailableError, run, userland
-from keras_inception.exporting.rewrites import REWRITES
+from keras_inception.exporting.half_precision import TOLERANCE, allow
+from keras_inception.exporting.rewrites import REWRITES, lrn_for_half_precision
 from keras_inception.exporting.variants import VARIANTS
 from keras_inception.preprocessing import DEFAULT
 from keras_inception.tflite.classifier import TFLiteClassifier
 from keras_inception.utils import tables
 from keras_inception.utils.files import replacing
-from keras_inception.utils.subprocesses import run_program
+from keras_inception.utils.subprocesses import ChildError, run_program
 
 COUNTER = Path(__file__).with_name("instructions.c")
 # Largest difference of the probabilities on ARM from those here. Dynamic files quantize activations at run time. The
 # logits of int8 must be identical; its softmax is LiteRT's own, in float, and may round to the next of 256 steps.
-LIMITS = {"float32": 1e-6, "float16": 1e-6, "dynamic": 1e-2, "int8": 1 / 256}
+LIMITS = {"float32": 1e-6, "float16": 1e-6, "dynamic": 1e-2, "int8": 1 / 256, "half": TOLERANCE}
+HALF, MOST_HALF = "half", 0.55  # of the instructions of float32
+PRECISIONS = {name: name for name in VARIANTS} | {HALF: "float16 in half precision"}
+FOR_HALF = lrn_for_half_precision.__name__
 
 
 class Network(NamedTuple):
@@ -82,7 +87,12 @@ NETWORKS = {
         about="the same without any rewrite", base="inception_v3", without=tuple(REWRITES)
     ),
 }
-FILES = [f"{network}/{precision}" for network in NETWORKS for precision in VARIANTS]
+FILES = [
+    f"{name}/{precision}"
+    for name, network in NETWORKS.items()
+    for precision in PRECISIONS
+    if precision != HALF or network.base is None
+]
 
 
 def measured(files: list[str]) -> dict[str, dict]:
@@ -92,11 +102,20 @@ def measured(files: list[str]) -> dict[str, dict]:
     with tempfile.TemporaryDirectory() as temporary:
         paths = {file.split("/")[1]: Path(temporary) / f"{file.split('/')[1]}.tflite" for file in files}
         model = drawn(created(network))
-        converted(model, paths, [name for name in REWRITES if name not in network.without])
         images = noise(model.input_shape[1:3], 2)
-        for file, path in zip(files, paths.values(), strict=True):
+        for file, (precision, path) in zip(files, paths.items(), strict=True):
+            convert(model, network, precision, path)
             rows[file] = {**compared(folder, path, images), **circumstances()}
     return rows
+
+
+def convert(model, network: Network, precision: str, path: Path) -> None:
+    """Convert a network with all its rewrites, of which that for half precision is left out of variants without it."""
+    variant = "float16" if precision == HALF else precision
+    left_out = {*network.without, *({FOR_HALF} - set(VARIANTS[variant].rewrites))}
+    converted(model, {variant: path}, [name for name in REWRITES if name not in left_out])
+    if precision == HALF:
+        allow(path)
 
 
 def created(network: Network):
@@ -177,12 +196,14 @@ def complaints(rows: dict[str, dict]) -> list[str]:
     for file, row in rows.items():
         name, precision = file.split("/")
         network = NETWORKS[name]
-        for what, limit in (
-            ("probabilities", LIMITS.get(precision, VARIANTS[precision].client_tolerance)),
-            ("logits", 0),
-        ):
+        for what, limit in (("probabilities", LIMITS[precision]), ("logits", 0)):
             if row.get(what, 0) > limit:
                 found.append(f"{file}: its {what} on ARM differ by {row[what]:.2g}, more than {limit:g}")
+        if precision == HALF:
+            share = row["instructions"] / rows[f"{name}/float32"]["instructions"]
+            if round(share, 2) > MOST_HALF:
+                found.append(f"{file} takes {share:.2f} of the instructions of float32, more than {MOST_HALF:g}")
+            continue
         base = rows.get(f"{network.base}/{precision}")
         expected = network.without and set(network.without) <= set(VARIANTS[precision].rewrites)
         if expected and base and base["instructions"] > row["instructions"]:
@@ -192,24 +213,24 @@ def complaints(rows: dict[str, dict]) -> list[str]:
 
 
 def table(result: dict) -> str:
-    """Return the result as Markdown: millions of instructions, and their ratio to the network's `base`."""
+    """Return the result as Markdown: millions of instructions, and their ratio to `base` or to float32."""
     rows = result["files"]
-    columns = tables.columns("network") | {precision: tables.Column(precision) for precision in VARIANTS}
+    columns = tables.columns("network") | {precision: tables.Column(about) for precision, about in PRECISIONS.items()}
     lines = [
-        {"network": network.about, **{each: _cell(rows, name, network.base, each) for each in VARIANTS}}
+        {"network": network.about, **{each: _cell(rows, name, network.base, each) for each in PRECISIONS}}
         for name, network in NETWORKS.items()
     ]
     told = []
-    for precision in VARIANTS:
+    for precision, about in PRECISIONS.items():
         found = [row["probabilities"] for file, row in rows.items() if file.endswith(f"/{precision}")]
-        told += [f"{precision} {max(found):.1g}"] if found else []
+        told += [f"{about} {max(found):.1g}"] if found else []
     return tables.markdown(columns, lines) + f"\nDifferences from x86, at most: {', '.join(told)}.\n"
 
 
 def _cell(rows: dict[str, dict], name: str, base: str | None, precision: str) -> str | None:
     if not (row := rows.get(f"{name}/{precision}")):
         return None
-    share = rows.get(f"{base}/{precision}")
+    share = rows.get(f"{name}/float32" if precision == HALF else f"{base}/{precision}")
     text = f"{row['instructions'] / 1e6:.1f}"
     return f"{text} ({row['instructions'] / share['instructions']:.2f})" if share else text
 
@@ -224,7 +245,7 @@ def main(arguments: list[str]) -> None:
             print(f"{file}: {rows[file]['instructions'] / 1e6:.1f} M" if file in rows else f"{file}: not run yet")
         return
     for name in NETWORKS if arguments != ["--readme"] else ():
-        of_network = [f"{name}/{precision}" for precision in VARIANTS]
+        of_network = [file for file in FILES if file.split("/")[0] == name]
         asked = [file for file in of_network if ({file, name} & set(arguments) if arguments else file not in rows)]
         if asked:
             print(name, flush=True)
@@ -240,5 +261,5 @@ def main(arguments: list[str]) -> None:
 if __name__ == "__main__":
     try:
         main(sys.argv[1:])
-    except UnavailableError as error:
+    except (UnavailableError, ChildError) as error:
         raise SystemExit(str(error)) from None

@@ -23,6 +23,19 @@ def with_drawn_weights(model, seed: int = 0):
     return model
 
 
+def overflowing():
+    """Return a classifier of 4×4 images whose last convolution gives 7 and -7, by way of sums beyond half precision."""
+    import keras
+
+    image = keras.Input((4, 4, 3), batch_size=1)
+    large = keras.layers.Conv2D(300, 1, use_bias=False, name="large", kernel_initializer="ones")(image)
+    sums = keras.layers.Conv2D(2, 1, name="sums")
+    model = keras.Model(image, keras.layers.Softmax()(keras.layers.GlobalMaxPooling2D()(sums(large))))
+    kernel = np.repeat([1.0, -1.0], 150).reshape(1, 1, 300, 1) * [1.0, -1.0]
+    sums.set_weights([kernel.astype("float32"), np.array([7, -7], "float32")])
+    return model
+
+
 def small_inception(input_shape, classes, auxiliary=False, dropout=0.0, filters=None):
     """Return a miniature network with a stem, a module of two branches, a sum of two branches, and batch norms."""
     from keras import Model, layers

@@ -37,8 +37,19 @@ def test_a_file_that_differs_is_named(what, more):
 
 def test_the_table_shows_shares_and_what_is_missing():
     lines = arm64.table({"files": rows(googlenet=2_000_000, googlenet_slim=1_000_000)}).splitlines()
-    assert "| GoogLeNet, batch norm | – | – | – | 2.0 |" in lines
-    assert "| the same, slimmed to 52 % of the MACs | – | – | – | 1.0 (0.50) |" in lines
+    assert "| GoogLeNet, batch norm | – | – | – | 2.0 | – |" in lines
+    assert "| the same, slimmed to 52 % of the MACs | – | – | – | 1.0 (0.50) | – |" in lines
+
+
+def test_half_precision_is_compared_with_float32():
+    def found(count):
+        half = {"googlenet/half": {"instructions": count, "probabilities": 0.001}}
+        return {"googlenet/float32": {"instructions": 2_000_000, "probabilities": 0.0}, **half}
+
+    assert "| GoogLeNet, batch norm | 2.0 | – | – | – | 1.1 (0.54) |" in arm64.table({"files": found(1_080_000)})
+    assert not arm64.complaints(found(1_080_000))
+    (told,) = arm64.complaints(found(1_120_000))
+    assert told == "googlenet/half takes 0.56 of the instructions of float32, more than 0.55"
 
 
 def test_the_pruned_network_has_the_stated_share_of_macs():

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from networks import with_drawn_weights
+from networks import overflowing, with_drawn_weights
 
 import keras_inception
 from keras_inception import LocalResponseNormalization, registry
@@ -145,13 +145,7 @@ def converted(model, path, values):
 
 def test_a_convolution_whose_partial_sums_overflow_is_refused(tmp_path):
     """Its result is 7, but on the way there are sums above 65,504, which half precision cannot hold."""
-    image = keras.Input((4, 4, 3), batch_size=1)
-    large = keras.layers.Conv2D(300, 1, use_bias=False, name="large", kernel_initializer="ones")(image)
-    sums = keras.layers.Conv2D(2, 1, name="sums")
-    model = keras.Model(image, keras.layers.Softmax()(keras.layers.GlobalMaxPooling2D()(sums(large))))
-    kernel = np.repeat([[1.0, -1.0]], 150, axis=0).reshape(1, 1, 300, 1) * [1.0, -1.0]
-    sums.set_weights([kernel.astype("float32"), np.array([7, -7], "float32")])
-    row = converted(model, tmp_path / "net.tflite", np.full((3, 4, 4, 3), 255, np.uint8))
+    row = converted(overflowing(), tmp_path / "net.tflite", np.full((3, 4, 4, 3), 255, np.uint8))
     assert not row["allowed"]
     assert row["layer"] == "sums"
     assert row["largest_sum"] == 300 * 3 * 255 + 7
