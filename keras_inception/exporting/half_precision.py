@@ -106,11 +106,13 @@ def trial(
     return {"allowed": True, **row}
 
 
-def remark(row: Mapping[str, Any]) -> str:
-    """Return what the model card says about the outcome of a `trial`."""
+def remark(row: Mapping[str, Any] | None) -> str:
+    """Return what the model card and the page say about the outcome of a `trial`; None if there was none."""
+    if row is None:
+        return "phones compute it in float32, since half precision was not tried."
     if not row["allowed"]:
         return f"phones compute it in float32, since {row['reason']}."
-    largest, limit, arm = row["largest_sum"], np.finfo(np.float16).max, row["arm64"]
+    largest, limit, arm = row["largest_sum"], np.finfo(np.float16).max, row.get("arm64")
     proof = "This was measured on a processor that adds in float32; on ARM it was not run."
     if arm is not None:
         proof = (

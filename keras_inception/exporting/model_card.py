@@ -12,7 +12,7 @@ from keras_inception.exporting.clients import CLIENTS
 from keras_inception.exporting.half_precision import remark as half_precision_remark
 from keras_inception.exporting.report import ExportReport
 from keras_inception.exporting.targets import Target
-from keras_inception.exporting.variants import Variant
+from keras_inception.exporting.variants import VARIANTS, Variant
 from keras_inception.exporting.verify import Reference, not_accepted
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.runs import LABELS, PREPROCESSING
@@ -101,8 +101,8 @@ def model_card(
             continue
         if "keep_float" in row:
             remarks += f"\nIn {name} these layers stay in float32: {', '.join(row['keep_float'])}.\n"
-        if "half_precision" in row:
-            remarks += f"\n{name}: {half_precision_remark(row['half_precision'])}\n"
+        if VARIANTS[name].half_precision:
+            remarks += f"\n{name}: {half_precision_remark(row.get('half_precision'))}\n"
         if "advice" in row:
             remarks += f"\n{name}: {row['advice']}.\n"
     runtimes = "; ".join(f"{row['variant']} needs {Runtime(**row['runtime'])}" for row in rows)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_inception.exporting.half_precision import remark
 from keras_inception.exporting.model_card import SAMPLE
 from keras_inception.exporting.variants import VARIANTS
 from keras_inception.page import npm
@@ -49,8 +50,9 @@ def page(exported: str | os.PathLike, output: str | os.PathLike, *, overwrite: b
         The content of ``site.json``: ``name``; ``top1`` of Keras; ``pictures``, the number of held-out images;
         ``not_sure``, the probability below which the page says that it is not sure, or None; ``labels``, the class
         names; ``sample``; and ``variants``, each with ``path``, ``mb``, ``top1``, ``agreement``, ``latency_ms``,
-        ``shape`` and ``dtype`` of its input, ``output`` (scale and zero point), ``preprocessing``, and ``runtime``,
-        the oldest release of TensorFlow Lite that runs it, or None if it is not known.
+        ``shape`` and ``dtype`` of its input, ``output`` (scale and zero point), ``preprocessing``, ``runtime``, the
+        oldest release of TensorFlow Lite that runs it, or None if it is not known, ``needs``, the same with the
+        operation that asks for it, and for float16 ``half_precision``, what was found in a trial of it.
 
     Raises:
         FileNotFoundError: a file of the export is missing in `exported`, or npm is not installed.
@@ -102,11 +104,12 @@ def _described(exported: Path) -> dict:
     try:
         figures = {
             variant: {key: row[key] for key in ("path", "mb", "top1", "agreement", "latency_ms")}
+            | ({"half_precision": remark(row.get("half_precision"))} if VARIANTS[variant].half_precision else {})
             for variant, row in report["variants"].items()
             if variant in VARIANTS and "refused" not in row
         }
         site = {"top1": report["top1"], "pictures": report["pictures"], "not_sure": report.get("not_sure")}
-    except (AttributeError, KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{exported / REPORT} is not a report of `export`: {error!r}") from None
     if site["not_sure"] is not None and not (isinstance(site["not_sure"], float) and 0 < site["not_sure"] < 1):
         received = f"Received: {site['not_sure']!r}"
@@ -120,7 +123,8 @@ def _described(exported: Path) -> dict:
         if np.int8 in (classifier.input_type, classifier.output_type):  # neither engine accepts it
             del figures[variant]
             continue
-        row.update(classifier.described(), runtime=oldest_runtime(exported / row["path"]).version)
+        oldest = oldest_runtime(exported / row["path"])
+        row.update(classifier.described(), runtime=oldest.version, needs=str(oldest))
         site |= {"labels": list(classifier.labels)}
         row["path"] = f"{MODEL}/{row['path']}"
     if not figures:

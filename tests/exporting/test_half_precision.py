@@ -49,10 +49,12 @@ def test_a_file_whose_answers_stay_is_allowed_half_precision(allowed, tmp_path):
     assert files.read_json(tmp_path / "exported" / "report.json")["variants"]["float16"]["half_precision"] == found
 
 
-def test_the_entry_can_be_left_out(allowed):
+def test_the_entry_can_be_left_out(allowed, tmp_path):
     row, written = allowed(half_precision=False)
     assert "half_precision" not in row
     assert written == WIDER
+    card = (tmp_path / "exported" / "README.md").read_text(encoding="utf-8")
+    assert "float16: phones compute it in float32, since half precision was not tried." in card
 
 
 def test_answers_that_change_are_not_allowed(allowed, monkeypatch, tmp_path):

@@ -69,6 +69,29 @@ def test_files_that_browsers_do_not_accept_are_left_out(copied, packages, tmp_pa
         page.page(copied, tmp_path / "other")
 
 
+def test_it_says_what_phones_need_and_whether_half_precision_was_tried(copied, packages, tmp_path):
+    report = files.read_json(copied / "report.json")
+    rows = page.page(copied, tmp_path / "site")["variants"]
+    assert [variant for variant in rows if "half_precision" in rows[variant]] == ["float16"]
+    assert rows["float16"]["needs"] == "TensorFlow Lite 1.15.0 (DEQUANTIZE version 3)"
+    found = report["variants"]["float16"]["half_precision"]
+    assert found["allowed"]
+    assert rows["float16"]["half_precision"].startswith("phones may compute it in half precision, ")
+    assert rows["float16"]["half_precision"].endswith("; on ARM it was not run.")
+    found["arm64"] = {"images": 20, "agreement": 1.0, "max_difference": 0.002, "tolerance": 0.05}
+    files.write_json(copied / "report.json", report)
+    noted = page.page(copied, tmp_path / "proven")["variants"]["float16"]["half_precision"]
+    assert "It is proven on an emulated ARM processor" in noted
+    del report["variants"]["float16"]["half_precision"]
+    files.write_json(copied / "report.json", report)
+    noted = page.page(copied, tmp_path / "not tried")["variants"]["float16"]["half_precision"]
+    assert noted == "phones compute it in float32, since half precision was not tried."
+    report["variants"]["float16"]["half_precision"] = {"allowed": True, "largest_sum": "1", "layer": "", "agreement": 1}
+    files.write_json(copied / "report.json", report)
+    with pytest.raises(ValueError, match=r"is not a report of `export`"):
+        page.page(copied, tmp_path / "damaged")
+
+
 def test_the_threshold_for_not_sure_is_that_of_the_export(copied, packages, tmp_path):
     report = files.read_json(copied / "report.json")
     assert page.page(copied, tmp_path / "always")["not_sure"] is None

@@ -101,6 +101,15 @@ def test_the_sample_is_classified(open_page, exported):
     assert [row[:2] for row in cells] == [[name, f"{row['mb']:.2f}"] for name, row in report.items()]
 
 
+def test_the_needs_of_phones_are_shown(open_page, exported):
+    notes = open_page().locator("#notes li").all_text_contents()
+    report = files.read_json(exported / "report.json")["variants"]
+    assert [note.split(" needs TensorFlow Lite ")[0] for note in notes] == list(report)
+    for row, note in zip(report.values(), notes, strict=True):
+        assert f"{row['runtime']['version']} ({row['runtime']['operation']} version " in note
+    assert "half precision" in notes[list(report).index("float16")]
+
+
 def test_another_file_is_compared_with_the_previous_one(open_page):
     tab = open_page()
     tab.click("#sample")

@@ -46,6 +46,9 @@ function describe() {
     for (const cell of [variant, ...figures, file.runtime ?? "–"]) {
       row.insertCell().textContent = cell;
     }
+    const note = document.createElement("li");
+    note.textContent = `${variant} needs ${file.needs}${file.half_precision ? `; ${file.half_precision}` : "."}`;
+    $("notes").append(note);
   }
   for (const [name, title] of Object.entries(ENGINES)) {
     $("engine").add(new Option(title, name));
