@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-import filelock
-
 from keras_inception import model_files
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.utils import files
@@ -183,6 +181,8 @@ def locked(path: Path) -> AbstractContextManager:
     Raises:
         BlockingIOError: another process holds the lock.
     """
+    import filelock  # not above: it takes as long to import as all the rest
+
     try:
         taken = filelock.FileLock(path / LOCK, timeout=0).acquire()
     except filelock.Timeout:

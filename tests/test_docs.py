@@ -14,7 +14,7 @@ import typer
 
 import keras_inception
 from keras_inception import training
-from keras_inception.cli import console as cli
+from keras_inception.cli import commands as cli
 from keras_inception.training import building
 
 ROOT = Path(__file__).parents[1]

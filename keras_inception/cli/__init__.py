@@ -4,21 +4,30 @@ The commands only parse arguments, call the package and print. Heavy modules are
 them, so that ``--help`` stays fast.
 """
 
-from keras_inception.cli.checking import check
-from keras_inception.cli.console import app
-from keras_inception.cli.console import main as main
-from keras_inception.cli.evaluating import evaluate
-from keras_inception.cli.exporting import benchmark, compress, export, page, rewrites
-from keras_inception.cli.networks import convert_weights, cost, list_networks
-from keras_inception.cli.predicting import predict
-from keras_inception.cli.reporting import report
-from keras_inception.cli.training import demo, recipes, shard, train
+import os
+import sys
+from collections.abc import Sequence
 
-# In the order of --help.
-COMMANDS = (check, train, recipes, report, evaluate, predict, export, compress, rewrites, benchmark, page, demo)
-for command in COMMANDS:
-    app.command()(command)
-app.command("list")(list_networks)
-app.command()(cost)
-app.command()(shard)
-app.command()(convert_weights)
+from keras_inception.cli import stopping
+from keras_inception.tflite import children
+
+RUNNING = ("predict", "evaluate", "benchmark")  # commands that run .tflite files in child processes
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command, as `console.main` does.
+
+    Without arguments, they are those of this process, which Ctrl-C then ends with exit code 130 and SIGTERM with 143,
+    also while the commands are imported.
+    """
+    if arguments is None:
+        stopping.end_on_signals()
+        if any(map(_is_file_to_run, sys.argv[2:])) and sys.argv[1] in RUNNING:
+            children.start_ahead()
+    from keras_inception.cli import commands
+
+    commands.main(arguments)
+
+
+def _is_file_to_run(word: str) -> bool:
+    return word.endswith(".tflite") and os.path.isfile(word)

@@ -14,7 +14,6 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer import Option
 
-from keras_inception.cli import stopping
 from keras_inception.utils import files
 from keras_inception.utils import progress as progress_bars
 from keras_inception.utils.quiet import silenced, without_modules
@@ -50,10 +49,8 @@ Strict = Annotated[bool, Option("--strict", help="Fail if an image cannot be rea
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command. An error prints one line to standard error and exits with code 1, or 2 for wrong usage.
 
-    Without arguments, they are those of this process, which Ctrl-C then ends with exit code 130 and SIGTERM with 143.
+    Without arguments, they are those of this process.
     """
-    if arguments is None:
-        stopping.end_on_signals()
     _print_any_name()
     try:
         app(arguments, prog_name="keras-inception")

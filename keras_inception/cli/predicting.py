@@ -41,7 +41,6 @@ def predict(
 ) -> None:
     """Print the most probable classes of images, a line per image."""
     from keras_inception.evaluation import classifiers, prediction
-    from keras_inception.reports.contact_sheet import contact_sheet
     from keras_inception.reports.output import REPORT, check_output
 
     if json + jsonl + csv > 1:
@@ -55,6 +54,8 @@ def predict(
         console.import_tensorflow()
     class_names, answers = prediction.answer(source, given, **options)
     if output:
+        from keras_inception.reports.contact_sheet import contact_sheet
+
         answers = contact_sheet(answers, output, str(source), class_names, overwrite=overwrite)
     unreadable = 0
 

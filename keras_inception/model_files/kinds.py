@@ -4,7 +4,7 @@ import os
 import zipfile
 from pathlib import Path
 
-from keras_inception.weights.readers.keras import CONFIG, SIGNATURE
+from keras_inception.weights.formats import CONFIG, SIGNATURE
 
 ACCEPTED = "a run directory, a .keras or .h5 file, or a SavedModel folder"
 SAVED_MODEL_FILE = "saved_model.pb"

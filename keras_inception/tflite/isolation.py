@@ -7,7 +7,6 @@ limits of time and memory, a crash becomes a ValueError that names the file.
 import json
 import os
 import subprocess
-import sys
 import threading
 import weakref
 from contextlib import suppress
@@ -18,14 +17,13 @@ import numpy as np
 
 from keras_inception.model_files.kinds import TFLITE, kind_of, reason
 from keras_inception.tflite import session
-from keras_inception.utils import subprocesses
+from keras_inception.tflite.children import start
 from keras_inception.utils.subprocesses import ChildError, how_it_ended, limit_memory
 
 # Limits of a child: enough to start and to run a small file on a busy machine, and an allowance by the file's size.
 SECONDS, SECONDS_AN_IMAGE, BYTES_A_SECOND = 120, 30, 10 * 2**20
 MEMORY, MEMORY_A_BYTE, MEMORY_A_THREAD = 2**31, 8, 2**24
 MAX_ANSWER = 2**28  # bytes of an answer without its values
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # each thread of NumPy counts toward the memory
 
 
 def check_file(path: str | os.PathLike) -> None:
@@ -172,17 +170,6 @@ class _Child:
         if late.is_set():
             return f"it took longer than {seconds:.0f} s"
         return f"LiteRT crashed on it ({how}), so it is damaged, made to do harm or too large for the memory"
-
-
-def start() -> subprocess.Popen:
-    """Start a child process that runs `session`."""
-    return subprocesses.start(
-        [sys.executable, "-P", session.__file__],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, **ENVIRONMENT},
-    )
 
 
 def _end(process: subprocess.Popen, owner: int) -> None:

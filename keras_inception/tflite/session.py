@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
@@ -175,6 +176,8 @@ def main() -> None:
     """Answer requests on standard input."""
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     detach()
+    with suppress(Exception):  # the first request raises it again
+        import ai_edge_litert.interpreter  # noqa: F401  while nobody waits for it
     serve(requests, replies)
 
 

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
@@ -60,7 +59,7 @@ def import_after(first: str, module: str) -> None:
         sys.meta_path.insert(0, _After(first, module))
 
 
-class _After(MetaPathFinder):
+class _After:
     """Waits for the import of `first`, which other finders find, and then removes itself."""
 
     def __init__(self, first: str, module: str):

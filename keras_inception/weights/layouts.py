@@ -19,6 +19,7 @@ import safetensors
 
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.utils.names import bare
+from keras_inception.weights.formats import CONFIG, SIGNATURE
 from keras_inception.weights.readers import keras as keras_files
 from keras_inception.weights.readers import read_tensors
 from keras_inception.weights.readers.archives import Archive
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     import keras
 
 KEY = "keras_inception"
-CONFIG = "config.json"
 # Errors raised by a description that Keras did not write.
 STRANGE = (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError, struct.error)
 
@@ -127,12 +127,12 @@ class WeightsFile:
         if not os.path.isfile(self.path):
             return None
         with open(self.path, "rb") as file:
-            head = file.read(len(keras_files.SIGNATURE))
+            head = file.read(len(SIGNATURE))
         try:
             if head.startswith(b"PK"):
                 with Archive(self.path) as archive:
                     return _of_config(json.loads(archive.content(CONFIG))) if CONFIG in archive else None
-            return _of_hdf5(*keras_files.read_description(self.path)) if head == keras_files.SIGNATURE else None
+            return _of_hdf5(*keras_files.read_description(self.path)) if head == SIGNATURE else None
         except STRANGE as error:
             reason = f"{error!r:.200}"
             raise ValueError(f"{self.path} does not describe a functional network as Keras does: {reason}") from None

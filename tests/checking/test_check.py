@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
 import keras_inception
 from keras_inception import datasets
-from keras_inception.cli import console
+from keras_inception.cli import main
 
 SIZE = (150, 120)
 
@@ -230,7 +230,7 @@ def test_the_strict_command_accepts_the_pairs_of_an_earlier_check(folder, tmp_pa
 
     def check(*options):
         try:
-            console.main(["check", str(folder), *options])
+            main(["check", str(folder), *options])
         except SystemExit as stop:
             return stop.code or 0
         return 0
@@ -256,7 +256,7 @@ def test_the_strict_command_accepts_the_pairs_of_an_earlier_check(folder, tmp_pa
 def test_the_command_prints_json(folder, capsys):
     save(photo(folder, "train/apple/03.png"), folder / "test/apple/copy.bmp")
     with pytest.raises(SystemExit) as stop:
-        console.main(["check", str(folder), "--json"])
+        main(["check", str(folder), "--json"])
     assert not stop.value.code
     found = json.loads(capsys.readouterr().out)
     assert found["groups"] == [
@@ -282,7 +282,7 @@ def test_what_is_no_dataset_is_one_line(given, reason, tmp_path, monkeypatch, ca
     monkeypatch.chdir(tmp_path)
     save(scene(1, SIZE), tmp_path / "file.png")
     with pytest.raises(SystemExit) as stop:
-        console.main(["check", given])
+        main(["check", given])
     assert stop.value.code == 1
     assert re.fullmatch(f"error: {reason}.*\n", capsys.readouterr().err)
 
@@ -328,7 +328,7 @@ def test_images_are_left_out_and_the_report_says_how(folder, tmp_path, capsys):
     keras_inception.check(folder, group=r"/(0\d)", output=tmp_path / "checked")
     command = ["check", str(folder), "--group", r"/(0\d)", "--exclude", str(tmp_path / "checked/suggested.csv")]
     with pytest.raises(SystemExit) as stop:
-        console.main([*command, "--json"])
+        main([*command, "--json"])
     assert not stop.value.code
     found = json.loads(capsys.readouterr().out)
     assert found["groups"] == []

@@ -14,7 +14,8 @@ from google.protobuf.internal import api_implementation
 
 import keras_inception
 from keras_inception import demo
-from keras_inception.cli import app, console, main
+from keras_inception.cli import console, main
+from keras_inception.cli.commands import app
 from keras_inception.compression.compress import CompressionReport
 from keras_inception.compression.job import Job
 from keras_inception.evaluation.evaluator import evaluate

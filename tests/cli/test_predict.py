@@ -41,6 +41,16 @@ def in_new_process(*arguments, **variables):
     )
 
 
+def test_a_tflite_file_needs_little(photographs):
+    done = in_new_process("a.png", PYTHONPROFILEIMPORTTIME="1")
+    imported = {line.rpartition(b"|")[2].strip().decode() for line in done.stderr.splitlines()}
+    assert done.returncode == 0
+    assert "numpy" in imported
+    few = {"tensorflow", "keras", "h5py", "ai_edge_litert", "filelock", "asyncio", "rich", "safetensors", "ml_dtypes"}
+    ours = {"training", "weights.readers", "datasets.batches", "evaluation.evaluator", "reports.contact_sheet"}
+    assert not imported & (few | {f"keras_inception.{name}" for name in ours})
+
+
 def test_the_good_ones_are_classified_and_the_bad_one_is_named(photographs, capfd):
     code, output = failure_with_output(capfd, "predict", FILE, "a.png", "b.png", "more", "missing.png")
     assert code == 1

@@ -21,12 +21,13 @@ SIGNALS = [
     pytest.param(signal.SIGINT, 130, "interrupted", id="SIGINT"),
     pytest.param(signal.SIGTERM, 143, "terminated", id="SIGTERM"),
 ]
+ENTRY = "from keras_inception.cli import main; main()"  # as pyproject.toml has it
 # Run a command whose work is the code that is inserted.
 COMMAND = """
 import signal, subprocess, sys, threading, time
 signal.signal(signal.SIGINT, signal.{handler})
 from pathlib import Path
-from keras_inception.cli import console, main, stopping
+from keras_inception.cli import commands, console, main, stopping
 from keras_inception.runs import Run
 from keras_inception.utils import files, subprocesses
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -38,7 +39,7 @@ main()
 # Run a command, and raise a signal in one of the package's functions, after `count` calls.
 PATCHED = """
 import signal, sys
-from keras_inception.cli import console, main
+from keras_inception.cli import commands, console, main
 console.import_tensorflow()
 {module}
 count, function = {count}, {place}
@@ -155,7 +156,7 @@ def test_a_training_says_what_it_keeps_and_what_goes_on(recipe, pictures, tmp_pa
     assert done.returncode == 143
     assert done.stderr == f"terminated: a run keeps the weights of epoch 1. Go on with: {again}\n"
     assert not list(tmp_path.rglob(f"{files.WRITING}*"))
-    resumed = run("from keras_inception.cli import main; main()", *shlex.split(again)[1:], folder=tmp_path)
+    resumed = run(ENTRY, *shlex.split(again)[1:], folder=tmp_path)
     assert (resumed.returncode, resumed.stderr) == (0, "")
     assert [row["epoch"] for row in Run(tmp_path / "a run").metrics] == [1, 2]
 
@@ -189,3 +190,19 @@ def test_a_command_in_this_process_installs_no_handlers(capsys):
     with pytest.raises(SystemExit):
         main(["list"])
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize(("signum", "code", "word"), SIGNALS)
+@pytest.mark.parametrize("start", [("-m", "keras_inception.cli"), ("-c", ENTRY)], ids=["module", "entry point"])
+def test_a_signal_while_the_commands_are_imported_is_one_line(tmp_path, start, signum, code, word):
+    (tmp_path / "typer.py").write_text(f"import signal\nsignal.raise_signal({int(signum)})\nprint('went on')")
+    done = subprocess.run(
+        [sys.executable, *start, "predict", "model.tflite", "cat.jpg"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == code
+    assert (done.stdout, done.stderr) == ("", f"{word}: the command has not finished; run it again\n")

@@ -19,7 +19,7 @@ from PIL import Image
 import keras_inception
 from keras_inception.cli import main
 from keras_inception.preprocessing import DEFAULT
-from keras_inception.tflite import isolation, session
+from keras_inception.tflite import children, isolation, session
 from keras_inception.tflite.classifier import TFLiteClassifier, interpreter
 from keras_inception.tflite.isolation import IsolatedSession
 
@@ -261,3 +261,66 @@ def test_changed_files_give_an_answer_or_a_line(tmp_path, image, changes):
 @settings(many, max_examples=10_000)
 def test_many_changed_files_give_an_answer_or_a_line(tmp_path, image, changes):
     check(tmp_path, image, changes)
+
+
+AHEAD = """
+import sys
+from keras_inception.tflite import children, isolation
+started = []
+def start(*arguments, original=children.subprocesses.start, **options):
+    started.append(original(*arguments, **options))
+    return started[-1]
+children.subprocesses.start = start
+from keras_inception.cli import main
+sys.argv[1:] = {arguments}
+try: main()
+except SystemExit: pass
+finally: print([each.pid for each in started])
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "count"),
+    [
+        (["predict", str(WHOLE), "{image}"], 1),
+        (["predict", str(WHOLE)], 1),  # wrong usage
+        (["predict", "nowhere.tflite", "{image}"], 0),
+        (["predict", str(WRITTEN), "{image}"], 1),
+        (["recipes", str(WHOLE)], 0),
+    ],
+)
+def test_a_command_starts_one_child_and_leaves_none(image, arguments, count):
+    words = [each.format(image=image) for each in arguments]
+    code = AHEAD.format(arguments=words)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
+    started = eval(done.stdout.splitlines()[-1])
+    assert len(started) == count
+    assert all(map(ends, started))
+    assert ("noise.png: " in done.stdout) == (bool(count) and len(arguments) > 2)
+
+
+def test_a_child_is_started_before_anything_heavy_is_imported():
+    code = (
+        "import sys\n"
+        "from keras_inception.tflite import children\n"
+        "children.start_ahead()\n"
+        "print({'numpy', 'typer', 'PIL'} & set(sys.modules))\n"
+        "process, = children._ahead\n"
+        "assert children.start() is process\n"
+        "assert not children._ahead\n"
+        "process.kill()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, encoding="utf-8")
+    assert done.stdout == "set()\n"
+
+
+def test_a_child_that_was_started_ahead_has_the_limits_of_any_other(monkeypatch, own_litert):
+    children.start_ahead()
+    (process,) = children._ahead
+    monkeypatch.setattr(isolation, "MEMORY", 0)
+    monkeypatch.setattr(isolation, "MEMORY_A_BYTE", 0)
+    if sys.platform != "linux":
+        process.kill()
+    with pytest.raises(ValueError, match=r"cannot be run|is not a TFLite model that can be run"):
+        IsolatedSession(WHOLE)
+    assert process.poll() is not None

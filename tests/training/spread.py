@@ -14,7 +14,7 @@ import sys
 import numpy as np
 
 from keras_inception import registry
-from keras_inception.cli import console as cli
+from keras_inception.cli import commands as cli
 from keras_inception.preprocessing import DEFAULT
 from keras_inception.training.distribution import open_distribution, prepare
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import ml_dtypes
 import numpy as np
 
+from keras_inception.weights.formats import SIGNATURE
 from keras_inception.weights.publishers.namemap import listed
 from keras_inception.weights.readers import caffe, keras, safetensors, tf_slim, torch
 from keras_inception.weights.readers.archives import Archive
@@ -78,7 +79,7 @@ def _kind(path: str | os.PathLike) -> tuple[str, Reader]:
         is_table = tf_slim.begins(file)
     if head[8:] == b"{":  # the length of the header in eight bytes, then the header, a JSON object
         return "safetensors", safetensors.read
-    if head.startswith(keras.SIGNATURE):
+    if head.startswith(SIGNATURE):
         return "Keras", keras.read_hdf5
     if head.startswith(b"PK\x03\x04"):
         return "torch or Keras", _read_zip

@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from keras_inception.utils import files
+from keras_inception.weights.formats import CONFIG, WEIGHTS
 from keras_inception.weights.readers import isolation
 from keras_inception.weights.readers.archives import Archive
 
-SIGNATURE = b"\x89HDF\r\n\x1a\n"
-WEIGHTS, CONFIG = "model.weights.h5", "config.json"
 CHILD = f"{__package__}.keras_child"
 # Prefix of tensors in files without layer names: ``layers/conv2d_1/kernel``. No layer name contains a slash.
 LAYERS = "layers/"
