@@ -147,8 +147,9 @@ def command(*arguments: str) -> Callable[[Path], None]:
 
     def case(folder: Path) -> None:
         words = [argument.format(folder=folder) for argument in arguments]
+        began = time.perf_counter()
         subprocess.run([*COMMAND, *words], check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        ready()
+        ready(time.perf_counter() - began)
 
     return case
 

@@ -46,7 +46,7 @@ def end_types(model: bytes) -> tuple[int, int]:
     tensors = subgraphs[0].tables(SubGraph.TENSORS)
     ends = [subgraphs[0].numbers(field, "i") for field in (SubGraph.INPUTS, SubGraph.OUTPUTS)]
     if [len(each) for each in ends] != [1, 1] or not all(0 <= number < len(tensors) for (number,) in ends):
-        raise ValueError(f"it must have one input and one output. Received: tensors {ends} of {len(tensors)}")
+        raise ValueError(f"it must have one input and one output. Received: tensors {ends!s:.100} of {len(tensors)}")
     given, taken = (tensors[number].number(Tensor.TYPE, "b") for (number,) in ends)
     return given, taken
 
@@ -90,7 +90,7 @@ def with_entry(model: bytes, name: str, content: bytes) -> bytes:
     root = Data(model).root()
     places, buffers = root.places(), root.tables(Model.BUFFERS)
     if not places.keys() <= set(Model):
-        raise ValueError(f"it uses a newer schema. Received: a model with fields {sorted(places)}")
+        raise ValueError(f"it uses a newer schema. Received: a model with fields {sorted(places)!s:.100}")
     if any(buffer.number(Buffer.OFFSET, "Q") for buffer in buffers):
         raise ValueError("its weights are stored after the model and cannot be moved in the file")
     if number := _number(root, name):
