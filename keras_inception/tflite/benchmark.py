@@ -18,7 +18,7 @@ import numpy as np
 from keras_inception.tflite.isolation import IsolatedSession
 from keras_inception.tflite.operations import Arithmetic, arithmetic
 from keras_inception.utils.checks import check_some_of
-from keras_inception.utils.subprocesses import ChildError, how_it_ended, start
+from keras_inception.utils.subprocesses import SECONDS_TO_END, ChildError, how_it_ended, start
 
 ACCELERATORS = CPU, FP16, GPU = "cpu", "fp16", "gpu"
 MEASURED = ("load_ms", "memory_mb", "median_ms", "p10_ms", "p90_ms", "ratio", "gmacs")
@@ -170,9 +170,13 @@ class Stopwatch(AbstractContextManager["Stopwatch"]):
             raise
 
     def __exit__(self, kind, error, traceback) -> None:
-        self._process.kill()  # the driver of a GPU may hang at the end
+        assert self._process.stdin
         with suppress(OSError):  # a request that nobody has read
-            self._process.__exit__(kind, error, traceback)
+            self._process.stdin.close()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(SECONDS_TO_END)
+        self._process.kill()  # the driver of a GPU may hang at the end
+        self._process.__exit__(kind, error, traceback)
 
     def run(self, count: int) -> list[float]:
         """Run `count` times and return the milliseconds of each run."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import ai_edge_litert
 import pytest
+from children import ends
 
 from keras_inception.cli import main
 from keras_inception.tflite import benchmark as benchmarks
@@ -210,6 +211,13 @@ def test_a_file_that_fails_only_when_it_is_timed_does_not_stop_the_others():
         assert dying.failure == "its process ended with exit code 3"
         with pytest.raises(ChildError, match="its process ended with exit code 3"):
             take_turns([good, watch(DYING)], 7)
+
+
+def test_a_process_that_does_not_end_is_ended(monkeypatch):
+    monkeypatch.setattr(benchmarks, "SECONDS_TO_END", 0.1)
+    with watch(f"{GOOD}\nimport time\ntime.sleep(600)") as endless:
+        assert endless.run(1) == [1]
+    assert ends(endless._process.pid)
 
 
 def test_a_file_that_no_accelerator_runs_is_named(monkeypatch):
