@@ -146,20 +146,15 @@ def test_backends() -> None:
 def test_web() -> None:
     """Run the page in Chromium and Node.js; apt-get installs Chromium if it is missing."""
     setup()
-    if not shutil.which("chromium"):
-        root = [] if not hasattr(os, "geteuid") or os.geteuid() == 0 else ["sudo"]
-        try:
-            run(*root, "apt-get", "update", "--quiet")
-            run(*root, "apt-get", "install", "--yes", "--quiet", "chromium")
-        except FileNotFoundError:
-            sys.exit("Chromium is needed, and there is no apt-get to install it: put chromium on the PATH")
+    install_chromium()
     run(python(), "-m", "pytest", "-m", "web", "tests/web")
 
 
 @task
 def test_clients() -> None:
-    """Run exported files in MediaPipe and in LiteRT.js, which needs Node.js and npm."""
+    """Run exported files in MediaPipe, in LiteRT.js, which needs Node.js and npm, and on a GPU or software Vulkan."""
     setup()
+    install_chromium()  # for its Vulkan driver
     mediapipe = environment(ROOT / ".venv-mediapipe", sys.executable)
     run(mediapipe, *PIP, said("from keras_inception.exporting.clients import mediapipe; print(mediapipe.PACKAGE)"))
     packages = said("from keras_inception.page import npm; print(npm.packages())")
@@ -251,6 +246,18 @@ def run(*command: str | os.PathLike, variables: Mapping[str, str] | None = None,
     done = subprocess.run(list(map(os.fspath, command)), cwd=cwd, env={**os.environ, **(variables or {})}, check=False)
     if done.returncode:
         sys.exit(done.returncode)
+
+
+def install_chromium() -> None:
+    """Install Chromium by apt-get if it is missing."""
+    if shutil.which("chromium"):
+        return
+    root = [] if not hasattr(os, "geteuid") or os.geteuid() == 0 else ["sudo"]
+    try:
+        run(*root, "apt-get", "update", "--quiet")
+        run(*root, "apt-get", "install", "--yes", "--quiet", "chromium")
+    except FileNotFoundError:
+        sys.exit("Chromium is needed, and there is no apt-get to install it: put chromium on the PATH")
 
 
 def said(code: str) -> str:

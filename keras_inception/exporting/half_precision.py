@@ -111,7 +111,7 @@ def remark(row: Mapping[str, Any] | None) -> str:
     if row is None:
         return "phones compute it in float32, since half precision was not tried."
     if not row["allowed"]:
-        return f"phones compute it in float32, since {row['reason']}."
+        return f"phones compute it in float32, since {row['reason']}. {_on_gpus(row)}"
     largest, limit, arm = row["largest_sum"], np.finfo(np.float16).max, row.get("arm64")
     proof = "This was measured on a processor that adds in float32; on ARM it was not run."
     if arm is not None:
@@ -123,8 +123,15 @@ def remark(row: Mapping[str, Any] | None) -> str:
     return (
         f"phones may compute it in half precision, in which no number exceeds {limit:,.0f}. On held-out images its "
         f"largest sum is {largest:,.0f}, in {row['layer']}, and in forced half precision it agrees with Keras on "
-        f"{row['agreement']:.1%} of them. {proof}"
+        f"{row['agreement']:.1%} of them. {proof} {_on_gpus(row)}"
     )
+
+
+def _on_gpus(row: Mapping[str, Any]) -> str:
+    """Return what a `trial` means for GPUs: they compute in half precision without being asked."""
+    if row["largest_sum"] is not None and row["largest_sum"] <= LARGEST:
+        return "It is within the range in which GPUs compute by default; that it is right there was not tried."
+    return "GPUs compute in half precision by default: ask for float32 there."
 
 
 def native(

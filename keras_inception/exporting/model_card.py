@@ -25,6 +25,7 @@ RELEASES = (
     "LiteRT 1.0.1 is TensorFlow Lite 2.17.0 under its new name. The Task Library has a runtime of its own, of 2023. "
     "`--runtime` makes files for an older release."
 )
+ON_GPU = 'The column "on a GPU" was tried on {}, which is not the GPU of a phone.'
 TEMPLATE = Path(__file__).with_suffix(".md")  # for `str.format`
 CARD, SAMPLE, ANSWERS = "README.md", "sample.png", "sample.json"
 SIDECARS = (LABELS, PREPROCESSING, CARD, SAMPLE, ANSWERS)
@@ -89,9 +90,10 @@ def model_card(
     """
     exported = [variant for variant in variants if "path" in report.variants[variant.name]]
     rows = [{"variant": variant.name, **report.variants[variant.name]} for variant in exported]
+    on_gpu = next((row["gpu"] for row in rows if row["gpu"]), None)
     columns = tables.columns(
         *("variant", "path", "mb", "top1_interval", "top5", "agreement_interval"),
-        *("latency_ms", "outside_delegate", "outside_gpu", "runtime"),
+        *("latency_ms", "outside_delegate", *(["gpu"] if on_gpu else []), "runtime"),
     )
     note, output_note = target.input_note(exported), target.output_note(exported)
     remarks = ""
@@ -120,6 +122,7 @@ def model_card(
         report=report,
         runtimes=runtimes and f"{runtimes}. {RELEASES}",
         clients=_clients(rows),
+        gpu=f" {ON_GPU.format(on_gpu.get('device', 'a GPU'))}" if on_gpu else "",
         command=command,
     )
 

@@ -23,7 +23,7 @@ class ExportReport(Result):
         variants: for each variant, by name: ``path`` (relative to the folder), ``mb``, ``top1``, ``top1_interval``,
             ``top5``, ``agreement``, ``agreement_interval``, ``ties`` (share of the images on which two or more classes
             are the most likely), ``max_difference`` (of probabilities, from Keras), ``latency_ms``,
-            ``outside_delegate``, ``outside_gpu``, ``runtime``, ``half_precision``, ``clients``, ``advice`` if ties are
+            ``outside_delegate``, ``gpu``, ``runtime``, ``half_precision``, ``clients``, ``advice`` if ties are
             frequent, and ``keep_float`` if layers stay in float32. ``half_precision`` is the outcome of
             `exporting.half_precision.trial`; its ``arm64`` is None if the file was not run on the emulated ARM, which
             alone is a proof. ``runtime`` is the oldest release of TensorFlow Lite that runs the file, with the
@@ -31,7 +31,10 @@ class ExportReport(Result):
             with the reason, and no ``path``. In ``clients``, a client has ``max_difference`` (of its scores, from
             LiteRT's), the ``tolerance`` for it, and ``agreement`` (the share of images with the same most likely
             class); or whether it is ``installed`` and the ``reason`` why it gave no scores. ``steps`` are the seconds
-            of each step of this variant, as in `steps`.
+            of each step of this variant, as in `steps`. ``gpu`` is the outcome of the client
+            litert-gpu, None if it was not asked for: ``device``, which is not that of a phone; ``whole``, whether the
+            GPU takes every operation; ``outside``, those that it does not take, with LiteRT's reasons; and
+            ``half_precision``, the ``max_difference`` of its scores from those in float32, None for software Vulkan.
         not_sure: probability of the most likely class below which an app should say that it is not sure; None if it
             always answers.
         steps: seconds of each step, of all variants together: ``open`` (the network and the images), ``prepare`` (the

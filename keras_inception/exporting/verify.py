@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_inception.evaluation.metrics import evaluate_batches, wilson
-from keras_inception.exporting.clients import BY_DEFAULT, IMAGES, client
+from keras_inception.exporting.clients import BY_DEFAULT, GPU, IMAGES, client, examine
 from keras_inception.exporting.variants import Variant
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.tflite.classifier import TFLiteClassifier, numbered
-from keras_inception.tflite.delegate import outside_delegate, outside_gpu, without_delegates
+from keras_inception.tflite.delegate import outside_delegate, without_delegates
 from keras_inception.tflite.operations import MULTIPLYING, nodes
 from keras_inception.tflite.runtimes import oldest_runtime
 from keras_inception.utils.steps import Steps
@@ -153,7 +153,7 @@ def verify(
         "ties": ties,
         "max_difference": float(np.abs(probabilities - reference.probabilities).max()),
         "outside_delegate": outside_delegate(path),
-        "outside_gpu": outside_gpu(path),
+        "gpu": tried.get(GPU),
         "runtime": (oldest := oldest_runtime(path))._asdict(),
         "clients": tried,
     }
@@ -261,10 +261,11 @@ def _outcome(name: str, path: Path, images: np.ndarray, probabilities: np.ndarra
     some = evenly(len(images), IMAGES[name])
     images, probabilities = images[some], probabilities[some]
     try:
-        scores = client(name).scores(path, images, probabilities.shape[1])
+        scores, about = examine(name, path, images, probabilities.shape[1])
     except ChildError as error:
         return {"installed": True, "reason": error.last_line}
     return {
+        **about,
         "max_difference": float(np.abs(scores - probabilities).max()),
         "agreement": agreement(scores, probabilities),
     }

@@ -26,7 +26,7 @@ X86 = ("x86_64", "amd64", "x86", "i686")
 GPUS = ("dri/renderD*", "nvidia[0-9]*", "dxg")
 CHROMIUM = Path("/usr/lib/chromium")
 DRIVER, DRIVERS, LOADER = "vk_swiftshader_icd.json", ("VK_ICD_FILENAMES", "VK_DRIVER_FILES"), "libvulkan.so.1"
-WEBGPU = "LiteRT's WebGPU accelerator"
+WEBGPU, SOFTWARE = "LiteRT's WebGPU accelerator", "software Vulkan"
 ADAPTER = re.compile(r"Selected adapter: (.+?), arch=.*adapterType=(.+)")
 OUTSIDE = re.compile(r"not supported by GPU delegate:\n((?:.+\n)*?)(?:\d+ operations will run|No operations)")
 REASON = re.compile(r"(?:INTERNAL|UNIMPLEMENTED|INVALID_ARGUMENT): (.+)")
@@ -115,22 +115,40 @@ def on_gpu(path: str | os.PathLike, *, enforce_f32: bool = False) -> Compiled:
     if not found:
         raise RuntimeError(_reason(said) or MISSING)
     name, kind = found.groups()
-    opened.device = f"{WEBGPU}, {'software Vulkan' if kind.startswith('CPU') else name}"
+    opened.device = f"{WEBGPU}, {SOFTWARE if kind.startswith('CPU') else name}"
     opened.outside = outside[1].splitlines() if outside else []
     return opened
+
+
+def missing_driver() -> str | None:
+    """Return None if a GPU, or Vulkan in software, seems to be usable here, otherwise what is missing."""
+    if not sys.platform.startswith("linux"):
+        return None
+    if not _load_vulkan():
+        return MISSING
+    has_driver = any(map(os.environ.get, DRIVERS)) or _has_gpu() or (CHROMIUM / DRIVER).is_file()
+    return None if has_driver else MISSING
+
+
+def _load_vulkan() -> bool:
+    """Load Vulkan's loader, by the name that LiteRT asks for, and return whether there is one."""
+    for name in (LOADER, str(CHROMIUM / LOADER)):
+        with suppress(OSError):
+            ctypes.CDLL(name)
+            return True
+    return False
+
+
+def _has_gpu() -> bool:
+    return any(next(Path("/dev").glob(pattern), None) for pattern in GPUS)
 
 
 def _find_driver() -> None:
     """Let Vulkan run in software if this is Linux without a GPU and nobody has chosen a driver."""
     if not sys.platform.startswith("linux"):
         return
-    try:
-        ctypes.CDLL(LOADER)
-    except OSError:
-        with suppress(OSError):
-            ctypes.CDLL(str(CHROMIUM / LOADER))  # whoever asks for a library of this name is given the loaded one
-    has_gpu = any(next(Path("/dev").glob(pattern), None) for pattern in GPUS)
-    if not has_gpu and not any(name in os.environ for name in DRIVERS) and (CHROMIUM / DRIVER).is_file():
+    _load_vulkan()
+    if not _has_gpu() and not any(name in os.environ for name in DRIVERS) and (CHROMIUM / DRIVER).is_file():
         os.environ[DRIVERS[0]] = str(CHROMIUM / DRIVER)
 
 

@@ -1,4 +1,4 @@
-"""Find the operations of a .tflite file that the XNNPACK or GPU delegate leaves to the slower interpreter."""
+"""Find the operations of a .tflite file that the XNNPACK delegate leaves to the slower interpreter."""
 
 import os
 from typing import TYPE_CHECKING, NamedTuple
@@ -8,13 +8,6 @@ from keras_inception.tflite.classifier import TFLiteClassifier, interpreter
 
 if TYPE_CHECKING:
     from ai_edge_litert.interpreter import Interpreter
-
-# Operations that the GPU delegate supports according to https://ai.google.dev/edge/litert/performance/gpu (2026-11).
-# Its source code lists more.
-ON_GPU = """
-    ADD AVERAGE_POOL_2D CONCATENATION CONV_2D DEPTHWISE_CONV_2D EXP FULLY_CONNECTED LOGISTIC LSTM MAX_POOL_2D MAXIMUM
-    MINIMUM MUL PAD PRELU RELU RELU6 RESHAPE RESIZE_BILINEAR SOFTMAX STRIDED_SLICE SUB TRANSPOSE_CONV
-"""
 
 
 def outside_delegate(path: str | os.PathLike) -> list[str]:
@@ -32,11 +25,6 @@ def outside_delegate(path: str | os.PathLike) -> list[str]:
                 inside.add(producer[tensor])
                 pending.extend(nodes[producer[tensor]]["inputs"])
     return [node["op_name"] for position, node in enumerate(nodes) if position not in inside]
-
-
-def outside_gpu(path: str | os.PathLike) -> list[str]:
-    """Return the kinds of operations that are not in `ON_GPU`, sorted."""
-    return sorted({node["op_name"] for node in delegation(path).nodes}.difference(ON_GPU.split()))
 
 
 class Delegation(NamedTuple):

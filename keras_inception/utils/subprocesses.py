@@ -119,7 +119,7 @@ def run_program(
         if process.returncode:
             last = [line for line in output.splitlines() if line.strip()][-3:]
             reason = LINE_SEPARATOR.join(last) or "no message"
-            raise ChildError(f"{name} ended with exit code {process.returncode}: {reason}", output)
+            raise ChildError(f"{name} ended with {how_it_ended(process)}: {reason}", output)
         return output
 
 

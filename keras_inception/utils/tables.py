@@ -45,14 +45,22 @@ def _columns(show: Callable[[Any], str], is_text: bool = False, /, **titles: str
     return {key: Column(title, show, is_text) for key, title in titles.items()}
 
 
+def _on_gpu(tried: Mapping[str, Any]) -> str:
+    """Return how much of a file a GPU takes, given what the report says of it."""
+    if "reason" in tried:
+        return "no"
+    return "whole" if tried["whole"] else f"all but {number(len(tried['outside']), 'kind')} of operations"
+
+
 COLUMNS = {
     **_columns(str, accelerator="on"),
     **_columns(str, True, about="about", label="class", layer="layer", network="network", operation="operation"),
-    **_columns(str, True, outside_delegate="outside the delegate", outside_gpu="not on the GPU", path="file"),
+    **_columns(str, True, outside_delegate="outside the delegate", path="file"),
     **_columns(str, True, recipe="recipe", rewrite="rewrite", step="step", type="type"),
     **_columns(str, True, variant="variant", variants="variants"),
     **_columns(str, agreement_interval="agreement with Keras", threshold="not sure below", top1_interval="top-1"),
     **_columns(str, epochs="epochs", pictures="images", size="pixels"),
+    **_columns(_on_gpu, True, gpu="on a GPU"),
     **_columns(lambda runtime: runtime["version"] or "unknown", runtime="oldest TensorFlow Lite"),
     **_columns(percent(), agreement="agreement with Keras", answered="answered", error="error so far"),
     **_columns(percent(), own_error="own error"),

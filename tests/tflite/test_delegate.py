@@ -2,7 +2,7 @@
 
 import pytest
 
-from keras_inception.tflite.delegate import delegation, outside_delegate, outside_gpu
+from keras_inception.tflite.delegate import delegation, outside_delegate
 from keras_inception.tflite.operations import nodes
 
 
@@ -13,4 +13,3 @@ def test_the_delegate_runs_the_network_in_one_partition(exported, variant, outsi
     assert len(delegation(path).partitions) == 1
     kinds = [node["op_name"] for node in delegation(path).nodes]
     assert kinds == [node.kind for node in nodes(path)]
-    assert set(outside_gpu(path)) <= set(kinds)
