@@ -51,7 +51,7 @@ def export(
     layer_errors: Annotated[bool, Option("--layer-errors", help="Measure the error of each int8 layer.")] = False,
     client: Annotated[
         str | None,
-        Option(help="Require task-library,mediapipe,litert-web,arm64, or none. Default: check installed fast ones."),
+        Option(help="Require task-library,mediapipe,litert-web,arm64,litert-gpu, or none. Default: the fast ones."),
     ] = None,
     int8_input: Annotated[str, Option(help="Input of the int8 file: uint8, int8 or float32.")] = "uint8",
     int8_output: Annotated[
