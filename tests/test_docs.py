@@ -223,6 +223,18 @@ def test_the_tables_of_speeds(script, name):
     assert stands(name, script(name).table(result(name)))
 
 
+def test_the_table_of_the_steps_of_an_export(script):
+    timed = script("export_time")
+    assert stands("export_time", timed.table(script("readme").kept("export_time")))  # empty if not measured
+    variants = {"float32": {"convert": 5.0, "verify": 4.0}, "float16": {"convert": 6.0, "half_precision": 2.0}}
+    steps = {"open": 4.26, "convert": 11.0, "half_precision": 2.0, "verify": 4.0}
+    lines = timed.table({"seconds": 30.0, "images": 1202, "steps": steps, "variants": variants}).splitlines()
+    assert lines[0] == "| step | float32 | float16 | in all |"
+    assert lines[2] == "| open | – | – | 4.3 |"
+    assert lines[4] == "| half precision | – | 2.0 | 2.0 |"
+    assert lines[-1] == "The whole took 30.0 s, with 1,202 images for each file."
+
+
 def test_the_overview(script):
     overview = script("overview")
     networks = overview.listed()
@@ -235,7 +247,7 @@ def test_the_overview(script):
 def test_every_marked_place_is_filled_by_a_script(script):
     names = re.findall(r"^<!-- (\w+) -->$", DOCS, re.MULTILINE)
     trained, compressed = script("train_table"), script("compress_table")
-    made = {"demo", "finetune", "compress_networks", "engines", "networks", "weights", *SPEEDS}
+    made = {"demo", "export_time", "finetune", "compress_networks", "engines", "networks", "weights", *SPEEDS}
     assert set(names) == made | set(trained.TABLES) | set(compressed.TABLES)
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import inspect
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -423,6 +424,22 @@ def test_files_are_named_after_a_keras_file(tiny_model, pictures, tmp_path):
         "Converting": (1, 1),
         "Verifying": (12, 12),
     }
+
+
+def test_an_export_that_fails_leaves_no_file(run, tmp_path, no_converter, monkeypatch):
+    """Nothing that fails while files are verified leaves half an export, or temporary files."""
+
+    def failing(*arguments, **options):
+        raise MemoryError("out of luck")
+
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(exporter, "verify", failing)
+    with pytest.raises(MemoryError, match="out of luck"):
+        keras_inception.export(run, tmp_path / "exported", quantize=["float32"], clients=())
+    assert not (tmp_path / "exported").exists()
+    assert not list((tmp_path / "temporary").iterdir())
 
 
 def test_every_option_is_an_argument_of_export():
