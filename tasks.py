@@ -164,7 +164,7 @@ def test_clients() -> None:
 
 @task
 def test_arm64() -> None:
-    """Run exported files on an emulated ARM processor; needs Linux on x86-64 with apt-get, and 250 MB in ~/.cache."""
+    """Run exported files on an emulated ARM processor, and train for it once; needs Linux on x86-64 with apt-get."""
     setup()
     run(python(), "-m", "pytest", "-m", "arm64")
 

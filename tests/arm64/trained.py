@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+import shutil
 
 from keras_inception import datasets, train
-from keras_inception.runs import Run, is_run
+from keras_inception.runs import CHECKPOINTS, Run, is_run
 from keras_inception.training import RECIPES
 from keras_inception.utils import files
 from keras_inception.version import __version__
@@ -22,6 +23,11 @@ def trained(name: str) -> Run:
     recipe = TRAININGS[name]
     digest = hashlib.sha256(json.dumps(recipe.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
     folder = files.cache() / "runs" / f"{name}-{__version__}-{digest}"
+    if is_run(folder) and not (folder / CHECKPOINTS).exists():
+        return Run(folder)
     if is_run(folder):
-        return train(None, folder, resume=True)
-    return train(datasets.pictograms(files.cache() / "pictograms"), folder, recipe=recipe)
+        run = train(None, folder, resume=True)
+    else:
+        run = train(datasets.pictograms(files.cache() / "pictograms"), folder, recipe=recipe)
+    shutil.rmtree(folder / CHECKPOINTS)  # hundreds of MB, which only an interrupted training needs
+    return run
