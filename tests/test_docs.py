@@ -215,7 +215,17 @@ def test_the_tables_of_compressions(script):
     assert stands("compress_networks", compressed.networks(results, "slim_50"))
 
 
-SPEEDS = ["check", "training_step", "input_pipeline", "latency", "arm64", "predict", "startup", "tensorflows"]
+SPEEDS = [
+    "quantizers",
+    "check",
+    "training_step",
+    "input_pipeline",
+    "latency",
+    "arm64",
+    "predict",
+    "startup",
+    "tensorflows",
+]
 
 
 @pytest.mark.parametrize("name", SPEEDS)
