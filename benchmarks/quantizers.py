@@ -10,12 +10,14 @@ timed side by side, so nothing else may run on the machine. The result is writte
 """
 
 import json
-import resource
+import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -149,17 +151,40 @@ def made(python: str, case: Case, graph: Prepared, path: Path, folder: Path) -> 
     if case.recipe == CONVERTER:
         began, variant = time.monotonic(), VARIANTS[case.variant]
         calibration = folder / "images.npy" if variant.calibrated else None
-        convert(graph.saved_model, variant, path, calibration, graph.preprocessing)
-        memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3
-        return {"seconds": time.monotonic() - began, "memory_mb": memory}
+        with peak_of_children() as peak:
+            convert(graph.saved_model, variant, path, calibration, graph.preprocessing)
+        return {"seconds": time.monotonic() - began, "memory_mb": max(peak)}
     # What the converter is calibrated with too: the images, and the ends of the range, so that inputs are raw pixels.
     inputs = [image for (image,) in representative(np.load(folder / "images.npy"), graph.preprocessing)]
     np.save(folder / "inputs.npy", np.concatenate(inputs))
     job = {"model": str(graph.float32), "recipe": case.recipe, "calibration": str(folder / "inputs.npy")}
     (folder / "job.json").write_text(json.dumps({**job, "keep_float": [], "output": str(path)}))
-    done = subprocess.run([python, QUANTIZER, folder / "job.json"], capture_output=True, check=True, encoding="utf-8")
-    cost = json.loads(done.stdout.splitlines()[-1])
-    return {**cost, "seconds": cost["seconds"] + graph.seconds}
+    command = [python, QUANTIZER, folder / "job.json"]
+    with peak_of_children() as peak:
+        done = subprocess.run(command, capture_output=True, check=True, encoding="utf-8")
+    return {"seconds": float(done.stdout.splitlines()[-1]) + graph.seconds, "memory_mb": max(peak)}
+
+
+@contextmanager
+def peak_of_children() -> Iterator[list[float]]:
+    """Yield a list that grows by the peak memory of the child processes in MB, read ten times a second from /proc."""
+    found, done = [0.0], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.1):
+            for children in Path("/proc/self/task").glob("*/children"):
+                for child in children.read_text(encoding="utf-8").split():
+                    with suppress(OSError):
+                        status = Path(f"/proc/{child}/status").read_text(encoding="utf-8")
+                        found.append(int(re.search(r"VmHWM:\s*(\d+)", status + "VmHWM: 0")[1]) / 1e3)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield found
+    finally:
+        done.set()
+        watcher.join()
 
 
 def table(result: dict) -> str:
