@@ -84,7 +84,8 @@ def export(
     A file gets its name, ``NAME_VARIANT.tflite``, only after three checks: it runs in LiteRT, it agrees with Keras on
     held-out images, and it gives the same scores in the phone and browser libraries that are installed here. The folder
     also gets ``labels.txt``, ``preprocessing.json`` (for a float input; a uint8 input takes raw pixels),
-    ``report.json``, ``sample.png`` with its expected answers in ``sample.json``, and a model card, ``README.md``.
+    ``report.json``, up to five sample images, from the surest to the least sure, with their expected answers in
+    ``sample.json``, and a model card, ``README.md``.
 
     Example::
 

@@ -27,8 +27,11 @@ RELEASES = (
 )
 ON_GPU = 'The column "on a GPU" was tried on {}, which is not the GPU of a phone.'
 TEMPLATE = Path(__file__).with_suffix(".md")  # for `str.format`
-CARD, SAMPLE, ANSWERS = "README.md", "sample.png", "sample.json"
-SIDECARS = (LABELS, PREPROCESSING, CARD, SAMPLE, ANSWERS)
+CARD, ANSWERS = "README.md", "sample.json"
+SAMPLES = ("sample.png", "sample_2.png", "sample_3.png", "sample_4.png", "sample_5.png")
+SAMPLE = SAMPLES[0]
+SIDECARS = (LABELS, PREPROCESSING, CARD, *SAMPLES, ANSWERS)
+MARGIN = 0.1  # between the two most probable classes of a sample, so that rounding cannot change their order
 
 
 def write_sidecars(
@@ -45,25 +48,35 @@ def write_sidecars(
     """
     files.write_labels(folder / LABELS, class_names)
     preprocessing.save(folder / PREPROCESSING)
-    image = _surest(reference)
-    answers = {}
+    samples = [reference.images[index] for index in _samples(reference)]
+    pictures: list[dict] = [{"picture": name, "top5": {}} for name, _ in zip(SAMPLES, samples, strict=False)]
     for variant, row in report.variants.items():
         if "path" in row:
             classifier = TFLiteClassifier(folder / row["path"], isolated=False)
-            (probabilities,) = classifier.predict(image[None])
-            best = top_k(probabilities, 5)
-            answers[variant] = [{"label": classifier.labels[i], "probability": float(probabilities[i])} for i in best]
-    with files.replacing(folder / SAMPLE) as beside:
-        Image.fromarray(image).save(beside)
-    files.write_json(folder / ANSWERS, {"picture": SAMPLE, "top5": answers})
+            for picture, probabilities in zip(pictures, classifier.predict(np.stack(samples)), strict=True):
+                best = [(classifier.labels[i], float(probabilities[i])) for i in top_k(probabilities, 5)]
+                picture["top5"][variant] = [{"label": label, "probability": value} for label, value in best]
+    for picture, image in zip(pictures, samples, strict=True):
+        with files.replacing(folder / picture["picture"]) as beside:
+            Image.fromarray(image).save(beside)
+    files.write_json(folder / ANSWERS, {"pictures": pictures})
 
 
-def _surest(reference: Reference) -> np.ndarray:
-    """Return the image that Keras classifies with the highest confidence, and correctly if its label is known."""
-    confidence = reference.probabilities.max(axis=1)
+def _samples(reference: Reference) -> list[int]:
+    """Return up to five images of spread confidence, by their indices, the surest first.
+
+    Keras classifies them correctly if their labels are known, and by a margin, as far as there are such images.
+    """
+    ordered = np.sort(reference.probabilities, axis=1)
+    confidence, second = ordered[:, -1], ordered[:, -2] if ordered.shape[1] > 1 else 0
+    clear = confidence - second >= MARGIN
     if reference.labels is not None:
-        confidence = confidence * (reference.probabilities.argmax(axis=1) == reference.labels)
-    return reference.images[confidence.argmax()]
+        clear &= reference.probabilities.argmax(axis=1) == reference.labels
+    chosen = sorted(np.flatnonzero(clear), key=lambda index: -confidence[index])
+    others = sorted(np.flatnonzero(~clear), key=lambda index: -confidence[index])
+    candidates = chosen if len(chosen) >= len(SAMPLES) else [*chosen, *others]
+    spread = np.linspace(0, len(candidates) - 1, min(len(SAMPLES), len(candidates))).round().astype(int)
+    return [int(candidates[place]) for place in spread]
 
 
 def model_card(

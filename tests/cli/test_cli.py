@@ -453,7 +453,7 @@ def test_an_exported_file_can_replace_the_run(trained, pictures, tmp_path, capsy
     assert averaged["loss"] != alone["loss"]
     command("predict", file, folder / "sample.png", "--json")
     (result,) = json.loads(capsys.readouterr().out)
-    expected = json.loads((folder / "sample.json").read_text())["top5"]["float32"]
+    expected = json.loads((folder / "sample.json").read_text())["pictures"][0]["top5"]["float32"]
     assert [guess["label"] for guess in result["top"]] == [guess["label"] for guess in expected]
 
 

@@ -15,7 +15,7 @@ import keras_inception
 from keras_inception.evaluation.metrics import wilson
 from keras_inception.exporting import exporter
 from keras_inception.exporting import verify as verifying
-from keras_inception.exporting.model_card import not_sure_remark
+from keras_inception.exporting.model_card import _samples, not_sure_remark
 from keras_inception.exporting.options import ExportOptions
 from keras_inception.exporting.variants import VARIANTS
 from keras_inception.exporting.verify import Reference
@@ -46,6 +46,7 @@ def test_every_variant_of_a_run_is_written_and_reported(exported):
     report = files.read_json(folder / "report.json")
     assert sorted(path.name for path in folder.iterdir()) == sorted(
         ["README.md", "labels.txt", "preprocessing.json", "report.json", "sample.json", "sample.png"]
+        + [f"sample_{number}.png" for number in (2, 3, 4, 5)]
         + [f"colours_{variant}.tflite" for variant in VARIANTS]
     )
     assert list(report["variants"]) == list(VARIANTS)
@@ -96,15 +97,33 @@ def test_metadata_has_the_callers_texts(exported):
     assert [file["name"] for file in output["associated_files"]] == ["labels.txt"]
 
 
-def test_the_sample_has_the_answers_of_each_file(exported):
+def test_the_samples_have_the_answers_of_each_file(exported):
     folder, _ = exported
-    answers = files.read_json(folder / "sample.json")
-    image = np.asarray(Image.open(folder / answers["picture"]))
-    assert set(answers["top5"]) == set(VARIANTS)
-    for variant, top5 in answers["top5"].items():
-        (probabilities,) = TFLiteClassifier(folder / f"colours_{variant}.tflite").predict(image[None])
-        assert [row["probability"] for row in top5] == sorted(probabilities.tolist(), reverse=True)
-        assert top5[0]["label"] == LABELS[probabilities.argmax()]
+    pictures = files.read_json(folder / "sample.json")["pictures"]
+    assert [each["picture"] for each in pictures] == ["sample.png", *(f"sample_{i}.png" for i in (2, 3, 4, 5))]
+    for each in pictures:
+        image = np.asarray(Image.open(folder / each["picture"]))
+        assert set(each["top5"]) == set(VARIANTS)
+        for variant, top5 in each["top5"].items():
+            (probabilities,) = TFLiteClassifier(folder / f"colours_{variant}.tflite").predict(image[None])
+            assert [row["probability"] for row in top5] == sorted(probabilities.tolist(), reverse=True)
+            assert top5[0]["label"] == LABELS[probabilities.argmax()]
+
+
+def test_the_samples_are_of_spread_confidence_and_clear(exported):
+    pictures = files.read_json(exported[0] / "sample.json")["pictures"]
+    best = [[row["probability"] for row in each["top5"]["float32"]] for each in pictures]
+    confidence = [probabilities[0] for probabilities in best]
+    assert confidence == sorted(confidence, reverse=True)
+    assert confidence[0] > confidence[-1] + 0.05
+    assert all(first - second > 0.09 for first, second, *_ in best)
+
+
+def test_a_few_unclear_images_are_samples_too():
+    labels, probabilities = np.array([0, 1, 0]), np.array([[0.9, 0.1], [0.6, 0.4], [0.52, 0.48]])
+    images = np.zeros((3, 2, 2, 3), np.uint8)
+    assert _samples(Reference(images, probabilities, labels)) == [0, 1, 2]
+    assert _samples(Reference(images[:1], np.ones((1, 1)), None)) == [0]
 
 
 def test_the_card_names_files_figures_and_license(exported):

@@ -36,7 +36,7 @@ def test_adding_a_variant_takes_one_place(run, tmp_path, monkeypatch):
     assert row["max_difference"] < 1e-2
     assert (folder / "net_half.tflite").stat().st_size / 1e6 == row["mb"]
     assert "- half: Half-size weights." in (folder / "README.md").read_text(encoding="utf-8")
-    assert "half" in files.read_json(folder / "sample.json")["top5"]
+    assert "half" in files.read_json(folder / "sample.json")["pictures"][0]["top5"]
     monkeypatch.setattr(npm, "packages", lambda: tmp_path)
     monkeypatch.setattr(page, "PACKAGES", {})
     monkeypatch.setattr(page, "_copy_engines", lambda packages, site: None)

@@ -91,7 +91,7 @@ def test_the_sample_is_classified(open_page, exported):
     tab = open_page()
     tab.click("#sample")
     assert "float32: " in figures(tab)[0]
-    best = files.read_json(exported / "sample.json")["top5"]["float32"]
+    best = files.read_json(exported / "sample.json")["pictures"][0]["top5"]["float32"]
     assert tab.locator(".bars span").all_text_contents() == [row["label"] for row in best]
     shown = [float(text.removesuffix(" %")) for text in tab.locator(".bars output").all_text_contents()]
     assert shown == pytest.approx([100 * row["probability"] for row in best], abs=0.051)
@@ -265,7 +265,7 @@ def test_class_names_are_text_and_never_markup(open_page, site, tmp_path):
 
 
 def test_below_the_threshold_the_page_says_that_it_is_not_sure(open_page, site, exported, tmp_path):
-    best = [row["probability"] for row in files.read_json(exported / "sample.json")["top5"]["float32"]]
+    best = [row["probability"] for row in files.read_json(exported / "sample.json")["pictures"][0]["top5"]["float32"]]
     for name, threshold, sure in (("sure", best[0] - 1e-3, True), ("unsure", best[0] + 1e-3, False)):
         copied = shutil.copytree(site, tmp_path / name, copy_function=shutil.copy)
         files.write_json(copied / "site.json", files.read_json(copied / "site.json") | {"not_sure": threshold})

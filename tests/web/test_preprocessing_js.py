@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
-from resizes import RESIZES
+from pixels import Stored, drawn, published_cases, random_cases
 
 from keras_inception import Preprocessing
 from keras_inception.preprocessing import NAMED
@@ -18,8 +18,6 @@ from keras_inception.preprocessing import NAMED
 pytestmark = pytest.mark.web
 
 MODULES = Path(__file__).parents[2] / "keras_inception" / "page" / "static"
-# (height, width): one pixel, long and thin, aspect ratio beyond 64, nearly square, ordinary.
-SHAPES = [(1, 1), (1, 97), (97, 1), (2, 900), (900, 2), (3, 3), (224, 224), (225, 223), (256, 341), (500, 375)]
 KINDS = ("JPEG", "PNG", "WEBP")
 FIT = """
 let at = 0;
@@ -64,12 +62,6 @@ def in_node(folder: Path, script: str, cases: list, contents: bytes) -> bytes:
     return (folder / "output").read_bytes()
 
 
-def drawn(shape: tuple[int, int], generator: np.random.Generator) -> np.ndarray:
-    """Return noise from black to white, in which filters overshoot at both ends."""
-    noise = generator.integers(-200, 456, (*shape, 3))
-    return np.clip(noise, 0, 255).astype(np.uint8)
-
-
 def assert_fitted_alike(folder: Path, cases: list[tuple[np.ndarray, Preprocessing]]) -> None:
     told = [
         {"height": picture.shape[0], "width": picture.shape[1], "preprocessing": dataclasses.asdict(preprocessing)}
@@ -86,39 +78,25 @@ def assert_fitted_alike(folder: Path, cases: list[tuple[np.ndarray, Preprocessin
     assert output.read() == b""
 
 
+def upright(cases: list[tuple[Stored, Preprocessing]]) -> list[tuple[np.ndarray, Preprocessing]]:
+    """Return upright pictures in color, which is what these modules take."""
+    return [
+        (picture.upright(), given.replace(channels="RGB") if given.channels == "gray" else given)
+        for picture, given in cases
+    ]
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_images_are_fitted_and_normalized_to_the_byte(tmp_path, seed):
-    generator, chance = np.random.default_rng(seed), random.Random(seed)
-    cases = []
-    for resize in RESIZES:
-        for shape in [*chance.sample(SHAPES, 4), *((chance.randint(1, 400), chance.randint(1, 400)) for _ in range(4))]:
-            preprocessing = Preprocessing(
-                size=(chance.randint(1, 160), chance.randint(1, 160)),
-                mean=tuple(chance.uniform(0, 255) for _ in range(3)),
-                std=tuple(chance.uniform(1e-3, 255) for _ in range(3)),
-                channels=chance.choice(["RGB", "BGR"]),
-                crop=1.0 if resize["fitting"] == "pad" else chance.choice([1.0, 0.875, 0.5, chance.uniform(0.1, 1)]),
-                **resize,
-            )
-            cases.append((drawn(shape, generator), preprocessing))
-    assert_fitted_alike(tmp_path, cases)
+    assert_fitted_alike(tmp_path, upright(random_cases(seed)))
 
 
 def test_the_publishers_preprocessing_is_the_same_to_the_byte(tmp_path):
-    generator = np.random.default_rng(0)
-    assert_fitted_alike(
-        tmp_path,
-        [
-            (drawn(shape, generator), preprocessing.replace(size=(size, size)))
-            for preprocessing in NAMED.values()
-            for shape in ((375, 500), (640, 427), (96, 96), (61, 1200))
-            for size in (96, 224)
-        ],
-    )
+    assert_fitted_alike(tmp_path, upright(published_cases()))
 
 
 def test_the_old_name_of_a_fitting_is_understood(tmp_path):
-    picture, preprocessing = drawn((61, 97), np.random.default_rng(0)), NAMED["inception"].replace(size=(32, 48))
+    picture, preprocessing = drawn((61, 97, 3), np.random.default_rng(0)), NAMED["inception"].replace(size=(32, 48))
     old = {**dataclasses.asdict(preprocessing), "fitting": "slim"}
     output = in_node(tmp_path, FIT, [{"height": 61, "width": 97, "preprocessing": old}], picture.tobytes())
     assert output[: 32 * 48 * 3] == preprocessing.fit(picture).tobytes()
@@ -127,7 +105,7 @@ def test_the_old_name_of_a_fitting_is_understood(tmp_path):
 def test_only_the_kept_part_of_a_large_image_is_resized(tmp_path):
     generator = np.random.default_rng(0)
     cases = [
-        (drawn(shape, generator), Preprocessing(size=(224, 224), crop=0.875, fitting="shorter", **resize))
+        (drawn((*shape, 3), generator), Preprocessing(size=(224, 224), crop=0.875, fitting="shorter", **resize))
         for shape in ((2, 900), (900, 2))
         for resize in ({}, {"antialias": False}, {"interpolation": "nearest"}, {"interpolation": "lanczos"})
     ]
@@ -214,7 +192,7 @@ def test_orientation_in_xmp_counts_where_exif_has_none(tmp_path):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_without_exif_every_decoder_reads_the_same_upright_pixels(tmp_path, kind):
-    noise = Image.fromarray(drawn((20, 30), np.random.default_rng(0)))
+    noise = Image.fromarray(drawn((20, 30, 3), np.random.default_rng(0)))
     file = encoded(kind, noise, exif=with_orientation(6))
     with Image.open(io.BytesIO(file)) as image:
         pixels = image.tobytes()
@@ -264,7 +242,7 @@ def test_damaged_files_never_throw(tmp_path):
 
 
 def test_images_are_turned_like_pillow(tmp_path):
-    pixels = drawn((5, 3), np.random.default_rng(0))
+    pixels = drawn((5, 3, 3), np.random.default_rng(0))
     script = """
     for (const turn of cases) {
       const { data, width, height } = turned({ data: input, width: 3, height: 5 }, turn);
