@@ -12,9 +12,8 @@ from keras_inception.exporting.half_precision import remark
 from keras_inception.exporting.model_card import SAMPLE
 from keras_inception.exporting.variants import VARIANTS
 from keras_inception.page import npm
-from keras_inception.runs import RECIPE, run_of
 from keras_inception.tflite.classifier import TFLiteClassifier
-from keras_inception.tflite.exported import REPORT, is_export
+from keras_inception.tflite.exported import REPORT, folder_of
 from keras_inception.tflite.runtimes import oldest_runtime
 from keras_inception.utils import files
 
@@ -59,7 +58,7 @@ def page(exported: str | os.PathLike, output: str | os.PathLike, *, overwrite: b
         FileExistsError: `output` exists and `overwrite` is false, or it is not a site.
         ValueError: the content of `exported` is not what `export` writes.
     """
-    exported, output = _export_of(Path(exported)), Path(output)
+    exported, output = folder_of(exported), Path(output)
     if os.path.lexists(output):
         if not overwrite:
             raise FileExistsError(f"{output} exists: choose another folder, or overwrite it")
@@ -78,21 +77,6 @@ def page(exported: str | os.PathLike, output: str | os.PathLike, *, overwrite: b
         if output.exists():  # only now that the new one is complete
             shutil.rmtree(output)
     return site
-
-
-def _export_of(path: Path) -> Path:
-    """Return the folder that `export` wrote, given it or a file in it.
-
-    Raises:
-        FileNotFoundError: there is no such folder.
-        ValueError: the path is a run or a model, which must be exported first.
-    """
-    if path.is_file() and is_export(path.parent):
-        return path.parent
-    source = run_of(path) or path
-    if (source / RECIPE).exists() or source.is_file():
-        raise ValueError(f"{path} must be a folder that `export` wrote. To make one: keras-inception export {source}")
-    return path
 
 
 def _described(exported: Path) -> dict:

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from keras_inception.runs import RECIPE, run_of
 from keras_inception.utils import files
 
 REPORT = "report.json"
@@ -11,6 +12,24 @@ REPORT = "report.json"
 def is_export(path: str | os.PathLike) -> bool:
     """Return True if a path is a folder with the report of an export."""
     return (Path(path) / REPORT).is_file()
+
+
+def folder_of(path: str | os.PathLike) -> Path:
+    """Return the folder that `export` wrote, given it or a file in it.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: the path is a run or a model, which must be exported first.
+    """
+    path = Path(path)
+    if path.is_file() and is_export(path.parent):
+        return path.parent
+    source = run_of(path) or path
+    if (source / RECIPE).exists() or source.is_file():
+        raise ValueError(f"{path} must be a folder that `export` wrote. To make one: keras-inception export {source}")
+    if not is_export(path):
+        raise FileNotFoundError(f"{path} must be a folder that `export` wrote: it has no {REPORT}")
+    return path
 
 
 def smallest(folder: str | os.PathLike) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pixels
 import pytest
+from exported import exported, pictures, run, tiny_model  # noqa: F401
 from PIL import Image
 
 from keras_inception import datasets, export, registry
@@ -43,12 +44,12 @@ def vectors(tmp_path_factory, pictograms) -> Path:
     pixels.write(
         folder, [*(case for seed in range(2) for case in pixels.random_cases(seed)), *pixels.published_cases()]
     )
-    answers = [each for name in NETWORKS for each in exported(folder, name, pictograms)]
+    answers = [each for name in NETWORKS for each in answered(folder, name, pictograms)]
     (folder / "answers.json").write_text(json.dumps(answers), encoding="utf-8")
     return folder
 
 
-def exported(folder: Path, name: str, pictograms: Path) -> Iterator[dict]:
+def answered(folder: Path, name: str, pictograms: Path) -> Iterator[dict]:
     """Export a network with drawn weights, and yield the answers of each file for a few images."""
     model = drawn(registry.create(name, input_shape=(SIDE, SIDE, 3), classes=19, **NETWORKS[name]))
     output = folder / name
@@ -62,8 +63,8 @@ def exported(folder: Path, name: str, pictograms: Path) -> Iterator[dict]:
     for variant, (limit, tolerance) in LIMITS.items():
         path = next(output.glob(f"*_{variant}.tflite"))
         classifier = TFLiteClassifier(path)
-        pictures = [read_picture(image) for image in images]
-        fitted = np.stack([classifier.preprocessing.fit(picture) for picture in pictures])
+        read = [read_picture(image) for image in images]
+        fitted = np.stack([classifier.preprocessing.fit(picture) for picture in read])
         yield {
             "file": str(path.relative_to(folder)),
             "variant": variant,
@@ -76,7 +77,7 @@ def exported(folder: Path, name: str, pictograms: Path) -> Iterator[dict]:
                     "height": picture.shape[0],
                     "probabilities": probabilities.tolist(),
                 }
-                for image, picture, probabilities in zip(images, pictures, classifier.predict(fitted), strict=True)
+                for image, picture, probabilities in zip(images, read, classifier.predict(fitted), strict=True)
             ],
         }
 
