@@ -7,6 +7,7 @@ import argparse
 import itertools
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -167,6 +168,27 @@ def test_arm64() -> None:
     """Run exported files on an emulated ARM processor, and train for it once; needs Linux on x86-64 with apt-get."""
     setup()
     run(python(), "-m", "pytest", "-m", "arm64")
+
+
+@task
+def test_android() -> None:
+    """Test the Android project without a phone; needs a JDK of 17 or newer and Maven."""
+    setup()
+    if missing := said("from keras_inception.exporting.clients import kotlin; print(kotlin.unavailable() or '')"):
+        print(f"The Android project was not tested: {missing}")
+        return
+    run(python(), "-m", "pytest", "-m", "android", "tests/android")
+
+
+@task
+def android_predict() -> None:
+    """Classify PICTURES="a.png b.jpg" with the .tflite FILE in Kotlin, and print JSON as `predict --json` does."""
+    setup()
+    script = (
+        "import sys; from keras_inception.exporting.clients.kotlin import run; sys.stdout.write(run(*sys.argv[1:]))"
+    )
+    given = [os.environ.get("FILE", ""), *shlex.split(os.environ.get("PICTURES", ""))]
+    run(python(), "-c", script, "kerasinception.Predict", *given)
 
 
 @task

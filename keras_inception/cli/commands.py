@@ -3,7 +3,7 @@
 from keras_inception.cli.checking import check
 from keras_inception.cli.console import app, main
 from keras_inception.cli.evaluating import evaluate
-from keras_inception.cli.exporting import android, benchmark, compress, export, page, rewrites
+from keras_inception.cli.exporting import benchmark, compress, export, page, rewrites
 from keras_inception.cli.networks import convert_weights, cost, list_networks
 from keras_inception.cli.predicting import predict
 from keras_inception.cli.reporting import report
@@ -11,7 +11,7 @@ from keras_inception.cli.training import demo, recipes, shard, train
 
 __all__ = ["COMMANDS", "app", "main"]
 
-COMMANDS = (check, train, recipes, report, evaluate, predict, export, compress, rewrites, benchmark, page, android, demo)
+COMMANDS = (check, train, recipes, report, evaluate, predict, export, compress, rewrites, benchmark, page, demo)
 for command in COMMANDS:
     app.command()(command)
 app.command("list")(list_networks)

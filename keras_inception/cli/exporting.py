@@ -1,4 +1,4 @@
-"""Commands that make, measure and deploy .tflite files: export, compress, rewrites, benchmark, page and android."""
+"""Commands that make and measure .tflite files: export, compress, rewrites, benchmark and page."""
 
 import contextlib
 from collections.abc import Callable
@@ -51,7 +51,7 @@ def export(
     layer_errors: Annotated[bool, Option("--layer-errors", help="Measure the error of each int8 layer.")] = False,
     client: Annotated[
         str | None,
-        Option(help="Require task-library,mediapipe,litert-web,arm64,litert-gpu, or none. Default: the fast ones."),
+        Option(help="Require task-library,mediapipe,litert-web,arm64,litert-gpu,kotlin, or none. Default: fast ones."),
     ] = None,
     int8_input: Annotated[str, Option(help="Input of the int8 file: uint8, int8 or float32.")] = "uint8",
     int8_output: Annotated[
@@ -248,38 +248,6 @@ def page(
         with pages.server(output, port) as server, contextlib.suppress(KeyboardInterrupt):
             typer.echo(f"http://localhost:{server.server_port} (Ctrl-C stops it)")
             server.serve_forever()
-
-
-def android(
-    exported: Annotated[Path, Argument(metavar="EXPORTED", help="Output folder of `keras-inception export`.")],
-    output: Annotated[Path, Option("--output", "-o", help="Folder of the project.")] = Path("app"),
-    package: Annotated[str | None, Option(help="Package of the code, such as com.example.flowers.")] = None,
-    name: Annotated[str | None, Option(help="Name of the app.")] = None,
-    variant: Annotated[
-        str | None, Option(help="Files to put into the app, such as int8,float16. The first is shown first.")
-    ] = None,
-    with_tests: Annotated[bool, Option("--with-tests", help="Write the tests too, which need Maven.")] = False,
-    overwrite: Annotated[bool, Option("--overwrite", help="Replace files that you changed.")] = False,
-) -> None:
-    """Make an Android project that classifies with exported files.
-
-    Open it in Android Studio. It is yours: files that you change are kept when you make it again.
-    """
-    from keras_inception.android.project import PACKAGE
-    from keras_inception.android.project import android as project
-
-    made = project(
-        exported,
-        output,
-        package=package or PACKAGE,
-        name=name,
-        variants=_parts(variant),
-        with_tests=with_tests,
-        overwrite=overwrite,
-    )
-    for place in made["kept"]:
-        typer.echo(f"Kept as you changed it: {output / place}", err=True)
-    typer.echo(f"Project: {output} ({', '.join(made['variants'])})")
 
 
 def show_report(report: "ExportReport", json: bool = False) -> None:

@@ -12,6 +12,7 @@ from exported import exported, pictures, run, tiny_model  # noqa: F401
 from PIL import Image
 
 from keras_inception import datasets, export, registry
+from keras_inception.datasets.reading import _orientation as found_orientation
 from keras_inception.datasets.reading import read_picture
 from keras_inception.tflite.classifier import TFLiteClassifier
 from keras_inception.utils import files
@@ -45,8 +46,23 @@ def vectors(tmp_path_factory, pictograms) -> Path:
         folder, [*(case for seed in range(2) for case in pixels.random_cases(seed)), *pixels.published_cases()]
     )
     answers = [each for name in NETWORKS for each in answered(folder, name, pictograms)]
+    (folder / "exif.json").write_text(json.dumps(dict(turned(folder))), encoding="utf-8")
     (folder / "answers.json").write_text(json.dumps(answers), encoding="utf-8")
     return folder
+
+
+def turned(folder: Path) -> Iterator[tuple[str, int]]:
+    """Write an image file for each type and orientation, and yield its name and the orientation that Pillow finds."""
+    image = Image.fromarray(pixels.drawn((7, 13, 3), np.random.default_rng(0)))
+    for kind in ("JPEG", "PNG", "WEBP"):
+        for orientation in range(9):
+            exif = Image.Exif()
+            exif[0x0112] = orientation
+            name = f"turned_{orientation}.{kind.lower()}"
+            options = {"exif": exif} if orientation else {"xmp": b'<rdf:Description tiff:Orientation="8"/>'}
+            image.save(folder / name, **({"pnginfo": None} if kind == "PNG" and not orientation else options))
+            with Image.open(folder / name) as saved:
+                yield name, found_orientation(saved)
 
 
 def answered(folder: Path, name: str, pictograms: Path) -> Iterator[dict]:

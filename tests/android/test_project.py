@@ -1,12 +1,8 @@
 """`android`: the project that it writes, and what it leaves alone."""
 
-import json
-
 import pytest
-from typer.testing import CliRunner
 
 from keras_inception.android.project import ASSETS, PACKAGE, TEMPLATE, WRITTEN, android
-from keras_inception.cli.console import app
 from keras_inception.exporting.variants import VARIANTS
 from keras_inception.utils import files
 
@@ -120,12 +116,3 @@ def test_runs_and_other_folders_have_no_files_for_an_app(run, tmp_path):
         android(run, tmp_path / "app")
     with pytest.raises(FileNotFoundError, match=r"report\.json"):
         android(tmp_path, tmp_path / "app")
-
-
-def test_the_command_says_what_it_made_and_what_it_kept(exported, tmp_path):
-    command = ["android", str(exported[0]), "--output", str(tmp_path / "app"), "--variant", "int8"]
-    result = CliRunner().invoke(app, command)
-    assert (result.exit_code, result.stdout) == (0, f"Project: {tmp_path / 'app'} (int8)\n")
-    (tmp_path / "app" / ASSETS / "export.json").write_text(json.dumps({}))
-    result = CliRunner().invoke(app, command)
-    assert f"Kept as you changed it: {tmp_path / 'app' / ASSETS / 'export.json'}" in result.stderr

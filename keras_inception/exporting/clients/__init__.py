@@ -22,9 +22,9 @@ from keras_inception.utils.checks import check_some_of
 
 # The number of images that each client is given at most: some are slow.
 GPU = "litert-gpu"
-IMAGES = {"task-library": 50, "mediapipe": 50, "litert-web": 50, "arm64": 20, GPU: 4}
+IMAGES = {"task-library": 50, "mediapipe": 50, "litert-web": 50, "arm64": 20, GPU: 4, "kotlin": 50}
 CLIENTS = tuple(IMAGES)
-ON_REQUEST = ("arm64", GPU)  # too slow to be tried by default
+ON_REQUEST = ("arm64", GPU, "kotlin")  # too slow to be tried by default
 BY_DEFAULT = tuple(name for name in CLIENTS if name not in ON_REQUEST)
 
 
