@@ -19,7 +19,7 @@ from keras_inception.exporting.rewrites import rewrite
 from keras_inception.exporting.signature import deployed, save
 from keras_inception.exporting.variants import VARIANTS
 from keras_inception.preprocessing import DEFAULT
-from keras_inception.tflite import compiled
+from keras_inception.tflite import compiled, metadata
 from keras_inception.tflite.classifier import TFLiteClassifier
 from keras_inception.utils import files
 from keras_inception.utils.subprocesses import ChildError
@@ -158,15 +158,18 @@ def converted(request, tmp_path_factory) -> dict[str, Path]:
     save(deployed(model, preprocessing, preprocessing), folder / "model")
     images = folder / "images.npy"
     np.save(images, np.random.default_rng(0).integers(0, 256, (8, *model.input_shape[1:]), np.uint8))
+    files.write_labels(folder / "labels.txt", list("abcde"))
+    about = metadata.About(name="x", version="1", description="", author="", license="")
     for variant in VARIANTS:
         convert(folder / "model", VARIANTS[variant], folder / f"{variant}.tflite", images, preprocessing)
+        metadata.write(folder / f"{variant}.tflite", about, preprocessing, folder / "labels.txt")
     return {variant: folder / f"{variant}.tflite" for variant in VARIANTS}
 
 
 @pytest.mark.clients
 def test_a_gpu_takes_every_network_whole_and_gives_the_interpreters_scores(converted, record_property):
     for variant, path in converted.items():
-        classifier = TFLiteClassifier(path, preprocessing=DEFAULT)
+        classifier = TFLiteClassifier(path)
         images = np.random.default_rng(1).integers(0, 256, (2, *classifier.size, 3), np.uint8)
         expected = classifier.predict(images)
         scores, about = examine("litert-gpu", path, images, classifier.classes)
