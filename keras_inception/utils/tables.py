@@ -49,7 +49,9 @@ def _on_gpu(tried: Mapping[str, Any]) -> str:
     """Return how much of a file a GPU takes, given what the report says of it."""
     if "reason" in tried:
         return "no"
-    return "whole" if tried["whole"] else f"all but {number(len(tried['outside']), 'kind')} of operations"
+    if tried["whole"] or not tried["outside"]:
+        return "whole" if tried["whole"] else "in part"
+    return f"all but {number(len(tried['outside']), 'kind')} of operations"
 
 
 COLUMNS = {

@@ -196,13 +196,17 @@ def test_a_command_in_this_process_installs_no_handlers(capsys):
 @pytest.mark.parametrize("start", [("-m", "keras_inception.cli"), ("-c", ENTRY)], ids=["module", "entry point"])
 def test_a_signal_while_the_commands_are_imported_is_one_line(tmp_path, start, signum, code, word):
     (tmp_path / "typer.py").write_text(f"import signal\nsignal.raise_signal({int(signum)})\nprint('went on')")
-    done = subprocess.run(
-        [sys.executable, *start, "predict", "model.tflite", "cat.jpg"],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
-        capture_output=True,
-        encoding="utf-8",
-        timeout=300,
-        check=False,
-    )
+    before = signal.signal(signum, signal.SIG_DFL)  # a child ignores what these tests were started to ignore
+    try:
+        done = subprocess.run(
+            [sys.executable, *start, "predict", "model.tflite", "cat.jpg"],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+            capture_output=True,
+            encoding="utf-8",
+            timeout=300,
+            check=False,
+        )
+    finally:
+        signal.signal(signum, before)
     assert done.returncode == code
     assert (done.stdout, done.stderr) == ("", f"{word}: the command has not finished; run it again\n")

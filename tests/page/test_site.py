@@ -77,7 +77,7 @@ def test_it_says_what_phones_need_and_whether_half_precision_was_tried(copied, p
     found = report["variants"]["float16"]["half_precision"]
     assert found["allowed"]
     assert rows["float16"]["half_precision"].startswith("phones may compute it in half precision, ")
-    assert rows["float16"]["half_precision"].endswith("; on ARM it was not run.")
+    assert rows["float16"]["half_precision"].count("; on ARM it was not run.") == 1
     found["arm64"] = {"images": 20, "agreement": 1.0, "max_difference": 0.002, "tolerance": 0.05}
     files.write_json(copied / "report.json", report)
     noted = page.page(copied, tmp_path / "proven")["variants"]["float16"]["half_precision"]

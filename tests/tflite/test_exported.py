@@ -13,6 +13,7 @@ from keras_inception.evaluation.evaluator import evaluate
 from keras_inception.page import site
 from keras_inception.runs import Run
 from keras_inception.tflite import exported as folders
+from keras_inception.tflite.exported import folder_of
 
 
 def test_the_folder_of_an_export_means_its_smallest_file(exported, pictures, caplog):
@@ -75,7 +76,7 @@ def test_a_folder_of_networks_gets_a_line_that_names_them(exported, run, tmp_pat
 
 def test_page_takes_a_file_of_an_export_and_says_what_to_export(exported, run, tmp_path):
     folder, _ = exported
-    assert site._export_of(folder) == site._export_of(folder / "colours_int8.tflite") == folder
+    assert folder_of(folder) == folder_of(folder / "colours_int8.tflite") == folder
     for given in (run, run / "model.keras"):
         with pytest.raises(ValueError, match=rf"{given} must be a folder that .* keras-inception export {run}$"):
             site.page(given, tmp_path / "site")

@@ -20,8 +20,8 @@ import numpy as np
 from keras_inception.utils import files
 from keras_inception.utils.checks import check_some_of
 
-# The number of images that each client is given at most: some are slow.
 GPU = "litert-gpu"
+# The number of images that each client is given at most: some are slow.
 IMAGES = {"task-library": 50, "mediapipe": 50, "litert-web": 50, "arm64": 20, GPU: 4, "kotlin": 50}
 CLIENTS = tuple(IMAGES)
 ON_REQUEST = ("arm64", GPU, "kotlin")  # too slow to be tried by default

@@ -320,5 +320,5 @@ def test_a_file_that_crashes_the_library_is_refused(kind, file_of, monkeypatch, 
     library = "h5py" if kind.startswith("keras") else "tensorflow"
     (tmp_path / f"{library}.py").write_text("import os; os.abort()")
     path = file_of(kind)
-    with pytest.raises(ValueError, match=f"{path.name} cannot be read as a .* exit code -6"):
+    with pytest.raises(ValueError, match=f"{path.name} cannot be read as a .* ended with SIGABRT"):
         read_tensors(path)
