@@ -1,7 +1,7 @@
 package kerasinception
 
 /** Read JSON: objects are maps, arrays lists, numbers doubles. Texts from strangers are expected. */
-internal class Json private constructor(private val text: String) {
+class Json private constructor(private val text: String) {
     private var at = 0
 
     private fun value(depth: Int): Any? {
