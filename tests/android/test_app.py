@@ -1,4 +1,4 @@
-"""The Android app, tested without a phone and without Gradle: its logic by Maven. Run by `make test-android`."""
+"""The Android app, tested without a phone and without Gradle: its logic and its screens. Run by `make test-android`."""
 
 import re
 from pathlib import Path
@@ -8,12 +8,13 @@ from test_android import PROJECT, maven
 
 pytestmark = pytest.mark.android
 
-COMPILE_CHECK = Path(__file__).with_name("compile-check")
+LOGIC, SCREENS = (Path(__file__).with_name(name) for name in ("logic", "screens"))
 
 
-def test_the_app_compiles_and_its_logic_is_right(tmp_path):
-    said = maven(COMPILE_CHECK, tmp_path, "test")
+@pytest.mark.parametrize(("module", "tests"), [(LOGIC, 23), (SCREENS, 9)])
+def test_the_app_decides_and_shows_what_is_right(tmp_path, module, tests):
+    said = maven(module, tmp_path, "test")
     ran, *failed = map(int, re.findall(r"\d+", re.findall(r"Tests run: .*", said)[-1]))
-    assert ran >= 23
+    assert ran >= tests
     assert sum(failed) == 0
-    assert not [*PROJECT.rglob("target"), *COMPILE_CHECK.rglob("target")]
+    assert not [*PROJECT.rglob("target"), *module.rglob("target")]
