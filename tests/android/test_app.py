@@ -8,7 +8,7 @@ from test_android import PROJECT, maven
 
 pytestmark = pytest.mark.android
 
-LOGIC, SCREENS = (Path(__file__).with_name(name) for name in ("logic", "screens"))
+LOGIC, SCREENS = (Path(__file__).with_name(name) for name in ("compile_check", "screens"))
 
 
 @pytest.mark.parametrize(("module", "tests"), [(LOGIC, 23), (SCREENS, 9)])
